@@ -1,0 +1,346 @@
+package routes
+
+import (
+	"encoding"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// A Decoder reads YAML (or JSON, which is YAML) into Go values strictly and
+// reports everything that is wrong with a place, not only the first thing: an
+// unknown key, a key given twice, a value of the wrong kind. Field names are the
+// `json` tags. The zero value is not usable; see NewDecoder.
+type Decoder struct {
+	file      string
+	source    []byte
+	root      ast.Node
+	problems  Problems
+	positions map[string]*token.Token // field path → where its value stands
+}
+
+func newPositions() map[string]*token.Token { return map[string]*token.Token{} }
+
+// NewDecoder parses source. An error means that it is not YAML at all; it is a
+// *Problem that says where. file is the name used in problems.
+func NewDecoder(file string, source []byte) (*Decoder, error) {
+	d := &Decoder{file: file, source: source, positions: newPositions()}
+	parsed, err := parser.ParseBytes(source, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		return nil, d.syntaxProblem(err)
+	}
+	if len(parsed.Docs) > 1 && parsed.Docs[1].Body != nil {
+		return nil, d.problemAt(parsed.Docs[1].Body.GetToken(), "", "one YAML document per file: remove the line ---")
+	}
+	if len(parsed.Docs) > 0 {
+		d.root = parsed.Docs[0].Body
+	}
+	return d, nil
+}
+
+func (d *Decoder) syntaxProblem(err error) *Problem {
+	var at interface{ GetToken() *token.Token }
+	if !errors.As(err, &at) || at.GetToken() == nil {
+		return &Problem{File: d.file, Reason: "not YAML: " + err.Error()}
+	}
+	var said interface{ GetMessage() string }
+	reason := "not YAML"
+	if errors.As(err, &said) {
+		reason += ": " + said.GetMessage()
+	}
+	p := d.problemAt(at.GetToken(), "", reason)
+	if strings.Contains(p.Excerpt, "*") && strings.Contains(reason, "alias") {
+		p.Reason += ` (a name that begins with * needs quotes: "*.shop.test")`
+	}
+	return p
+}
+
+// Decode fills into, a pointer to a struct, from the whole text. Problems
+// returns what was wrong.
+func (d *Decoder) Decode(into any) {
+	if d.root == nil {
+		return
+	}
+	d.value(d.root, "", reflect.ValueOf(into).Elem())
+}
+
+// Problems returns what is wrong so far, in the order of the text.
+func (d *Decoder) Problems() Problems {
+	slices.SortStableFunc(d.problems, func(a, b *Problem) int {
+		if a.Line != b.Line {
+			return a.Line - b.Line
+		}
+		return a.Column - b.Column
+	})
+	return d.problems
+}
+
+// Report adds a problem with the value of a field; the position is that of the
+// field or of the nearest field above it.
+func (d *Decoder) Report(field, reason, guess string) {
+	var at *token.Token
+	for path := field; ; path = path[:max(0, strings.LastIndexAny(path, ".["))] {
+		if at = d.positions[path]; at != nil || path == "" {
+			break
+		}
+	}
+	p := d.problemAt(at, field, reason)
+	p.Guess = guess
+	d.problems = append(d.problems, p)
+}
+
+func (d *Decoder) problemAt(at *token.Token, field, reason string) *Problem {
+	p := &Problem{File: d.file, Field: field, Reason: reason}
+	if at != nil && at.Position != nil {
+		p.Line, p.Column = at.Position.Line, at.Position.Column
+		p.Excerpt = excerpt(d.source, p.Line, p.Column)
+	}
+	return p
+}
+
+func (d *Decoder) fail(n ast.Node, field, format string, args ...any) {
+	d.problems = append(d.problems, d.problemAt(n.GetToken(), field, fmt.Sprintf(format, args...)))
+}
+
+var (
+	textType    = reflect.TypeFor[encoding.TextUnmarshaler]()
+	laterType   = reflect.TypeFor[Later]()
+	backendType = reflect.TypeFor[Backend]()
+)
+
+// value decodes node n, which stands at path, into v.
+func (d *Decoder) value(n ast.Node, path string, v reflect.Value) {
+	n = plain(n)
+	d.positions[path] = n.GetToken()
+	if _, null := n.(*ast.NullNode); null {
+		return // "key:" with nothing after it: not set
+	}
+	if v.Kind() == reflect.Pointer {
+		fresh := reflect.New(v.Type().Elem())
+		d.value(n, path, fresh.Elem())
+		v.Set(fresh)
+		return
+	}
+	switch {
+	case v.Type() == laterType:
+		d.fail(n, path, "%v", ErrNotSupportedYet)
+	case v.Type() == backendType && isScalar(n):
+		d.value(n, path, v.FieldByName("URL"))
+	case v.CanAddr() && v.Addr().Type().Implements(textType):
+		d.text(n, path, v.Addr().Interface().(encoding.TextUnmarshaler))
+	case v.Kind() == reflect.Struct:
+		d.mapping(n, path, v)
+	case v.Kind() == reflect.Slice:
+		d.sequence(n, path, v)
+	default:
+		d.scalar(n, path, v)
+	}
+}
+
+func (d *Decoder) text(n ast.Node, path string, into encoding.TextUnmarshaler) {
+	s, ok := scalarText(n)
+	if !ok {
+		d.fail(n, path, "want one value here, not %s", kindOf(n))
+		return
+	}
+	if err := into.UnmarshalText([]byte(s)); err != nil {
+		d.fail(n, path, "%v", err)
+	}
+}
+
+func (d *Decoder) mapping(n ast.Node, path string, v reflect.Value) {
+	entries, ok := Entries(n)
+	if !ok {
+		d.fail(n, path, "want a mapping (key: value) here, not %s", kindOf(n))
+		return
+	}
+	fields := fieldsOf(v.Type())
+	seen := map[string]bool{}
+	for _, e := range entries {
+		at := join(path, e.Key)
+		i, known := fields[e.Key]
+		switch {
+		case !known:
+			p := d.problemAt(e.Token, "", fmt.Sprintf("unknown key %q%s", e.Key, inside(path)))
+			p.Guess = nearest(e.Key, keys(fields))
+			d.problems = append(d.problems, p)
+		case seen[e.Key]:
+			d.problems = append(d.problems, d.problemAt(e.Token, at, "given twice"))
+		default:
+			seen[e.Key] = true
+			d.value(e.Value, at, v.Field(i))
+		}
+	}
+}
+
+func (d *Decoder) sequence(n ast.Node, path string, v reflect.Value) {
+	seq, ok := n.(*ast.SequenceNode)
+	if !ok {
+		d.fail(n, path, "want a list ([a, b]) here, not %s", kindOf(n))
+		return
+	}
+	out := reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values))
+	for i, item := range seq.Values {
+		d.value(item, path+"["+strconv.Itoa(i)+"]", out.Index(i))
+	}
+	v.Set(out)
+}
+
+func (d *Decoder) scalar(n ast.Node, path string, v reflect.Value) {
+	s, ok := scalarText(n)
+	if !ok {
+		d.fail(n, path, "want one value here, not %s", kindOf(n))
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(s)
+	case reflect.Bool:
+		b, isBool := n.(*ast.BoolNode)
+		if !isBool {
+			d.fail(n, path, "want true or false, not %q", s)
+			return
+		}
+		v.SetBool(b.Value)
+	case reflect.Int, reflect.Int64:
+		i, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			d.fail(n, path, "want a whole number, not %q", s)
+			return
+		}
+		v.SetInt(i)
+	default:
+		panic("routes: no decoder for " + v.Type().String())
+	}
+}
+
+// An Entry is one key of a mapping.
+type Entry struct {
+	Key   string
+	Token *token.Token
+	Value ast.Node
+}
+
+// Entries returns the keys of a mapping in the order of the text.
+func Entries(n ast.Node) ([]Entry, bool) {
+	var pairs []*ast.MappingValueNode
+	switch m := plain(n).(type) {
+	case *ast.MappingNode:
+		pairs = m.Values
+	case *ast.MappingValueNode:
+		pairs = []*ast.MappingValueNode{m}
+	default:
+		return nil, false
+	}
+	out := make([]Entry, 0, len(pairs))
+	for _, p := range pairs {
+		key, ok := scalarText(p.Key)
+		if !ok {
+			key = p.Key.String()
+		}
+		out = append(out, Entry{Key: key, Token: p.Key.GetToken(), Value: p.Value})
+	}
+	return out, true
+}
+
+// plain takes tags and anchors off a node.
+func plain(n ast.Node) ast.Node {
+	for {
+		switch t := n.(type) {
+		case *ast.TagNode:
+			n = t.Value
+		case *ast.AnchorNode:
+			n = t.Value
+		case *ast.MappingKeyNode:
+			n = t.Value
+		default:
+			return n
+		}
+	}
+}
+
+func isScalar(n ast.Node) bool { _, ok := scalarText(n); return ok }
+
+// scalarText returns what a scalar says, as written: 1.20 stays "1.20".
+func scalarText(n ast.Node) (string, bool) {
+	switch s := plain(n).(type) {
+	case *ast.StringNode:
+		return s.Value, true
+	case *ast.LiteralNode:
+		return s.Value.Value, true
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
+		return s.GetToken().Value, true
+	}
+	return "", false
+}
+
+func kindOf(n ast.Node) string {
+	switch plain(n).(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return "a mapping"
+	case *ast.SequenceNode:
+		return "a list"
+	case *ast.AliasNode:
+		return "an alias (*name); quote a value that begins with *"
+	case *ast.NullNode:
+		return "nothing"
+	}
+	return "a single value"
+}
+
+// fieldsOf maps the json names of a struct's fields to their indexes.
+func fieldsOf(t reflect.Type) map[string]int {
+	out := map[string]int{}
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		if name != "" && name != "-" {
+			out[name] = i
+		}
+	}
+	return out
+}
+
+func keys(m map[string]int) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+func inside(path string) string {
+	if path == "" {
+		return ""
+	}
+	return " in " + path
+}
+
+// decodeStrictJSON is the fast way for documents that are right; whoever calls
+// it decodes again with a Decoder to say what is wrong.
+func decodeStrictJSON(data []byte, into any) error {
+	dec := json.NewDecoder(strings.NewReader(string(data)))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return err
+	}
+	if dec.More() {
+		return errors.New("more than one value")
+	}
+	return nil
+}

@@ -1,0 +1,243 @@
+package routes
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// FollowerOptions configure a Follower.
+type FollowerOptions struct {
+	// Source is followed. Required.
+	Source Source
+	// LastGood is the file that holds the last good form of every document;
+	// empty: nothing survives a restart.
+	LastGood string
+	// Apply is called with each new table and what changed in it, one call at a
+	// time, first with the last good state of an earlier run. Required.
+	Apply func(*Table, []Replaced)
+	// Logger: nil discards.
+	Logger *slog.Logger
+}
+
+// A Follower keeps a table in step with a source, and keeps what was good:
+//
+//   - A bad document does not replace its last good form, also after a restart.
+//   - After a reconnect or a flush, the absence of more than half (and more than
+//     one) of the documents of a kind is not believed: they are held, loudly,
+//     until the source's next trusted batch (in Redis: SET gatehouse:accept-loss 1).
+//   - The last good state is written to a file, whole or not at all.
+type Follower struct {
+	opts  FollowerOptions
+	log   *slog.Logger
+	table atomic.Pointer[Table]
+	first chan struct{} // closed with the source's first batch
+	dirty chan struct{} // the last-good file is behind
+
+	mu       sync.Mutex
+	synced   bool
+	held     map[Key]struct{}
+	problems Problems
+}
+
+// FollowerStatus tells how the table stands to its source.
+type FollowerStatus struct {
+	Synced   bool     // the source was read at least once in this run
+	Up       error    // nil: the source is being followed
+	Held     int      // documents whose absence is not believed
+	Problems Problems // that belong to no document
+}
+
+// NewFollower reads the last good state. A file that cannot be read is an error
+// for the log and not for the caller: the source is there too.
+func NewFollower(opts FollowerOptions) (*Follower, error) {
+	if opts.Source == nil || opts.Apply == nil {
+		return nil, errors.New("routes: a follower needs a source and an apply function")
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	f := &Follower{
+		opts: opts, log: opts.Logger,
+		first: make(chan struct{}), dirty: make(chan struct{}, 1), held: map[Key]struct{}{},
+	}
+	table := &Table{}
+	if opts.LastGood != "" {
+		changes, held, err := loadLastGood(opts.LastGood)
+		if err != nil {
+			f.log.Error("last good routes cannot be read", "file", opts.LastGood, "err", err)
+		}
+		f.held = held
+		table, _ = table.With(changes)
+	}
+	f.table.Store(table)
+	return f, nil
+}
+
+// Table returns the present table; never nil.
+func (f *Follower) Table() *Table { return f.table.Load() }
+
+// First is closed once the source's first batch has been applied.
+func (f *Follower) First() <-chan struct{} { return f.first }
+
+// Status returns how the table stands to its source.
+func (f *Follower) Status() FollowerStatus {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return FollowerStatus{Synced: f.synced, Up: f.opts.Source.Up(), Held: len(f.held), Problems: f.problems}
+}
+
+// Run follows the source until ctx ends, and writes the last good state a last
+// time. It returns ctx's error, or the source's if it gave up.
+func (f *Follower) Run(ctx context.Context) error {
+	if table := f.table.Load(); table.Len() > 0 {
+		var all []Replaced
+		for r := range table.Vhosts() {
+			all = append(all, Replaced{New: r})
+		}
+		f.log.Info("last good routes applied", "vhosts", table.Len())
+		f.opts.Apply(table, all)
+	}
+	var writer sync.WaitGroup
+	stop := make(chan struct{})
+	writer.Go(func() { f.keepLastGood(stop) })
+	err := f.opts.Source.Watch(ctx, f.take)
+	close(stop)
+	writer.Wait()
+	return err
+}
+
+// take folds one batch into the table.
+func (f *Follower) take(b Batch) {
+	table := f.table.Load()
+	changes := b.Changes
+	f.mu.Lock()
+	for _, c := range b.Changes {
+		delete(f.held, c.Key) // it is there again, or was really deleted
+	}
+	if b.Full {
+		changes = append(changes[:len(changes):len(changes)], f.absences(table, &b)...)
+	}
+	first := !f.synced
+	f.synced, f.problems = true, b.Problems
+	f.mu.Unlock()
+
+	next, replaced := table.With(changes)
+	f.table.Store(next)
+	f.opts.Apply(next, replaced)
+	if len(replaced) > 0 || len(changes) > 0 {
+		f.log.Info("routes applied", "vhosts", next.Len(), "changed", len(replaced))
+		select {
+		case f.dirty <- struct{}{}:
+		default:
+		}
+	}
+	for _, c := range b.Changes {
+		for _, p := range c.Problems {
+			f.log.Warn("bad document", "document", c.Key.String(), "problem", p.Error())
+		}
+	}
+	for _, p := range b.Problems {
+		f.log.Warn("bad routes file", "problem", p.Error())
+	}
+	if first {
+		close(f.first)
+	}
+}
+
+// absences returns the removals that a full batch implies, with f.mu held.
+func (f *Follower) absences(table *Table, b *Batch) []Change {
+	there := make(map[Key]struct{}, len(b.Changes))
+	for i := range b.Changes {
+		there[b.Changes[i].Key] = struct{}{}
+	}
+	absent := map[Kind][]Change{}
+	total := map[Kind]int{}
+	see := func(key Key) {
+		total[key.Kind]++
+		if _, ok := there[key]; !ok {
+			absent[key.Kind] = append(absent[key.Kind], Change{Key: key})
+		}
+	}
+	for r := range table.Vhosts() {
+		see(Key{KindVhost, r.Name})
+	}
+	for name := range table.Tenants() {
+		if doc, problems, _ := table.Tenant(name); doc != nil || len(problems) > 0 {
+			see(Key{KindTenant, name})
+		}
+	}
+	if b.Incomplete {
+		return nil
+	}
+	if b.Trusted {
+		clear(f.held)
+	}
+	var out []Change
+	for kind, gone := range absent {
+		if !b.Trusted && len(gone) > 1 && len(gone)*2 > total[kind] {
+			f.hold(kind, gone, total[kind])
+			continue
+		}
+		for _, c := range gone {
+			if _, held := f.held[c.Key]; !held {
+				out = append(out, c)
+			}
+		}
+	}
+	return out
+}
+
+func (f *Follower) hold(kind Kind, gone []Change, total int) {
+	for _, c := range gone {
+		f.held[c.Key] = struct{}{}
+	}
+	f.log.Error("most documents are gone from the source at once: not believed, their last good form goes on serving",
+		"kind", kind.String(), "absent", len(gone), "of", total, "to accept", "SET gatehouse:accept-loss 1")
+}
+
+// keepLastGood writes the last-good file behind the changes: at most once a
+// second, and at most a tenth of the time.
+func (f *Follower) keepLastGood(stop <-chan struct{}) {
+	if f.opts.LastGood == "" {
+		return
+	}
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	<-pause.C
+	for {
+		select {
+		case <-f.dirty:
+		case <-stop:
+			select {
+			case <-f.dirty:
+				f.writeLastGood()
+			default:
+			}
+			return
+		}
+		begin := time.Now()
+		f.writeLastGood()
+		pause.Reset(max(time.Second, 9*time.Since(begin)))
+		select {
+		case <-pause.C:
+		case <-stop:
+			stop = closed // write what came meanwhile, then end
+		}
+	}
+}
+
+var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+func (f *Follower) writeLastGood() {
+	f.mu.Lock()
+	held := maps.Clone(f.held)
+	f.mu.Unlock()
+	if err := saveLastGood(f.opts.LastGood, f.table.Load(), held); err != nil {
+		f.log.Error("last good routes cannot be written", "file", f.opts.LastGood, "err", err)
+	}
+}

@@ -1,0 +1,58 @@
+package routes
+
+import "time"
+
+// Settings is what is in force for a vhost: its own document over its tenant's
+// over the built-in defaults. Every field has a value.
+type Settings struct {
+	Tenant         string
+	WAF            WAF // every field set; Responses never nil
+	Balance        string
+	ConnectTimeout time.Duration
+	FirstByte      time.Duration
+	Cache          bool
+	CacheTTL       time.Duration
+	CacheMaxBody   int64
+	MinTLS         string // "1.2" or "1.3"
+	RedirectHTTP   string // "auto", "true" or "false"
+	HSTS           time.Duration
+}
+
+// Settings resolves what is in force for the route. defaults is used for a vhost
+// without tenant, or whose tenant has no document; nil: the built-in defaults.
+func (r *Route) Settings(defaults *Tenant) Settings {
+	v, base := r.Vhost, r.Tenant
+	if base == nil {
+		base = defaults
+	}
+	if base == nil {
+		base = &Tenant{}
+	}
+	s := Settings{
+		Tenant:         v.Tenant,
+		WAF:            *v.WAF.Over(base.WAF).Over(DefaultWAF),
+		Balance:        or(v.Balance, "p2c"),
+		ConnectTimeout: 3 * time.Second,
+		FirstByte:      60 * time.Second,
+		CacheMaxBody:   1 << 20,
+		MinTLS:         "1.2",
+		RedirectHTTP:   "auto",
+	}
+	if s.WAF.Responses == nil {
+		s.WAF.Responses = new(bool)
+	}
+	if t := v.Timeouts; t != nil {
+		s.ConnectTimeout = or(time.Duration(t.Connect), s.ConnectTimeout)
+		s.FirstByte = or(time.Duration(t.FirstByte), s.FirstByte)
+	}
+	if c := v.Cache; c != nil {
+		s.Cache, s.CacheTTL = c.On(), time.Duration(c.TTL)
+		s.CacheMaxBody = or(int64(c.MaxBody), s.CacheMaxBody)
+	}
+	if t := v.TLS; t != nil {
+		s.MinTLS = or(t.MinVersion, s.MinTLS)
+		s.RedirectHTTP = or(string(t.RedirectHTTP), s.RedirectHTTP)
+		s.HSTS = time.Duration(t.HSTS)
+	}
+	return s
+}

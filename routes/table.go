@@ -1,0 +1,346 @@
+package routes
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// A Table says which vhost answers for a host. It is immutable and safe for
+// concurrent use; With makes the next one. The zero value is an empty table.
+type Table struct {
+	vhosts  trie[*Route]       // by name; wildcards too ("*.shop.test")
+	hosts   trie[[]string]     // alias → the names of the vhosts that claim it, first come first
+	suffix  trie[struct{}]     // ".shop.test" for each wildcard, name or alias
+	tenants trie[*tenantEntry] // by id
+}
+
+// tenantEntry holds the tenant's document, if there is one, and who uses it.
+type tenantEntry struct {
+	doc      *Tenant  // last good form; nil: no document, or never a good one
+	problems Problems // what is wrong with its present form
+	members  trie[struct{}]
+}
+
+// A Route is one vhost of a table with its tenant. All but the instance is
+// immutable.
+type Route struct {
+	// Name is the vhost's name.
+	Name string
+	// Vhost is the last good form; nil: there was never one, and the route
+	// answers for no host.
+	Vhost *Vhost
+	// Tenant is the tenant's document in its last good form; nil: none.
+	Tenant *Tenant
+	// Problems is what is wrong with the present document; Vhost is then an
+	// earlier form of it.
+	Problems Problems
+
+	mu       sync.Mutex
+	instance any
+	previous any // the instance of the route that this one replaced
+}
+
+// Instance returns what the server made of the route, and makes it at the first
+// call: compile runs once per route, with the instance of the route that this
+// one replaced (nil if there was none) so that running state can be taken over.
+// Safe for concurrent use.
+func (r *Route) Instance(compile func(r *Route, previous any) any) any {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.instance == nil {
+		r.instance, r.previous = compile(r, r.previous), nil
+	}
+	return r.instance
+}
+
+// Compiled returns the instance if there is one, without making it.
+func (r *Route) Compiled() any {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.instance
+}
+
+// successor returns a route for the same name that inherits r's running state.
+func (r *Route) successor(v *Vhost, t *Tenant, problems Problems) *Route {
+	next := &Route{Vhost: v, Tenant: t, Problems: problems}
+	if r != nil {
+		next.Name = r.Name
+		r.mu.Lock()
+		next.previous = r.instance
+		if next.previous == nil {
+			next.previous = r.previous
+		}
+		r.mu.Unlock()
+	}
+	return next
+}
+
+// Replaced is one route that With changed: Old is nil for an addition, New is
+// nil for a removal.
+type Replaced struct{ Old, New *Route }
+
+// Match returns the route that answers for a canonical host: exact, else the
+// longest wildcard, else "*"; nil if none does. It does not allocate.
+func (t *Table) Match(host string) *Route {
+	if r := t.named(host); r != nil {
+		return r
+	}
+	if t.suffix.len() > 0 {
+		for rest := host; ; {
+			dot := strings.IndexByte(rest, '.')
+			if dot < 0 {
+				break
+			}
+			if _, ok := t.suffix.get(rest[dot:]); ok {
+				if r := t.named("*" + rest[dot:]); r != nil {
+					return r
+				}
+			}
+			rest = rest[dot+1:]
+		}
+	}
+	return t.named("*")
+}
+
+// named returns the route whose name or alias is exactly name and which has a
+// good form. A name beats an alias.
+func (t *Table) named(name string) *Route {
+	if r, ok := t.vhosts.get(name); ok && r.Vhost != nil {
+		return r
+	}
+	claims, _ := t.hosts.get(name)
+	for _, owner := range claims {
+		if r, ok := t.vhosts.get(owner); ok && r.Vhost != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// Len returns the number of vhosts, broken ones included.
+func (t *Table) Len() int { return t.vhosts.len() }
+
+// Vhost returns the route of the vhost with that very name, broken or not, or nil.
+func (t *Table) Vhost(name string) *Route {
+	r, _ := t.vhosts.get(name)
+	return r
+}
+
+// Tenant returns the document of a tenant (nil if it has none or never a good
+// one), what is wrong with it, and whether it is known at all: by a document or
+// by a vhost that names it.
+func (t *Table) Tenant(name string) (doc *Tenant, problems Problems, known bool) {
+	e, ok := t.tenants.get(name)
+	if !ok {
+		return nil, nil, false
+	}
+	return e.doc, e.problems, true
+}
+
+// Members returns the number of vhosts that name the tenant.
+func (t *Table) Members(tenant string) int {
+	e, ok := t.tenants.get(tenant)
+	if !ok {
+		return 0
+	}
+	return e.members.len()
+}
+
+// Vhosts yields every route, broken ones included, in no particular order.
+func (t *Table) Vhosts() iter.Seq[*Route] {
+	return func(yield func(*Route) bool) {
+		for _, r := range t.vhosts.all() {
+			if !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// Tenants yields the id of every tenant that is known, in no particular order.
+func (t *Table) Tenants() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for name := range t.tenants.all() {
+			if !yield(name) {
+				return
+			}
+		}
+	}
+}
+
+// Conflicts returns the problems of a vhost's aliases that another vhost has
+// already: they stay with the other one.
+func (t *Table) Conflicts(r *Route) Problems {
+	if r.Vhost == nil {
+		return nil
+	}
+	var out Problems
+	for _, alias := range r.Vhost.Aliases {
+		if owner := t.named(alias); owner != nil && owner.Name != r.Name {
+			out = append(out, &Problem{Field: "aliases", Reason: "host " + alias + " belongs to vhost " + owner.Name + " already"})
+		}
+	}
+	return out
+}
+
+// With returns the table after the changes, and which routes are others now. A
+// change that repeats what is there replaces nothing.
+func (t *Table) With(changes []Change) (*Table, []Replaced) {
+	next := *t
+	b := builder{t: &next, before: t, touched: map[string]struct{}{}}
+	for i := range changes {
+		switch changes[i].Key.Kind {
+		case KindTenant:
+			b.tenant(&changes[i])
+		case KindVhost:
+			b.vhost(&changes[i])
+		}
+	}
+	return &next, b.replaced()
+}
+
+// builder applies changes to a table that nobody else sees yet.
+type builder struct {
+	t       *Table
+	before  *Table
+	touched map[string]struct{} // names of vhosts whose route is another one now
+}
+
+func (b *builder) replaced() []Replaced {
+	out := make([]Replaced, 0, len(b.touched))
+	for name := range b.touched {
+		was, is := b.before.Vhost(name), b.t.Vhost(name)
+		if was != is {
+			out = append(out, Replaced{Old: was, New: is})
+		}
+	}
+	slices.SortFunc(out, func(x, y Replaced) int { return cmp.Compare(x.name(), y.name()) })
+	return out
+}
+
+func (r Replaced) name() string {
+	if r.New != nil {
+		return r.New.Name
+	}
+	return r.Old.Name
+}
+
+func (b *builder) put(r *Route) {
+	b.t.vhosts = b.t.vhosts.with(r.Name, r)
+	b.touched[r.Name] = struct{}{}
+}
+
+func (b *builder) tenant(c *Change) {
+	old, known := b.t.tenants.get(c.Key.Name)
+	if !known {
+		old = &tenantEntry{}
+	}
+	next := &tenantEntry{doc: c.Tenant, problems: c.Problems, members: old.members}
+	if c.Tenant == nil && len(c.Problems) > 0 {
+		next.doc = old.doc // bad: the last good form stays in force
+	}
+	if next.doc != nil && old.doc != nil && equalTenants(next.doc, old.doc) {
+		next.doc = old.doc
+	}
+	if next.doc == nil && len(next.problems) == 0 && next.members.len() == 0 {
+		b.t.tenants = b.t.tenants.without(c.Key.Name)
+		return
+	}
+	b.t.tenants = b.t.tenants.with(c.Key.Name, next)
+	if next.doc == old.doc {
+		return
+	}
+	for member := range next.members.all() {
+		r, _ := b.t.vhosts.get(member)
+		b.put(r.successor(r.Vhost, next.doc, r.Problems))
+	}
+}
+
+func (b *builder) vhost(c *Change) {
+	old, _ := b.t.vhosts.get(c.Key.Name)
+	if c.Vhost == nil && len(c.Problems) == 0 {
+		if old != nil {
+			b.unclaim(old)
+			b.t.vhosts = b.t.vhosts.without(old.Name)
+			b.touched[old.Name] = struct{}{}
+		}
+		return
+	}
+	v := c.Vhost
+	if old != nil && (v == nil || old.Vhost != nil && equalVhosts(v, old.Vhost)) {
+		v = old.Vhost // bad, or the same as before
+	}
+	if old != nil && v == old.Vhost {
+		if !equalProblems(old.Problems, c.Problems) {
+			b.put(old.successor(v, old.Tenant, c.Problems))
+		}
+		return
+	}
+	if old != nil {
+		b.unclaim(old)
+	}
+	next := old.successor(v, nil, c.Problems)
+	next.Name = c.Key.Name
+	if v != nil {
+		b.claim(next)
+	}
+	b.put(next)
+}
+
+// claim enters a route's aliases, wildcards and tenant.
+func (b *builder) claim(r *Route) {
+	b.wildcard(r.Name)
+	for _, alias := range r.Vhost.Aliases {
+		b.wildcard(alias)
+		claims, _ := b.t.hosts.get(alias)
+		b.t.hosts = b.t.hosts.with(alias, append(slices.Clone(claims), r.Name))
+	}
+	if r.Vhost.Tenant == "" {
+		return
+	}
+	e, ok := b.t.tenants.get(r.Vhost.Tenant)
+	if !ok {
+		e = &tenantEntry{}
+	}
+	next := *e
+	next.members = e.members.with(r.Name, struct{}{})
+	b.t.tenants = b.t.tenants.with(r.Vhost.Tenant, &next)
+	r.Tenant = next.doc
+}
+
+// unclaim takes back what claim entered.
+func (b *builder) unclaim(r *Route) {
+	if r.Vhost == nil {
+		return
+	}
+	for _, alias := range r.Vhost.Aliases {
+		claims, _ := b.t.hosts.get(alias)
+		left := slices.DeleteFunc(slices.Clone(claims), func(name string) bool { return name == r.Name })
+		if len(left) > 0 {
+			b.t.hosts = b.t.hosts.with(alias, left)
+		} else {
+			b.t.hosts = b.t.hosts.without(alias)
+		}
+	}
+	// A wildcard's suffix stays: it only says that a look-up is worth it.
+	e, ok := b.t.tenants.get(r.Vhost.Tenant)
+	if !ok {
+		return
+	}
+	next := *e
+	next.members = e.members.without(r.Name)
+	if next.doc == nil && len(next.problems) == 0 && next.members.len() == 0 {
+		b.t.tenants = b.t.tenants.without(r.Vhost.Tenant)
+		return
+	}
+	b.t.tenants = b.t.tenants.with(r.Vhost.Tenant, &next)
+}
+
+func (b *builder) wildcard(name string) {
+	if suffix, ok := strings.CutPrefix(name, "*."); ok {
+		b.t.suffix = b.t.suffix.with("."+suffix, struct{}{})
+	}
+}

@@ -1,0 +1,82 @@
+package routes
+
+// A Tenant is the document `tenant:<id>` in Redis or an entry under `tenants:`
+// in a file: what all vhosts of one customer share. Fields that are not set
+// leave the built-in default in force. A Tenant is never changed once a Change
+// carries it.
+type Tenant struct {
+	// Name is the tenant's id: the key of the document, not a field in it.
+	Name string `yaml:"-" json:"-"`
+
+	WAF        *WAF   `yaml:"waf,omitempty" json:"waf,omitempty"`
+	Rate       *Later `yaml:"rate,omitempty" json:"rate,omitempty"`
+	CacheShare *Later `yaml:"cache_share,omitempty" json:"cache_share,omitempty"`
+}
+
+// WAF tunes the web application firewall for a tenant or a vhost. Every field
+// may be left out: a vhost's value replaces its tenant's.
+type WAF struct {
+	// Mode: "off", "detect" (log, never block) or "block". Default detect.
+	Mode string `yaml:"mode,omitempty" json:"mode,omitempty"`
+	// Paranoia is the CRS paranoia level, 1 to 4. Default 1.
+	Paranoia int `yaml:"paranoia,omitempty" json:"paranoia,omitempty"`
+	// InboundThreshold is the anomaly score from which a request is blocked. Default 5.
+	InboundThreshold int `yaml:"inbound_threshold,omitempty" json:"inbound_threshold,omitempty"`
+	// OutboundThreshold is the anomaly score from which a response is blocked. Default 4.
+	OutboundThreshold int `yaml:"outbound_threshold,omitempty" json:"outbound_threshold,omitempty"`
+	// InspectBody is how many bytes of a body are inspected; the rest streams on. Default 128KiB.
+	InspectBody Size `yaml:"inspect_body,omitempty" json:"inspect_body,omitempty"`
+	// Responses turns the inspection of responses on (rules of phases 3 and 4). Default false.
+	Responses *bool `yaml:"responses,omitempty" json:"responses,omitempty"`
+	// OnError: what happens to a request when the engine itself fails: "pass" (default) or "block".
+	OnError string `yaml:"on_error,omitempty" json:"on_error,omitempty"`
+	// AllowedMethods replaces the methods that the CRS lets through (GET HEAD POST OPTIONS).
+	AllowedMethods []string `yaml:"allowed_methods,omitempty" json:"allowed_methods,omitempty"`
+
+	Exclusions *Later `yaml:"exclusions,omitempty" json:"exclusions,omitempty"`
+	Rules      *Later `yaml:"rules,omitempty" json:"rules,omitempty"`
+}
+
+// WAF modes.
+const (
+	WAFOff    = "off"
+	WAFDetect = "detect"
+	WAFBlock  = "block"
+)
+
+// Over returns the settings of w with what is not set taken from base. Neither
+// is changed; both may be nil.
+func (w *WAF) Over(base *WAF) *WAF {
+	if w == nil {
+		w = &WAF{}
+	}
+	if base == nil {
+		base = &WAF{}
+	}
+	out := *w
+	out.Mode = or(w.Mode, base.Mode)
+	out.Paranoia = or(w.Paranoia, base.Paranoia)
+	out.InboundThreshold = or(w.InboundThreshold, base.InboundThreshold)
+	out.OutboundThreshold = or(w.OutboundThreshold, base.OutboundThreshold)
+	out.InspectBody = or(w.InspectBody, base.InspectBody)
+	out.Responses = or(w.Responses, base.Responses)
+	out.OnError = or(w.OnError, base.OnError)
+	if out.AllowedMethods == nil {
+		out.AllowedMethods = base.AllowedMethods
+	}
+	return &out
+}
+
+// DefaultWAF holds the built-in defaults of every WAF field.
+var DefaultWAF = &WAF{
+	Mode: WAFDetect, Paranoia: 1, InboundThreshold: 5, OutboundThreshold: 4,
+	InspectBody: 128 << 10, OnError: "pass",
+}
+
+func or[T comparable](v, fallback T) T {
+	var zero T
+	if v != zero {
+		return v
+	}
+	return fallback
+}

@@ -1,0 +1,196 @@
+package routes
+
+import (
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A finding is a bad value, before its place in the text is known.
+type finding struct {
+	field, reason, guess string
+	missing              bool // a value that has to be there is not
+}
+
+// checkMode says how much of a vhost has to be there.
+type checkMode uint8
+
+const (
+	checkComplete checkMode = iota // a whole vhost
+	checkPartial                   // `vhost:<host>`, which is merged over `frontend:<host>`
+)
+
+// Check returns what is wrong with a complete vhost that was put together by a
+// program, such as the merge of two Redis keys. source names it in problems.
+func (v *Vhost) Check(source string) Problems {
+	return asProblems(source, checkVhost(v.Name, v, checkComplete))
+}
+
+// Check returns what is wrong with a tenant; see Vhost.Check.
+func (t *Tenant) Check(source string) Problems { return asProblems(source, checkTenant(t)) }
+
+func asProblems(source string, findings []finding) Problems {
+	var out Problems
+	for _, f := range findings {
+		out = append(out, &Problem{File: source, Field: f.field, Reason: f.reason, Guess: f.guess})
+	}
+	return out
+}
+
+func checkTenant(t *Tenant) []finding { return checkWAF("waf", t.WAF) }
+
+func checkVhost(name string, v *Vhost, mode checkMode) []finding {
+	var out []finding
+	if v.Tenant != "" {
+		if err := CheckTenantName(v.Tenant); err != nil {
+			out = append(out, finding{field: "tenant", reason: err.Error()})
+		}
+	}
+	if len(v.Backends) == 0 && mode == checkComplete {
+		out = append(out, finding{
+			field: "backends", missing: true,
+			reason: "a vhost needs at least one backend, such as [http://127.0.0.1:9000]",
+		})
+	}
+	for i, b := range v.Backends {
+		field := "backends[" + strconv.Itoa(i) + "]"
+		if reason := checkBackend(b.URL); reason != "" {
+			out = append(out, finding{field: field, reason: reason})
+		}
+		if b.Weight != 0 && b.Weight != 1 {
+			out = append(out, finding{field: field + ".weight", reason: ErrNotSupportedYet.Error()})
+		}
+	}
+	out = append(out, checkAliases(name, v)...)
+	out = append(out, oneOf("balance", v.Balance, []string{"p2c", "random", "round_robin"}, "least_conn", "hash_ip", "hash_host", "hash_path_segment")...)
+	out = append(out, oneOf("compress", v.Compress, []string{"off"}, "on")...)
+	if v.Cache != nil {
+		out = append(out, oneOf("cache.set_cookie", v.Cache.SetCookie, []string{"bypass"}, "store")...)
+	}
+	out = append(out, checkWAF("waf", v.WAF)...)
+	return append(out, checkTLS(v.TLS, mode)...)
+}
+
+// checkAliases also writes the canonical form of each alias back.
+func checkAliases(name string, v *Vhost) []finding {
+	var out []finding
+	seen := []string{name}
+	for i, alias := range v.Aliases {
+		field := "aliases[" + strconv.Itoa(i) + "]"
+		canonical, err := CanonicalName(alias)
+		switch {
+		case err != nil:
+			out = append(out, finding{field: field, reason: fmt.Sprintf("bad host %q: %v", alias, err)})
+		case slices.Contains(seen, canonical):
+			out = append(out, finding{field: field, reason: fmt.Sprintf("host %q stands here a second time", alias)})
+		default:
+			seen = append(seen, canonical)
+			v.Aliases[i] = canonical
+		}
+	}
+	return out
+}
+
+// checkBackend returns why raw cannot be a backend's URL, or "".
+func checkBackend(raw string) string {
+	if path, ok := strings.CutPrefix(raw, "unix:"); ok {
+		if !filepath.IsAbs(strings.TrimPrefix(path, "//")) {
+			return fmt.Sprintf("bad backend %q: a unix socket has an absolute path, such as unix:/run/app.sock", raw)
+		}
+		return ""
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || (u.Scheme != "http" && u.Scheme != "https"):
+		return fmt.Sprintf("bad backend %q: want http://host:port, https://host:port or unix:/path", raw)
+	case u.Hostname() == "":
+		return fmt.Sprintf("bad backend %q: the host is missing", raw)
+	case u.User != nil:
+		return fmt.Sprintf("bad backend %q: no user or password in a backend's URL", raw)
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return fmt.Sprintf("bad backend %q: no query and no fragment in a backend's URL", raw)
+	}
+	if p := u.Port(); p != "" {
+		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
+			return fmt.Sprintf("bad backend %q: the port is 1 to 65535", raw)
+		}
+	}
+	if strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return fmt.Sprintf("bad backend %q: no spaces or control characters", raw)
+	}
+	return ""
+}
+
+func checkWAF(field string, w *WAF) []finding {
+	if w == nil {
+		return nil
+	}
+	out := oneOf(field+".mode", w.Mode, []string{WAFOff, WAFDetect, WAFBlock})
+	out = append(out, oneOf(field+".on_error", w.OnError, []string{"pass", "block"})...)
+	if w.Paranoia < 0 || w.Paranoia > 4 {
+		out = append(out, finding{field: field + ".paranoia", reason: "the paranoia level is 1 to 4"})
+	}
+	if w.InboundThreshold < 0 || w.OutboundThreshold < 0 {
+		out = append(out, finding{field: field, reason: "a threshold is a score of 1 or more"})
+	}
+	const most = 16 << 20
+	if w.InspectBody > most {
+		out = append(out, finding{field: field + ".inspect_body", reason: "at most 16MiB of a body are inspected"})
+	}
+	for i, m := range w.AllowedMethods {
+		if !isToken(m) || m != strings.ToUpper(m) {
+			out = append(out, finding{
+				field: field + ".allowed_methods[" + strconv.Itoa(i) + "]", guess: strings.ToUpper(m),
+				reason: fmt.Sprintf("bad method %q: methods are written in capitals", m),
+			})
+		}
+	}
+	return out
+}
+
+func checkTLS(t *TLS, mode checkMode) []finding {
+	if t == nil {
+		return nil
+	}
+	out := oneOf("tls.min_version", t.MinVersion, []string{"1.2", "1.3"})
+	out = append(out, oneOf("tls.redirect_http", string(t.RedirectHTTP), []string{"auto", "true", "false"})...)
+	if c := t.Certificate; c != nil {
+		for _, f := range []struct{ name, path string }{{"cert", c.Cert}, {"key", c.Key}} {
+			field := "tls.certificate." + f.name
+			switch {
+			case f.path == "":
+				out = append(out, finding{field: field, reason: "both cert and key name a PEM file"})
+			case mode == checkPartial && !filepath.IsAbs(f.path):
+				out = append(out, finding{field: field, reason: "want an absolute path here: a document in Redis has no folder"})
+			}
+		}
+	}
+	return out
+}
+
+// oneOf checks an enumeration; the words of later are known but do not act yet.
+func oneOf(field, value string, words []string, later ...string) []finding {
+	switch {
+	case value == "" || slices.Contains(words, value):
+		return nil
+	case slices.Contains(later, value):
+		return []finding{{field: field, reason: fmt.Sprintf("%q is %v", value, ErrNotSupportedYet)}}
+	}
+	return []finding{{
+		field: field, guess: nearest(value, words),
+		reason: fmt.Sprintf("bad value %q: want %s", value, strings.Join(words, ", ")),
+	}}
+}
+
+// isToken reports whether s is a token of RFC 9110 §5.6.2.
+func isToken(s string) bool {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}

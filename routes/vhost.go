@@ -1,0 +1,130 @@
+package routes
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// A Vhost is one site: the merge of `frontend:<host>` and `vhost:<host>` in
+// Redis, or an entry under `vhosts:` in a file. A Vhost is never changed once a
+// Change carries it.
+type Vhost struct {
+	// Name is the canonical host that the site answers for: exact
+	// ("www.shop.test"), a wildcard of any depth that does not cover its apex
+	// ("*.shop.test"), or "*" for every host that nothing else matches. It is
+	// the key of the document, not a field in it.
+	Name string `yaml:"-" json:"-"`
+
+	// Tenant names the tenant; empty: none, the process's defaults apply.
+	Tenant string `yaml:"tenant,omitempty" json:"tenant,omitempty"`
+	// Aliases are further hosts of the same forms as Name.
+	Aliases []string `yaml:"aliases,omitempty" json:"aliases,omitempty"`
+	// Backends is where requests go; a vhost has at least one.
+	Backends []Backend `yaml:"backends,omitempty" json:"backends,omitempty"`
+	// Balance: "p2c" (default), "random" or "round_robin".
+	Balance  string    `yaml:"balance,omitempty" json:"balance,omitempty"`
+	Timeouts *Timeouts `yaml:"timeouts,omitempty" json:"timeouts,omitempty"`
+	Cache    *Cache    `yaml:"cache,omitempty" json:"cache,omitempty"`
+	// Compress: only "off" (default) acts in this version.
+	Compress string `yaml:"compress,omitempty" json:"compress,omitempty"`
+	WAF      *WAF   `yaml:"waf,omitempty" json:"waf,omitempty"`
+	Rate     *Later `yaml:"rate,omitempty" json:"rate,omitempty"`
+	TLS      *TLS   `yaml:"tls,omitempty" json:"tls,omitempty"`
+	Health   *Later `yaml:"health,omitempty" json:"health,omitempty"`
+}
+
+// A Backend is one server of a vhost: in a document either its URL alone or a
+// mapping with url and weight.
+type Backend struct {
+	// URL: http://host[:port][/prefix], https://…, or unix:/path/to/socket.
+	URL string `yaml:"url" json:"url"`
+	// Weight: only 1 (the default) acts in this version.
+	Weight int `yaml:"weight,omitempty" json:"weight,omitempty"`
+}
+
+type backendFields Backend
+
+// UnmarshalJSON reads a URL or an object with url and weight.
+func (b *Backend) UnmarshalJSON(data []byte) error {
+	if len(data) > 0 && data[0] == '"' {
+		return json.Unmarshal(data, &b.URL)
+	}
+	return decodeStrictJSON(data, (*backendFields)(b))
+}
+
+// MarshalJSON writes the URL alone where that says everything.
+func (b Backend) MarshalJSON() ([]byte, error) {
+	if b.Weight <= 1 {
+		return json.Marshal(b.URL)
+	}
+	return json.Marshal(backendFields(b))
+}
+
+// MarshalYAML writes the URL alone where that says everything.
+func (b Backend) MarshalYAML() (any, error) {
+	if b.Weight <= 1 {
+		return b.URL, nil
+	}
+	return backendFields(b), nil
+}
+
+// Timeouts bound the phases of a round trip to a backend.
+type Timeouts struct {
+	// Connect, TLS handshake included. Default 3s.
+	Connect Duration `yaml:"connect,omitempty" json:"connect,omitempty"`
+	// FirstByte is the time from the sent request to the response's head. Default 60s.
+	FirstByte Duration `yaml:"first_byte,omitempty" json:"first_byte,omitempty"`
+}
+
+// Cache is the response cache of one vhost.
+type Cache struct {
+	// Enabled turns the cache on. Default false.
+	Enabled *bool `yaml:"enabled,omitempty" json:"enabled,omitempty"`
+	// TTL is the freshness of 200, 301, 404 and 410 answers that state none; it
+	// never overrides one that they state. Default 0: such answers are not stored.
+	TTL Duration `yaml:"ttl,omitempty" json:"ttl,omitempty"`
+	// MaxBody is the largest body that is stored. Default 1MiB.
+	MaxBody Size `yaml:"max_body,omitempty" json:"max_body,omitempty"`
+	// SetCookie: only "bypass" (default: an answer that sets a cookie is not stored) acts in this version.
+	SetCookie string `yaml:"set_cookie,omitempty" json:"set_cookie,omitempty"`
+}
+
+// On reports whether the cache is turned on; nil is off.
+func (c *Cache) On() bool { return c != nil && c.Enabled != nil && *c.Enabled }
+
+// TLS is what a vhost says of its certificate and of plain HTTP.
+type TLS struct {
+	// MinVersion: "1.2" (default) or "1.3".
+	MinVersion  string       `yaml:"min_version,omitempty" json:"min_version,omitempty"`
+	Certificate *Certificate `yaml:"certificate,omitempty" json:"certificate,omitempty"`
+	// RedirectHTTP: "auto" (default: once a certificate is in place that is not
+	// the internal CA's), "true" or "false".
+	RedirectHTTP Switch `yaml:"redirect_http,omitempty" json:"redirect_http,omitempty"`
+	// HSTS is the max-age of Strict-Transport-Security on https answers. Default 0: no such field.
+	HSTS Duration `yaml:"hsts,omitempty" json:"hsts,omitempty"`
+}
+
+// Certificate names the PEM files of an uploaded certificate: the chain, leaf
+// first, and its key. Relative paths belong to the file that names them.
+type Certificate struct {
+	Cert string `yaml:"cert" json:"cert"`
+	Key  string `yaml:"key" json:"key"`
+}
+
+// Switch is "auto", "true" or "false"; the booleans may be written bare.
+type Switch string
+
+// UnmarshalJSON reads a string or a bare boolean.
+func (s *Switch) UnmarshalJSON(data []byte) error {
+	switch string(data) {
+	case "true", "false":
+		*s = Switch(data)
+		return nil
+	}
+	var v string
+	if err := json.Unmarshal(data, &v); err != nil {
+		return fmt.Errorf("want auto, true or false")
+	}
+	*s = Switch(v)
+	return nil
+}
