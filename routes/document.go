@@ -3,7 +3,6 @@ package routes
 import (
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -224,10 +223,15 @@ func CheckTenantName(name string) error {
 	return nil
 }
 
-// beside joins a relative path to the folder of the file that names it.
+// beside joins a relative path to the folder of the file that names it, and makes
+// it absolute: the document may outlive the working directory (last good routes).
 func beside(file, path string) string {
-	if path == "" || filepath.IsAbs(path) || strings.HasPrefix(path, "~") {
+	if path == "" || filepath.IsAbs(path) {
 		return path
 	}
-	return filepath.Join(filepath.Dir(file), path)
+	joined := filepath.Join(filepath.Dir(file), path)
+	if abs, err := filepath.Abs(joined); err == nil {
+		return abs
+	}
+	return joined
 }

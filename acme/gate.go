@@ -1,0 +1,174 @@
+package acme
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	acmeBodyLimit   = 1 << 20
+	acmeHTTPTimeout = 30 * time.Second
+	// maxPoll caps the Retry-After of polled resources: autocert sleeps that long
+	// under a context that nobody can cancel, and Run must be able to return.
+	maxPoll = 5 * time.Second
+)
+
+var errGateClosed = errors.New("acme: the node is stopping")
+
+// gate is the transport of the ACME client. autocert works under contexts of its
+// own and starts goroutines that it does not wait for, so this is where they are
+// stopped: close cancels what is under way, refuses what follows, and waits. It
+// also notes why validations failed, which autocert does not tell.
+type gate struct {
+	base   *http.Transport
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	closed  bool
+	flying  sync.WaitGroup
+	reasons []string // of failed validations since the last call of failures
+}
+
+func newGate(trustFile string) (*gate, error) {
+	base := http.DefaultTransport.(*http.Transport).Clone()
+	base.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	if trustFile != "" {
+		roots, err := rootsWith(trustFile)
+		if err != nil {
+			return nil, err
+		}
+		base.TLSClientConfig.RootCAs = roots
+	}
+	g := &gate{base: base}
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	return g, nil
+}
+
+// rootsWith returns the system's roots and those of a PEM file.
+func rootsWith(file string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("acme: trust: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool() // a system without roots: the file's are what there is
+	}
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("acme: trust: no certificate in %s", file)
+	}
+	return roots, nil
+}
+
+// RoundTrip implements http.RoundTripper. It reads the whole body, so that nothing
+// of the request outlives the call.
+func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return nil, errGateClosed
+	}
+	g.flying.Add(1)
+	g.mu.Unlock()
+	defer g.flying.Done()
+
+	ctx, cancel := context.WithTimeout(req.Context(), acmeHTTPTimeout)
+	defer cancel()
+	defer context.AfterFunc(g.ctx, cancel)()
+	resp, err := g.base.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, acmeBodyLimit+1))
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		return nil, fmt.Errorf("read answer of %s: %w", req.URL, err)
+	}
+	if len(body) > acmeBodyLimit {
+		return nil, fmt.Errorf("answer of %s exceeds %d bytes", req.URL, acmeBodyLimit)
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	if resp.StatusCode < 300 {
+		capRetryAfter(resp.Header)
+		g.note(body)
+	}
+	return resp, nil
+}
+
+func capRetryAfter(h http.Header) {
+	v := h.Get("Retry-After")
+	if v == "" {
+		return
+	}
+	if seconds, err := strconv.Atoi(v); err != nil || seconds > int(maxPoll/time.Second) {
+		h.Set("Retry-After", strconv.Itoa(int(maxPoll/time.Second)))
+	}
+}
+
+// note remembers the problem of each failed challenge in an authorization object
+// (RFC 8555 sections 7.1.4 and 8).
+func (g *gate) note(body []byte) {
+	var authorization struct {
+		Status     string
+		Challenges []struct {
+			Type  string
+			Error *struct{ Detail string }
+		}
+	}
+	if json.Unmarshal(body, &authorization) != nil || authorization.Status != "invalid" {
+		return // another kind of object, or not failed
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range authorization.Challenges {
+		if c.Error != nil && len(g.reasons) < 8 {
+			g.reasons = append(g.reasons, fmt.Sprintf("%s: %.300s", c.Type, c.Error.Detail))
+		}
+	}
+}
+
+// failures returns and clears what note has gathered.
+func (g *gate) failures() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	text := strings.Join(g.reasons, "; ")
+	g.reasons = nil
+	return text
+}
+
+// close ends all requests and waits for them.
+func (g *gate) close() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.cancel()
+	g.flying.Wait()
+	g.base.CloseIdleConnections()
+}
+
+func (g *gate) isClosed() bool { return g.ctx.Err() != nil }
+
+// backoff decides about repeating a single ACME request. A rate limit is not
+// waited out here: the order fails and its name waits in the schedule.
+func (g *gate) backoff(n int, _ *http.Request, resp *http.Response) time.Duration {
+	const tries = 3
+	switch {
+	case g.isClosed(), n > tries, resp.StatusCode == http.StatusTooManyRequests:
+		return -1
+	case resp.StatusCode == http.StatusBadRequest: // a stale nonce; the next one is at hand
+		return time.Millisecond
+	}
+	return time.Duration(n) * time.Second
+}

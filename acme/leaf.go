@@ -1,0 +1,136 @@
+package acme
+
+import (
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// leaf is one certificate that the node holds, with its chain and key. All but
+// the staple is immutable. It keeps no parsed certificate: at 100,000 names that
+// would be most of the memory.
+type leaf struct {
+	served     atomic.Pointer[tls.Certificate] // replaced as a whole when the staple changes
+	source     Source
+	names      []string // DNS names, lower case
+	issuer     string
+	keyType    string
+	notBefore  time.Time
+	notAfter   time.Time
+	selfSigned bool
+	internal   bool     // signed by this node's own CA
+	responders []string // OCSP responder URLs; nil: none, or no issuer to check answers with
+	warning    string   // what is odd about it, though it is served
+	digest     [sha256.Size]byte
+}
+
+// newLeaf describes a certificate whose key and chain order were checked.
+func newLeaf(source Source, cert *tls.Certificate, chain []*x509.Certificate) *leaf {
+	x := chain[0]
+	l := &leaf{
+		source:     source,
+		issuer:     issuerName(x),
+		keyType:    keyTypeOf(x),
+		notBefore:  x.NotBefore,
+		notAfter:   x.NotAfter,
+		selfSigned: x.CheckSignatureFrom(x) == nil,
+		digest:     sha256.Sum256(x.Raw),
+	}
+	for _, name := range x.DNSNames {
+		l.names = append(l.names, strings.ToLower(name))
+	}
+	if len(chain) > 1 {
+		l.responders = x.OCSPServer
+	}
+	cert.Leaf = nil
+	l.served.Store(cert)
+	return l
+}
+
+func issuerName(x *x509.Certificate) string {
+	if x.Issuer.CommonName != "" {
+		return x.Issuer.CommonName
+	}
+	return x.Issuer.String()
+}
+
+func keyTypeOf(x *x509.Certificate) string {
+	switch key := x.PublicKey.(type) {
+	case *ecdsa.PublicKey:
+		return "ECDSA " + key.Curve.Params().Name
+	case *rsa.PublicKey:
+		return fmt.Sprintf("RSA %d", key.N.BitLen())
+	default:
+		return x.PublicKeyAlgorithm.String()
+	}
+}
+
+// covers reports whether the certificate verifies for host.
+func (l *leaf) covers(host string) bool {
+	for _, name := range l.names {
+		if covers(name, host) {
+			return true
+		}
+	}
+	return false
+}
+
+// staple puts an OCSP response into the handshakes to come; nil takes it out.
+// Only the stapler calls it, one call at a time for a leaf.
+func (l *leaf) staple(der []byte) {
+	cert := *l.served.Load()
+	cert.OCSPStaple = der
+	l.served.Store(&cert)
+}
+
+// renewAt is the time from which the certificate should be replaced: a third of
+// its life before its end, or half of it if it lives ten days or less.
+func (l *leaf) renewAt() time.Time {
+	life := l.notAfter.Sub(l.notBefore)
+	if life <= 10*24*time.Hour {
+		return l.notAfter.Add(-life / 2)
+	}
+	return l.notAfter.Add(-life / 3)
+}
+
+// oddities says, in words for the operator, why clients may refuse the
+// certificate for the given name; empty if nothing is odd.
+func (l *leaf) oddities(name string, now time.Time) string {
+	var odd []string
+	if l.warning != "" {
+		odd = append(odd, l.warning)
+	}
+	if now.After(l.notAfter) {
+		odd = append(odd, "expired on "+l.notAfter.UTC().Format(time.DateOnly))
+	}
+	if now.Before(l.notBefore) {
+		odd = append(odd, "not valid before "+l.notBefore.UTC().Format(time.DateTime))
+	}
+	if l.selfSigned {
+		odd = append(odd, "self-signed")
+	}
+	if name != "*" && !l.fits(name) {
+		odd = append(odd, "does not cover "+name)
+	}
+	return strings.Join(odd, "; ")
+}
+
+// fits reports whether the certificate covers what a table's name stands for; for
+// "*.x" the certificate needs that wildcard itself.
+func (l *leaf) fits(name string) bool {
+	if isExact(name) {
+		return l.covers(name)
+	}
+	for _, n := range l.names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}

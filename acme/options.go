@@ -1,0 +1,151 @@
+package acme
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The issuers that Options.Issuer names.
+const (
+	IssuerInternal = "internal"
+	IssuerACME     = "acme"
+)
+
+const defaultMaxMinted = 10000
+
+// Options configure a Manager. Data and Known are required; the rest has
+// defaults.
+type Options struct {
+	// Data is the folder for what must survive a restart: the internal CA (ca/),
+	// issued certificates and account keys (certs/), OCSP responses (ocsp/) and
+	// ticket keys (tickets/). It is created if absent. Two running Managers must
+	// not share it. Empty is an error.
+	Data string
+
+	// Issuer says who issues the certificate of a name without certificate files:
+	// "internal", the node's own CA, which needs no network, or "acme". Empty is
+	// "internal".
+	Issuer string
+
+	// ACME says where certificates are ordered. It is read only if Issuer is
+	// "acme".
+	ACME ACME
+
+	// Known reports whether a canonical name (lower case, A-labels, no trailing
+	// dot) is served: by an exact vhost, a wildcard or "*". It is called in each
+	// handshake, from many goroutines, and must not block. Nil is an error.
+	Known func(host string) bool
+
+	// AllowPrivateResponders lets OCSP requests go to loopback, private and
+	// link-local addresses. The responder's address comes out of an uploaded
+	// certificate, so this lets whoever uploads certificates make the node send
+	// requests into its own network (SSRF). It is meant for tests and for sites
+	// whose own CA answers on such an address.
+	AllowPrivateResponders bool
+
+	// MaxMinted bounds how many certificates of the internal CA are held, in
+	// number. A quarter of them is for names that only a wildcard or "*" covers,
+	// so that made-up names below a wildcard cannot push out the others. The
+	// least recently used goes first and is minted again when needed. Zero is
+	// 10000; less than 8 counts as 8.
+	MaxMinted int
+
+	// Logger receives what an operator should read. Nil discards it.
+	Logger *slog.Logger
+
+	// Registerer gets the gatehouse_* metrics of this package. Nil registers none.
+	Registerer prometheus.Registerer
+}
+
+// ACME describes the issuer's account and directory.
+type ACME struct {
+	// Directory is the https URL of the directory (RFC 8555 section 7.1.1).
+	Directory string
+
+	// Email is the account's contact; empty registers none.
+	Email string
+
+	// Trust is a PEM file with roots that vouch for the directory's own TLS
+	// certificate, beside the system's roots. Empty trusts the system's only.
+	Trust string
+
+	// EAB binds the account to one at the CA (RFC 8555 section 7.3.4). Nil if the
+	// CA does not ask for it.
+	EAB *EAB
+}
+
+// EAB is an external account binding as the CA hands it out.
+type EAB struct {
+	KID  string // key identifier
+	HMAC string // key, base64url or base64, with or without padding
+}
+
+// withDefaults resolves the defaults and checks the rest.
+func (o Options) withDefaults() (Options, error) {
+	if o.Data == "" {
+		return o, errors.New("acme: no data folder given")
+	}
+	if o.Known == nil {
+		return o, errors.New("acme: no Known function given")
+	}
+	if o.Issuer == "" {
+		o.Issuer = IssuerInternal
+	}
+	switch o.Issuer {
+	case IssuerInternal:
+	case IssuerACME:
+		if err := o.ACME.validate(); err != nil {
+			return o, err
+		}
+	default:
+		return o, fmt.Errorf("acme: issuer %q is unknown: internal or acme", o.Issuer)
+	}
+	if o.MaxMinted == 0 {
+		o.MaxMinted = defaultMaxMinted
+	}
+	o.MaxMinted = max(o.MaxMinted, 8)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o, nil
+}
+
+func (a ACME) validate() error {
+	if a.Directory == "" {
+		return errors.New("acme: issuer acme needs the URL of its directory")
+	}
+	u, err := url.Parse(a.Directory)
+	if err != nil {
+		return fmt.Errorf("acme: directory: %w", err)
+	}
+	if u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("acme: directory %q is not an https URL", a.Directory)
+	}
+	if a.EAB == nil {
+		return nil
+	}
+	if a.EAB.KID == "" {
+		return errors.New("acme: eab has no kid")
+	}
+	_, err = a.EAB.key()
+	return err
+}
+
+// key decodes the HMAC key. CAs print it in either alphabet of RFC 4648.
+func (e *EAB) key() ([]byte, error) {
+	text := strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(e.HMAC), "=")
+	key, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return nil, fmt.Errorf("acme: eab hmac is not base64: %w", err)
+	}
+	if len(key) == 0 {
+		return nil, errors.New("acme: eab has no hmac")
+	}
+	return key, nil
+}

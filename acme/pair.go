@@ -1,0 +1,156 @@
+package acme
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+const (
+	maxPairBytes   = 1 << 20
+	maxChainLength = 16
+)
+
+// parsePair reads a chain and its key from PEM, checks that they belong together
+// and puts the chain in order: leaf first, each certificate signed by the next
+// (RFC 8446 section 4.4.2). The leaf is the certificate of the key, wherever in
+// the file it stands; certificates outside its chain are left out and reported in
+// the leaf's warning.
+func parsePair(source Source, certPEM, keyPEM []byte) (*leaf, error) {
+	key, err := parseKey(keyPEM)
+	if err != nil {
+		return nil, err
+	}
+	all, err := parseCertificates(certPEM)
+	if err != nil {
+		return nil, err
+	}
+	chain, rest := orderChain(all, key.Public())
+	if chain == nil {
+		return nil, fmt.Errorf("key does not match: it belongs to no certificate of the file, whose first is %q", subjectName(all[0]))
+	}
+	cert := &tls.Certificate{PrivateKey: key}
+	for _, c := range chain {
+		cert.Certificate = append(cert.Certificate, c.Raw)
+	}
+	l := newLeaf(source, cert, chain)
+	switch {
+	case len(rest) > 0:
+		l.warning = fmt.Sprintf("%d certificates outside the chain left out, first %q", len(rest), subjectName(rest[0]))
+	case len(chain) == 1 && !l.selfSigned:
+		l.warning = "no intermediate certificate in the file"
+	}
+	return l, nil
+}
+
+func parseCertificates(text []byte) ([]*x509.Certificate, error) {
+	var all []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d: %w", len(all)+1, err)
+		}
+		if all = append(all, c); len(all) > maxChainLength {
+			return nil, fmt.Errorf("more than %d certificates", maxChainLength)
+		}
+	}
+	if len(all) == 0 {
+		return nil, errors.New("no certificate in PEM form found")
+	}
+	return all, nil
+}
+
+// parseKey reads the first private key of text.
+func parseKey(text []byte) (crypto.Signer, error) {
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return nil, errors.New("no private key in PEM form found")
+		}
+		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			continue
+		}
+		if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
+			return nil, errors.New("private key is encrypted with a passphrase: write it unencrypted, as with openssl pkey")
+		}
+		return parseKeyBytes(block.Bytes)
+	}
+}
+
+// parseKeyBytes tries the three encodings that OpenSSL has written over time.
+func parseKeyBytes(der []byte) (crypto.Signer, error) {
+	if key, err := x509.ParsePKCS8PrivateKey(der); err == nil {
+		signer, ok := key.(crypto.Signer)
+		if !ok {
+			return nil, fmt.Errorf("private key of type %T cannot sign", key)
+		}
+		return signer, nil
+	}
+	if key, err := x509.ParseECPrivateKey(der); err == nil {
+		return key, nil
+	}
+	key, err := x509.ParsePKCS1PrivateKey(der)
+	if err != nil {
+		return nil, errors.New("private key is neither PKCS #8, SEC 1 nor PKCS #1")
+	}
+	return key, nil
+}
+
+// orderChain builds the chain of the certificate that has the public key, and
+// returns what it did not use. A repeated certificate is dropped in silence.
+func orderChain(all []*x509.Certificate, public crypto.PublicKey) (chain, rest []*x509.Certificate) {
+	used := make([]bool, len(all))
+	take := func(match func(*x509.Certificate) bool) *x509.Certificate {
+		for i, c := range all {
+			if !used[i] && match(c) {
+				used[i] = true
+				return c
+			}
+		}
+		return nil
+	}
+	next := take(func(c *x509.Certificate) bool { return samePublicKey(c.PublicKey, public) })
+	for next != nil {
+		last := next
+		chain = append(chain, last)
+		for take(last.Equal) != nil { // the same certificate again
+			continue
+		}
+		if bytes.Equal(last.RawIssuer, last.RawSubject) {
+			break
+		}
+		next = take(func(c *x509.Certificate) bool {
+			return bytes.Equal(c.RawSubject, last.RawIssuer) && last.CheckSignatureFrom(c) == nil
+		})
+	}
+	for i, c := range all {
+		if !used[i] {
+			rest = append(rest, c)
+		}
+	}
+	return chain, rest
+}
+
+func samePublicKey(a, b crypto.PublicKey) bool {
+	key, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && key.Equal(b)
+}
+
+func subjectName(c *x509.Certificate) string {
+	if len(c.DNSNames) > 0 {
+		return c.DNSNames[0]
+	}
+	return c.Subject.String()
+}

@@ -1,0 +1,93 @@
+package acme
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Source says where a certificate comes from.
+type Source string
+
+// The sources of certificates.
+const (
+	SourceInternal Source = "internal" // this node's own CA
+	SourceACME     Source = "acme"     // ordered from the ACME issuer
+	SourceFile     Source = "file"     // certificate files attached to the name
+)
+
+// The states of stapling.
+const (
+	StapleNone    = "none"    // the certificate names no responder, or its issuer is not in the chain
+	StaplePending = "pending" // no valid response yet
+	StapleGood    = "good"    // a response is stapled
+	StapleRevoked = "revoked" // the issuer has revoked the certificate; nothing is stapled
+	StapleExpired = "expired" // the last response ran out before a new one came
+)
+
+// Status describes what is served for one name of the table. Times are zero if
+// they do not apply; an internal certificate that no handshake has asked for yet
+// has none.
+type Status struct {
+	Name        string    `json:"name"`   // canonical; may be "*" or start with "*."
+	Issuer      string    `json:"issuer"` // common name
+	Source      Source    `json:"source"`
+	NotBefore   time.Time `json:"not_before,omitzero"`
+	NotAfter    time.Time `json:"not_after,omitzero"`
+	KeyType     string    `json:"key_type"` // as "ECDSA P-256", "RSA 2048"
+	Staple      string    `json:"staple"`   // none, pending, good, revoked, expired
+	StapleUntil time.Time `json:"staple_until,omitzero"`
+	Warning     string    `json:"warning,omitempty"`    // why clients may refuse what is served
+	LastError   string    `json:"last_error,omitempty"` // of files, orders or stapling, the first of these
+	NextTry     time.Time `json:"next_try,omitzero"`    // next order or renewal
+}
+
+// List describes each name of the table, sorted by name. It reads memory only and
+// may be called at any time.
+func (m *Manager) List() []Status {
+	var names []string
+	m.table.Range(func(name, _ any) bool {
+		names = append(names, name.(string))
+		return true
+	})
+	slices.SortFunc(names, strings.Compare)
+	list := make([]Status, len(names))
+	for i, name := range names {
+		list[i] = m.status(name)
+	}
+	return list
+}
+
+func (m *Manager) status(name string) Status {
+	now := time.Now()
+	st := Status{
+		Name: name, Source: SourceInternal, Staple: StapleNone,
+		Issuer: m.authority.cert.Subject.CommonName, KeyType: "ECDSA P-256",
+	}
+	l := m.store.file(name)
+	if isExact(name) {
+		l = m.store.find(name, now)
+	}
+	var stapleErr error
+	if l != nil {
+		st.Source, st.Issuer, st.KeyType = l.source, l.issuer, l.keyType
+		st.NotBefore, st.NotAfter = l.notBefore, l.notAfter
+		st.Warning = l.oddities(name, now)
+		st.Staple, st.StapleUntil, stapleErr = m.stapler.status(l)
+	} else if minted := m.minter.peek(name, true); minted != nil {
+		st.NotBefore, st.NotAfter, st.NextTry = minted.notBefore, minted.notAfter, minted.renew
+	}
+	var orderErr error
+	if m.issuer != nil && isExact(name) {
+		if err, next := m.issuer.status(name); err != nil || !next.IsZero() {
+			orderErr, st.NextTry = err, next
+		}
+	}
+	for _, err := range []error{m.Problem(name), orderErr, stapleErr} {
+		if err != nil {
+			st.LastError = err.Error()
+			break
+		}
+	}
+	return st
+}

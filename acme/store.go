@@ -1,0 +1,196 @@
+package acme
+
+import (
+	"crypto/tls"
+	"hash/maphash"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const storeShards = 64
+
+// store holds certificates from files and from the ACME issuer by name. Lookups
+// do no I/O and take one shard's read lock at a time.
+type store struct {
+	seed     maphash.Seed
+	shards   [storeShards]shard
+	fallback atomic.Pointer[leaf] // the file attached to "*"
+	chains   chainPool
+}
+
+type shard struct {
+	mu     sync.RWMutex
+	files  map[string]*leaf // attached to this exact name
+	wild   map[string]*leaf // attached to "*." + key
+	issued map[string]*leaf // from the ACME issuer
+}
+
+func newStore() *store {
+	s := &store{seed: maphash.MakeSeed()}
+	for i := range s.shards {
+		s.shards[i].files = make(map[string]*leaf)
+		s.shards[i].wild = make(map[string]*leaf)
+		s.shards[i].issued = make(map[string]*leaf)
+	}
+	return s
+}
+
+func (s *store) shard(name string) *shard {
+	return &s.shards[maphash.String(s.seed, name)%storeShards]
+}
+
+// find returns the certificate to serve for a canonical name, or nil if the
+// internal CA must help. Order: the file of the name, the file of the wildcard one
+// label up, the issued certificate unless it has expired, the file of "*".
+func (s *store) find(name string, now time.Time) *leaf {
+	sh := s.shard(name)
+	sh.mu.RLock()
+	file, issued := sh.files[name], sh.issued[name]
+	sh.mu.RUnlock()
+	if file != nil {
+		return file
+	}
+	if wild := s.wildcard(name); wild != nil {
+		return wild
+	}
+	// An expired certificate is worse than the internal one: clients that trust
+	// the internal CA can still connect, and Trusted must turn false.
+	if issued != nil && now.Before(issued.notAfter) {
+		return issued
+	}
+	return s.fallback.Load()
+}
+
+func (s *store) wildcard(name string) *leaf {
+	up := parent(name)
+	if up == "" {
+		return nil
+	}
+	sh := s.shard(up)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	return sh.wild[up]
+}
+
+// fromFile returns the leaf of a certificate file that takes precedence over an
+// issued one for an exact name, or nil.
+func (s *store) fromFile(name string) *leaf {
+	sh := s.shard(name)
+	sh.mu.RLock()
+	file := sh.files[name]
+	sh.mu.RUnlock()
+	if file != nil {
+		return file
+	}
+	return s.wildcard(name)
+}
+
+// file returns what is attached to a pattern itself.
+func (s *store) file(pattern string) *leaf {
+	if pattern == "*" {
+		return s.fallback.Load()
+	}
+	key, wild := strings.CutPrefix(pattern, "*.")
+	sh := s.shard(key)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	if wild {
+		return sh.wild[key]
+	}
+	return sh.files[key]
+}
+
+// putFile attaches a certificate to a pattern (nil detaches) and returns the one
+// that was there.
+func (s *store) putFile(pattern string, l *leaf) (old *leaf) {
+	if l != nil {
+		s.chains.share(l.served.Load())
+	}
+	if pattern == "*" {
+		return s.fallback.Swap(l)
+	}
+	key, wild := strings.CutPrefix(pattern, "*.")
+	sh := s.shard(key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if wild {
+		return swap(sh.wild, key, l)
+	}
+	return swap(sh.files, key, l)
+}
+
+// putIssued is putFile for the ACME issuer's certificate of an exact name.
+func (s *store) putIssued(name string, l *leaf) (old *leaf) {
+	if l != nil {
+		s.chains.share(l.served.Load())
+	}
+	sh := s.shard(name)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return swap(sh.issued, name, l)
+}
+
+func (s *store) issued(name string) *leaf {
+	sh := s.shard(name)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	return sh.issued[name]
+}
+
+// count returns how many names have a certificate of each source.
+func (s *store) count() (files, issued int) {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.RLock()
+		files += len(sh.files) + len(sh.wild)
+		issued += len(sh.issued)
+		sh.mu.RUnlock()
+	}
+	if s.fallback.Load() != nil {
+		files++
+	}
+	return files, issued
+}
+
+func swap(m map[string]*leaf, key string, l *leaf) (old *leaf) {
+	old = m[key]
+	if l == nil {
+		delete(m, key)
+	} else {
+		m[key] = l
+	}
+	return old
+}
+
+const maxSharedChains = 1024
+
+// chainPool keeps one copy of each intermediate certificate: thousands of leaves
+// share a handful of them.
+type chainPool struct {
+	mu  sync.Mutex
+	all map[string][]byte
+}
+
+// share replaces the chain above the leaf by the pool's copies. The certificate
+// must not be in use yet. A full pool shares no further ones.
+func (p *chainPool) share(cert *tls.Certificate) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := 1; i < len(cert.Certificate); i++ {
+		der := cert.Certificate[i]
+		if kept, ok := p.all[string(der)]; ok {
+			if &kept[0] != &der[0] {
+				cert.Certificate[i] = kept
+			}
+			continue
+		}
+		if p.all == nil {
+			p.all = make(map[string][]byte)
+		}
+		if len(p.all) < maxSharedChains {
+			p.all[string(der)] = der
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package acme
+
+import "fmt"
+
+// Change tells of one name of the table.
+type Change struct {
+	// Name is an exact name, "*.x" or "*". A malformed one is logged and ignored.
+	Name string
+
+	// Removed says that the name is not served any more: its certificate is
+	// forgotten and not renewed.
+	Removed bool
+
+	// CertFile and KeyFile are a certificate chain and its private key in PEM form;
+	// both may be the same file. Relative paths belong to the working folder. Both
+	// empty leaves the choice to the issuer; one without the other is a problem.
+	CertFile, KeyFile string
+}
+
+// Update applies changes of the table, in order; a name that is there already is
+// changed. Certificate files are read before it returns. If they are bad, the last
+// good certificate is served on and Problem tells why. An exact name without files
+// is ordered from the ACME issuer, if there is one; "*" and wildcards never are.
+func (m *Manager) Update(changes []Change) {
+	m.updating.Lock()
+	defer m.updating.Unlock()
+	for _, c := range changes {
+		name, ok := canonicalPattern(c.Name)
+		switch {
+		case !ok:
+			m.log.Error("name of the table is malformed", "name", c.Name)
+		case c.Removed:
+			m.remove(name)
+		default:
+			m.add(name, c)
+		}
+	}
+}
+
+func (m *Manager) add(name string, c Change) {
+	m.table.Store(name, struct{}{})
+	order := m.issuer != nil && isExact(name)
+	if c.CertFile != "" || c.KeyFile != "" {
+		m.files.attach(name, pairPaths{cert: c.CertFile, key: c.KeyFile})
+		if order {
+			// Files without a usable certificate leave the issued one in place.
+			m.issuer.unwant(name, m.store.file(name) != nil)
+		}
+		return
+	}
+	m.files.detach(name)
+	if order {
+		m.issuer.want(name)
+	}
+}
+
+func (m *Manager) remove(name string) {
+	m.table.Delete(name)
+	m.files.detach(name)
+	if !isExact(name) {
+		return
+	}
+	if m.issuer != nil {
+		m.issuer.unwant(name, true)
+	}
+	m.minter.drop(name)
+}
+
+// Renew makes a new certificate for a name now: an order at the ACME issuer, made
+// in the background by Run, or another internal certificate at the next handshake.
+// It is an error for a name that is not in the table, is a wildcard or has
+// certificate files.
+func (m *Manager) Renew(name string) error {
+	canonical, ok := canonicalName(name)
+	if !ok {
+		return fmt.Errorf("acme: %q is no exact host name", name)
+	}
+	if _, ok := m.table.Load(canonical); !ok {
+		return fmt.Errorf("acme: %s is not in the table", canonical)
+	}
+	if m.store.file(canonical) != nil {
+		return fmt.Errorf("acme: %s has a certificate file; replace the file instead", canonical)
+	}
+	if m.issuer != nil {
+		return m.issuer.hurry(canonical)
+	}
+	m.minter.drop(canonical)
+	return nil
+}

@@ -1,0 +1,187 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"gatehouse/routes"
+)
+
+// Options say where an API gets what it shows and changes. The zero value works:
+// a node without routes that can neither be written to nor tested.
+type Options struct {
+	// Table returns the table that requests are answered by. Nil: an empty one.
+	Table func() *routes.Table
+	// Status returns how the table stands to its source. Nil: in step.
+	Status func() routes.FollowerStatus
+	// Store takes changes. Nil: they are refused.
+	Store routes.Store
+	// Defaults apply to vhosts without a tenant document. Nil: the built-in ones.
+	Defaults *routes.Tenant
+	// Inspect judges a request as the server itself would. Nil: waf test is refused.
+	Inspect func(ctx context.Context, r InspectRequest) (InspectResult, error)
+	// NotReady returns the reasons why the node should get no traffic; empty:
+	// it is ready. Nil: always ready.
+	NotReady func() []string
+	// Gatherer holds the metrics. Nil: none.
+	Gatherer prometheus.Gatherer
+	// Version and Node name the program and the process. The node's name is also
+	// a Host that TCP clients may use.
+	Version, Node string
+	// Logger receives every change. Nil discards.
+	Logger *slog.Logger
+}
+
+// An API answers the operator's requests. It is safe for concurrent use; changes
+// run one after another.
+type API struct {
+	opts Options
+	log  *slog.Logger
+
+	changing sync.Mutex // held from reading the present document until its change is in the table
+}
+
+// New returns the API that opts describe. It starts nothing.
+func New(opts Options) *API {
+	if opts.Table == nil {
+		empty := &routes.Table{}
+		opts.Table = func() *routes.Table { return empty }
+	}
+	if opts.Status == nil {
+		opts.Status = func() routes.FollowerStatus { return routes.FollowerStatus{Synced: true} }
+	}
+	if opts.NotReady == nil {
+		opts.NotReady = func() []string { return nil }
+	}
+	if opts.Gatherer == nil {
+		opts.Gatherer = prometheus.NewRegistry()
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &API{opts: opts, log: opts.Logger}
+}
+
+// Private returns the whole API. It has no authentication of its own: serve it on
+// a socket that only the operator can open (ListenSocket).
+//
+//	GET    /vhosts            VhostList
+//	GET    /vhosts/{name}     VhostDetail
+//	PUT    /vhosts/{name}     document → VhostDetail; If-None-Match: * refuses to replace one
+//	PATCH  /vhosts/{name}     Patch → VhostDetail
+//	DELETE /vhosts/{name}     Removed
+//	…      /tenants…          the same with TenantList and TenantDetail; PATCH makes a new one
+//	POST   /waf/test          InspectRequest → InspectResult
+//	GET    /version           Version
+//	GET    /health            Readiness, as /readyz
+//
+// and everything of Public. Errors are answered with Failure.
+func (a *API) Private() http.Handler {
+	mux := http.NewServeMux()
+	a.public(mux)
+	for pattern, h := range map[string]handler{
+		"GET /vhosts":           a.listVhosts,
+		"GET /vhosts/{name}":    a.showVhost,
+		"PUT /vhosts/{name}":    a.putVhost,
+		"PATCH /vhosts/{name}":  a.patchVhost,
+		"DELETE /vhosts/{name}": a.deleteVhost,
+
+		"GET /tenants":           a.listTenants,
+		"GET /tenants/{name}":    a.showTenant,
+		"PUT /tenants/{name}":    a.putTenant,
+		"PATCH /tenants/{name}":  a.patchTenant,
+		"DELETE /tenants/{name}": a.deleteTenant,
+
+		"POST /waf/test": a.inspect,
+		"GET /version":   a.version,
+		"GET /health":    a.ready,
+	} {
+		mux.Handle(pattern, a.answer(h))
+	}
+	return a.guard(mux)
+}
+
+// Public returns the endpoints for machines: /metrics (Prometheus), /healthz (200
+// while the process lives) and /readyz (200, or 503 with reasons). They change
+// nothing, but tell names of tenants and backends: keep them off the Internet.
+func (a *API) Public() http.Handler {
+	mux := http.NewServeMux()
+	a.public(mux)
+	return a.guard(mux)
+}
+
+func (a *API) public(mux *http.ServeMux) {
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.opts.Gatherer, promhttp.HandlerOpts{
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelError), MaxRequestsInFlight: 4,
+	}))
+	mux.Handle("GET /healthz", a.answer(a.alive))
+	mux.Handle("GET /readyz", a.answer(a.ready))
+}
+
+// A Version is the answer of /version.
+type Version struct {
+	Version string `json:"version"`
+	Node    string `json:"node"`
+}
+
+func (a *API) version(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, http.StatusOK, Version{Version: a.opts.Version, Node: a.opts.Node})
+}
+
+// Failure is the answer to a request that could not be met.
+type Failure struct {
+	Error    string          `json:"error"`
+	Problems routes.Problems `json:"problems,omitempty"` // of the document that was sent
+}
+
+// apiError is an error with the status that it is answered with.
+type apiError struct {
+	status   int
+	reason   string
+	problems routes.Problems
+}
+
+func (e *apiError) Error() string { return e.reason }
+
+// handler answers, or returns an error with nothing written.
+type handler func(http.ResponseWriter, *http.Request) error
+
+// answer turns errors into responses, the only place that does.
+func (a *API) answer(h handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := h(w, r)
+		if err == nil {
+			return
+		}
+		var known *apiError
+		if !errors.As(err, &known) {
+			a.log.Error("admin request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+			known = &apiError{status: http.StatusInternalServerError, reason: err.Error()}
+		}
+		if err := writeJSON(w, known.status, Failure{known.reason, known.problems}); err != nil {
+			a.log.Debug("admin client left", "err", err)
+		}
+	})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) error {
+	body, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	if _, err := w.Write(append(body, '\n')); err != nil {
+		return nil //nolint:nilerr // the client left; there is nobody to tell
+	}
+	return nil
+}

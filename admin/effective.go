@@ -1,0 +1,80 @@
+package admin
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"gatehouse/routes"
+)
+
+// Effective is one setting that is in force for a vhost, and who says so.
+type Effective struct {
+	Path  string `json:"path"`
+	Value string `json:"value"`
+	From  string `json:"from"` // "vhost", "tenant NAME", "defaults" or "built in"
+}
+
+// effective lists what is in force for a route that has a good form.
+func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
+	s := r.Settings(defaults)
+	base, layer := r.Tenant, "tenant "+r.Vhost.Tenant
+	if base == nil {
+		base, layer = defaults, "defaults"
+	}
+	own, shared := paths(r.Vhost), paths(base)
+	var out []Effective
+	add := func(path, value string) {
+		from := "built in"
+		switch {
+		case own[path]:
+			from = "vhost"
+		case shared[path]:
+			from = layer
+		}
+		out = append(out, Effective{Path: path, Value: value, From: from})
+	}
+	add("waf.mode", s.WAF.Mode)
+	add("waf.paranoia", strconv.Itoa(s.WAF.Paranoia))
+	add("waf.inbound_threshold", strconv.Itoa(s.WAF.InboundThreshold))
+	add("waf.outbound_threshold", strconv.Itoa(s.WAF.OutboundThreshold))
+	add("waf.inspect_body", s.WAF.InspectBody.String())
+	add("waf.responses", strconv.FormatBool(*s.WAF.Responses))
+	add("waf.on_error", s.WAF.OnError)
+	if len(s.WAF.AllowedMethods) > 0 {
+		add("waf.allowed_methods", strings.Join(s.WAF.AllowedMethods, ", "))
+	}
+	add("balance", s.Balance)
+	add("timeouts.connect", routes.Duration(s.ConnectTimeout).String())
+	add("timeouts.first_byte", routes.Duration(s.FirstByte).String())
+	add("cache.enabled", strconv.FormatBool(s.Cache))
+	add("cache.ttl", routes.Duration(s.CacheTTL).String())
+	add("cache.max_body", routes.Size(s.CacheMaxBody).String())
+	add("tls.min_version", s.MinTLS)
+	add("tls.redirect_http", s.RedirectHTTP)
+	add("tls.hsts", routes.Duration(s.HSTS).String())
+	return out
+}
+
+// paths returns the paths of all fields that a document sets.
+func paths(doc any) map[string]bool {
+	out := map[string]bool{}
+	raw, err := json.Marshal(doc)
+	if err != nil {
+		return out // a document that came out of the table can be marshalled
+	}
+	var tree map[string]any
+	if json.Unmarshal(raw, &tree) == nil {
+		collect(out, "", tree)
+	}
+	return out
+}
+
+func collect(into map[string]bool, above string, tree map[string]any) {
+	for name, value := range tree {
+		into[above+name] = true
+		if below, ok := value.(map[string]any); ok {
+			collect(into, above+name+".", below)
+		}
+	}
+}

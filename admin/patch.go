@@ -1,0 +1,132 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gatehouse/routes"
+)
+
+// A Patch changes single fields of a document.
+type Patch struct {
+	// Set holds new values by path: {"cache.ttl": "60s", "waf.mode": "block"}.
+	// null unsets a field. A string is read as what the field holds: "true" for a
+	// switch, "2" for a number, "a, b" for a list.
+	Set map[string]any `json:"set"`
+}
+
+func readPatch(w http.ResponseWriter, r *http.Request) (*Patch, error) {
+	var p Patch
+	if err := readJSON(w, r, maxDocument, &p); err != nil {
+		return nil, err
+	}
+	if len(p.Set) == 0 {
+		return nil, &apiError{http.StatusBadRequest, `nothing to set: want {"set": {"waf.mode": "block"}}`, nil}
+	}
+	return &p, nil
+}
+
+// apply returns doc's JSON with the patch's values in it. doc is a pointer to a
+// document and stays as it is. Whether the result is good is not judged here.
+func (p *Patch) apply(doc any) ([]byte, error) {
+	raw, err := json.Marshal(doc)
+	if err != nil {
+		return nil, fmt.Errorf("present document: %w", err)
+	}
+	tree := map[string]any{}
+	if err := json.Unmarshal(raw, &tree); err != nil {
+		return nil, fmt.Errorf("present document: %w", err)
+	}
+	kind := reflect.TypeOf(doc).Elem()
+	for _, path := range slices.Sorted(maps.Keys(p.Set)) { // "cache" before "cache.ttl"
+		if err := setPath(tree, kind, path, p.Set[path]); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(tree)
+}
+
+// setPath sets one value in a JSON object that a struct of type kind is made of.
+func setPath(tree map[string]any, kind reflect.Type, path string, value any) error {
+	names := strings.Split(path, ".")
+	for i, name := range names {
+		if name == "" {
+			return &apiError{http.StatusBadRequest, fmt.Sprintf("bad path %q: want names with dots between, such as cache.ttl", path), nil}
+		}
+		kind = fieldType(kind, name)
+		if i == len(names)-1 {
+			if value == nil {
+				delete(tree, name)
+			} else {
+				tree[name] = typed(kind, value)
+			}
+			return nil
+		}
+		below, ok := tree[name].(map[string]any)
+		if !ok {
+			if tree[name] != nil || kind != nil && kind.Kind() != reflect.Struct {
+				at := strings.Join(names[:i+1], ".")
+				problem := &routes.Problem{Field: at, Reason: "has no fields below it"}
+				return &apiError{http.StatusUnprocessableEntity, problem.Error(), routes.Problems{problem}}
+			}
+			below = map[string]any{}
+			if value != nil {
+				tree[name] = below
+			}
+		}
+		tree = below
+	}
+	return nil
+}
+
+// fieldType returns the type of the field with that JSON name, without pointer;
+// nil if there is none, which the document's decoder will report.
+func fieldType(t reflect.Type, name string) reflect.Type {
+	if t == nil || t.Kind() != reflect.Struct {
+		return nil
+	}
+	for i := range t.NumField() {
+		if tag, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); tag == name && tag != "-" {
+			field := t.Field(i).Type
+			if field.Kind() == reflect.Pointer {
+				field = field.Elem()
+			}
+			return field
+		}
+	}
+	return nil
+}
+
+// typed turns a string into what a field of type t holds, where it can; what it
+// cannot turn is left for the document's decoder to refuse.
+func typed(t reflect.Type, value any) any {
+	text, ok := value.(string)
+	if !ok || t == nil {
+		return value
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		if text == "true" || text == "false" {
+			return text == "true"
+		}
+	case reflect.Int:
+		if n, err := strconv.Atoi(text); err == nil {
+			return n
+		}
+	case reflect.Slice:
+		items := []any{}
+		for item := range strings.SplitSeq(text, ",") {
+			if item = strings.TrimSpace(item); item != "" {
+				items = append(items, item)
+			}
+		}
+		return items
+	}
+	return value
+}

@@ -1,0 +1,155 @@
+package admin
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+
+	"gatehouse/routes"
+)
+
+// A TenantSummary is one line of the list of tenants.
+type TenantSummary struct {
+	Name   string `json:"name"`
+	Vhosts int    `json:"vhosts"` // how many name the tenant
+	// HasDocument is false for a tenant that only vhosts name: the defaults apply.
+	HasDocument bool   `json:"has_document"`
+	WAF         string `json:"waf"` // the mode in force, where a vhost says nothing else
+	Status      string `json:"status"`
+	Reason      string `json:"reason,omitempty"`
+	Where       string `json:"where,omitempty"`
+}
+
+// TenantList is the answer of GET /tenants, by name.
+type TenantList struct {
+	Tenants []TenantSummary `json:"tenants"`
+}
+
+// TenantDetail is all that is known of one tenant.
+type TenantDetail struct {
+	TenantSummary
+	Document *routes.Tenant  `json:"document"`
+	Problems routes.Problems `json:"problems,omitempty"`
+	Applied  *bool           `json:"applied,omitempty"` // as in VhostDetail
+}
+
+func (a *API) listTenants(w http.ResponseWriter, _ *http.Request) error {
+	table := a.opts.Table()
+	out := TenantList{Tenants: []TenantSummary{}}
+	for name := range table.Tenants() {
+		detail, _ := a.tenantDetail(table, name)
+		out.Tenants = append(out.Tenants, detail.TenantSummary)
+	}
+	slices.SortFunc(out.Tenants, func(x, y TenantSummary) int { return cmp.Compare(x.Name, y.Name) })
+	return writeJSON(w, http.StatusOK, out)
+}
+
+func (a *API) tenantDetail(table *routes.Table, name string) (d TenantDetail, known bool) {
+	doc, problems, known := table.Tenant(name)
+	d.Document, d.Problems = doc, problems
+	d.TenantSummary = TenantSummary{
+		Name: name, Vhosts: table.Members(name), HasDocument: doc != nil, Status: StatusOK,
+		Where: a.where(routes.Key{Kind: routes.KindTenant, Name: name}),
+	}
+	base := cmp.Or(doc, a.opts.Defaults, &routes.Tenant{})
+	d.WAF = base.WAF.Over(routes.DefaultWAF).Mode
+	if len(problems) > 0 {
+		d.Status, d.Reason = StatusBroken, problems[0].Error()
+	}
+	return d, known
+}
+
+func (a *API) showTenant(w http.ResponseWriter, r *http.Request) error {
+	key, err := tenantKey(r)
+	if err != nil {
+		return err
+	}
+	detail, known := a.tenantDetail(a.opts.Table(), key.Name)
+	if !known {
+		return &apiError{http.StatusNotFound, "there is no " + key.String(), nil}
+	}
+	return writeJSON(w, http.StatusOK, detail)
+}
+
+func (a *API) putTenant(w http.ResponseWriter, r *http.Request) error {
+	key, err := tenantKey(r)
+	if err != nil {
+		return err
+	}
+	raw, err := readDocument(w, r)
+	if err != nil {
+		return err
+	}
+	a.changing.Lock()
+	defer a.changing.Unlock()
+	if doc, _, _ := a.opts.Table().Tenant(key.Name); doc != nil && r.Header.Get("If-None-Match") == "*" {
+		return exists(key, a.where(key))
+	}
+	return a.writeTenant(w, r, key, raw)
+}
+
+// patchTenant also makes a tenant that has no document yet.
+func (a *API) patchTenant(w http.ResponseWriter, r *http.Request) error {
+	key, err := tenantKey(r)
+	if err != nil {
+		return err
+	}
+	patch, err := readPatch(w, r)
+	if err != nil {
+		return err
+	}
+	a.changing.Lock()
+	defer a.changing.Unlock()
+	doc, problems, _ := a.opts.Table().Tenant(key.Name)
+	if len(problems) > 0 {
+		return broken(key, problems)
+	}
+	if doc == nil {
+		doc = &routes.Tenant{}
+	}
+	raw, err := patch.apply(doc)
+	if err != nil {
+		return err
+	}
+	return a.writeTenant(w, r, key, raw)
+}
+
+func (a *API) writeTenant(w http.ResponseWriter, r *http.Request, key routes.Key, raw []byte) error {
+	doc := routes.ParseJSON(key, "", raw)
+	if len(doc.Problems) > 0 {
+		return refused(key, doc.Problems)
+	}
+	applied, err := a.store(r.Context(), doc, func(t *routes.Table) bool {
+		present, _, _ := t.Tenant(key.Name)
+		return present != nil && sameJSON(present, doc.Tenant)
+	})
+	if err != nil {
+		return err
+	}
+	detail, _ := a.tenantDetail(a.opts.Table(), key.Name)
+	if !applied {
+		detail.Document = doc.Tenant // show what was written
+	}
+	detail.Applied = &applied
+	return writeJSON(w, http.StatusOK, detail)
+}
+
+// deleteTenant removes the document; vhosts that name the tenant then have the defaults.
+func (a *API) deleteTenant(w http.ResponseWriter, r *http.Request) error {
+	key, err := tenantKey(r)
+	if err != nil {
+		return err
+	}
+	return a.remove(w, r, key, func(t *routes.Table) bool {
+		doc, problems, _ := t.Tenant(key.Name)
+		return doc == nil && len(problems) == 0
+	})
+}
+
+func tenantKey(r *http.Request) (routes.Key, error) {
+	name := r.PathValue("name")
+	if err := routes.CheckTenantName(name); err != nil {
+		return routes.Key{}, &apiError{http.StatusBadRequest, err.Error(), nil}
+	}
+	return routes.Key{Kind: routes.KindTenant, Name: name}, nil
+}

@@ -1,0 +1,228 @@
+package admin
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+
+	"gatehouse/routes"
+)
+
+// What VhostSummary.Status says.
+const (
+	StatusOK       = "ok"
+	StatusBroken   = "broken"   // the present document is bad; the last good form serves, if there was one
+	StatusConflict = "conflict" // some of its aliases belong to another vhost
+)
+
+// A VhostSummary is one line of the list of vhosts.
+type VhostSummary struct {
+	Name     string   `json:"name"`
+	Aliases  []string `json:"aliases"`
+	Tenant   string   `json:"tenant,omitempty"`
+	Backends []string `json:"backends"`
+	WAF      string   `json:"waf"`   // the mode in force
+	Cache    bool     `json:"cache"` // in force
+	Status   string   `json:"status"`
+	Reason   string   `json:"reason,omitempty"` // why the status is not ok
+	Where    string   `json:"where,omitempty"`  // FILE:LINE or key of the document
+}
+
+// VhostList is the answer of GET /vhosts, by name.
+type VhostList struct {
+	Vhosts []VhostSummary `json:"vhosts"`
+}
+
+// VhostDetail is all that is known of one vhost.
+type VhostDetail struct {
+	VhostSummary
+	// Document is the last good form of what stands in the source; nil: there
+	// was never one.
+	Document *routes.Vhost `json:"document"`
+	// Effective is what is in force: the document over its tenant's over the defaults.
+	Effective []Effective     `json:"effective,omitempty"`
+	Problems  routes.Problems `json:"problems,omitempty"`
+	// Applied, after a change: requests are answered by it. False: it is
+	// written and did not come back from the source within 2 s.
+	Applied *bool `json:"applied,omitempty"`
+}
+
+func (a *API) listVhosts(w http.ResponseWriter, _ *http.Request) error {
+	table := a.opts.Table()
+	out := VhostList{Vhosts: make([]VhostSummary, 0, table.Len())}
+	for route := range table.Vhosts() {
+		out.Vhosts = append(out.Vhosts, a.summary(table, route))
+	}
+	slices.SortFunc(out.Vhosts, func(x, y VhostSummary) int { return cmp.Compare(x.Name, y.Name) })
+	return writeJSON(w, http.StatusOK, out)
+}
+
+func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
+	s := VhostSummary{
+		Name: route.Name, Aliases: []string{}, Backends: []string{}, Status: StatusOK,
+		Where: a.where(routes.Key{Kind: routes.KindVhost, Name: route.Name}),
+	}
+	if v := route.Vhost; v != nil {
+		settings := route.Settings(a.opts.Defaults)
+		s.Aliases = append(s.Aliases, v.Aliases...)
+		s.Tenant, s.WAF, s.Cache = v.Tenant, settings.WAF.Mode, settings.Cache
+		for _, b := range v.Backends {
+			s.Backends = append(s.Backends, b.URL)
+		}
+	}
+	if problems := route.Problems; len(problems) > 0 {
+		s.Status, s.Reason = StatusBroken, problems[0].Error()
+	} else if conflicts := table.Conflicts(route); len(conflicts) > 0 {
+		s.Status, s.Reason = StatusConflict, conflicts[0].Reason
+	}
+	return s
+}
+
+func (a *API) where(key routes.Key) string {
+	if a.opts.Store == nil {
+		return ""
+	}
+	return a.opts.Store.Where(key)
+}
+
+func (a *API) vhostDetail(table *routes.Table, route *routes.Route) VhostDetail {
+	d := VhostDetail{VhostSummary: a.summary(table, route), Document: route.Vhost}
+	d.Problems = append(slices.Clone(route.Problems), table.Conflicts(route)...)
+	if route.Vhost != nil {
+		d.Effective = effective(route, a.opts.Defaults)
+	}
+	return d
+}
+
+func (a *API) showVhost(w http.ResponseWriter, r *http.Request) error {
+	key, err := vhostKey(r)
+	if err != nil {
+		return err
+	}
+	table := a.opts.Table()
+	route := table.Vhost(key.Name)
+	if route == nil {
+		return a.noVhost(table, key)
+	}
+	return writeJSON(w, http.StatusOK, a.vhostDetail(table, route))
+}
+
+// noVhost says that there is no such vhost and, where another one answers for
+// the host, which.
+func (a *API) noVhost(table *routes.Table, key routes.Key) error {
+	reason := "there is no " + key.String()
+	if other := table.Match(key.Name); other != nil {
+		reason += "; vhost " + other.Name + " answers for that host"
+	}
+	return &apiError{http.StatusNotFound, reason, nil}
+}
+
+func (a *API) putVhost(w http.ResponseWriter, r *http.Request) error {
+	key, err := vhostKey(r)
+	if err != nil {
+		return err
+	}
+	raw, err := readDocument(w, r)
+	if err != nil {
+		return err
+	}
+	a.changing.Lock()
+	defer a.changing.Unlock()
+	old := a.opts.Table().Vhost(key.Name)
+	if old != nil && r.Header.Get("If-None-Match") == "*" {
+		return exists(key, a.where(key))
+	}
+	var was *routes.Vhost
+	if old != nil {
+		was = old.Vhost
+	}
+	return a.writeVhost(w, r, key, raw, was)
+}
+
+func (a *API) patchVhost(w http.ResponseWriter, r *http.Request) error {
+	key, err := vhostKey(r)
+	if err != nil {
+		return err
+	}
+	patch, err := readPatch(w, r)
+	if err != nil {
+		return err
+	}
+	a.changing.Lock()
+	defer a.changing.Unlock()
+	table := a.opts.Table()
+	old := table.Vhost(key.Name)
+	switch {
+	case old == nil:
+		return a.noVhost(table, key)
+	case len(old.Problems) > 0:
+		return broken(key, old.Problems)
+	}
+	raw, err := patch.apply(old.Vhost)
+	if err != nil {
+		return err
+	}
+	return a.writeVhost(w, r, key, raw, old.Vhost)
+}
+
+// writeVhost checks a whole document, stores it and answers with what is then in
+// force; was is the form that it replaces.
+func (a *API) writeVhost(w http.ResponseWriter, r *http.Request, key routes.Key, raw []byte, was *routes.Vhost) error {
+	doc := routes.ParseJSON(key, "", raw)
+	if len(doc.Problems) == 0 {
+		doc.Problems = doc.Vhost.Check("")
+	}
+	if len(doc.Problems) > 0 {
+		return refused(key, doc.Problems)
+	}
+	if err := taken(a.opts.Table(), doc.Vhost, was); err != nil {
+		return err
+	}
+	applied, err := a.store(r.Context(), doc, func(t *routes.Table) bool {
+		route := t.Vhost(key.Name)
+		return route != nil && sameJSON(route.Vhost, doc.Vhost)
+	})
+	if err != nil {
+		return err
+	}
+	table := a.opts.Table()
+	route := table.Vhost(key.Name)
+	if route == nil || !applied { // show what was written
+		route = &routes.Route{Name: key.Name, Vhost: doc.Vhost}
+	}
+	detail := a.vhostDetail(table, route)
+	detail.Applied = &applied
+	return writeJSON(w, http.StatusOK, detail)
+}
+
+// taken refuses hosts that belong to another vhost: with them, one tenant's
+// traffic would go to another.
+func taken(table *routes.Table, v, was *routes.Vhost) error {
+	hosts := append([]string{v.Name}, v.Aliases...)
+	for _, host := range hosts {
+		owner := table.Match(host)
+		if owner == nil || owner.Name == v.Name || was != nil && (host == was.Name || slices.Contains(was.Aliases, host)) {
+			continue
+		}
+		if owner.Name == host || slices.Contains(owner.Vhost.Aliases, host) {
+			return &apiError{http.StatusConflict, "host " + host + " belongs to vhost " + owner.Name + " already", nil}
+		}
+	}
+	return nil
+}
+
+func (a *API) deleteVhost(w http.ResponseWriter, r *http.Request) error {
+	key, err := vhostKey(r)
+	if err != nil {
+		return err
+	}
+	return a.remove(w, r, key, func(t *routes.Table) bool { return t.Vhost(key.Name) == nil })
+}
+
+func vhostKey(r *http.Request) (routes.Key, error) {
+	name, err := routes.CanonicalName(r.PathValue("name"))
+	if err != nil {
+		return routes.Key{}, &apiError{http.StatusBadRequest, "bad vhost name: " + err.Error(), nil}
+	}
+	return routes.Key{Kind: routes.KindVhost, Name: name}, nil
+}

@@ -1,0 +1,69 @@
+package cache
+
+import (
+	"sync/atomic"
+)
+
+const (
+	// maxVariants bounds the entries under one key; the oldest leaves first.
+	maxVariants = 32
+	// variantRoom is how many times the largest entry all variants of one key
+	// may cost together.
+	variantRoom = 4
+	// objectOverhead is what an object costs beside its entries and key.
+	objectOverhead = 200
+)
+
+// Object is all that is stored under one key. It is replaced, never changed, so
+// readers need no lock; only its two flags move, each from false to true.
+type Object struct {
+	key      []byte
+	variants []*Entry // newest first, at least one
+	cost     int64    // bytes
+	seq      uint64   // when it was written
+
+	invalid  atomic.Bool // an unsafe request succeeded: nothing in it may be used
+	released atomic.Bool // it left the store and the ledger
+}
+
+// pick finds the entry that the request selects. Among several it prefers the
+// newest that has a Vary (RFC 9111 §4.1: a resource may omit Vary by mistake),
+// else the newest.
+func (o *Object) pick(h Header) *Entry {
+	var plain *Entry
+	for _, e := range o.variants {
+		switch {
+		case len(e.vary) == 0:
+			if plain == nil {
+				plain = e
+			}
+		case e.matches(h):
+			return e
+		}
+	}
+	return plain
+}
+
+// with returns the object that holds e in front of the variants that o, which
+// may be nil, had. It is nil if o holds the same variant from a later request.
+func (o *Object) with(key []byte, e *Entry, maxCost int64) *Object {
+	n := &Object{key: key, variants: []*Entry{e}}
+	n.cost = objectOverhead + int64(len(key)) + e.cost
+	if o == nil {
+		return n
+	}
+	for _, old := range o.variants {
+		if old.sameVariant(e) {
+			if old.seq > e.seq {
+				return nil
+			}
+			continue
+		}
+		if len(n.variants) == maxVariants || n.cost+old.cost > maxCost {
+			break
+		}
+		n.variants = append(n.variants, old)
+		n.cost += old.cost
+	}
+	return n
+}

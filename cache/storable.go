@@ -1,0 +1,204 @@
+package cache
+
+import "time"
+
+// Reason says why a response is not stored. The values are RFC 8941 tokens, fit
+// for Cache-Status details, log fields and metric labels; their number is fixed.
+type Reason string
+
+// The reasons of [Decide], in the order in which they are looked for.
+const (
+	ReasonPolicy         Reason = "cache-off"        // the vhost has no Policy
+	ReasonMethod         Reason = "method"           // not GET
+	ReasonRequestBody    Reason = "request-body"     // GET with a body: the key does not cover it
+	ReasonRange          Reason = "range"            // a part was asked for
+	ReasonPrecondition   Reason = "precondition"     // If-Match and the like
+	ReasonRequestNoStore Reason = "request-no-store" // RFC 9111 §5.2.1.5
+	ReasonStatus         Reason = "status"           // a status whose caching is not implemented
+	ReasonPartial        Reason = "partial"          // Content-Range
+	ReasonMalformed      Reason = "malformed"        // Cache-Control or Vary that does not parse
+	ReasonNoStore        Reason = "no-store"         // RFC 9111 §5.2.2.5
+	ReasonPrivate        Reason = "private"          // RFC 9111 §5.2.2.7
+	ReasonNoCache        Reason = "no-cache"         // RFC 9111 §5.2.2.4: needs revalidation
+	ReasonTargeted       Reason = "targeted"         // CDN-Cache-Control (RFC 9213) is not read yet
+	ReasonSetCookie      Reason = "set-cookie"
+	ReasonAuthorization  Reason = "authorization" // RFC 9111 §3.5
+	ReasonVaryStar       Reason = "vary-star"     // RFC 9111 §4.1
+	ReasonVaryLimit      Reason = "vary-limit"    // names more than maxVary fields
+	ReasonNoFreshness    Reason = "no-freshness"  // states no lifetime, and the Policy has none
+	ReasonStale          Reason = "stale"         // stale, or too old, on arrival
+	ReasonTooLarge       Reason = "too-large"     // Content-Length over Policy.MaxBody
+)
+
+// DefaultMaxBody is the Policy.MaxBody of a Policy that has none.
+const DefaultMaxBody = 1 << 20
+
+// Policy is one vhost's settings. A nil *Policy means that caching is off.
+type Policy struct {
+	// TTL is the freshness of 200, 301, 404 and 410 answers that state none.
+	// It never overrides what an answer states. Default 0: such answers are
+	// not stored.
+	TTL time.Duration
+	// MaxBody is the largest body that is stored, in bytes. Default: DefaultMaxBody.
+	MaxBody int64
+}
+
+func (p *Policy) maxBody() int64 {
+	if p.MaxBody <= 0 {
+		return DefaultMaxBody
+	}
+	return p.MaxBody
+}
+
+// Response is the head of an origin's final response, before the caller changes
+// it.
+type Response struct {
+	Status     int
+	Header     Header
+	BodyLength int64     // Content-Length; -1 if unknown
+	Received   time.Time // when the head arrived
+	// RequestTime is when the request was sent: the round trip counts as age
+	// (RFC 9111 §4.2.3). Zero means the same as Received.
+	RequestTime time.Time
+}
+
+// Decision is what Decide found.
+type Decision struct {
+	Store      bool
+	Reason     Reason        // why not; empty if Store
+	Lifetime   time.Duration // freshness lifetime (RFC 9111 §4.2.1)
+	InitialAge time.Duration // age on arrival (RFC 9111 §4.2.3)
+	MaxBody    int64         // the caller stops collecting a body beyond this many bytes
+
+	vary       []string // canonical names, sorted
+	authorized bool     // may answer a request with Authorization (RFC 9111 §3.5)
+}
+
+// Decide says whether the response to req may be stored (RFC 9111 §3), from the
+// response's head. req must carry the header fields that it had at Lookup. It
+// is a pure function and reads the headers only during the call.
+func Decide(req *Request, resp *Response, p *Policy) Decision {
+	if p == nil {
+		return Decision{Reason: ReasonPolicy}
+	}
+	reqControl := parseControl(req.Header.PeekAll("Cache-Control"))
+	if r := requestRefusal(req, &reqControl); r != "" {
+		return Decision{Reason: r}
+	}
+	c := parseControl(resp.Header.PeekAll("Cache-Control"))
+	if r := responseRefusal(resp, &c); r != "" {
+		return Decision{Reason: r}
+	}
+	d := Decision{MaxBody: p.maxBody()}
+	// RFC 9111 §3.5. The permission also decides whether a response to an
+	// anonymous request is given to one with credentials: the RFC would allow
+	// that, but an origin that said nothing has not thought of it.
+	d.authorized = c.public || c.sMaxAge.set || c.mustRevalidate
+	if has(req.Header, "Authorization") && !d.authorized {
+		return Decision{Reason: ReasonAuthorization}
+	}
+	var r Reason
+	if d.vary, r = parseVary(resp.Header.PeekAll("Vary")); r != "" {
+		return Decision{Reason: r}
+	}
+	if r = d.setFreshness(resp, &c, p); r != "" {
+		return Decision{Reason: r}
+	}
+	if resp.BodyLength > d.MaxBody {
+		return Decision{Reason: ReasonTooLarge}
+	}
+	d.Store = true
+	return d
+}
+
+// requestRefusal says why no response to req may be stored, whatever it is.
+func requestRefusal(req *Request, c *control) Reason {
+	if req.Method != "GET" {
+		return ReasonMethod
+	}
+	if r := bypassReason(req); r != "" {
+		return r
+	}
+	if c.noStore || c.malformed { // garbage may have been meant as no-store
+		return ReasonRequestNoStore
+	}
+	return ""
+}
+
+// bypassReason says why a GET or HEAD goes past the cache both ways.
+func bypassReason(req *Request) Reason {
+	switch {
+	case req.HasBody:
+		return ReasonRequestBody
+	case has(req.Header, "Range"):
+		return ReasonRange
+	case hasPrecondition(req.Header):
+		return ReasonPrecondition
+	}
+	return ""
+}
+
+// responseRefusal looks for what forbids storing the response, lifetime and
+// selection aside. must-understand (RFC 9111 §5.2.2.3) needs no case: only
+// statuses that are understood get past the first, and no-store always counts.
+func responseRefusal(resp *Response, c *control) Reason {
+	switch {
+	case !storableStatus(resp.Status):
+		return ReasonStatus
+	case has(resp.Header, "Content-Range"):
+		return ReasonPartial
+	case c.malformed:
+		return ReasonMalformed
+	case c.noStore:
+		return ReasonNoStore
+	case c.private:
+		return ReasonPrivate
+	case c.noCache:
+		return ReasonNoCache
+	case len(resp.Header.PeekAll("Cdn-Cache-Control")) > 0:
+		return ReasonTargeted
+	case has(resp.Header, "Set-Cookie"):
+		return ReasonSetCookie
+	}
+	return ""
+}
+
+// storableStatus lists the final statuses that are stored, given freshness.
+// Errors about the request itself (400, 413, 431) are left out: one client's
+// odd header would become everybody's error page. So are 206 and failures of
+// the backend.
+func storableStatus(status int) bool {
+	switch status {
+	case 200, 203, 204, 300, 301, 302, 307, 308, 404, 405, 410, 414, 501:
+		return true
+	}
+	return false
+}
+
+// setFreshness fills in lifetime and age.
+func (d *Decision) setFreshness(resp *Response, c *control, p *Policy) Reason {
+	date := dateOf(resp)
+	lifetime, stated := statedLifetime(resp, c, date)
+	if !stated {
+		if lifetime = defaultLifetime(resp.Status, p); lifetime == 0 {
+			return ReasonNoFreshness
+		}
+		// Pragma has no meaning in a response (RFC 9111 §5.4), yet old
+		// applications say with it what they mean. Only the vhost's own TTL
+		// yields to it.
+		if pragmaNoCache(resp.Header) {
+			return ReasonNoCache
+		}
+	}
+	d.Lifetime, d.InitialAge = lifetime, initialAge(resp, date)
+	if d.Lifetime <= d.InitialAge {
+		return ReasonStale
+	}
+	return ""
+}
+
+// pragmaNoCache reports whether Pragma has the member no-cache.
+func pragmaNoCache(h Header) bool {
+	c := parseControl(h.PeekAll("Pragma"))
+	return c.noCache
+}

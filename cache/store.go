@@ -1,0 +1,245 @@
+package cache
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/ristretto/v2"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	// DefaultMaxBytes is the Options.MaxBytes of Options that have none.
+	DefaultMaxBytes = 256 << 20
+	// MinMaxBytes is the smallest Options.MaxBytes: below it the hundredth that
+	// one entry may cost holds no page.
+	MinMaxBytes = 1 << 20
+
+	stripes      = 256     // locks of writers, by hash
+	invalidSlots = 1 << 14 // sequences of invalidations, by hash
+)
+
+// Options configures a Store. The zero value works.
+type Options struct {
+	// MaxBytes bounds what is stored: bodies, templates, keys and bookkeeping.
+	// Default DefaultMaxBytes, at least MinMaxBytes. One entry may cost a
+	// hundredth of it. Objects on their way in or out come on top.
+	MaxBytes int64
+	// Now is the clock that freshness is measured by. Default time.Now.
+	Now func() time.Time
+	// Registerer receives the gatehouse_cache_* metrics. Nil: none.
+	Registerer prometheus.Registerer
+	// Logger; nil: slog.DiscardHandler.
+	Logger *slog.Logger
+}
+
+// Store keeps entries in memory, the more valuable ones when room is short. All
+// methods may be called from any goroutine, but see Close.
+type Store struct {
+	cache   *ristretto.Cache[uint64, *Object]
+	maxCost int64 // of one entry
+	now     func() time.Time
+	hash    func(key []byte) uint64
+	ledger  ledger
+	metrics *metrics
+
+	// seq orders writes and invalidations. A lookup notes it, so that a fill
+	// which began before one of them is not stored after it.
+	seq         atomic.Uint64
+	invalidated [invalidSlots]atomic.Uint64
+
+	// stripe serialises writers of one key: ristretto keeps the older of two
+	// racing Sets of a new key. Readers do not take it.
+	stripe [stripes]sync.Mutex
+
+	life   sync.RWMutex // held by writers against Close
+	closed bool
+}
+
+// New makes a Store. It starts ristretto's goroutines, which Close ends.
+func New(o Options) (*Store, error) {
+	if o.MaxBytes == 0 {
+		o.MaxBytes = DefaultMaxBytes
+	}
+	if o.MaxBytes < MinMaxBytes {
+		return nil, fmt.Errorf("cache memory is %d bytes, must be at least %d", o.MaxBytes, MinMaxBytes)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	seed := maphash.MakeSeed()
+	s := &Store{
+		maxCost: o.MaxBytes / 100,
+		now:     o.Now,
+		hash:    func(key []byte) uint64 { return maphash.Bytes(seed, key) },
+	}
+	s.ledger.max = o.MaxBytes
+	// Costs are bytes, so the counters follow from the bytes: about a hundred
+	// per object of usual size gave the best hit ratio.
+	counters := max(100_000, o.MaxBytes/320)
+	var err error
+	s.cache, err = ristretto.NewCache(&ristretto.Config[uint64, *Object]{
+		NumCounters:        counters,
+		MaxCost:            o.MaxBytes,
+		BufferItems:        64,
+		IgnoreInternalCost: true, // entryOverhead and objectOverhead have it
+		OnEvict:            func(i *ristretto.Item[*Object]) { s.ledger.evicted(i.Value) },
+		OnExit:             s.ledger.release,
+		ShouldUpdate:       func(cur, prev *Object) bool { return cur.seq >= prev.seq },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open cache: %w", err)
+	}
+	if s.metrics, err = newMetrics(o.Registerer, &s.ledger); err != nil {
+		s.cache.Close()
+		return nil, err
+	}
+	o.Logger.Debug("cache open", "max_bytes", o.MaxBytes, "max_entry_bytes", s.maxCost, "counters", counters)
+	return s, nil
+}
+
+// Close drops everything and waits for the store's goroutines. It waits for
+// running Puts; the caller has ended all Lookups before. Later Puts return
+// false. A second Close does nothing.
+func (s *Store) Close() {
+	s.life.Lock()
+	defer s.life.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	s.ledger.closing.Store(true)
+	s.cache.Close()
+	s.metrics.unregister()
+}
+
+// MaxEntry is the largest cost in bytes of an entry that Put accepts; a body
+// longer than that need not be collected.
+func (s *Store) MaxEntry() int64 { return s.maxCost }
+
+// Put stores e as the response to req, in place of the one that req selects. It
+// returns once the outcome is known, normally within microseconds: true means
+// that the next Lookup finds e (unless it is evicted meanwhile), false that e
+// is refused: not permitted by its Decision, larger than MaxEntry, older than
+// what is stored or than an invalidation of the key, or worth less than what
+// would have to leave.
+func (s *Store) Put(req *Request, e *Entry) bool {
+	err := s.put(req, e)
+	s.metrics.refused(err)
+	return err == nil
+}
+
+// Why put refuses.
+var (
+	errUnfit      = errors.New("unfit")
+	errSize       = errors.New("size")
+	errSuperseded = errors.New("superseded")
+	errAdmission  = errors.New("admission")
+	errClosed     = errors.New("closed")
+)
+
+func (s *Store) put(req *Request, e *Entry) error {
+	switch {
+	case e == nil || e.refused:
+		return errUnfit
+	case e.cost > s.maxCost:
+		return errSize
+	}
+	s.life.RLock()
+	defer s.life.RUnlock()
+	if s.closed {
+		return errClosed
+	}
+	hash := s.hash(req.Key)
+	mu := &s.stripe[hash%stripes]
+	mu.Lock()
+	defer mu.Unlock()
+	// A slot is shared by many keys: it may refuse a fill too many, which costs
+	// one more fetch, but never one too few.
+	if s.invalidated[hash%invalidSlots].Load() > e.seq {
+		return errSuperseded
+	}
+	old, _ := s.cache.Get(hash)
+	base := old
+	if old != nil && (old.invalid.Load() || !bytes.Equal(old.key, req.Key)) {
+		base = nil
+	}
+	o := base.with(bytes.Clone(req.Key), e, variantRoom*s.maxCost)
+	if o == nil {
+		return errSuperseded
+	}
+	o.seq = s.seq.Add(1)
+	if !s.set(hash, o, old) {
+		return errAdmission
+	}
+	return nil
+}
+
+// set replaces old, which may be nil, with o and waits for the policy's word.
+// The caller holds the stripe.
+func (s *Store) set(hash uint64, o, old *Object) bool {
+	// ristretto never evicts for an update, so one that grows beyond the limit
+	// comes in as a new item, for which others may have to leave. Del can block
+	// only while its queue of 32768 is full; every writer waits for its own
+	// item, so it holds a few per writer.
+	if old != nil && !s.ledger.fits(o.cost-old.cost) {
+		s.cache.Del(hash)
+	}
+	s.ledger.add(o)
+	if !s.cache.Set(hash, o, o.cost) {
+		s.ledger.release(o)
+		return false
+	}
+	s.cache.Wait()
+	return !o.released.Load()
+}
+
+// Invalidate makes all responses under key unusable, and so those to requests
+// that were looked up before (RFC 9111 §4.4). The caller does so when an unsafe
+// request to the key was answered 2xx or 3xx.
+func (s *Store) Invalidate(key []byte) {
+	s.life.RLock()
+	defer s.life.RUnlock()
+	if s.closed {
+		return
+	}
+	hash := s.hash(key)
+	mu := &s.stripe[hash%stripes]
+	mu.Lock()
+	defer mu.Unlock()
+	s.invalidated[hash%invalidSlots].Store(s.seq.Add(1))
+	if o := s.object(hash, key); o != nil {
+		o.invalid.Store(true)
+	}
+}
+
+// Stats is a snapshot of the store's figures; they are read one by one.
+type Stats struct {
+	Bytes     int64 // cost of what is stored
+	MaxBytes  int64
+	Objects   int64  // keys
+	Entries   int64  // responses; a key with Vary has several
+	Evictions uint64 // entries that left for others, since New
+	Rejected  uint64 // Puts that returned false, since New
+}
+
+// Stats returns the current figures.
+func (s *Store) Stats() Stats {
+	return Stats{
+		Bytes:     s.ledger.bytes.Load(),
+		MaxBytes:  s.ledger.max,
+		Objects:   s.ledger.objects.Load(),
+		Entries:   s.ledger.entries.Load(),
+		Evictions: s.ledger.evictions.Load(),
+		Rejected:  s.metrics.rejections.Load(),
+	}
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"gatehouse/routes"
+)
+
+// Config is what the process itself is told: gatehouse.yaml, overridden by the
+// environment, overridden by flags. What a site is told stands in the documents
+// that Routes names. Every field has its default after loadConfig; a value that
+// this version does not act on is refused, never silently accepted.
+//
+// The `help` tags are the text of the flags.
+type Config struct {
+	// File is the gatehouse.yaml that was read; empty: none.
+	File string `json:"-"`
+
+	Listen Listen `json:"listen"`
+	// Node names this process in request ids, purge answers and leases. Default: the host name.
+	Node string `json:"node" help:"name of this node (default: the host name)"`
+	// Data is the folder for what has to survive a restart: internal CA,
+	// certificates, ticket keys, last good routes, gatehouse.sock. Made if absent.
+	Data string `json:"data" help:"folder for certificates, keys, last good routes and the socket"`
+	// Routes is "file:DIR" or a Redis URL; see RoutesDir.
+	Routes string `json:"routes" help:"file:DIR, or redis://[user:pass@]host:port[/db][#prefix]"`
+	// Redis and SealKeys are shared state, which this version does not have: refused when set.
+	Redis        string       `json:"redis" help:"shared state (not supported yet)"`
+	SealKeys     []string     `json:"seal_keys" help:"keys that seal shared state (not supported yet)"`
+	Certificates Certificates `json:"certificates"`
+	// TrustedProxies are the peers whose X-Forwarded-* and X-Request-Id fields
+	// are believed. A network too wide here lets clients forge their address.
+	TrustedProxies []CIDR `json:"trusted_proxies" help:"networks whose X-Forwarded-* fields are believed"`
+	// ProxyProtocol: only false acts in this version.
+	ProxyProtocol bool `json:"proxy_protocol" help:"accept PROXY headers from trusted proxies (not supported yet)"`
+	// Defaults applies to a vhost without tenant, or whose tenant has no document. Never nil.
+	Defaults *routes.Tenant `json:"defaults"`
+	Cache    CacheConfig    `json:"cache"`
+	WAF      WAFConfig      `json:"waf"`
+	Backends BackendsConfig `json:"backends"`
+	// Compat: only "none" acts in this version.
+	Compat string `json:"compat" help:"behave like an older proxy: none"`
+	Log    Log    `json:"log"`
+	Limits Limits `json:"limits"`
+}
+
+// Listen holds addresses ("host:port", ":port"); an empty one turns its listener off.
+type Listen struct {
+	HTTP  string `json:"http" help:"address for plain HTTP; empty: off"`
+	HTTPS string `json:"https" help:"address for TLS; empty: off"`
+	// Admin serves metrics and health without authentication: keep it on loopback or a private network.
+	Admin string `json:"admin" help:"address for metrics and health; empty: off"`
+	// PublicHTTPS is the port that clients reach HTTPS at, for redirects.
+	PublicHTTPS int `json:"public_https" help:"port that redirects to https name"`
+}
+
+// Certificates says who issues the certificates of names without an uploaded one.
+type Certificates struct {
+	// Issuer is "internal" (own CA, works offline) or "acme".
+	Issuer string `json:"issuer" help:"internal or acme"`
+	ACME   ACME   `json:"acme"`
+}
+
+// ACME describes the issuer's directory; it acts when the issuer is "acme".
+type ACME struct {
+	Directory string `json:"directory" help:"https URL of the ACME directory"`
+	Email     string `json:"email" help:"contact of the ACME account"`
+	// Trust is a PEM file with roots for the directory's own certificate.
+	Trust string `json:"trust" help:"PEM file of roots that vouch for the directory"`
+	EAB   EAB    `json:"eab"`
+}
+
+// EAB is an external account binding (RFC 8555 §7.3.4); both empty: none.
+type EAB struct {
+	KID  string `json:"kid" help:"key id of the external account binding"`
+	HMAC string `json:"hmac" help:"key of the external account binding, base64url"`
+}
+
+// CacheConfig is the response cache of the whole process.
+type CacheConfig struct {
+	// Memory is the bound of all stored answers, in bytes.
+	Memory routes.Size `json:"memory" help:"memory of the response cache"`
+}
+
+// WAFConfig is the rule set of the whole process.
+type WAFConfig struct {
+	CRS    string `json:"crs" help:"rule set: embedded"`                                          // only "embedded" acts
+	Gate   string `json:"gate" help:"try rule changes before they act: off (on: not supported yet)"` // only "off" acts
+	Shadow int    `json:"shadow" help:"requests of the gate's shadow run (not supported yet)"`     // only 0 acts
+}
+
+// BackendsConfig bounds where backends may be. In this version only the built-in
+// denials act (link-local and metadata, multicast, unspecified, own listeners).
+type BackendsConfig struct {
+	Deny  []CIDR `json:"deny" help:"networks that no backend may be in (not supported yet)"`
+	Allow []CIDR `json:"allow" help:"exceptions to what is denied (not supported yet)"`
+}
+
+// Log says what is logged and where.
+type Log struct {
+	Access AccessLog `json:"access"`
+	Level  string    `json:"level" help:"debug, info, warn or error"`
+}
+
+// AccessLog is the one line per request.
+type AccessLog struct {
+	Format string `json:"format" help:"combined or json"`
+	To     string `json:"to" help:"stdout, stderr or a file"`
+}
+
+// Limits bound what one client may send. 0: none, for the last four.
+type Limits struct {
+	HeaderBytes       routes.Size `json:"header_bytes" help:"largest head of a request"`
+	TargetBytes       routes.Size `json:"target_bytes" help:"longest request target"`
+	HeaderFields      int         `json:"header_fields" help:"most header fields of a request"`
+	BodyBytes         routes.Size `json:"body_bytes" help:"largest request body; 0: none"`
+	ConnectionsPerIP  int         `json:"connections_per_ip" help:"connections per address (not supported yet)"`
+	HandshakesPerIP   int         `json:"handshakes_per_ip" help:"TLS handshakes per address and second (not supported yet)"`
+	KeepaliveRequests int         `json:"keepalive_requests" help:"requests per connection; 0: no bound"`
+}
+
+// letsEncrypt is the directory that is used when none is given.
+const letsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
+
+// defaultConfig returns the settings of a process that is told nothing. Paths
+// are relative to the working directory.
+func defaultConfig() *Config {
+	return &Config{
+		Listen:       Listen{HTTP: ":8080", HTTPS: ":8443", Admin: "127.0.0.1:9180", PublicHTTPS: 443},
+		Node:         hostName(),
+		Data:         "./data",
+		Routes:       "file:conf.d",
+		Certificates: Certificates{Issuer: "internal", ACME: ACME{Directory: letsEncrypt}},
+		Defaults:     &routes.Tenant{WAF: &routes.WAF{Mode: routes.WAFDetect}},
+		Cache:        CacheConfig{Memory: 256 << 20},
+		WAF:          WAFConfig{CRS: "embedded", Gate: "off"},
+		Compat:       "none",
+		Log:          Log{Access: AccessLog{Format: "combined", To: "stdout"}, Level: "info"},
+		Limits: Limits{
+			HeaderBytes: 32 << 10, TargetBytes: 8 << 10, HeaderFields: 100,
+			BodyBytes: 100 << 20, KeepaliveRequests: 1000,
+		},
+	}
+}
+
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "gatehouse"
+	}
+	return name
+}
+
+// RoutesDir returns the folder of file routes; ok is false when the routes are in Redis.
+func (c *Config) RoutesDir() (dir string, ok bool) { return strings.CutPrefix(c.Routes, "file:") }
+
+// Socket is the path of the private API's unix socket.
+func (c *Config) Socket() string { return filepath.Join(c.Data, "gatehouse.sock") }
+
+// Trusted returns TrustedProxies as prefixes.
+func (c *Config) Trusted() []netip.Prefix { return prefixes(c.TrustedProxies) }
+
+// A CIDR is a network ("10.0.0.0/8") or one address ("192.0.2.1").
+type CIDR struct{ netip.Prefix }
+
+// UnmarshalText implements encoding.TextUnmarshaler. Bits beyond the prefix are
+// an error: 10.1.2.3/8 is more likely a slip than a wish for 10.0.0.0/8.
+func (c *CIDR) UnmarshalText(text []byte) error {
+	s := string(text)
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
+		c.Prefix = netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen())
+		return nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return fmt.Errorf(`bad network %q: want an address or a CIDR, such as "10.0.0.0/8"`, s)
+	}
+	if p != p.Masked() {
+		return fmt.Errorf("bad network %q: it has bits beyond its prefix; the network is %s", s, p.Masked())
+	}
+	c.Prefix = p
+	return nil
+}
+
+func prefixes(in []CIDR) []netip.Prefix {
+	out := make([]netip.Prefix, len(in))
+	for i, c := range in {
+		out[i] = c.Prefix
+	}
+	return out
+}

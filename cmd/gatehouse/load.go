@@ -1,0 +1,169 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"gatehouse/routes"
+)
+
+// configFile is read when -c names no other file and this one is there.
+const configFile = "gatehouse.yaml"
+
+// loadConfig reads the process settings: the file, overridden by the environment
+// (GATEHOUSE_LISTEN_HTTPS), overridden by flags (path → text). explicit says that
+// the user named the file, which must then be there.
+//
+// It returns every problem of every source. The Config is nil only if the file
+// cannot be read or is not YAML; otherwise what could be read is in it, which is
+// enough for a verb that only looks for the socket, and not enough to serve.
+//
+// Relative paths in the file and in the defaults belong to the file's folder;
+// those in the environment and in flags, to the working directory.
+func loadConfig(file string, explicit bool, environ []string, flags map[string]string) (*Config, routes.Problems) {
+	l := &loader{cfg: defaultConfig(), origin: map[string]string{}}
+	if err := l.readFile(file, explicit); err != nil {
+		var p *routes.Problem
+		if !errors.As(err, &p) {
+			p = &routes.Problem{File: file, Reason: err.Error()}
+		}
+		return nil, routes.Problems{p}
+	}
+	l.readEnviron(environ)
+	l.readFlags(flags)
+	l.check()
+	l.resolvePaths()
+	if l.decoder != nil {
+		return l.cfg, append(l.decoder.Problems(), l.problems...)
+	}
+	return l.cfg, l.problems
+}
+
+// loader is the state of one loadConfig.
+type loader struct {
+	cfg      *Config
+	decoder  *routes.Decoder   // of the file; nil: there is none
+	origin   map[string]string // path → the variable or flag that set it
+	problems routes.Problems   // what is not in the file
+}
+
+func (l *loader) readFile(file string, explicit bool) error {
+	source, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) && !explicit {
+		return nil
+	}
+	if err != nil {
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			err = path.Err
+		}
+		return fmt.Errorf("cannot be read: %w", err)
+	}
+	if l.decoder, err = routes.NewDecoder(file, source); err != nil {
+		return err
+	}
+	l.cfg.File = file
+	l.decoder.Decode(l.cfg)
+	return nil
+}
+
+// linked are variables that container engines make for a service of the name
+// "gatehouse"; they are no settings.
+var linked = regexp.MustCompile(`^GATEHOUSE_(NAME|SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?|ENV_\w+)$`)
+
+func (l *loader) readEnviron(environ []string) {
+	paths := map[string]string{}
+	var names []string
+	for _, s := range settings {
+		paths[s.env()] = s.path
+		names = append(names, s.env())
+	}
+	environ = slices.Clone(environ)
+	slices.Sort(environ)
+	for _, pair := range environ {
+		name, text, _ := strings.Cut(pair, "=")
+		if !strings.HasPrefix(name, envPrefix) || linked.MatchString(name) {
+			continue
+		}
+		base, fromFile := strings.CutSuffix(name, "_FILE")
+		path, known := paths[base]
+		if !known {
+			l.add(name, "no setting has this name", nearest(name, names))
+			continue
+		}
+		if fromFile {
+			content, err := os.ReadFile(text)
+			if err != nil {
+				l.add(name, err.Error(), "")
+				continue
+			}
+			text = strings.TrimRight(string(content), "\r\n")
+		}
+		l.set(path, text, name)
+	}
+}
+
+func (l *loader) readFlags(flags map[string]string) {
+	for _, s := range settings {
+		if text, given := flags[s.path]; given {
+			delete(l.origin, s.path) // a flag may repeat what the environment says
+			l.set(s.path, text, "--"+s.path)
+		}
+	}
+}
+
+func (l *loader) set(path, text, origin string) {
+	if other, twice := l.origin[path]; twice {
+		l.add(origin, "set by "+other+" too: remove one of them", "")
+		return
+	}
+	if err := l.cfg.assign(path, text); err != nil {
+		l.add(origin, err.Error(), "")
+		return
+	}
+	l.origin[path] = origin
+}
+
+func (l *loader) add(origin, reason, guess string) {
+	l.problems = append(l.problems, &routes.Problem{File: origin, Reason: reason, Guess: guess})
+}
+
+// fail reports a bad value where it was given.
+func (l *loader) fail(path, reason, guess string) {
+	switch origin, ok := l.origin[path]; {
+	case ok:
+		l.add(origin, reason, guess)
+	case l.decoder != nil:
+		l.decoder.Report(path, reason, guess)
+	default:
+		l.problems = append(l.problems, &routes.Problem{Field: path, Reason: reason, Guess: guess})
+	}
+}
+
+// resolvePaths joins relative paths to the folder of the file that names them.
+func (l *loader) resolvePaths() {
+	if l.cfg.File == "" {
+		return
+	}
+	folder := filepath.Dir(l.cfg.File)
+	join := func(setting string, path *string) {
+		if _, elsewhere := l.origin[setting]; !elsewhere && *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(folder, *path)
+		}
+	}
+	join("data", &l.cfg.Data)
+	join("certificates.acme.trust", &l.cfg.Certificates.ACME.Trust)
+	if to := &l.cfg.Log.Access.To; *to != "stdout" && *to != "stderr" {
+		join("log.access.to", to)
+	}
+	if dir, ok := l.cfg.RoutesDir(); ok {
+		join("routes", &dir)
+		l.cfg.Routes = "file:" + dir
+	}
+}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gatehouse/routes"
+)
+
+// check reports what is wrong with the values, each where it was given.
+func (l *loader) check() {
+	l.checkListen()
+	l.checkPlaces()
+	l.checkCertificates()
+	l.checkWords()
+	l.checkNumbers()
+	for _, p := range l.cfg.Defaults.Check("") {
+		l.fail("defaults."+p.Field, p.Reason, p.Guess)
+	}
+	l.refuse("redis", l.cfg.Redis != "")
+	l.refuse("seal_keys", len(l.cfg.SealKeys) > 0)
+	l.refuse("proxy_protocol", l.cfg.ProxyProtocol)
+	l.refuse("waf.shadow", l.cfg.WAF.Shadow != 0)
+	l.refuse("backends.deny", len(l.cfg.Backends.Deny) > 0)
+	l.refuse("backends.allow", len(l.cfg.Backends.Allow) > 0)
+	l.refuse("limits.connections_per_ip", l.cfg.Limits.ConnectionsPerIP != 0)
+	l.refuse("limits.handshakes_per_ip", l.cfg.Limits.HandshakesPerIP != 0)
+}
+
+// refuse reports a setting that this version does not act on.
+func (l *loader) refuse(path string, set bool) {
+	if set {
+		l.fail(path, routes.ErrNotSupportedYet.Error(), "")
+	}
+}
+
+func (l *loader) checkListen() {
+	listen := l.cfg.Listen
+	seen := map[string]string{}
+	for _, at := range []struct{ path, address string }{
+		{"listen.http", listen.HTTP}, {"listen.https", listen.HTTPS}, {"listen.admin", listen.Admin},
+	} {
+		if at.address == "" {
+			continue
+		}
+		if reason, guess := checkAddress(at.address); reason != "" {
+			l.fail(at.path, reason, guess)
+			continue
+		}
+		if other, taken := seen[at.address]; taken && !strings.HasSuffix(at.address, ":0") {
+			l.fail(at.path, fmt.Sprintf("%s has the address %s already", other, at.address), "")
+		}
+		seen[at.address] = at.path
+	}
+	if listen.HTTP == "" && listen.HTTPS == "" {
+		l.fail("listen", "both http and https are off: there is nothing to serve on", "")
+	}
+	if listen.PublicHTTPS < 1 || listen.PublicHTTPS > 65535 {
+		l.fail("listen.public_https", "a port is 1 to 65535", "")
+	}
+}
+
+// checkAddress returns what keeps address from being one to listen on.
+func checkAddress(address string) (reason, guess string) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		if _, err := strconv.ParseUint(address, 10, 16); err == nil {
+			guess = ":" + address
+		}
+		return fmt.Sprintf(`bad address %q: want host:port or :port, such as ":8443"`, address), guess
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Sprintf("bad address %q: the port is a number up to 65535", address), ""
+	}
+	if host == "" {
+		return "", ""
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return "", ""
+	}
+	if _, err := routes.CanonicalHost(host); err != nil || looksNumeric(host) {
+		return fmt.Sprintf("bad address %q: %q is neither an address nor a host name", address, host), ""
+	}
+	return "", ""
+}
+
+// looksNumeric finds what was meant to be an IPv4 address and is none.
+func looksNumeric(host string) bool {
+	return strings.Trim(host, "0123456789.") == ""
+}
+
+func (l *loader) checkPlaces() {
+	c := l.cfg
+	if c.Data == "" {
+		l.fail("data", "the node needs a folder for certificates and keys", "./data")
+	}
+	if strings.Trim(c.Node, nameBytes) != "" || c.Node == "" || len(c.Node) > 64 {
+		l.fail("node", fmt.Sprintf("bad node name %q: want 1 to 64 letters, digits, dots, hyphens and underscores", c.Node), "")
+	}
+	if dir, file := c.RoutesDir(); file {
+		if dir == "" {
+			l.fail("routes", "the folder is missing", "file:conf.d")
+		}
+	} else if c.Routes == "" || !strings.Contains(c.Routes, ":") {
+		l.fail("routes", "want file:DIR or a redis:// URL", "file:"+or(c.Routes, "conf.d"))
+	} else if err := parseRedisURL(c.Routes); err != nil {
+		l.fail("routes", err.Error(), "")
+	}
+	if c.Log.Access.To == "" {
+		l.fail("log.access.to", "want stdout, stderr or a file", "stdout")
+	}
+}
+
+const nameBytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
+
+func or(s, fallback string) string {
+	if s == "" {
+		return fallback
+	}
+	return s
+}
+
+func (l *loader) checkCertificates() {
+	const path = "certificates.acme."
+	c := l.cfg.Certificates
+	l.oneOf("certificates.issuer", c.Issuer, []string{"internal", "acme"})
+	if u, err := url.Parse(c.ACME.Directory); err != nil || u.Scheme != "https" || u.Host == "" {
+		l.fail(path+"directory", fmt.Sprintf("bad directory %q: want an https URL", c.ACME.Directory), letsEncrypt)
+	}
+	if e := c.ACME.Email; e != "" && (!strings.Contains(e, "@") || strings.ContainsAny(e, " ,:<>")) {
+		l.fail(path+"email", fmt.Sprintf("bad address %q: want one like ops@example.com", e), "")
+	}
+	eab := c.ACME.EAB
+	if (eab.KID == "") != (eab.HMAC == "") {
+		l.fail(path+"eab", "an external account binding has both kid and hmac", "")
+	}
+	plain := strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(eab.HMAC), "=")
+	if _, err := base64.RawURLEncoding.DecodeString(plain); err != nil {
+		l.fail(path+"eab.hmac", "not base64url", "") // the key itself stays out of messages
+	}
+}
+
+func (l *loader) checkWords() {
+	c := l.cfg
+	l.oneOf("waf.crs", c.WAF.CRS, []string{"embedded"}, c.WAF.CRS)
+	l.oneOf("waf.gate", c.WAF.Gate, []string{"off"}, "on")
+	l.oneOf("compat", c.Compat, []string{"none"}, "hipache04", "hipache02", "concussionjs", "planb")
+	l.oneOf("log.access.format", c.Log.Access.Format, []string{"combined", "json"}, "vcombined", "hipache")
+	l.oneOf("log.level", c.Log.Level, []string{"debug", "info", "warn", "error"})
+}
+
+// oneOf checks an enumeration; the words of later are known but do not act yet.
+func (l *loader) oneOf(path, value string, words []string, later ...string) {
+	switch {
+	case slices.Contains(words, value):
+	case value != "" && slices.Contains(later, value):
+		l.fail(path, fmt.Sprintf("%q is %v", value, routes.ErrNotSupportedYet), "")
+	default:
+		l.fail(path, fmt.Sprintf("bad value %q: want %s", value, strings.Join(words, ", ")), nearest(value, words))
+	}
+}
+
+func (l *loader) checkNumbers() {
+	limits := l.cfg.Limits
+	l.atLeast("cache.memory", int64(l.cfg.Cache.Memory), 1<<20, "the cache takes at least 1MiB; it is turned off per vhost")
+	l.atLeast("limits.header_bytes", int64(limits.HeaderBytes), 1<<10, "the head of a request takes at least 1KiB")
+	l.atLeast("limits.target_bytes", int64(limits.TargetBytes), 256, "a request target takes at least 256 bytes")
+	l.atLeast("limits.header_fields", int64(limits.HeaderFields), 10, "browsers send 10 header fields and more")
+	l.atLeast("limits.keepalive_requests", int64(limits.KeepaliveRequests), 0, "want 0 (no bound) or more")
+	if limits.TargetBytes > limits.HeaderBytes {
+		l.fail("limits.target_bytes", "longer than the whole head may be (limits.header_bytes)", "")
+	}
+}
+
+func (l *loader) atLeast(path string, value, least int64, reason string) {
+	if value < least {
+		l.fail(path, reason, "")
+	}
+}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"gatehouse/admin"
+)
+
+// What the verbs need of the rest of the program. run.go, the only place that
+// knows every package, sets these before the command tree runs.
+var (
+	// runServer serves until ctx ends. An error means that it could not start
+	// or did not end well; log lines go to out where cfg says so.
+	runServer func(ctx context.Context, cfg *Config, out io.Writer) error
+
+	// offlineInspect judges one request with the rules and routes that cfg
+	// names, without a node.
+	offlineInspect func(ctx context.Context, cfg *Config, r admin.InspectRequest) (admin.InspectResult, error)
+
+	// parseRedisURL reports what is wrong with a routes URL that is not file:DIR.
+	parseRedisURL = knownRedisScheme
+)
+
+func knownRedisScheme(url string) error {
+	for _, scheme := range []string{"redis://", "rediss://", "redis+sentinel://", "redis+cluster://"} {
+		if rest, ok := strings.CutPrefix(url, scheme); ok && rest != "" {
+			return nil
+		}
+	}
+	return fmt.Errorf("want file:DIR, redis://, rediss://, redis+sentinel:// or redis+cluster://")
+}

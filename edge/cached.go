@@ -1,0 +1,248 @@
+package edge
+
+import (
+	"bytes"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"gatehouse/cache"
+	"gatehouse/edge/upstream"
+)
+
+// collected is the size up to which a body is read whole before it is sent on:
+// the outcome of storing it then stands in its own Cache-Status.
+const collected = 32 << 10
+
+// serveCached answers from the cache, or passes on and keeps what may be kept.
+func (s *Server) serveCached(next handler) handler {
+	return func(r *request) error {
+		policy := r.site.cache
+		if policy == nil || r.Upgrade != "" {
+			return next(r)
+		}
+		c := cached{s: s, r: r, policy: policy}
+		c.request = cache.Request{
+			Method: r.Method, Header: r.header, HasBody: !r.body.none(),
+			Key: cache.AppendKey(nil, r.site.tenant, r.site.name, r.Scheme, r.Host, r.Target),
+		}
+		c.lookup = s.opts.Cache.Lookup(&c.request, policy)
+		r.record.Looked = time.Now()
+		if c.unfit() {
+			c.lookup.Entry, c.lookup.Forward, c.lookup.Detail = nil, cache.ForwardStale, "ruleset"
+		}
+		switch {
+		case c.lookup.Entry != nil:
+			c.hit()
+			return nil
+		case c.lookup.OnlyIfCached:
+			return refuse(504, "not in the cache, and nothing else was wanted")
+		}
+		if err := next(r); err != nil {
+			return err
+		}
+		c.forwarded()
+		return nil
+	}
+}
+
+// cached is one request's dealings with the cache.
+type cached struct {
+	s        *Server
+	r        *request
+	policy   *cache.Policy
+	request  cache.Request
+	lookup   cache.Lookup
+	decision cache.Decision
+}
+
+// unfit reports whether a hit was inspected by other rules than those in force.
+func (c *cached) unfit() bool {
+	return c.lookup.Entry != nil && c.r.site.profile.Responses && c.lookup.Entry.Digest != c.r.site.profile.Digest()
+}
+
+// hit answers from the entry.
+func (c *cached) hit() {
+	e, r := c.lookup.Entry, c.r
+	template := e.Template.(*fasthttp.ResponseHeader)
+	r.record.Cache = "hit"
+	r.response = response{status: e.Status, template: template, body: e.Body, length: int64(len(e.Body))}
+	if e.NotModified(r.header) {
+		r.response = response{status: 304, length: -1}
+		for _, name := range []string{"Date", "Etag", "Cache-Control", "Expires", "Vary", "Content-Location", "Last-Modified"} {
+			for _, value := range template.PeekAll(name) { // RFC 9110 §15.4.5
+				r.response.set(name, string(value))
+			}
+		}
+	}
+	r.response.set("Age", strconv.FormatInt(int64(c.lookup.Age/time.Second), 10))
+	r.response.set("Cache-Status", string(cache.FormatStatus(nil, &c.lookup, cache.Outcome{})))
+}
+
+// forwarded decides what becomes of the backend's answer.
+func (c *cached) forwarded() {
+	p, r := &c.r.response, c.r
+	r.record.Cache = "miss"
+	c.invalidate()
+	if !c.lookup.MayStore {
+		r.record.Cache = "bypass"
+		c.status(cache.Outcome{})
+		return
+	}
+	head := cache.Response{
+		Status: p.status, Header: fieldList(p.fields), BodyLength: p.length, Received: p.received, RequestTime: p.asked,
+	}
+	if c.decision = cache.Decide(&c.request, &head, c.policy); !c.decision.Store {
+		r.record.Cache = "miss " + string(c.decision.Reason)
+		c.status(cache.Outcome{Detail: string(c.decision.Reason)})
+		return
+	}
+	// The head is copied now: links and the done hook see later additions.
+	fill := &fill{cached: c, head: head, template: c.s.template(p), src: p.stream, most: c.decision.MaxBody}
+	if p.length >= 0 && p.length <= collected {
+		c.store(fill)
+		return
+	}
+	c.status(cache.Outcome{Stored: true})
+	p.stream = fill
+	r.onDone(fill.commit)
+}
+
+// store reads a small body whole and stores it before the head is sent.
+func (c *cached) store(f *fill) {
+	p := &c.r.response
+	body := make([]byte, p.length)
+	_, err := io.ReadFull(f.src, body)
+	if err != nil {
+		c.status(cache.Outcome{Detail: "incomplete"})
+		p.stream = &broken{err: err, Closer: f.src}
+		return
+	}
+	stored := c.s.opts.Cache.Put(&c.request, f.entry(body))
+	outcome := cache.Outcome{Stored: stored}
+	if !stored {
+		outcome.Detail = "admission"
+		c.r.record.Cache = "miss admission"
+	}
+	c.status(outcome)
+	p.stream = &prefixed{Reader: bytes.NewReader(body), Closer: f.src}
+}
+
+// invalidate forgets what an unsafe method has probably changed (RFC 9111 §4.4).
+func (c *cached) invalidate() {
+	switch c.r.Method {
+	case "GET", "HEAD", "OPTIONS", "TRACE":
+		return
+	}
+	if status := c.r.response.status; status >= 200 && status < 400 {
+		c.s.opts.Cache.Invalidate(c.request.Key)
+	}
+}
+
+func (c *cached) status(o cache.Outcome) {
+	c.r.response.set("Cache-Status", string(cache.FormatStatus(nil, &c.lookup, o)))
+}
+
+// template is the head that hits are written from.
+func (s *Server) template(p *response) *fasthttp.ResponseHeader {
+	t := &fasthttp.ResponseHeader{}
+	s.blank.CopyTo(t)
+	stored := response{status: p.status, length: p.length}
+	for _, f := range p.fields {
+		// Age is the entry's to tell; Cache-Status and the id belong to one answer.
+		if name := (field{f.Name, f.Value}); !name.is("age") && !name.is("cache-status") && !name.is("x-request-id") {
+			stored.fields = append(stored.fields, f)
+		}
+	}
+	if stored.value("date") == "" {
+		stored.set("Date", p.received.UTC().Format(dateLayout)) // RFC 9110 §6.6.1
+	}
+	if err := writeHead(t, &stored, false); err != nil {
+		return nil
+	}
+	return t
+}
+
+// fieldList lets the cache read a backend's fields.
+type fieldList []upstream.Field
+
+// PeekAll returns all values of a field; names are compared without case.
+func (l fieldList) PeekAll(name string) [][]byte {
+	var out [][]byte
+	for _, f := range l {
+		if len(f.Name) == len(name) && strings.EqualFold(string(f.Name), name) {
+			out = append(out, f.Value)
+		}
+	}
+	return out
+}
+
+// fill is the stream of a response that is being stored: it keeps a copy of what
+// passes.
+type fill struct {
+	cached   *cached
+	head     cache.Response
+	template *fasthttp.ResponseHeader
+	src      io.ReadCloser
+	most     int64
+	body     []byte
+	whole    bool // the stream ended as it should
+	tooLong  bool
+}
+
+// Read implements io.Reader.
+func (f *fill) Read(b []byte) (int, error) {
+	n, err := f.src.Read(b)
+	switch {
+	case f.tooLong:
+	case int64(len(f.body)+n) > f.most:
+		f.tooLong, f.body = true, nil
+	default:
+		if f.body == nil && f.head.BodyLength > 0 {
+			f.body = make([]byte, 0, f.head.BodyLength)
+		}
+		f.body = append(f.body, b[:n]...)
+	}
+	f.whole = err == io.EOF
+	return n, err
+}
+
+// Close implements io.Closer.
+func (f *fill) Close() error { return f.src.Close() }
+
+func (f *fill) entry(body []byte) *cache.Entry {
+	r := f.cached.r
+	size := len(f.template.Header()) + 512
+	return cache.NewEntry(&f.cached.request, &f.head, f.cached.decision, f.template, size, body, r.site.profile.Digest())
+}
+
+// commit stores the response if all of it came; a truncated one never is.
+func (f *fill) commit() {
+	r := f.cached.r
+	switch {
+	case f.template == nil || f.tooLong:
+		r.record.Cache = "miss too-large"
+	case !f.whole || r.response.cut:
+		r.record.Cache = "miss incomplete"
+	case f.cached.s.opts.Cache.Put(&f.cached.request, f.entry(append(make([]byte, 0, len(f.body)), f.body...))):
+	default:
+		r.record.Cache = "miss admission"
+	}
+}
+
+// broken is a stream that failed before any of it was sent.
+type broken struct {
+	err error
+	io.Closer
+}
+
+func (b *broken) Read([]byte) (int, error) { return 0, b.err }
+
+// cacheResult is the part of a cache record that is a metric's label.
+func cacheResult(recorded string) string {
+	result, _, _ := strings.Cut(recorded, " ")
+	return result
+}

@@ -1,0 +1,58 @@
+package edge
+
+// A handler answers a request: nil means that r.response is set, an error that
+// nothing has been answered yet.
+type handler func(r *request) error
+
+// A middleware makes a link of the chain before next.
+type middleware func(next handler) handler
+
+// A link is a middleware with the name under which the chain's test and the
+// documents know it.
+type link struct {
+	name string
+	wrap middleware
+}
+
+// links is the order of the chain, outermost first. It is a security property:
+// limits before work, the WAF before the cache, and whatever answers, observe
+// sees it and errorPages draws its errors.
+func (s *Server) links() []link {
+	return []link{
+		{"observe", s.observe},
+		{"finishBody", s.finishBody},
+		{"errorPages", s.errorPages},
+		{"selectVhost", s.selectVhost},
+		{"allowAddress", s.allowAddress},
+		{"limitRate", s.limitRate},
+		{"inspectRequest", s.inspectRequest},
+		{"serveCached", s.serveCached},
+		{"inspectResponse", s.inspectResponse},
+	}
+}
+
+// chain returns the links around last.
+func chain(links []link, last handler) handler {
+	for i := len(links) - 1; i >= 0; i-- {
+		last = links[i].wrap(last)
+	}
+	return last
+}
+
+// allowAddress is where lists of addresses will be asked. There is no list that
+// could be configured in this version, and the record says so.
+func (s *Server) allowAddress(next handler) handler {
+	return func(r *request) error {
+		r.record.Address = "no list"
+		return next(r)
+	}
+}
+
+// limitRate is where rate limits will be asked. `rate` is refused in documents
+// by this version, and the record says so.
+func (s *Server) limitRate(next handler) handler {
+	return func(r *request) error {
+		r.record.Limit = "no limit"
+		return next(r)
+	}
+}

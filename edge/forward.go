@@ -1,0 +1,92 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"gatehouse/edge/balance"
+	"gatehouse/edge/upstream"
+)
+
+var headLines = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b }}
+
+// attempts is how many backends a request may try: a failed connect is tried
+// once more, elsewhere.
+const attempts = 2
+
+// forward is the end of the chain: it asks a backend. The request that goes out
+// is a new one; nothing of the client's connection reaches it.
+func (s *Server) forward(r *request) error {
+	lines := headLines.Get().(*[]byte)
+	defer headLines.Put(lines)
+	*lines = r.outboundHead((*lines)[:0])
+	out := upstream.Request{
+		Method: r.Method, Target: r.Target, Host: r.RawHost, Head: *lines,
+		ContentLength: r.body.length, Upgrade: r.Upgrade,
+	}
+	if out.Host == "" {
+		out.Host = r.Host
+	}
+	if !r.body.none() {
+		out.Body = r.body
+	}
+	ctx, cancel := context.WithCancel(s.forced)
+	r.response.asked = time.Now()
+	answer, member, err := s.tryBackends(ctx, r, &out)
+	r.record.Answered = time.Now()
+	if err != nil {
+		cancel()
+		if errors.Is(err, errBodyTooLarge) {
+			return errBodyTooLarge // the client's doing, whatever it did to the round trip
+		}
+		return err
+	}
+	r.onDone(func() {
+		cancel()
+		member.Done(false)
+	})
+	s.adopt(r, answer)
+	return nil
+}
+
+// tryBackends makes the round trip, on another backend if the first could not be
+// connected to: then nothing was sent.
+func (s *Server) tryBackends(ctx context.Context, r *request, out *upstream.Request) (*upstream.Response, *balance.Member[*upstream.Pool], error) {
+	var tried []*balance.Member[*upstream.Pool]
+	var failed error
+	for len(tried) < attempts {
+		member, ok := r.site.pool.Pick(tried)
+		if !ok {
+			break
+		}
+		tried = append(tried, member)
+		r.record.Backend = member.Backend.Address().String()
+		member.Begin()
+		answer, err := member.Backend.RoundTrip(ctx, out)
+		if err == nil {
+			return answer, member, nil
+		}
+		failed = err
+		var up *upstream.Error
+		connect := errors.As(err, &up) && up.Op == upstream.OpConnect && !up.Sent
+		member.Done(connect)
+		if !connect {
+			break
+		}
+	}
+	if failed == nil {
+		return nil, nil, fail(503, "the site is not available", errNoBackend)
+	}
+	return nil, nil, failed
+}
+
+// adopt makes the backend's answer the request's response.
+func (s *Server) adopt(r *request, answer *upstream.Response) {
+	asked := r.response.asked
+	r.response = response{
+		status: answer.Status, fields: answer.Fields, length: answer.ContentLength,
+		stream: answer.Body, upgraded: answer.Upgraded, asked: asked, received: time.Now(),
+	}
+}

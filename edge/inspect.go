@@ -1,0 +1,181 @@
+package edge
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"time"
+
+	"gatehouse/edge/waf"
+)
+
+// What the WAF said, as the record and metrics have it.
+const (
+	verdictPass   = "pass"
+	verdictDetect = "detect" // would have been blocked
+	verdictBlock  = "block"
+)
+
+// errInspection is why a request is refused whose inspection failed, where the
+// tenant wants that (`on_error: block`).
+var errInspection = errors.New("inspection failed")
+
+// inspectRequest runs the WAF's phases 1 and 2: before the cache, so that an
+// attack is never answered from it, and before any backend.
+func (s *Server) inspectRequest(next handler) handler {
+	return func(r *request) error {
+		if err := s.judgeRequest(r); err != nil {
+			return err
+		}
+		return next(r)
+	}
+}
+
+// judgeRequest returns the error that refuses the request, if any.
+func (s *Server) judgeRequest(r *request) error {
+	profile := r.site.profile
+	r.record.WAF.Mode = profile.Mode.String()
+	if s.opts.WAF == nil || profile.Mode == waf.Off {
+		return nil
+	}
+	tx := s.opts.WAF.Begin(profile, r.ID)
+	r.waf = tx
+	r.onDone(tx.Close)
+	verdict := s.phaseHeaders(r, tx)
+	if verdict == nil {
+		var err error
+		if verdict, err = s.phaseBody(r, tx, profile.InspectBody); err != nil {
+			return err
+		}
+	}
+	r.record.Inspected = time.Now()
+	s.recordWAF(r, verdict)
+	if verdict != nil {
+		return refuse(verdict.Status, "the request was refused by this site's firewall")
+	}
+	return s.engineFailure(r, tx)
+}
+
+// engineFailure applies the tenant's choice when the engine itself failed.
+func (s *Server) engineFailure(r *request, tx *waf.Transaction) error {
+	err := tx.Err()
+	if err == nil {
+		return nil
+	}
+	s.log.Error("waf failed", "id", r.ID, "vhost", r.site.name, "err", err)
+	if r.site.profile.OnError == waf.Refuse {
+		return fail(503, "the request could not be inspected", errors.Join(errInspection, err))
+	}
+	return nil
+}
+
+func (s *Server) phaseHeaders(r *request, tx *waf.Transaction) *waf.Verdict {
+	tx.Connection(r.Client, r.Server)
+	tx.Request(r.Method, r.Target, r.Proto, r.Host)
+	for _, f := range r.Fields {
+		tx.RequestHeader(string(f.Name), string(f.Value))
+	}
+	return tx.RequestHeaders()
+}
+
+// phaseBody shows the WAF the beginning of the body and puts it back for the
+// backend.
+func (s *Server) phaseBody(r *request, tx *waf.Transaction, most int64) (*waf.Verdict, error) {
+	if most == 0 {
+		most = waf.DefaultInspectBody
+	}
+	cut := false
+	if !r.body.none() && tx.WantsBody() {
+		ahead, more, err := r.body.peek(most)
+		if errors.Is(err, errBodyTooLarge) {
+			return nil, err
+		}
+		if err != nil {
+			return nil, &httpError{status: 400, reason: "the request body ended early", cause: err}
+		}
+		cut = more
+		tx.WriteRequestBody(ahead)
+	}
+	return tx.RequestBody(cut), nil
+}
+
+// recordWAF writes the decision down, and logs what was or would have been blocked.
+func (s *Server) recordWAF(r *request, verdict *waf.Verdict) {
+	w := &r.record.WAF
+	w.Verdict, w.Score = verdictPass, r.waf.Score()
+	w.Rules = w.Rules[:0]
+	matches := r.waf.Matches()
+	for _, m := range matches {
+		w.Rules = append(w.Rules, m.ID)
+	}
+	switch {
+	case verdict != nil:
+		w.Verdict = verdictBlock
+	case r.waf.WouldBlock():
+		w.Verdict = verdictDetect
+	default:
+		return
+	}
+	first := waf.Match{}
+	if len(matches) > 0 {
+		first = matches[0]
+	}
+	s.log.Info("waf event",
+		slog.String("action", w.Verdict), slog.String("id", r.ID), slog.String("tenant", r.site.tenant),
+		slog.String("vhost", r.site.name), slog.String("client", r.Client.Addr().String()),
+		slog.String("method", r.Method), slog.String("path", r.path()), slog.Int("score", w.Score),
+		slog.Any("rules", w.Rules), slog.String("message", first.Message), slog.String("target", first.Target))
+}
+
+// inspectResponse runs phases 3 and 4 where the tenant asked for it: on what the
+// backend said, before it can be stored. Bodies of unknown length are never held
+// back, so only their heads are inspected.
+func (s *Server) inspectResponse(next handler) handler {
+	return func(r *request) error {
+		if err := next(r); err != nil {
+			return err
+		}
+		if r.waf == nil || !r.site.profile.Responses || r.response.upgraded != nil {
+			return nil
+		}
+		verdict, err := s.judgeResponse(r)
+		if err != nil {
+			return fail(502, "the site's answer ended early", err)
+		}
+		s.recordWAF(r, verdict)
+		if verdict != nil {
+			return refuse(403, "the answer was withheld by this site's firewall")
+		}
+		return s.engineFailure(r, r.waf)
+	}
+}
+
+func (s *Server) judgeResponse(r *request) (*waf.Verdict, error) {
+	p := &r.response
+	for _, f := range p.fields {
+		r.waf.ResponseHeader(string(f.Name), string(f.Value))
+	}
+	if verdict := r.waf.ResponseHeaders(p.status, "HTTP/1.1"); verdict != nil {
+		return verdict, nil
+	}
+	if p.length > 0 && r.Method != "HEAD" && r.waf.WantsResponseBody(p.value("content-type")) {
+		most := r.site.profile.InspectBody
+		if most == 0 {
+			most = waf.DefaultInspectBody
+		}
+		prefix := make([]byte, min(p.length, most))
+		if _, err := io.ReadFull(p.stream, prefix); err != nil {
+			return nil, err
+		}
+		r.waf.WriteResponseBody(prefix)
+		p.stream = &prefixed{Reader: io.MultiReader(bytes.NewReader(prefix), p.stream), Closer: p.stream}
+	}
+	return r.waf.ResponseBody(), nil
+}
+
+// prefixed is a stream whose beginning was read ahead.
+type prefixed struct {
+	io.Reader
+	io.Closer
+}

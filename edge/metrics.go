@@ -1,0 +1,85 @@
+package edge
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the server's counters. Labels are bounded: tenants are those of
+// the table, "" for none, and statuses are counted by class.
+type metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	bytes    *prometheus.CounterVec
+	cache    *prometheus.CounterVec
+	waf      *prometheus.CounterVec
+	refused  *prometheus.CounterVec
+	inFlight prometheus.Gauge
+	tunnels  prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gatehouse_" + name, Help: help}, labels)
+	}
+	m := &metrics{
+		requests: counter("requests_total", "Requests answered, by tenant and class of status.", "tenant", "code_class"),
+		bytes:    counter("response_body_bytes_total", "Bytes of response bodies sent to clients.", "tenant"),
+		cache:    counter("cache_requests_total", "Requests to vhosts with a cache, by result.", "tenant", "result"),
+		waf:      counter("waf_events_total", "Requests that the WAF blocked, or would have blocked in detect mode.", "tenant", "action"),
+		refused:  counter("requests_unrouted_total", "Requests that reached no vhost, by class of status.", "code_class"),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "gatehouse_request_duration_seconds", Help: "Time from a request's head to the last byte of its response.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}, []string{"tenant"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_requests_in_flight", Help: "Requests being served."}),
+		tunnels:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_upgraded_connections", Help: "Open WebSocket connections."}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.bytes, m.cache, m.waf, m.refused, m.inFlight, m.tunnels} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+var codeClasses = [...]string{"0xx", "1xx", "2xx", "3xx", "4xx", "5xx"}
+
+func codeClass(status int) string {
+	if class := status / 100; class < len(codeClasses) {
+		return codeClasses[class]
+	}
+	return "other"
+}
+
+func (m *metrics) observe(r *request, took time.Duration) {
+	class := codeClass(r.response.status)
+	if r.site == nil {
+		m.refused.WithLabelValues(class).Inc()
+		return
+	}
+	tenant := r.record.Tenant
+	m.requests.WithLabelValues(tenant, class).Inc()
+	m.seconds.WithLabelValues(tenant).Observe(took.Seconds())
+	m.bytes.WithLabelValues(tenant).Add(float64(r.response.sent))
+	if r.record.Cache != "" {
+		m.cache.WithLabelValues(tenant, cacheResult(r.record.Cache)).Inc()
+	}
+	if v := r.record.WAF.Verdict; v == verdictBlock || v == verdictDetect {
+		m.waf.WithLabelValues(tenant, v).Inc()
+	}
+}
+
+// forget drops the series of a tenant that is gone.
+func (m *metrics) forget(tenant string) {
+	match := prometheus.Labels{"tenant": tenant}
+	m.requests.DeletePartialMatch(match)
+	m.seconds.DeletePartialMatch(match)
+	m.bytes.DeletePartialMatch(match)
+	m.cache.DeletePartialMatch(match)
+	m.waf.DeletePartialMatch(match)
+}

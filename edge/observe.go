@@ -1,0 +1,121 @@
+package edge
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// observe is the outermost link: whatever happens below it ends in one access
+// line and in the counters, a panic too.
+func (s *Server) observe(next handler) handler {
+	return func(r *request) (err error) {
+		defer func() {
+			if v := recover(); v != nil {
+				s.log.Error("panic while serving a request", "id", r.ID, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+				r.response.discard()
+				cause := fmt.Errorf("panic: %v", v)
+				r.record.Err = cause
+				r.response = errorResponse(r, fail(500, "internal error", cause))
+				r.response.close = true // how far the body was read is not known
+				err = nil
+			}
+			r.onDone(func() { s.account(r) })
+		}()
+		s.metrics.inFlight.Inc()
+		r.onDone(s.metrics.inFlight.Dec)
+		return next(r)
+	}
+}
+
+// account writes the access line and counts, after the last byte.
+func (s *Server) account(r *request) {
+	took := time.Since(r.Start)
+	s.metrics.observe(r, took)
+	s.opts.AccessLog.write(r, took)
+	if r.record.Err != nil && r.response.status >= 500 {
+		s.log.Warn("request failed", "id", r.ID, "vhost", r.record.Route, "backend", r.record.Backend,
+			"status", r.response.status, "err", r.record.Err)
+	}
+}
+
+// identify gives the request its id and resolves who the client is. A trusted
+// proxy's word counts; everybody else's is ignored.
+func (s *Server) identify(r *request) {
+	r.PeerTrusted = s.trusted(r.Peer.Addr())
+	if r.PeerTrusted {
+		r.Client = s.forwardedFor(r)
+		if proto := r.value("x-forwarded-proto"); proto == "https" || proto == "http" {
+			r.Scheme = proto
+		}
+		if id := r.value("x-request-id"); validID(id) {
+			r.ID = id
+			return
+		}
+	}
+	r.ID = s.newID()
+}
+
+// newID returns a request id: the node's name, so that its log is found, and 64
+// random bits.
+func (s *Server) newID() string {
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails (Go 1.24)
+	return s.idPrefix + hex.EncodeToString(random[:])
+}
+
+// validID accepts what can stand in a log line and a field: 1 to 128 visible
+// ASCII characters without quotes and backslash.
+func validID(id string) bool {
+	for _, c := range []byte(id) {
+		if c <= ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return id != "" && len(id) <= 128
+}
+
+func (s *Server) trusted(a netip.Addr) bool {
+	for _, prefix := range s.opts.TrustedProxies {
+		if prefix.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// forwardedFor returns the rightmost entry of X-Forwarded-For that is not a
+// trusted proxy; an entry that is no address ends the search.
+func (s *Server) forwardedFor(r *request) netip.AddrPort {
+	client := r.Peer
+	for i := len(r.Fields) - 1; i >= 0; i-- {
+		if !r.Fields[i].is("x-forwarded-for") {
+			continue
+		}
+		entries := strings.Split(string(r.Fields[i].Value), ",")
+		for j := len(entries) - 1; j >= 0; j-- {
+			entry, ok := parseAddr(strings.TrimSpace(entries[j]))
+			if !ok {
+				return client
+			}
+			client = entry
+			if !s.trusted(entry.Addr()) {
+				return client
+			}
+		}
+	}
+	return client
+}
+
+// parseAddr reads an address with or without a port.
+func parseAddr(text string) (netip.AddrPort, bool) {
+	if ap, err := netip.ParseAddrPort(text); err == nil {
+		return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port()), true
+	}
+	a, err := netip.ParseAddr(strings.Trim(text, "[]"))
+	return netip.AddrPortFrom(a.Unmap().WithZone(""), 0), err == nil
+}

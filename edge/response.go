@@ -1,0 +1,86 @@
+package edge
+
+import (
+	"io"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"gatehouse/edge/upstream"
+)
+
+// A response is what the chain answers, before it is written: links may look at
+// it and add to it. The body is either in memory or a stream.
+type response struct {
+	status   int
+	fields   []upstream.Field // in the order in which they are sent
+	length   int64            // of the body; -1: unknown
+	body     []byte           // used if stream is nil; never written to
+	stream   io.ReadCloser
+	tail     io.Closer                // closed after the stream, may be nil
+	template *fasthttp.ResponseHeader // of a stored response: instead of fields that it had then
+	upgraded net.Conn                 // the backend's connection after 101
+	close    bool                     // the client's connection ends after this response
+	received time.Time                // when the backend's head came
+	asked    time.Time                // when the backend was asked
+	sent     int64                    // body bytes written so far
+	cut      bool                     // the stream failed
+}
+
+// set adds a field.
+func (p *response) set(name, value string) {
+	p.fields = append(p.fields, upstream.Field{Name: []byte(name), Value: []byte(value)})
+}
+
+// without removes all fields of that name; lower is in lower case.
+func (p *response) without(lower string) {
+	kept := p.fields[:0]
+	for _, f := range p.fields {
+		if !(field{f.Name, f.Value}).is(lower) {
+			kept = append(kept, f)
+		}
+	}
+	p.fields = kept
+}
+
+// value returns the first value of a field, or "".
+func (p *response) value(lower string) string {
+	for _, f := range p.fields {
+		if (field{f.Name, f.Value}).is(lower) {
+			return string(f.Value)
+		}
+	}
+	return ""
+}
+
+// discard lets go of a response that will not be sent.
+func (p *response) discard() {
+	if p.stream != nil {
+		// Nobody reads the body any more, so its error has no meaning.
+		_ = p.stream.Close()
+		p.stream = nil
+	}
+	if p.upgraded != nil {
+		_ = p.upgraded.Close()
+		p.upgraded = nil
+	}
+}
+
+// dateLayout is IMF-fixdate (RFC 9110 §5.6.7).
+const dateLayout = "Mon, 02 Jan 2006 15:04:05 GMT"
+
+// complete adds what every response of ours carries.
+func (r *request) complete() {
+	p := &r.response
+	p.without("x-request-id")
+	if p.template == nil && p.value("date") == "" && p.status != 101 {
+		p.set("Date", time.Now().UTC().Format(dateLayout)) // RFC 9110 §6.6.1
+	}
+	p.set("X-Request-Id", r.ID)
+	if r.site != nil && r.site.hsts > 0 && r.TLS != nil {
+		p.without("strict-transport-security")
+		p.set("Strict-Transport-Security", "max-age="+strconv.FormatInt(int64(r.site.hsts/time.Second), 10))
+	}
+}

@@ -1,0 +1,266 @@
+package edge
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"math"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
+
+	"gatehouse/cache"
+	"gatehouse/edge/waf"
+	"gatehouse/edge/wire"
+	"gatehouse/routes"
+)
+
+// Options configure a Server. The zero value serves plain HTTP without WAF,
+// cache and access log.
+type Options struct {
+	// Node stands in front of request ids; empty: nothing does.
+	Node string
+	// Certificates is required by ServeTLS; nil: plain HTTP only.
+	Certificates Certificates
+	// WAF is the shared engine; nil: no request is inspected, whatever a vhost says.
+	WAF *waf.Engine
+	// Cache is the shared store; nil: nothing is cached, whatever a vhost says.
+	Cache *cache.Store
+	// Defaults apply to a vhost without tenant, or whose tenant has no document.
+	Defaults *routes.Tenant
+	// TrustedProxies are the networks whose X-Forwarded-* and X-Request-Id are believed.
+	TrustedProxies []netip.Prefix
+	// PublicHTTPS is the port in redirects to https; 0 and 443 are left out.
+	PublicHTTPS int
+	Limits      Limits
+	// BackendTLS is used towards https backends; nil verifies with the system's roots.
+	BackendTLS *tls.Config
+	// AccessLog gets one line per request; nil: none. The caller closes it after Shutdown.
+	AccessLog *AccessLog
+	// Logger: nil discards.
+	Logger *slog.Logger
+	// Registerer: nil leaves the metrics unregistered.
+	Registerer prometheus.Registerer
+}
+
+// Limits bound what one client may ask of the server. A zero field stands for
+// its default.
+type Limits struct {
+	Header            int           // bytes of a request's head; default 32 KiB; answered 431
+	Target            int64         // bytes of a request target; default 8 KiB; answered 414
+	HeaderFields      int           // field lines of a request; default 100; answered 431
+	Body              int64         // bytes of a request body; default 100 MiB; answered 413
+	KeepAliveRequests int           // requests per connection; default 1000
+	Idle              time.Duration // between two requests of a connection; default 75 s
+}
+
+func (l Limits) withDefaults() Limits {
+	set := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	set(&l.Header, 32<<10)
+	set(&l.HeaderFields, 100)
+	set(&l.KeepAliveRequests, 1000)
+	if l.Target == 0 {
+		l.Target = 8 << 10
+	}
+	if l.Body == 0 {
+		l.Body = 100 << 20
+	}
+	if l.Idle == 0 {
+		l.Idle = 75 * time.Second
+	}
+	return l
+}
+
+// A Server is the edge. It is safe for concurrent use.
+type Server struct {
+	opts     Options
+	log      *slog.Logger
+	metrics  *metrics
+	idPrefix string
+	handle   handler // the chain
+	http     *fasthttp.Server
+	tls      *tls.Config
+	table    atomic.Pointer[routes.Table]
+	tunnels  connSet
+
+	draining atomic.Bool
+	active   atomic.Int64       // when a request or connection last began, unix nanoseconds
+	forced   context.Context    // ends when the server stops waiting for requests
+	force    context.CancelFunc //
+	blank    fasthttp.ResponseHeader // as the HTTP library hands it to us: stored heads begin as its copy
+	once     sync.Once               // fills blank
+
+	mu        sync.Mutex
+	listeners []net.Listener
+}
+
+// New makes a server without listeners and without a table: until Apply, every
+// request is answered 503.
+func New(opts Options) (*Server, error) {
+	opts.Limits = opts.Limits.withDefaults()
+	s := &Server{opts: opts, log: opts.Logger}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Node != "" {
+		s.idPrefix = opts.Node + "-"
+	}
+	var err error
+	if s.metrics, err = newMetrics(opts.Registerer); err != nil {
+		return nil, err
+	}
+	s.forced, s.force = context.WithCancel(context.Background())
+	s.handle = chain(s.links(), s.forward)
+	if opts.Certificates != nil {
+		s.tls = s.tlsConfig()
+	}
+	s.http = s.newHTTP()
+	return s, nil
+}
+
+// newHTTP configures fasthttp as a parser and writer of HTTP/1.1 and nothing
+// else. Its whole-message timeouts stay off: they cut healthy slow transfers.
+func (s *Server) newHTTP() *fasthttp.Server {
+	h := &fasthttp.Server{
+		Handler:                      s.serveHTTP1,
+		ErrorHandler:                 s.serveMalformed,
+		ReadBufferSize:               s.opts.Limits.Header + s.opts.Limits.Header/32, // the request line comes on top
+		IdleTimeout:                  s.opts.Limits.Idle,
+		MaxRequestsPerConn:           s.opts.Limits.KeepAliveRequests,
+		MaxRequestBodySize:           math.MaxInt,
+		StreamRequestBody:            true,
+		DisablePreParseMultipartForm: true,
+		NoDefaultServerHeader:        true,
+		NoDefaultDate:                true,
+		NoDefaultContentType:         true,
+		SecureErrorLogMessage:        true,
+		CloseOnShutdown:              true,
+		ReduceMemoryUsage:            true,
+		Logger:                       quiet{s.log},
+	}
+	h.NextProto(acmeALPN, closeALPN)
+	return h
+}
+
+// quiet takes fasthttp's log lines to the debug level: what matters of them is
+// in the access log already.
+type quiet struct{ log *slog.Logger }
+
+func (q quiet) Printf(format string, args ...any) { q.log.Debug("http", "line", format, "args", args) }
+
+// Serve accepts plain connections until the listener closes; it takes the
+// listener over. It returns nil after Shutdown.
+func (s *Server) Serve(ln net.Listener) error { return s.serve(wire.Listen(ln, nil, s.log)) }
+
+// ServeTLS accepts TLS connections; see Serve.
+func (s *Server) ServeTLS(ln net.Listener) error {
+	if s.tls == nil {
+		return errors.New("edge: TLS needs certificates")
+	}
+	return s.serve(wire.Listen(ln, s.tls, s.log))
+}
+
+func (s *Server) serve(ln net.Listener) error {
+	s.mu.Lock()
+	s.listeners = append(s.listeners, ln)
+	s.mu.Unlock()
+	err := s.http.Serve(ln)
+	if s.draining.Load() {
+		return nil
+	}
+	return err
+}
+
+// Apply makes a table the one that requests from now on see. Requests under way
+// keep the one that they began with. Sites of vhosts that did not change go on
+// as they are; those of removed vhosts are closed.
+func (s *Server) Apply(table *routes.Table, replaced []routes.Replaced) {
+	s.table.Store(table)
+	for _, change := range replaced {
+		if change.New == nil && change.Old != nil {
+			retire(change.Old)
+		}
+		if change.Old != nil && change.Old.Vhost != nil {
+			tenant := change.Old.Vhost.Tenant
+			if _, _, known := table.Tenant(tenant); tenant != "" && !known {
+				s.metrics.forget(tenant)
+			}
+		}
+	}
+}
+
+// How long a draining server goes on accepting: clients and load balancers need
+// a moment to see that the node is going, and a refused connection is a failed
+// request.
+const (
+	drainQuiet = time.Second     // without a new request, it is enough
+	drainMost  = 5 * time.Second // in any case
+)
+
+// Shutdown drains the server: it goes on accepting for a moment, answers with
+// Connection: close, then closes the listeners, lets requests under way end
+// until ctx does, and closes upgraded connections last. It returns ctx's error
+// if requests had to be cut.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.active.Store(time.Now().UnixNano())
+	s.draining.Store(true)
+	s.linger(ctx)
+	err := s.http.ShutdownWithContext(ctx)
+	// What fasthttp has handed over is ours to close: first with grace.
+	grace := 2 * time.Second
+	if deadline, ok := ctx.Deadline(); ok {
+		grace = min(grace, time.Until(deadline))
+	}
+	select {
+	case <-s.tunnels.wait():
+	case <-time.After(grace):
+	}
+	err = errors.Join(err, s.tunnels.closeAll())
+	s.force()
+	<-s.tunnels.wait()
+	return err
+}
+
+// linger waits until nobody has begun a request for a moment.
+func (s *Server) linger(ctx context.Context) {
+	begin := time.Now()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		since := time.Since(time.Unix(0, s.active.Load()))
+		if since > drainQuiet || time.Since(begin) > drainMost {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Close ends everything at once.
+func (s *Server) Close() error {
+	s.draining.Store(true)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	s.force()
+	err := s.http.ShutdownWithContext(ctx)
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return errors.Join(err, s.tunnels.closeAll())
+}
+
+// Draining reports whether Shutdown has begun.
+func (s *Server) Draining() bool { return s.draining.Load() }

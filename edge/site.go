@@ -1,0 +1,164 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"gatehouse/cache"
+	"gatehouse/edge/balance"
+	"gatehouse/edge/upstream"
+	"gatehouse/edge/waf"
+	"gatehouse/routes"
+)
+
+// A site is a vhost as it runs: its settings resolved, its backends' connections
+// and its WAF profile. It is made on first use and never changed; a vhost whose
+// settings change gets a new site that takes the unchanged parts over.
+type site struct {
+	name     string
+	tenant   string
+	settings routes.Settings
+	pool     *balance.Pool[*upstream.Pool]
+	pools    map[poolKey]*upstream.Pool
+	profile  *waf.Profile
+	cache    *cache.Policy // nil: off
+	redirect string
+	hsts     time.Duration
+	err      error // why the site cannot serve
+}
+
+// A poolKey is all that a pool of connections depends on.
+type poolKey struct {
+	url                string
+	connect, firstByte time.Duration
+}
+
+// siteOf returns the running site of a route, making it if it is the first to ask.
+func (s *Server) siteOf(route *routes.Route) (*site, error) {
+	st := route.Instance(s.compile).(*site)
+	return st, st.err
+}
+
+// compile makes a route's site. Pools of connections whose settings are the
+// same as before are taken over, with their idle connections; the others close
+// when their last response has ended.
+func (s *Server) compile(route *routes.Route, previous any) any {
+	settings := route.Settings(s.opts.Defaults)
+	st := &site{
+		name: route.Name, tenant: settings.Tenant, settings: settings,
+		pools: map[poolKey]*upstream.Pool{}, profile: wafProfile(&settings.WAF),
+		redirect: settings.RedirectHTTP, hsts: settings.HSTS,
+	}
+	if settings.Cache && s.opts.Cache != nil {
+		st.cache = &cache.Policy{TTL: settings.CacheTTL, MaxBody: settings.CacheMaxBody}
+	}
+	old, _ := previous.(*site)
+	st.err = s.openPools(st, route, old)
+	if old != nil {
+		for key, pool := range old.pools {
+			if st.pools[key] != pool {
+				pool.Close()
+			}
+		}
+	}
+	return st
+}
+
+func (s *Server) openPools(st *site, route *routes.Route, old *site) error {
+	backends := make([]*upstream.Pool, 0, len(route.Vhost.Backends))
+	for _, b := range route.Vhost.Backends {
+		key := poolKey{b.URL, st.settings.ConnectTimeout, st.settings.FirstByte}
+		pool := st.pools[key]
+		if pool == nil && old != nil {
+			pool = old.pools[key]
+		}
+		if pool == nil {
+			var err error
+			pool, err = upstream.NewPool(upstream.Options{
+				Address: b.URL, ConnectTimeout: key.connect, FirstByteTimeout: key.firstByte,
+				Dial: s.dial, TLS: s.opts.BackendTLS,
+			})
+			if err != nil {
+				return fmt.Errorf("backend of vhost %s: %w", route.Name, err)
+			}
+		}
+		st.pools[key] = pool
+		backends = append(backends, pool)
+	}
+	if len(backends) == 0 {
+		return errNoBackend
+	}
+	st.pool = balance.New(balance.Policy(st.settings.Balance), backends)
+	return nil
+}
+
+// retire closes what a removed route's site holds.
+func retire(route *routes.Route) {
+	if st, ok := route.Compiled().(*site); ok {
+		for _, pool := range st.pools {
+			pool.Close()
+		}
+	}
+}
+
+func wafProfile(w *routes.WAF) *waf.Profile {
+	p := &waf.Profile{
+		Paranoia: w.Paranoia, InboundThreshold: w.InboundThreshold, OutboundThreshold: w.OutboundThreshold,
+		AllowedMethods: w.AllowedMethods, InspectBody: int64(w.InspectBody), Responses: *w.Responses,
+	}
+	switch w.Mode {
+	case routes.WAFOff:
+		p.Mode = waf.Off
+	case routes.WAFBlock:
+		p.Mode = waf.Block
+	default:
+		p.Mode = waf.Detect
+	}
+	if w.OnError == "block" {
+		p.OnError = waf.Refuse
+	}
+	return p
+}
+
+// errDenied is why a backend's address is never dialled.
+var errDenied = errors.New("address is never used as a backend (link-local, metadata, multicast or unspecified)")
+
+// dial opens a connection to a backend. The check sees the resolved address, so
+// a name cannot change between check and use (DNS rebinding).
+func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	d := net.Dialer{Control: func(network, address string, _ syscall.RawConn) error {
+		if network == "unix" {
+			return nil
+		}
+		ap, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return err
+		}
+		if denied(ap.Addr()) {
+			return fmt.Errorf("%s: %w", address, errDenied)
+		}
+		return nil
+	}}
+	return d.DialContext(ctx, network, address)
+}
+
+// denied reports whether an address must not be a backend, whatever is
+// configured: what answers there are a cloud's credentials, not a site.
+func denied(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	if nat64.Contains(a) { // the IPv4 address stands in the last four bytes (RFC 6052)
+		bytes := a.As16()
+		a = netip.AddrFrom4([4]byte(bytes[12:]))
+	}
+	return a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || a == metadataV6
+}
+
+var (
+	nat64      = netip.MustParsePrefix("64:ff9b::/96")
+	metadataV6 = netip.MustParseAddr("fd00:ec2::254")
+)

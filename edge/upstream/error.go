@@ -1,0 +1,58 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+)
+
+// The phases of a round trip, as Error.Op names them.
+const (
+	OpConnect  = "connect"  // resolving, dialling or the TLS handshake
+	OpWrite    = "write"    // checking or writing the request
+	OpHead     = "head"     // waiting for the head of the answer
+	OpBody     = "body"     // from RoundTrip: reading the caller's Request.Body; from Response.Body: the backend's body
+	OpProtocol = "protocol" // the backend's answer is not acceptable HTTP/1.1
+)
+
+// ErrBadRequest is wrapped by the *Error (Op write, nothing sent) that refuses a Request which
+// could not be written as exactly one HTTP/1.1 message.
+var ErrBadRequest = errors.New("request cannot be sent")
+
+// Error is the error of every failed round trip, and of a body that failed for another reason
+// than being cut short (that is io.ErrUnexpectedEOF).
+type Error struct {
+	Op      string // one of the Op constants
+	Err     error  // the cause; the context's error when the context ended the round trip
+	Sent    bool   // any byte of the request may have reached the backend: a repetition may act twice
+	Timeout bool   // a time limit was hit, ours or the context's
+}
+
+// Error gives the phase and the cause.
+func (e *Error) Error() string { return "backend " + e.Op + ": " + e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// malformed is an answer that breaks a rule; the text names the rule.
+type malformed string
+
+func (m malformed) Error() string { return string(m) }
+
+// newError files err under op, or under protocol when the backend broke a rule.
+func newError(op string, err error, sent bool) *Error {
+	var rule malformed
+	if errors.As(err, &rule) {
+		op = OpProtocol
+	}
+	return &Error{Op: op, Err: err, Sent: sent, Timeout: isTimeout(err)}
+}
+
+func isTimeout(err error) bool {
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+		return true
+	}
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}

@@ -1,0 +1,201 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options are the settings of a Pool. Only Address is needed.
+type Options struct {
+	// Address is the backend: http://host[:port][/prefix], https://… or unix:/path. See ParseAddress.
+	Address string
+
+	// Dial opens connections; nil means a net.Dialer. Here belongs the check of the resolved
+	// address against forbidden networks (net.Dialer.Control). It gets "tcp" and host:port, or
+	// "unix" and the path, and a context that ends after ConnectTimeout. A connection that is not a
+	// syscall.Conn cannot be looked at before reuse and therefore serves one request only.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// TLS is used for https. Nil verifies with the system's roots and requires TLS 1.2. An empty
+	// ServerName becomes the address's host; NextProtos is always http/1.1. It is cloned.
+	TLS *tls.Config
+
+	// ConnectTimeout bounds resolving, dialling and the TLS handshake together. 0 means 3 s.
+	ConnectTimeout time.Duration
+
+	// FirstByteTimeout bounds the time from the last byte of the request to the end of the
+	// answer's head; each interim answer (1xx) starts it anew. It also bounds each single write of
+	// the request. 0 means 60 s.
+	FirstByteTimeout time.Duration
+
+	// StallTimeout bounds the silence between two parts of an answer's body. It has to outlast the
+	// pauses of event streams. 0 means 5 min, negative none.
+	StallTimeout time.Duration
+
+	// IdleTimeout is how long an unused connection is kept. It should be shorter than the
+	// backend's own limit. 0 means 20 s.
+	IdleTimeout time.Duration
+
+	// MaxIdle is how many unused connections are kept. 0 means 64, negative none.
+	MaxIdle int
+}
+
+// Stats are running totals since NewPool, and the present number of idle connections.
+type Stats struct {
+	Dials   uint64 // connections asked for, failed ones included
+	Reused  uint64 // round trips begun on a kept connection
+	Stale   uint64 // kept connections found closed, or with unread bytes, before use
+	Retried uint64 // round trips repeated because a kept connection closed under them
+	Idle    int
+}
+
+// Pool holds the connections to one backend. All methods are safe for concurrent use; the zero
+// value is not usable.
+type Pool struct {
+	opts    Options
+	address Address
+	tls     *tls.Config // nil: plain
+
+	dials, reused, stale, retried atomic.Uint64
+
+	mu     sync.Mutex
+	idle   []*conn // oldest first; taken from the end
+	reaper *time.Timer
+	closed bool
+}
+
+// NewPool checks the options. It opens no connection.
+func NewPool(o Options) (*Pool, error) {
+	address, err := ParseAddress(o.Address)
+	if err != nil {
+		return nil, err
+	}
+	for name, d := range map[string]time.Duration{
+		"ConnectTimeout": o.ConnectTimeout, "FirstByteTimeout": o.FirstByteTimeout, "IdleTimeout": o.IdleTimeout,
+	} {
+		if d < 0 {
+			return nil, fmt.Errorf("backend %s: %s is negative", address, name)
+		}
+	}
+	orDefault(&o.ConnectTimeout, 3*time.Second)
+	orDefault(&o.FirstByteTimeout, time.Minute)
+	orDefault(&o.StallTimeout, 5*time.Minute)
+	orDefault(&o.IdleTimeout, 20*time.Second)
+	if o.MaxIdle == 0 {
+		o.MaxIdle = 64
+	}
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
+	p := &Pool{opts: o, address: address}
+	if address.Scheme == "https" {
+		p.tls = clientTLS(o.TLS, address.Host, max(o.MaxIdle, 1))
+	}
+	return p, nil
+}
+
+func orDefault(d *time.Duration, value time.Duration) {
+	if *d == 0 {
+		*d = value
+	}
+}
+
+// Address gives the backend's address.
+func (p *Pool) Address() Address { return p.address }
+
+// Stats gives the totals so far.
+func (p *Pool) Stats() Stats {
+	p.mu.Lock()
+	idle := len(p.idle)
+	p.mu.Unlock()
+	return Stats{
+		Dials: p.dials.Load(), Reused: p.reused.Load(), Stale: p.stale.Load(), Retried: p.retried.Load(), Idle: idle,
+	}
+}
+
+// Close closes the idle connections at once and lets busy ones close when their answer ends; it
+// waits for nothing. A round trip after Close still works, on a connection that is not kept: a
+// request that holds last second's settings must not fail.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle, p.closed = nil, true
+	if p.reaper != nil {
+		p.reaper.Stop()
+	}
+	p.mu.Unlock()
+	for _, c := range idle {
+		c.retire()
+	}
+}
+
+// take gives the most recently used idle connection that is fit for use, or nil.
+func (p *Pool) take() *conn {
+	for {
+		p.mu.Lock()
+		last := len(p.idle) - 1
+		if last < 0 {
+			p.mu.Unlock()
+			return nil
+		}
+		c := p.idle[last]
+		p.idle[last] = nil
+		p.idle = p.idle[:last]
+		p.mu.Unlock()
+		if c.usable() && time.Since(c.idled) < p.opts.IdleTimeout {
+			c.reused = true
+			p.reused.Add(1)
+			return c
+		}
+		p.stale.Add(1)
+		c.retire()
+	}
+}
+
+// put keeps a connection whose last answer ended cleanly, if there is room.
+func (p *Pool) put(c *conn) {
+	if c.look == nil {
+		c.retire()
+		return
+	}
+	c.idled = time.Now()
+	p.mu.Lock()
+	if p.closed || len(p.idle) >= p.opts.MaxIdle {
+		p.mu.Unlock()
+		c.retire()
+		return
+	}
+	p.idle = append(p.idle, c)
+	switch {
+	case p.reaper == nil:
+		p.reaper = time.AfterFunc(p.opts.IdleTimeout, p.reap)
+	case len(p.idle) == 1:
+		p.reaper.Reset(p.opts.IdleTimeout)
+	}
+	p.mu.Unlock()
+}
+
+// reap closes what has been idle too long. It runs only while there are idle connections.
+func (p *Pool) reap() {
+	p.mu.Lock()
+	old := 0
+	for old < len(p.idle) && time.Since(p.idle[old].idled) >= p.opts.IdleTimeout {
+		old++
+	}
+	expired := append([]*conn(nil), p.idle[:old]...)
+	kept := copy(p.idle, p.idle[old:])
+	clear(p.idle[kept:])
+	p.idle = p.idle[:kept]
+	if kept > 0 && !p.closed {
+		p.reaper.Reset(p.opts.IdleTimeout - time.Since(p.idle[0].idled))
+	}
+	p.mu.Unlock()
+	for _, c := range expired {
+		c.retire()
+	}
+}

@@ -1,0 +1,226 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// maxInterim is how many 1xx answers may precede the final one.
+const maxInterim = 32
+
+const (
+	errInterims = malformed("more than 32 interim answers")
+	errSwitch   = malformed("101 Switching Protocols was not asked for, or does not say websocket (RFC 9110 §7.8)")
+)
+
+// RoundTrip sends req and returns when the head of the final answer has come; the body is then
+// read from Response.Body, which must be closed. A non-nil error is an *Error.
+//
+// The context covers the round trip up to the end of Response.Body: when it ends, what waits is
+// woken at once and the connection is closed. It no longer covers Response.Upgraded.
+//
+// A kept connection that fails before a byte of the answer has come, other than by a time limit,
+// is replaced by a fresh one, once, if nothing of the request was sent, or if the method is
+// idempotent (RFC 9110 §9.2.2) and the body is none or at most 8 KiB of known length. Nothing else
+// is repeated here.
+func (p *Pool) RoundTrip(ctx context.Context, req *Request) (*Response, error) {
+	if err := req.check(); err != nil {
+		return nil, &Error{Op: OpWrite, Err: err}
+	}
+	var body io.Reader
+	if req.ContentLength != 0 {
+		body = req.Body
+	}
+	w := watchContext(ctx, body)
+	out := outgoing.Get().(*[]byte)
+	defer releaseOutgoing(out)
+	*out = req.appendHead(*out, p.address.Prefix)
+	if req.ContentLength > 0 && !req.streamed() {
+		var err error
+		if *out, err = req.appendSmallBody(*out); err != nil {
+			w.end()
+			return nil, newError(OpBody, w.cause(err), false)
+		}
+	}
+	x, err := p.try(ctx, req, *out, w)
+	if err != nil {
+		w.end()
+		if cause := w.cause(nil); cause != nil {
+			err = newError(err.Op, cause, err.Sent)
+		}
+		return nil, err
+	}
+	return &x.Response, nil
+}
+
+// try makes one attempt, and a second one if the first met a connection that was closed already.
+func (p *Pool) try(ctx context.Context, req *Request, out []byte, w *watch) (*exchange, *Error) {
+	x, err, again := p.attempt(ctx, req, out, w, false)
+	if !again {
+		return x, err
+	}
+	p.retried.Add(1)
+	sent := err.Sent
+	if x, err, _ = p.attempt(ctx, req, out, w, true); err != nil {
+		err.Sent = err.Sent || sent
+	}
+	return x, err
+}
+
+// attempt sends the request on one connection and receives the answer's head. again says that
+// the failure is that of a stale connection and that a repetition is safe.
+func (p *Pool) attempt(ctx context.Context, req *Request, out []byte, w *watch, fresh bool) (x *exchange, fault *Error, again bool) {
+	c, err := p.connection(ctx, fresh)
+	if err != nil {
+		return nil, newError(OpConnect, err, false), false
+	}
+	c.open()
+	x = &exchange{pool: p, c: c, watch: w}
+	if err := w.hold(c); err != nil {
+		x.drop()
+		return nil, newError(OpConnect, err, false), false
+	}
+	sent, err := x.send(req, out)
+	op := OpWrite
+	if err == nil {
+		op, err = OpHead, x.receive(req)
+	}
+	if err == nil {
+		return x, nil, false
+	}
+	fault = newError(op, err, sent)
+	if f := x.senderFault(); f != nil && fault.Op != OpProtocol {
+		fault = f
+	}
+	again = c.reused && !c.got && !fault.Timeout && w.cause(nil) == nil &&
+		(!sent || req.idempotent() && x.sender == nil)
+	x.drop()
+	return nil, fault, again
+}
+
+func (p *Pool) connection(ctx context.Context, fresh bool) (*conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if !fresh {
+		if c := p.take(); c != nil {
+			return c, nil
+		}
+	}
+	return p.dial(ctx)
+}
+
+// send writes the head, with the body if that is small, and else leaves the body to a sender.
+func (x *exchange) send(req *Request, out []byte) (sent bool, err error) {
+	c, limit := x.c, x.pool.opts.FirstByteTimeout
+	c.stall = 0
+	if !req.streamed() {
+		if err := c.nc.SetDeadline(time.Now().Add(limit)); err != nil {
+			return false, err
+		}
+		return c.write(out)
+	}
+	// The wait for the answer has no limit while the client uploads; sender.settleRead sets it.
+	if err := errors.Join(c.nc.SetReadDeadline(time.Time{}), c.nc.SetWriteDeadline(time.Now().Add(limit))); err != nil {
+		return false, err
+	}
+	if sent, err = c.write(out); err != nil {
+		return sent, err
+	}
+	x.sender = &sender{c: c, body: req.Body, length: req.ContentLength, timeout: limit, done: make(chan struct{})}
+	go x.sender.run()
+	return true, nil
+}
+
+// receive reads interim heads and the final one, and decides how the body ends (RFC 9112 §6.3).
+func (x *exchange) receive(req *Request) error {
+	var h head
+	surplus := false // an interim answer that announces content is not trusted with a next request
+	for interim := 0; ; interim++ {
+		raw, lines, err := x.c.head()
+		if err != nil {
+			return cut(err)
+		}
+		if err := h.parse(bytes.Clone(raw), lines); err != nil {
+			return err
+		}
+		if h.status >= 200 || h.status == 101 {
+			break
+		}
+		if interim == maxInterim {
+			return errInterims
+		}
+		surplus = surplus || h.announces()
+		if h.status != 100 && req.Informational != nil {
+			req.Informational(h.status, h.fields)
+		}
+		if err := x.extend(); err != nil {
+			return err
+		}
+	}
+	if x.sender != nil {
+		x.sender.answer()
+	}
+	x.c.stall = x.pool.opts.StallTimeout
+	x.Status, x.Fields, x.Body = h.status, h.fields, x
+	if h.status == 101 {
+		return x.upgrade(req, &h)
+	}
+	x.keep = !h.http10 && !h.close && !surplus
+	x.frame(&h, req.Method)
+	return nil
+}
+
+// extend starts FirstByteTimeout anew after an interim answer.
+func (x *exchange) extend() error {
+	if x.sender != nil {
+		x.sender.extend()
+		return nil
+	}
+	return x.c.nc.SetReadDeadline(time.Now().Add(x.pool.opts.FirstByteTimeout))
+}
+
+// frame sets where the body ends. An answer without one is over already.
+func (x *exchange) frame(h *head, method string) {
+	x.ContentLength, x.left = h.length, h.length
+	switch {
+	case h.bodyless(method):
+		if h.status == 204 {
+			x.ContentLength = 0
+		}
+		// Backends exist that send the announced body all the same, perhaps later than the next peek.
+		x.keep = x.keep && !h.announces()
+	case h.chunked:
+		x.framing = byChunks
+	case h.length > 0:
+		x.framing = byLength
+	case h.length < 0:
+		x.framing, x.keep = byClose, false
+	}
+	if x.framing == noBody {
+		x.fail(io.EOF)
+	}
+}
+
+// senderFault gives the error of the body's sender, unless that was stopped by us.
+func (x *exchange) senderFault() *Error {
+	if x.sender == nil {
+		return nil
+	}
+	return x.sender.fault()
+}
+
+// drop ends an exchange that gave no answer.
+func (x *exchange) drop() {
+	c := x.c
+	x.c = nil
+	c.sever() // first: it wakes a sender that waits on the backend
+	if x.sender != nil {
+		x.sender.stop()
+	}
+	_ = x.watch.hold(nil) // the context's end is reported by RoundTrip
+	c.release()
+}

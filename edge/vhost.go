@@ -1,0 +1,125 @@
+package edge
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"gatehouse/routes"
+)
+
+// challengePath is where an ACME issuer looks for HTTP-01 answers (RFC 8555 §8.3).
+const challengePath = "/.well-known/acme-challenge/"
+
+// selectVhost finds the request's site: by its canonical host, after the answer
+// to an ACME challenge, and only if TLS was made for the same tenant.
+func (s *Server) selectVhost(next handler) handler {
+	return func(r *request) error {
+		host, err := routes.CanonicalHost(r.RawHost)
+		if err != nil {
+			r.record.Route = ""
+			return refuse(400, "bad Host field")
+		}
+		r.Host = host
+		if s.answerChallenge(r) {
+			return nil
+		}
+		if r.table == nil {
+			return fail(503, "no routes have been loaded yet", nil)
+		}
+		route := r.table.Match(host)
+		r.record.Routed = time.Now()
+		if route == nil {
+			return refuse(404, "no site answers for this host")
+		}
+		if !s.sameTenant(r, route) {
+			return refuse(421, "this connection was made for another site")
+		}
+		site, err := s.siteOf(route)
+		if err != nil {
+			return fail(503, "the site is not available", err)
+		}
+		r.site, r.record.Route, r.record.Tenant = site, route.Name, site.tenant
+		if s.mustRedirect(r) {
+			s.redirect(r)
+			return nil
+		}
+		return next(r)
+	}
+}
+
+// answerChallenge answers HTTP-01 from the memory of pending challenges. A path
+// that answers no challenge is the site's own.
+func (s *Server) answerChallenge(r *request) bool {
+	if r.Method != "GET" && r.Method != "HEAD" || !strings.HasPrefix(r.Target, challengePath) || s.opts.Certificates == nil {
+		return false
+	}
+	body, ok := s.opts.Certificates.Challenge(r.Host, r.path())
+	if !ok {
+		return false
+	}
+	r.record.Route = "acme challenge"
+	r.response = response{status: 200, body: body, length: int64(len(body))}
+	r.response.set("Content-Type", "text/plain")
+	r.response.set("Cache-Control", "no-store")
+	return true
+}
+
+// sameTenant keeps one tenant's connection from carrying requests for another's
+// site: SNI and Host must select vhosts of one tenant, and the certificate that
+// the client has checked must be one for Host too (RFC 9110 §7.4).
+func (s *Server) sameTenant(r *request, route *routes.Route) bool {
+	if r.TLS == nil || r.TLS.ServerName == r.Host {
+		return true
+	}
+	sni, err := routes.CanonicalHost(r.TLS.ServerName)
+	if err != nil {
+		return false
+	}
+	if sni == r.Host {
+		return true
+	}
+	other := r.table.Match(sni)
+	if other == nil {
+		return false
+	}
+	same := other.Name == route.Name || route.Vhost.Tenant != "" && route.Vhost.Tenant == other.Vhost.Tenant
+	return same && s.opts.Certificates.Covers(sni, r.Host)
+}
+
+// mustRedirect reports whether a plain request belongs on https.
+func (s *Server) mustRedirect(r *request) bool {
+	if r.Scheme == "https" {
+		return false
+	}
+	switch r.site.redirect {
+	case "true":
+		return true
+	case "auto":
+		return s.opts.Certificates != nil && s.opts.Certificates.Trusted(r.Host)
+	}
+	return false
+}
+
+// redirect sends the client to the same address on https: 301 for a method that
+// may change to GET without harm, else 308, which keeps method and body.
+func (s *Server) redirect(r *request) {
+	status := 308
+	if r.Method == "GET" || r.Method == "HEAD" {
+		status = 301
+	}
+	location := "https://" + r.Host
+	if port := s.opts.PublicHTTPS; port != 0 && port != 443 {
+		location += ":" + strconv.Itoa(port)
+	}
+	target := r.Target
+	if target == "*" {
+		target = ""
+	}
+	r.response = response{status: status}
+	r.response.set("Location", location+target)
+}
+
+// errNoBackend means that a vhost names no backend that could be used.
+var errNoBackend = errors.New("no usable backend")

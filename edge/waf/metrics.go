@@ -1,0 +1,85 @@
+package waf
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// outcome is how a transaction ended, as a label of bounded size.
+type outcome uint8
+
+const (
+	outcomeClean      outcome = iota // nothing that block mode would refuse
+	outcomeWouldBlock                // detect mode, and block mode would have refused
+	outcomeBlocked                   // a verdict was given
+	outcomeFailed                    // the engine failed
+	outcomes
+)
+
+var outcomeNames = [outcomes]string{"clean", "would_block", "blocked", "failed"}
+
+// metrics are resolved to single counters here, so that the request path only adds.
+type metrics struct {
+	transactions *prometheus.CounterVec
+	ended        [Off][outcomes]prometheus.Counter // by mode (detect, block) and outcome
+	all          []prometheus.Collector
+}
+
+func newMetrics(e *Engine, rules int, compile time.Duration) *metrics {
+	m := &metrics{transactions: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gatehouse_waf_transactions_total",
+		Help: "Requests inspected by the web application firewall, by mode and by how it ended.",
+	}, []string{"mode", "outcome"})}
+	for mode := range Off {
+		for o := range outcomes {
+			m.ended[mode][o] = m.transactions.WithLabelValues(mode.String(), outcomeNames[o])
+		}
+	}
+	compiles := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "gatehouse_waf_compiles_total",
+		Help: "Rule sets compiled. One rule set serves all tenants, so this grows with upgrades only.",
+	}, func() float64 { return float64(e.Compiles()) })
+	compileTime := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "gatehouse_waf_compile_seconds",
+		Help: "How long the rule set in use took to compile.",
+	})
+	compileTime.Set(compile.Seconds())
+	count := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "gatehouse_waf_rules",
+		Help: "Rules and markers in the rule set in use.",
+	})
+	count.Set(float64(rules))
+	m.all = []prometheus.Collector{m.transactions, compiles, compileTime, count}
+	return m
+}
+
+// register registers all or nothing.
+func (m *metrics) register(r prometheus.Registerer) error {
+	if r == nil {
+		return nil
+	}
+	for i, c := range m.all {
+		if err := r.Register(c); err != nil {
+			for _, done := range m.all[:i] {
+				r.Unregister(done)
+			}
+			var already prometheus.AlreadyRegisteredError
+			if errors.As(err, &already) {
+				return errors.New("another engine uses this registerer; close it first")
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *metrics) unregister(r prometheus.Registerer) {
+	if r == nil {
+		return
+	}
+	for _, c := range m.all {
+		r.Unregister(c)
+	}
+}

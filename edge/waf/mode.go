@@ -1,0 +1,67 @@
+package waf
+
+import "fmt"
+
+// Mode says what a profile does with what the rules find.
+type Mode uint8
+
+// The modes. The zero value is Detect: a setting that somebody forgot then neither lets attacks
+// pass unseen nor blocks customers.
+const (
+	Detect Mode = iota // all rules run and matches are reported, but there is never a verdict
+	Block              // a match that is bad enough ends the request
+	Off                // nothing runs and nothing is reported
+)
+
+// String returns the name as it is written in settings: detect, block or off.
+func (m Mode) String() string {
+	switch m {
+	case Detect:
+		return "detect"
+	case Block:
+		return "block"
+	case Off:
+		return "off"
+	}
+	return fmt.Sprintf("Mode(%d)", uint8(m))
+}
+
+// ParseMode reads a name that [Mode.String] writes. Any other text, the empty one too, is an error.
+func ParseMode(name string) (Mode, error) {
+	for _, m := range []Mode{Detect, Block, Off} {
+		if name == m.String() {
+			return m, nil
+		}
+	}
+	return Detect, fmt.Errorf("unknown waf mode %q: off, detect or block", name)
+}
+
+// OnError says what a caller does with a request when the engine itself fails ([Transaction.Err]).
+type OnError uint8
+
+// The answers to a failing engine.
+const (
+	Pass   OnError = iota // go on uninspected: the site stays up
+	Refuse                // refuse the request: nothing passes uninspected
+)
+
+// String returns the name as it is written in settings: pass or refuse.
+func (o OnError) String() string {
+	switch o {
+	case Pass:
+		return "pass"
+	case Refuse:
+		return "refuse"
+	}
+	return fmt.Sprintf("OnError(%d)", uint8(o))
+}
+
+// ParseOnError reads a name that [OnError.String] writes. Any other text is an error.
+func ParseOnError(name string) (OnError, error) {
+	for _, o := range []OnError{Pass, Refuse} {
+		if name == o.String() {
+			return o, nil
+		}
+	}
+	return Pass, fmt.Errorf("unknown waf on_error %q: pass or refuse", name)
+}

@@ -1,0 +1,87 @@
+package waf
+
+import (
+	"fmt"
+	"strings"
+)
+
+// responding reports whether responses are inspected and there is anything left to do.
+func (t *Transaction) responding() bool {
+	return t.live() && t.profile.Responses
+}
+
+// ResponseHeader adds one field line of the response. Without [Profile.Responses] it does nothing.
+func (t *Transaction) ResponseHeader(name, value string) {
+	if !t.responding() {
+		return
+	}
+	defer t.rescue("add response header")
+	t.tx.AddResponseHeader(name, value)
+	switch {
+	case strings.EqualFold(name, "Content-Type"):
+		// The engine compares the type as written; a space or a capital letter would turn inspection off.
+		setSingle(t.tx.Variables().ResponseContentType(), mediaType(value))
+	case strings.EqualFold(name, "Content-Encoding"):
+		t.compressed = t.compressed || !strings.EqualFold(strings.TrimSpace(value), "identity")
+	}
+}
+
+// ResponseHeaders runs phase 3 with the status and the protocol (HTTP/1.1 and so on).
+// Without [Profile.Responses] it does nothing.
+func (t *Transaction) ResponseHeaders(status int, proto string) *Verdict {
+	if !t.responding() {
+		return t.Verdict()
+	}
+	defer t.rescue("inspect response headers")
+	return t.decide(t.tx.ProcessResponseHeaders(status, proto))
+}
+
+// WantsResponseBody reports whether the body of a response of this Content-Type would be inspected:
+// responses are, the type is a document's or an API's (text/plain, text/html, XML, JSON; see
+// waf-rules/base.conf), it has no content coding, and InspectBody bytes were not yet written. Event
+// streams are never wanted, so they are never held back. A caller that wants the bodies of compressed
+// responses inspected asks the backend for identity.
+func (t *Transaction) WantsResponseBody(contentType string) bool {
+	if !t.responding() || t.compressed || t.response >= t.tuning.inspect {
+		return false
+	}
+	defer t.rescue("select response body")
+	setSingle(t.tx.Variables().ResponseContentType(), mediaType(contentType))
+	return t.tx.IsResponseBodyAccessible() && t.tx.IsResponseBodyProcessable()
+}
+
+// WriteResponseBody copies the next bytes of the body. Bytes after the first InspectBody are ignored.
+func (t *Transaction) WriteResponseBody(p []byte) {
+	if !t.responding() {
+		return
+	}
+	defer t.rescue("buffer response body")
+	if room := t.tuning.inspect - t.response; int64(len(p)) > room {
+		p = p[:room]
+	}
+	t.response += int64(len(p))
+	if _, _, err := t.tx.WriteResponseBody(p); err != nil {
+		t.err = fmt.Errorf("waf: buffer response body: %w", err)
+	}
+}
+
+// ResponseBody runs phase 4, which is where a response is judged. It must be called even if no body was
+// written. Without [Profile.Responses] it does nothing.
+func (t *Transaction) ResponseBody() *Verdict {
+	if !t.responding() {
+		return t.Verdict()
+	}
+	defer t.rescue("inspect response body")
+	it, err := t.tx.ProcessResponseBody()
+	if err != nil {
+		t.err = fmt.Errorf("waf: inspect response body: %w", err)
+		return nil
+	}
+	return t.decide(it)
+}
+
+// mediaType is the type and subtype of a Content-Type value, in lower case (RFC 9110, section 8.3.1).
+func mediaType(value string) string {
+	name, _, _ := strings.Cut(value, ";")
+	return strings.ToLower(strings.TrimSpace(name))
+}

@@ -1,0 +1,293 @@
+package waf
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+
+	"github.com/corazawaf/coraza/v3/experimental"
+	"github.com/corazawaf/coraza/v3/types"
+)
+
+// Verdict is a refusal. Only mode Block gives one.
+type Verdict struct {
+	// Status is what the rule wants answered: 403, or 400 for a request that could not be parsed.
+	Status int
+	// RuleID is the rule that refused. For an anomaly score over its threshold that is a
+	// bookkeeping rule (949110, 959100); what led to it is in [Transaction.Matches].
+	RuleID int
+	// Action is the rule's word: deny, drop or redirect.
+	Action string
+}
+
+// PanicError is what [Transaction.Err] holds after the engine panicked.
+type PanicError struct {
+	Doing string // the step, such as "inspect request body"
+	Value any    // what was passed to panic
+	Stack []byte // of the panicking goroutine
+}
+
+// Error names the step and the value, not the stack.
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("waf: %s: panic: %v", e.Doing, e.Value)
+}
+
+// Transaction is one request and its response under inspection. It is not safe for concurrent use.
+// Close must be called exactly once.
+//
+// Strings passed in are not copied. Each must stay valid and unchanged until Close: a caller whose
+// buffers are reused copies first. Byte slices (bodies) are copied here, and what Matches returns
+// is the caller's to keep.
+//
+// The methods are called in the order in which they are documented in the package comment. After a
+// verdict or an error the remaining steps do nothing, and a step that gives verdicts repeats the first one.
+// A nil Transaction is valid and finds nothing.
+type Transaction struct {
+	engine  *Engine
+	profile *Profile
+	tuning  *tuning
+
+	tx      engineTx // nil: not begun, or closed
+	err     error
+	verdict *Verdict
+
+	body       []byte // request body, at most tuning.inspect bytes
+	bodyCut    bool   // more was written than that
+	response   int64  // bytes of the response body written
+	compressed bool   // the response has a content coding
+}
+
+func (t *Transaction) begin(id string) {
+	defer t.rescue("begin transaction")
+	tx := t.engine.newTx.NewTransactionWithOptions(experimental.Options{ID: id, Context: context.Background()})
+	t.tx = tx.(engineTx) // asserted by probe.learn
+	t.engine.probe.setMode(t.tx, t.profile.Mode)
+	t.tuning.apply(t.tx.Variables().TX())
+}
+
+// live reports whether there is anything left to inspect.
+func (t *Transaction) live() bool {
+	return t != nil && t.tx != nil && t.err == nil && t.verdict == nil
+}
+
+// rescue is deferred by every method that enters the engine: a panic in a rule ends the inspection of
+// one request, not the process.
+func (t *Transaction) rescue(doing string) {
+	if r := recover(); r != nil {
+		t.err = &PanicError{Doing: doing, Value: r, Stack: debug.Stack()}
+	}
+}
+
+// decide keeps the engine's interruption, if there is one, as the verdict.
+func (t *Transaction) decide(it *types.Interruption) *Verdict {
+	if it != nil && t.verdict == nil {
+		t.verdict = &Verdict{Status: it.Status, RuleID: it.RuleID, Action: it.Action}
+	}
+	return t.verdict
+}
+
+// Connection says who speaks to whom: the client's address after trusted proxies, and our own.
+func (t *Transaction) Connection(client, server netip.AddrPort) {
+	if !t.live() {
+		return
+	}
+	defer t.rescue("set connection")
+	t.tx.ProcessConnection(addrString(client), int(client.Port()), addrString(server), int(server.Port()))
+}
+
+func addrString(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.Addr().Unmap().WithZone("").String()
+}
+
+// Request gives the request line: the method, the target as it was received (not normalised, not
+// decoded), the protocol as the CRS writes it (HTTP/1.0, HTTP/1.1, HTTP/2.0, HTTP/3.0), and the
+// canonical host without port. The Host field itself is given with RequestHeader like any other; a
+// request of HTTP/2 or 3 gets one made of :authority.
+func (t *Transaction) Request(method, target, proto, host string) {
+	if !t.live() {
+		return
+	}
+	defer t.rescue("set request line")
+	t.tx.ProcessURI(target, method, proto)
+	t.tx.SetServerName(host)
+}
+
+// RequestHeader adds one field line. Repeated fields are given one by one, in order and as received:
+// joining or dropping them would show the rules another request than the backend sees.
+func (t *Transaction) RequestHeader(name, value string) {
+	if !t.live() {
+		return
+	}
+	defer t.rescue("add request header")
+	t.tx.AddRequestHeader(name, value)
+}
+
+// RequestHeaders runs phase 1. The anomaly score is not judged yet, so a verdict here is rare: a
+// target that does not parse, or more than 1000 arguments.
+func (t *Transaction) RequestHeaders() *Verdict {
+	if !t.live() {
+		return t.Verdict()
+	}
+	defer t.rescue("inspect request headers")
+	return t.decide(t.tx.ProcessRequestHeaders())
+}
+
+// WantsBody reports whether more of the request body would be inspected. It turns false once
+// InspectBody bytes were written, so a caller can stop copying; it must then pass cut to RequestBody
+// if there was more.
+func (t *Transaction) WantsBody() bool {
+	return t.live() && t.tx.IsRequestBodyAccessible() && int64(len(t.body)) < t.tuning.inspect
+}
+
+// WriteRequestBody copies the next bytes of the body, as the backend will see them: without transfer
+// coding. Bytes after the first InspectBody are ignored.
+func (t *Transaction) WriteRequestBody(p []byte) {
+	if !t.live() {
+		return
+	}
+	if room := t.tuning.inspect - int64(len(t.body)); int64(len(p)) > room {
+		p, t.bodyCut = p[:room], true
+	}
+	t.body = append(t.body, p...)
+}
+
+// RequestBody runs phase 2, which is where a request is judged. It must be called for requests without
+// a body, too.
+//
+// Cut says that the body was longer than what was written. A cut body would not parse, which the rules
+// take for an attack (200002, 200003). So its end is made good before it is parsed, and an error
+// that remains is one of the sender's:
+//
+//   - form, and other types, which are read like a form: a cut percent escape is removed
+//   - JSON: the open string, value, objects and arrays are closed
+//   - multipart: the open header line and part are closed, and the final boundary added
+//   - XML: a cut character is removed; the open tag, comment, section or instruction is closed
+//
+// What stood before the cut, an unfinished value included, is inspected in full.
+func (t *Transaction) RequestBody(cut bool) *Verdict {
+	if !t.live() {
+		return t.Verdict()
+	}
+	defer t.rescue("inspect request body")
+	if len(t.body) > 0 {
+		variables := t.tx.Variables()
+		processor := variables.RequestBodyProcessor()
+		kind := processor.Get()
+		if cut || t.bodyCut {
+			t.body = mend(kind, t.contentType(), t.body)
+		}
+		if kind == "MULTIPART" {
+			// The engine's own writes every uploaded file to disk. Ours sets the name back.
+			setSingle(processor, multipartName)
+		}
+		it, _, err := t.tx.WriteRequestBody(t.body)
+		t.body = nil
+		if err != nil {
+			t.err = fmt.Errorf("waf: buffer request body: %w", err)
+			return nil
+		}
+		if it != nil {
+			return t.decide(it)
+		}
+	}
+	it, err := t.tx.ProcessRequestBody()
+	if err != nil {
+		t.err = fmt.Errorf("waf: inspect request body: %w", err)
+		return nil
+	}
+	return t.decide(it)
+}
+
+// contentType is the value of the first Content-Type field: the one by which the engine parses.
+func (t *Transaction) contentType() string {
+	if values := t.tx.Variables().RequestHeaders().Get("content-type"); len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+// Verdict returns the verdict given so far, or nil.
+func (t *Transaction) Verdict() *Verdict {
+	if t == nil {
+		return nil
+	}
+	return t.verdict
+}
+
+// Err is not nil if the engine failed: a *[PanicError], [ErrClosed] or an error of its buffers. No rule
+// has then seen the whole of the request. The caller goes by the profile's OnError: with Pass it
+// goes on, with Refuse it answers 503.
+func (t *Transaction) Err() error {
+	if t == nil {
+		return nil
+	}
+	return t.err
+}
+
+// Score is the request's anomaly score, as of the last phase that was run. In mode Block a request
+// refused by a rule of its own (status 400) may have none.
+func (t *Transaction) Score() int {
+	return t.txNumber("blocking_inbound_anomaly_score")
+}
+
+// OutboundScore is the response's anomaly score.
+func (t *Transaction) OutboundScore() int {
+	return t.txNumber("blocking_outbound_anomaly_score")
+}
+
+func (t *Transaction) txNumber(name string) int {
+	if t == nil || t.tx == nil {
+		return 0
+	}
+	if values := t.tx.Variables().TX().Get(name); len(values) > 0 {
+		if n, err := strconv.Atoi(values[0]); err == nil {
+			return n
+		}
+	}
+	return 0
+}
+
+// WouldBlock reports what mode Block would have done so far: a score has reached its threshold, or a
+// rule that refuses on its own has matched. In mode Block it is true if there is a verdict.
+func (t *Transaction) WouldBlock() bool {
+	if t == nil || t.tx == nil {
+		return t.Verdict() != nil
+	}
+	return t.verdict != nil || t.tx.DetectionOnlyInterruption() != nil ||
+		t.Score() >= t.tuning.inbound || t.OutboundScore() >= t.tuning.outbound
+}
+
+// Close ends the transaction and gives its memory back. The methods that tell about it (Score, Matches)
+// find nothing afterwards, except Verdict and Err.
+func (t *Transaction) Close() {
+	if t == nil || t.engine == nil {
+		return
+	}
+	defer t.rescue("close transaction")
+	t.engine.metrics.ended[t.profile.Mode][t.outcome()].Inc()
+	tx := t.tx
+	t.tx, t.engine, t.body = nil, nil, nil
+	if tx == nil || t.err != nil {
+		return // after a panic it is left to the garbage collector: Close would hand it to the next request
+	}
+	if err := tx.Close(); err != nil {
+		t.err = fmt.Errorf("waf: close transaction: %w", err)
+	}
+}
+
+func (t *Transaction) outcome() outcome {
+	switch {
+	case t.err != nil:
+		return outcomeFailed
+	case t.verdict != nil:
+		return outcomeBlocked
+	case t.WouldBlock():
+		return outcomeWouldBlock
+	}
+	return outcomeClean
+}

@@ -1,0 +1,212 @@
+package depstest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// root is the module's folder as seen from this package.
+const root = "../.."
+
+// list runs `go list` over the whole module, with files laid over it (path
+// below the root → text).
+func list(t *testing.T, overlay map[string]string) []pkg {
+	t.Helper()
+	args := []string{"list", "-e", "-tags", "coraza.no_memoize", "-json=ImportPath,Imports,TestImports,XTestImports"}
+	if overlay != nil {
+		args = append(args, "-overlay", writeOverlay(t, overlay))
+	}
+	cmd := exec.Command("go", append(args, "./...")...)
+	cmd.Dir = root
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, &stderr)
+	}
+	var pkgs []pkg
+	dec := json.NewDecoder(bytes.NewReader(out))
+	for {
+		var p struct {
+			ImportPath                         string
+			Imports, TestImports, XTestImports []string
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("go list wrote no JSON: %v", err)
+		}
+		own, _ := ours(p.ImportPath)
+		pkgs = append(pkgs, pkg{Path: own, Imports: p.Imports, Tests: append(p.TestImports, p.XTestImports...)})
+	}
+	return pkgs
+}
+
+func writeOverlay(t *testing.T, overlay map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	abs, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace := map[string]string{}
+	i := 0
+	for name, text := range overlay {
+		file := filepath.Join(dir, fmt.Sprintf("%d.go", i))
+		i++
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replace[filepath.Join(abs, name)] = file
+	}
+	data, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestImportPolicy holds the module as it stands to the policy.
+func TestImportPolicy(t *testing.T) {
+	pkgs := list(t, nil)
+	if !slices.ContainsFunc(pkgs, func(p pkg) bool { return p.Path == "routes" && len(p.Imports) > 0 }) {
+		t.Fatalf("go list does not show routes and its imports; it shows %d packages", len(pkgs))
+	}
+	for _, v := range check(pkgs) {
+		t.Error(v)
+	}
+}
+
+// A trespass is one import that must be reported.
+type trespass struct {
+	pkg, imports string
+	test         bool // in a test file
+}
+
+// trespasses makes at least one for every row of the policy.
+func trespasses() []trespass {
+	var out []trespass
+	for _, b := range barriers {
+		for _, to := range b.to {
+			if to == "" {
+				to = "admin"
+			}
+			out = append(out, trespass{b.from, module + "/" + to, false})
+			if b.below {
+				out = append(out, trespass{b.from + "/deeper", module + "/" + to + "/deeper", false})
+			}
+		}
+	}
+	for _, imp := range networkClients {
+		out = append(out, trespass{"routes", imp, false})
+	}
+	for _, f := range fences {
+		for _, imp := range f.imports {
+			for _, p := range []string{"routes", "admin", "cache", "acme", "edge", "edge/waf", "loadtest", "internal/other"} {
+				if within(p, f.allowed) {
+					continue
+				}
+				out = append(out, trespass{p, imp, false})
+				if !within(p, f.tests) {
+					out = append(out, trespass{p, imp + "/deeper", true})
+				}
+			}
+		}
+	}
+	for _, r := range reserves {
+		imp := module + "/" + r.imports
+		if r.imports == "cmd" {
+			imp += "/gatehouse"
+		}
+		for _, p := range []string{"admin", "acme", "internal/other"} {
+			out = append(out, trespass{p, imp, false})
+			if !r.testOnly {
+				out = append(out, trespass{p, imp, true})
+			}
+		}
+	}
+	return out
+}
+
+// TestEachForbiddenImportIsReported lays a file with one forbidden import over
+// the module for every row of the policy, lists the module as the policy test
+// does and wants each of them reported.
+func TestEachForbiddenImportIsReported(t *testing.T) {
+	all := trespasses()
+	overlay := map[string]string{}
+	for i, tr := range all {
+		name := fmt.Sprintf("%s/trespass%d.go", tr.pkg, i)
+		if tr.test {
+			name = fmt.Sprintf("%s/trespass%d_test.go", tr.pkg, i)
+		}
+		// The name of an existing package does not matter: go list -e shows the imports of a mixed folder too.
+		overlay[name] = fmt.Sprintf("package %s\n\nimport _ %q\n", packageName(tr.pkg), tr.imports)
+	}
+	reported := map[string]bool{}
+	for _, v := range check(list(t, overlay)) {
+		reported[v.pkg+" "+v.imports] = true
+	}
+	for _, tr := range all {
+		if !reported[tr.pkg+" "+tr.imports] {
+			t.Errorf("%s imports %s (test file: %v) and nothing reports it", tr.pkg, tr.imports, tr.test)
+		}
+	}
+	if len(all) < 60 {
+		t.Errorf("only %d fixtures were made from the policy", len(all))
+	}
+}
+
+func packageName(dir string) string {
+	switch dir {
+	case "waf-rules":
+		return "wafrules"
+	default:
+		return strings.ReplaceAll(filepath.Base(dir), "-", "")
+	}
+}
+
+// TestEngineReachedThroughAnotherPackageIsReported: a go-between does not open a barrier.
+func TestEngineReachedThroughAnotherPackageIsReported(t *testing.T) {
+	got := check([]pkg{
+		{Path: "cache", Imports: []string{module + "/internal/between"}},
+		{Path: "internal/between", Imports: []string{module + "/acme"}},
+		{Path: "acme"},
+	})
+	if len(got) != 1 || got[0].pkg != "cache" || !strings.HasSuffix(got[0].imports, "internal/between → gatehouse/acme") {
+		t.Errorf("got %v, want cache → internal/between → acme", got)
+	}
+}
+
+// TestWhatThePolicyAllows guards against a policy that forbids everything.
+func TestWhatThePolicyAllows(t *testing.T) {
+	got := check([]pkg{
+		{Path: "cmd/gatehouse", Imports: []string{
+			module + "/edge", module + "/acme", module + "/admin", module + "/cache", "github.com/spf13/cobra",
+		}},
+		{Path: "edge", Imports: []string{module + "/edge/waf", module + "/cache", "github.com/valyala/fasthttp", "golang.org/x/net/http2"}},
+		{Path: "edge/waf", Imports: []string{module + "/waf-rules", "github.com/corazawaf/coraza/v3/types"}},
+		{Path: "waf-rules", Imports: []string{"github.com/corazawaf/coraza-coreruleset/v4"}},
+		{Path: "acme", Imports: []string{"golang.org/x/crypto/acme/autocert"}, Tests: []string{"go.uber.org/goleak", module + "/internal/edgetest"}},
+		{Path: "acme/rediscache", Imports: []string{"github.com/redis/go-redis/v9", module + "/acme"}},
+		{Path: "edge/ratelimit/redislimit", Imports: []string{"github.com/redis/go-redis/v9"}},
+		{Path: "routes/redisstore", Imports: []string{"github.com/redis/go-redis/v9", module + "/routes", module + "/internal/redisconn"}},
+		{Path: "routes/filestore", Tests: []string{module + "/routes/routestest"}},
+		{Path: "admin", Imports: []string{module + "/routes", "net/http"}},
+	})
+	for _, v := range got {
+		t.Errorf("allowed, but reported: %v", v)
+	}
+}

@@ -1,0 +1,112 @@
+package redisconn
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// Bounds of the calls of a Client.
+const (
+	// DialTimeout bounds a new connection, TLS and login included.
+	DialTimeout = 500 * time.Millisecond
+	// CallTimeout bounds one command on an open connection.
+	CallTimeout = 300 * time.Millisecond
+)
+
+// A Client is the go-redis client that all adapters share, with bounded calls
+// and no retries: each adapter knows best what to do without Redis. Safe for
+// concurrent use.
+type Client struct {
+	redis.UniversalClient
+	opts Options
+}
+
+// Open makes the client. Nothing is dialled yet: a Redis that is away is no
+// error here. Whoever opens it closes it.
+func Open(o Options) (*Client, error) {
+	if len(o.Addrs) == 0 {
+		return nil, errors.New("redis: no address")
+	}
+	if o.Cluster && o.Master != "" {
+		return nil, errors.New("redis: a Cluster has no Sentinels")
+	}
+	quiet()
+	client := redis.NewUniversalClient(&redis.UniversalOptions{
+		Addrs: o.Addrs, MasterName: o.Master, IsClusterMode: o.Cluster,
+		Username: o.Username, Password: o.Password, DB: o.DB,
+		TLSConfig:  o.tlsConfig(""),
+		ClientName: clientName,
+		// A hung server blocks 5 s with the defaults, whatever the context says.
+		ContextTimeoutEnabled: true,
+		DialTimeout:           DialTimeout,
+		ReadTimeout:           CallTimeout,
+		WriteTimeout:          CallTimeout,
+		PoolTimeout:           CallTimeout,
+		MaxRetries:            -1,
+		DialerRetries:         1,
+		// Nothing of go-redis' own on the wire: the commands that a node sends
+		// when idle are those of the adapters.
+		DisableIdentity:          true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	return &Client{UniversalClient: client, opts: o}, nil
+}
+
+const clientName = "gatehouse"
+
+// Prefix stands before every key that the adapters use.
+func (c *Client) Prefix() string { return c.opts.Prefix }
+
+// Cluster reports whether this is a Redis Cluster, where a command with several
+// keys needs them in one slot.
+func (c *Client) Cluster() bool { return c.opts.Cluster }
+
+// String is the URL with the password hidden.
+func (c *Client) String() string { return c.opts.String() }
+
+func (o *Options) tlsConfig(serverName string) *tls.Config {
+	if !o.TLS {
+		return nil
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, ServerName: serverName}
+}
+
+// server returns where to dial: the address, or the master that the Sentinels
+// name, asked anew for each connection so that a failover is followed.
+func (o *Options) server(ctx context.Context) (string, error) {
+	if o.Master == "" {
+		return o.Addrs[0], nil
+	}
+	var errs []error
+	for _, addr := range o.Addrs {
+		sentinel := redis.NewSentinelClient(&redis.Options{
+			Addr: addr, TLSConfig: o.tlsConfig(""),
+			ContextTimeoutEnabled: true, DialTimeout: DialTimeout, ReadTimeout: CallTimeout, WriteTimeout: CallTimeout,
+			MaxRetries: -1, DialerRetries: 1, DisableIdentity: true,
+			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		})
+		at, err := sentinel.GetMasterAddrByName(ctx, o.Master).Result()
+		err = errors.Join(err, sentinel.Close())
+		if err == nil && len(at) == 2 {
+			return net.JoinHostPort(at[0], at[1]), nil
+		}
+		errs = append(errs, fmt.Errorf("sentinel %s, master %q: %w", addr, o.Master, err))
+	}
+	return "", errors.Join(errs...)
+}
+
+// discard drops go-redis' own log lines: each call returns its error, and who
+// called logs it.
+type discard struct{}
+
+func (discard) Printf(context.Context, string, ...any) {}
+
+var quiet = sync.OnceFunc(func() { redis.SetLogger(discard{}) })
