@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -39,7 +40,7 @@ func newLeaf(source Source, cert *tls.Certificate, chain []*x509.Certificate) *l
 		keyType:    keyTypeOf(x),
 		notBefore:  x.NotBefore,
 		notAfter:   x.NotAfter,
-		selfSigned: x.CheckSignatureFrom(x) == nil,
+		selfSigned: isSelfSigned(x),
 		digest:     sha256.Sum256(x.Raw),
 	}
 	for _, name := range x.DNSNames {
@@ -51,6 +52,12 @@ func newLeaf(source Source, cert *tls.Certificate, chain []*x509.Certificate) *l
 	cert.Leaf = nil
 	l.served.Store(cert)
 	return l
+}
+
+// isSelfSigned does not use CheckSignatureFrom, which wants a CA as signer.
+func isSelfSigned(x *x509.Certificate) bool {
+	return bytes.Equal(x.RawIssuer, x.RawSubject) &&
+		x.CheckSignature(x.SignatureAlgorithm, x.RawTBSCertificate, x.Signature) == nil
 }
 
 func issuerName(x *x509.Certificate) string {

@@ -40,6 +40,7 @@ func chainOf(t *testing.T) (leaf, intermediate, root, key []byte) {
 	}
 	site := ca.Issue(t, "a.test")
 	x := *site.TLS.Leaf
+	x.SignatureAlgorithm = x509.UnknownSignatureAlgorithm
 	leafDER, err := x509.CreateCertificate(rand.Reader, &x, middle, x.PublicKey, private)
 	if err != nil {
 		t.Fatal(err)

@@ -24,7 +24,8 @@ type InspectRequest struct {
 	// URL is absolute and kept as it is written: its host selects the vhost, its
 	// target is what the rules see.
 	URL string `json:"url"`
-	// Headers in the order of the request. Host is taken from the URL.
+	// Headers in the order of the request. Without a Host field, the rules see
+	// the URL's host.
 	Headers [][2]string `json:"headers,omitempty"`
 	// Body is base64 in JSON.
 	Body []byte `json:"body,omitempty"`

@@ -45,42 +45,42 @@ func (p *Patch) apply(doc any) ([]byte, error) {
 	}
 	kind := reflect.TypeOf(doc).Elem()
 	for _, path := range slices.Sorted(maps.Keys(p.Set)) { // "cache" before "cache.ttl"
-		if err := setPath(tree, kind, path, p.Set[path]); err != nil {
+		if err := setPath(tree, kind, "", path, p.Set[path]); err != nil {
 			return nil, err
 		}
 	}
 	return json.Marshal(tree)
 }
 
-// setPath sets one value in a JSON object that a struct of type kind is made of.
-func setPath(tree map[string]any, kind reflect.Type, path string, value any) error {
-	names := strings.Split(path, ".")
-	for i, name := range names {
-		if name == "" {
-			return &apiError{http.StatusBadRequest, fmt.Sprintf("bad path %q: want names with dots between, such as cache.ttl", path), nil}
+// setPath sets the value at a path within a JSON object that a struct of type kind
+// is made of. above is the path of the object itself. Objects that become empty go.
+func setPath(tree map[string]any, kind reflect.Type, above, path string, value any) error {
+	name, rest, deeper := strings.Cut(path, ".")
+	if name == "" || deeper && rest == "" {
+		return &apiError{http.StatusBadRequest, fmt.Sprintf("bad path %q: want names with dots between, such as cache.ttl", above+path), nil}
+	}
+	kind = fieldType(kind, name)
+	switch {
+	case !deeper && value == nil:
+		delete(tree, name)
+		return nil
+	case !deeper:
+		tree[name] = typed(kind, value)
+		return nil
+	}
+	below, ok := tree[name].(map[string]any)
+	if !ok {
+		if tree[name] != nil || kind != nil && kind.Kind() != reflect.Struct {
+			problem := &routes.Problem{Field: above + name, Reason: "has no fields below it"}
+			return &apiError{http.StatusUnprocessableEntity, problem.Error(), routes.Problems{problem}}
 		}
-		kind = fieldType(kind, name)
-		if i == len(names)-1 {
-			if value == nil {
-				delete(tree, name)
-			} else {
-				tree[name] = typed(kind, value)
-			}
-			return nil
-		}
-		below, ok := tree[name].(map[string]any)
-		if !ok {
-			if tree[name] != nil || kind != nil && kind.Kind() != reflect.Struct {
-				at := strings.Join(names[:i+1], ".")
-				problem := &routes.Problem{Field: at, Reason: "has no fields below it"}
-				return &apiError{http.StatusUnprocessableEntity, problem.Error(), routes.Problems{problem}}
-			}
-			below = map[string]any{}
-			if value != nil {
-				tree[name] = below
-			}
-		}
-		tree = below
+		below = map[string]any{}
+	}
+	if err := setPath(below, kind, above+name+".", rest, value); err != nil {
+		return err
+	}
+	if tree[name] = below; len(below) == 0 {
+		delete(tree, name)
 	}
 	return nil
 }

@@ -2,9 +2,11 @@ package cache
 
 import "time"
 
-// entryOverhead is what an entry costs beside its bytes: the structs, the map
-// items, the policy's records, as measured on a full store.
-const entryOverhead = 400
+// entryOverhead is what an entry costs beside its bytes. With objectOverhead it
+// covers the structs, the map items and the policy's records, rounded up from
+// the heap of stores of 20,000 to 150,000 entries, so that the limit bounds
+// memory and not only bodies.
+const entryOverhead = 300
 
 // Entry is one stored response. It never changes after NewEntry; the caller
 // must not write to Body or to what Template refers to.

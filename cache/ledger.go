@@ -21,7 +21,7 @@ func (l *ledger) fits(growth int64) bool {
 }
 
 // add books an object that is about to be set.
-func (l *ledger) add(o *Object) {
+func (l *ledger) add(o *object) {
 	l.bytes.Add(o.cost)
 	l.objects.Add(1)
 	l.entries.Add(int64(len(o.variants)))
@@ -29,7 +29,7 @@ func (l *ledger) add(o *Object) {
 
 // release books an object's exit, the first time it is called for it. ristretto
 // calls OnExit with nil as well, and twice for one value.
-func (l *ledger) release(o *Object) {
+func (l *ledger) release(o *object) {
 	if o == nil || !o.released.CompareAndSwap(false, true) {
 		return
 	}
@@ -39,7 +39,7 @@ func (l *ledger) release(o *Object) {
 }
 
 // evicted counts an object that leaves to make room. release follows.
-func (l *ledger) evicted(o *Object) {
+func (l *ledger) evicted(o *object) {
 	if o == nil || o.released.Load() || l.closing.Load() {
 		return
 	}

@@ -65,7 +65,7 @@ func (s *Store) Lookup(req *Request, p *Policy) Lookup {
 
 // find sets l's hit, or why there is none.
 func (s *Store) find(req *Request, c *control, l *Lookup) {
-	o := s.object(s.hash(req.Key), req.Key)
+	o := s.stored(s.hash(req.Key), req.Key)
 	if o == nil || o.invalid.Load() {
 		l.Forward = ForwardURIMiss
 		return
@@ -105,9 +105,9 @@ func unwanted(h Header, c *control, age, ttl time.Duration) bool {
 		c.minFresh.set && ttl < time.Duration(c.minFresh.n)*time.Second
 }
 
-// object returns what is stored under key, or nil. The full comparison is what
+// stored returns what is stored under key, or nil. The full comparison is what
 // keeps a collision of the hash from serving another tenant's page.
-func (s *Store) object(hash uint64, key []byte) *Object {
+func (s *Store) stored(hash uint64, key []byte) *object {
 	o, _ := s.cache.Get(hash)
 	if o == nil || !bytes.Equal(o.key, key) {
 		return nil

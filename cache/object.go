@@ -1,8 +1,6 @@
 package cache
 
-import (
-	"sync/atomic"
-)
+import "sync/atomic"
 
 const (
 	// maxVariants bounds the entries under one key; the oldest leaves first.
@@ -14,9 +12,9 @@ const (
 	objectOverhead = 200
 )
 
-// Object is all that is stored under one key. It is replaced, never changed, so
+// object is all that is stored under one key. It is replaced, never changed, so
 // readers need no lock; only its two flags move, each from false to true.
-type Object struct {
+type object struct {
 	key      []byte
 	variants []*Entry // newest first, at least one
 	cost     int64    // bytes
@@ -29,7 +27,7 @@ type Object struct {
 // pick finds the entry that the request selects. Among several it prefers the
 // newest that has a Vary (RFC 9111 §4.1: a resource may omit Vary by mistake),
 // else the newest.
-func (o *Object) pick(h Header) *Entry {
+func (o *object) pick(h Header) *Entry {
 	var plain *Entry
 	for _, e := range o.variants {
 		switch {
@@ -46,8 +44,8 @@ func (o *Object) pick(h Header) *Entry {
 
 // with returns the object that holds e in front of the variants that o, which
 // may be nil, had. It is nil if o holds the same variant from a later request.
-func (o *Object) with(key []byte, e *Entry, maxCost int64) *Object {
-	n := &Object{key: key, variants: []*Entry{e}}
+func (o *object) with(key []byte, e *Entry, maxCost int64) *object {
+	n := &object{key: key, variants: []*Entry{e}}
 	n.cost = objectOverhead + int64(len(key)) + e.cost
 	if o == nil {
 		return n

@@ -42,7 +42,7 @@ type Options struct {
 // Store keeps entries in memory, the more valuable ones when room is short. All
 // methods may be called from any goroutine, but see Close.
 type Store struct {
-	cache   *ristretto.Cache[uint64, *Object]
+	cache   *ristretto.Cache[uint64, *object]
 	maxCost int64 // of one entry
 	now     func() time.Time
 	hash    func(key []byte) uint64
@@ -87,14 +87,14 @@ func New(o Options) (*Store, error) {
 	// per object of usual size gave the best hit ratio.
 	counters := max(100_000, o.MaxBytes/320)
 	var err error
-	s.cache, err = ristretto.NewCache(&ristretto.Config[uint64, *Object]{
+	s.cache, err = ristretto.NewCache(&ristretto.Config[uint64, *object]{
 		NumCounters:        counters,
 		MaxCost:            o.MaxBytes,
 		BufferItems:        64,
 		IgnoreInternalCost: true, // entryOverhead and objectOverhead have it
-		OnEvict:            func(i *ristretto.Item[*Object]) { s.ledger.evicted(i.Value) },
+		OnEvict:            func(i *ristretto.Item[*object]) { s.ledger.evicted(i.Value) },
 		OnExit:             s.ledger.release,
-		ShouldUpdate:       func(cur, prev *Object) bool { return cur.seq >= prev.seq },
+		ShouldUpdate:       func(cur, prev *object) bool { return cur.seq >= prev.seq },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open cache: %w", err)
@@ -186,7 +186,7 @@ func (s *Store) put(req *Request, e *Entry) error {
 
 // set replaces old, which may be nil, with o and waits for the policy's word.
 // The caller holds the stripe.
-func (s *Store) set(hash uint64, o, old *Object) bool {
+func (s *Store) set(hash uint64, o, old *object) bool {
 	// ristretto never evicts for an update, so one that grows beyond the limit
 	// comes in as a new item, for which others may have to leave. Del can block
 	// only while its queue of 32768 is full; every writer waits for its own
@@ -217,7 +217,7 @@ func (s *Store) Invalidate(key []byte) {
 	mu.Lock()
 	defer mu.Unlock()
 	s.invalidated[hash%invalidSlots].Store(s.seq.Add(1))
-	if o := s.object(hash, key); o != nil {
+	if o := s.stored(hash, key); o != nil {
 		o.invalid.Store(true)
 	}
 }

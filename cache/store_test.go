@@ -210,7 +210,7 @@ func TestObjectsThatGrowStayWithinTheMemory(t *testing.T) {
 func wantLedgerExact(t *testing.T, s *Store) {
 	t.Helper()
 	var bytes, objects, entries int64
-	s.cache.IterValues(func(o *Object) bool {
+	s.cache.IterValues(func(o *object) bool {
 		bytes += o.cost
 		objects++
 		entries += int64(len(o.variants))

@@ -95,6 +95,7 @@ func (s *Server) errorPages(next handler) handler {
 		}
 		r.response.discard()
 		r.response = errorResponse(r, asHTTPError(err))
+		r.response.close = r.response.status == 400 // what came next could be misread, too
 		r.record.Err = err
 		return nil
 	}

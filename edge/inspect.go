@@ -25,7 +25,9 @@ var errInspection = errors.New("inspection failed")
 // attack is never answered from it, and before any backend.
 func (s *Server) inspectRequest(next handler) handler {
 	return func(r *request) error {
-		if err := s.judgeRequest(r); err != nil {
+		err := s.judgeRequest(r)
+		s.logWAF(r)
+		if err != nil {
 			return err
 		}
 		return next(r)
@@ -50,7 +52,7 @@ func (s *Server) judgeRequest(r *request) error {
 		}
 	}
 	r.record.Inspected = time.Now()
-	s.recordWAF(r, verdict)
+	r.recordWAF(verdict)
 	if verdict != nil {
 		return refuse(verdict.Status, "the request was refused by this site's firewall")
 	}
@@ -100,13 +102,12 @@ func (s *Server) phaseBody(r *request, tx *waf.Transaction, most int64) (*waf.Ve
 	return tx.RequestBody(cut), nil
 }
 
-// recordWAF writes the decision down, and logs what was or would have been blocked.
-func (s *Server) recordWAF(r *request, verdict *waf.Verdict) {
+// recordWAF writes the decision down.
+func (r *request) recordWAF(verdict *waf.Verdict) {
 	w := &r.record.WAF
 	w.Verdict, w.Score = verdictPass, r.waf.Score()
 	w.Rules = w.Rules[:0]
-	matches := r.waf.Matches()
-	for _, m := range matches {
+	for _, m := range r.waf.Matches() {
 		w.Rules = append(w.Rules, m.ID)
 	}
 	switch {
@@ -114,11 +115,17 @@ func (s *Server) recordWAF(r *request, verdict *waf.Verdict) {
 		w.Verdict = verdictBlock
 	case r.waf.WouldBlock():
 		w.Verdict = verdictDetect
-	default:
+	}
+}
+
+// logWAF logs what was blocked, or would have been in block mode.
+func (s *Server) logWAF(r *request) {
+	w := &r.record.WAF
+	if w.Verdict != verdictBlock && w.Verdict != verdictDetect {
 		return
 	}
-	first := waf.Match{}
-	if len(matches) > 0 {
+	var first waf.Match
+	if matches := r.waf.Matches(); len(matches) > 0 {
 		first = matches[0]
 	}
 	s.log.Info("waf event",
@@ -143,7 +150,11 @@ func (s *Server) inspectResponse(next handler) handler {
 		if err != nil {
 			return fail(502, "the site's answer ended early", err)
 		}
-		s.recordWAF(r, verdict)
+		before := r.record.WAF.Verdict
+		r.recordWAF(verdict)
+		if before != r.record.WAF.Verdict {
+			s.logWAF(r)
+		}
 		if verdict != nil {
 			return refuse(403, "the answer was withheld by this site's firewall")
 		}

@@ -145,19 +145,16 @@ func addrPort(a interface{ String() string }) netip.AddrPort {
 
 // readHead fills target, host and fields, and refuses what has two readings.
 func (r *request) readHead(limits Limits) error {
-	if err := r.readFields(limits.HeaderFields); err != nil {
-		return err
-	}
-	if err := r.readTarget(limits.Target); err != nil {
-		return err
-	}
 	if r.Proto != "HTTP/1.1" && r.Proto != "HTTP/1.0" {
 		return refuse(505, "HTTP version not supported")
+	}
+	if err := r.readFields(limits.HeaderFields); err != nil {
+		return err
 	}
 	if r.Method == "CONNECT" || r.Method == "TRACE" {
 		return refuse(405, "method not allowed")
 	}
-	return nil
+	return r.readTarget(limits.Target)
 }
 
 // readFields splits the raw field lines. The names and values were checked for

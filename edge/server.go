@@ -94,9 +94,9 @@ type Server struct {
 	tunnels  connSet
 
 	draining atomic.Bool
-	active   atomic.Int64       // when a request or connection last began, unix nanoseconds
-	forced   context.Context    // ends when the server stops waiting for requests
-	force    context.CancelFunc //
+	active   atomic.Int64            // when a request or connection last began, unix nanoseconds
+	forced   context.Context         // ends when the server stops waiting for requests
+	force    context.CancelFunc      //
 	blank    fasthttp.ResponseHeader // as the HTTP library hands it to us: stored heads begin as its copy
 	once     sync.Once               // fills blank
 

@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"bytes"
 	"encoding"
 	"encoding/json"
 	"errors"
@@ -32,6 +33,8 @@ func newPositions() map[string]*token.Token { return map[string]*token.Token{} }
 // NewDecoder parses source. An error means that it is not YAML at all; it is a
 // *Problem that says where. file is the name used in problems.
 func NewDecoder(file string, source []byte) (*Decoder, error) {
+	// The parser counts some of the line breaks of Windows twice.
+	source = bytes.ReplaceAll(source, []byte("\r\n"), []byte("\n"))
 	d := &Decoder{file: file, source: source, positions: newPositions()}
 	parsed, err := parser.ParseBytes(source, 0, parser.AllowDuplicateMapKey())
 	if err != nil {

@@ -41,6 +41,8 @@ type Document struct {
 	Tenant   *Tenant
 	Vhost    *Vhost
 	Problems Problems
+	// Line of its file in which the document begins, from 1; 0: it has none.
+	Line int
 }
 
 // Change returns the change that brings the document into a table.
@@ -98,6 +100,7 @@ func (d *Decoder) section(kind Kind, section Entry) []Document {
 	for _, e := range entries {
 		one := &Decoder{file: d.file, source: d.source, root: e.Value, positions: nil}
 		doc := one.document(kind, e.Key, e)
+		doc.Line = e.Token.Position.Line
 		if line, twice := seen[doc.Key.Name]; twice {
 			p := d.problemAt(e.Token, "", fmt.Sprintf("%s stands here a second time; the first is in line %d", doc.Key, line))
 			doc.Problems = append(doc.Problems, p)

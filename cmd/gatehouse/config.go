@@ -88,9 +88,9 @@ type CacheConfig struct {
 
 // WAFConfig is the rule set of the whole process.
 type WAFConfig struct {
-	CRS    string `json:"crs" help:"rule set: embedded"`                                          // only "embedded" acts
+	CRS    string `json:"crs" help:"rule set: embedded"`                                             // only "embedded" acts
 	Gate   string `json:"gate" help:"try rule changes before they act: off (on: not supported yet)"` // only "off" acts
-	Shadow int    `json:"shadow" help:"requests of the gate's shadow run (not supported yet)"`     // only 0 acts
+	Shadow int    `json:"shadow" help:"requests of the gate's shadow run (not supported yet)"`       // only 0 acts
 }
 
 // BackendsConfig bounds where backends may be. In this version only the built-in

@@ -15,24 +15,26 @@ func nearest(word string, candidates []string) string {
 	return best
 }
 
-// editDistance is the number of insertions, deletions and replacements that turn
-// a into b.
+// editDistance is the number of insertions, deletions, replacements and swaps of
+// neighbours that turn a into b.
 func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	before, previous, current := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range previous {
+		previous[j] = j
 	}
 	for i := 1; i <= len(a); i++ {
-		diagonal := row[0]
-		row[0] = i
+		current[0] = i
 		for j := 1; j <= len(b); j++ {
-			cost := diagonal
+			cost := previous[j-1]
 			if a[i-1] != b[j-1] {
 				cost++
 			}
-			diagonal = row[j]
-			row[j] = min(cost, row[j]+1, row[j-1]+1)
+			current[j] = min(cost, current[j-1]+1, previous[j]+1)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				current[j] = min(current[j], before[j-2]+1)
+			}
 		}
+		before, previous, current = previous, current, before
 	}
-	return row[len(b)]
+	return previous[len(b)]
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"gatehouse/admin"
 )
 
@@ -32,3 +34,7 @@ func knownRedisScheme(url string) error {
 	}
 	return fmt.Errorf("want file:DIR, redis://, rediss://, redis+sentinel:// or redis+cluster://")
 }
+
+// extraCommands make the verbs of other files; each adds its own when the
+// program starts.
+var extraCommands []func() *cobra.Command

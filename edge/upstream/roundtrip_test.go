@@ -246,12 +246,13 @@ func TestFirstByteTimeoutDeliversOnce(t *testing.T) {
 }
 
 func TestASlowUploadIsNotCutByTheFirstByteTimeout(t *testing.T) {
+	t.Parallel()
 	b := answering(t, okAnswer)
-	p := newPool(t, Options{Address: b.url(), FirstByteTimeout: 150 * time.Millisecond})
+	p := newPool(t, Options{Address: b.url(), FirstByteTimeout: 1500 * time.Millisecond})
 	body, w := io.Pipe()
 	go func() {
-		for range 8 { // 400 ms in all
-			time.Sleep(50 * time.Millisecond)
+		for range 9 { // 1.8 s in all
+			time.Sleep(200 * time.Millisecond)
 			_, _ = io.WriteString(w, "part")
 		}
 		w.Close()
@@ -317,8 +318,9 @@ func TestTheContextAbortsAtOnce(t *testing.T) {
 	ctx, cancel = context.WithTimeout(context.Background(), 30*time.Millisecond)
 	defer cancel()
 	_, err = p.RoundTrip(ctx, get("/head"))
-	if e := wantError(t, err, OpHead); !e.Timeout {
-		t.Errorf("after the context's deadline: %+v", e)
+	var e *Error
+	if !errors.As(err, &e) || !e.Timeout || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("after the context's deadline: %v", err)
 	}
 	if s := p.Stats(); s.Idle != 0 {
 		t.Errorf("%d connections kept of aborted round trips", s.Idle)
@@ -410,5 +412,42 @@ func TestAnUpgradeThatWasRefusedIsAnOrdinaryAnswer(t *testing.T) {
 	req.Upgrade = "websocket"
 	if resp := wantOK(t, p, req); resp.Upgraded != nil {
 		t.Error("a connection was handed over")
+	}
+}
+
+// The limit on the head must not go on ticking while the body comes.
+func TestAPauseInTheBodyIsNotCutByTheFirstByteTimeout(t *testing.T) {
+	for _, stall := range []time.Duration{0, -1} {
+		t.Run(stall.String(), func(t *testing.T) {
+			t.Parallel()
+			b := serve(t, func(s *session) {
+				if s.request() != nil {
+					s.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+					time.Sleep(1200 * time.Millisecond) // part of the script
+					s.say("k")
+				}
+			})
+			wantOK(t, newPool(t, Options{Address: b.url(), FirstByteTimeout: time.Second, StallTimeout: stall}), get("/"))
+		})
+	}
+}
+
+func TestATimeoutOnAKeptConnectionIsNotRepeated(t *testing.T) {
+	hold := make(chan struct{})
+	b := serve(t, func(s *session) {
+		s.request()
+		s.say(okAnswer)
+		s.request()
+		<-hold
+	})
+	t.Cleanup(func() { close(hold) })
+	p := newPool(t, Options{Address: b.url(), FirstByteTimeout: 500 * time.Millisecond})
+	wantOK(t, p, get("/"))
+	_, _, err := fetch(t, p, get("/"))
+	if e := wantError(t, err, OpHead); !e.Timeout || e.Error() != "backend head: "+e.Err.Error() {
+		t.Errorf("%+v", e)
+	}
+	if s := p.Stats(); s.Dials != 1 || s.Retried != 0 {
+		t.Errorf("%+v: delivered again after a timeout", s)
 	}
 }

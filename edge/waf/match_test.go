@@ -79,15 +79,15 @@ func TestSecretsAreNotReported(t *testing.T) {
 func TestMatchesAreBounded(t *testing.T) {
 	e := sharedEngine(t)
 	var body strings.Builder
-	for range 500 {
+	for range 3 {
 		body.WriteString("k" + strings.Repeat("é", 200) + "=<script>" + strings.Repeat("é", 200) + "</script>&")
 	}
 	body.WriteString("z=1")
-	var few strings.Builder
-	for i := range 60 {
-		few.WriteString("k" + strings.Repeat("x", i) + "=<script>alert(1)</script>&")
+	var many strings.Builder
+	for i := range 40 {
+		many.WriteString("k" + strings.Repeat("x", i) + "=<script>alert(1)</script>&")
 	}
-	for _, text := range []string{body.String(), few.String()} {
+	for _, text := range []string{body.String(), many.String()} {
 		got := inspect(e, nil, sample{contentType: form, body: text})
 		if len(got.matches) == 0 || len(got.matches) > MaxMatches {
 			t.Errorf("%d matches", len(got.matches))
@@ -98,7 +98,7 @@ func TestMatchesAreBounded(t *testing.T) {
 			}
 		}
 	}
-	if got := inspect(e, nil, sample{contentType: form, body: few.String()}); len(got.matches) != MaxMatches {
+	if got := inspect(e, nil, sample{contentType: form, body: many.String()}); len(got.matches) != MaxMatches {
 		t.Errorf("%d matches of many", len(got.matches))
 	}
 }

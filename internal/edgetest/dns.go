@@ -1,36 +1,48 @@
 package edgetest
 
 import (
+	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// DNS starts a name server on loopback that answers every A question with
-// 127.0.0.1 and every other question with an empty answer, and returns its
-// address. Names that start with "nxdomain." do not exist.
+// DNS starts a name server on loopback, over UDP and TCP, that answers every A
+// question with 127.0.0.1 and every other question with an empty answer, and
+// returns its address. Names that start with "nxdomain." do not exist.
 func DNS(t testing.TB) string {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	must(t, "listen for DNS", err)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		serveDNS(t, conn)
-	}()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, "listen for DNS over TCP", err)
+	packets, err := net.ListenPacket("udp", ln.Addr().String())
+	must(t, "listen for DNS over UDP", err)
+	var serving sync.WaitGroup
+	serving.Go(func() { servePackets(t, packets) })
+	serving.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { serveStream(t, conn) })
+		}
+	})
 	t.Cleanup(func() {
-		if err := conn.Close(); err != nil {
+		if err := errors.Join(ln.Close(), packets.Close()); err != nil {
 			t.Errorf("edgetest: close DNS: %v", err)
 		}
-		<-done
+		serving.Wait()
 	})
-	return conn.LocalAddr().String()
+	return ln.Addr().String()
 }
 
-func serveDNS(t testing.TB, conn net.PacketConn) {
+func servePackets(t testing.TB, conn net.PacketConn) {
 	buf := make([]byte, 4096)
 	for {
 		n, peer, err := conn.ReadFrom(buf)
@@ -47,6 +59,34 @@ func serveDNS(t testing.TB, conn net.PacketConn) {
 		}
 		if _, err := conn.WriteTo(answer, peer); err != nil && !errors.Is(err, net.ErrClosed) {
 			t.Errorf("edgetest: write DNS answer: %v", err)
+		}
+	}
+}
+
+// serveStream answers the questions of one connection, each with its length before
+// it (RFC 1035 section 4.2.2).
+func serveStream(t testing.TB, conn net.Conn) {
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Errorf("edgetest: set DNS deadline: %v", err)
+		return
+	}
+	for {
+		var length [2]byte
+		if _, err := io.ReadFull(conn, length[:]); err != nil {
+			return // the client has left
+		}
+		query := make([]byte, binary.BigEndian.Uint16(length[:]))
+		if _, err := io.ReadFull(conn, query); err != nil {
+			return
+		}
+		answer, err := answerDNS(query)
+		if err != nil {
+			return // not a question
+		}
+		framed := binary.BigEndian.AppendUint16(nil, uint16(len(answer)))
+		if _, err := conn.Write(append(framed, answer...)); err != nil {
+			return
 		}
 	}
 }

@@ -1,0 +1,436 @@
+package acme
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ocsp"
+
+	"gatehouse/internal/edgetest"
+)
+
+// responder is an OCSP responder whose answer a test chooses.
+type responder struct {
+	*httptest.Server
+	ca    *edgetest.CA
+	asked atomic.Int64
+	mode  atomic.Pointer[responderMode]
+}
+
+// responderMode makes the answer for a serial number's template.
+type responderMode struct {
+	name string
+	make func(t testing.TB, ca *edgetest.CA, template ocsp.Response) []byte
+	want string // part of the error; empty: accepted
+}
+
+func newResponder(t testing.TB) *responder {
+	t.Helper()
+	r := &responder{ca: edgetest.NewCA(t)}
+	r.mode.Store(&responderMode{make: signedByCA})
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		r.asked.Add(1)
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		question, err := ocsp.ParseRequest(body)
+		if err != nil {
+			t.Errorf("request is malformed: %v", err)
+			return
+		}
+		_, _ = w.Write(r.mode.Load().make(t, r.ca, goodTemplate(question.SerialNumber)))
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+func (r *responder) set(make func(testing.TB, *edgetest.CA, ocsp.Response) []byte) {
+	r.mode.Store(&responderMode{make: make})
+}
+
+// site makes certificate files that name the responder.
+func (r *responder) site(t testing.TB) Change {
+	t.Helper()
+	_, cert, key := pairFiles(t, r.ca, edgetest.LeafOptions{OCSP: r.URL}, "a.test")
+	return Change{Name: "a.test", CertFile: cert, KeyFile: key}
+}
+
+func sign(t testing.TB, ca *edgetest.CA, signer *x509.Certificate, key crypto.Signer, template ocsp.Response) []byte {
+	t.Helper()
+	der, err := ocsp.CreateResponse(ca.Cert, signer, template, key)
+	if err != nil {
+		t.Error(err)
+	}
+	return der
+}
+
+func signedByCA(t testing.TB, ca *edgetest.CA, template ocsp.Response) []byte {
+	return sign(t, ca, ca.Cert, ca.Key, template)
+}
+
+// delegated signs with a responder certificate of its own, which the response embeds.
+func delegated(o edgetest.LeafOptions) func(testing.TB, *edgetest.CA, ocsp.Response) []byte {
+	return func(t testing.TB, ca *edgetest.CA, template ocsp.Response) []byte {
+		leaf := ca.IssueWith(t, o, "responder.test")
+		template.Certificate = leaf.TLS.Leaf
+		return sign(t, ca, leaf.TLS.Leaf, leaf.TLS.PrivateKey.(*ecdsa.PrivateKey), template)
+	}
+}
+
+func with(edit func(*ocsp.Response)) func(testing.TB, *edgetest.CA, ocsp.Response) []byte {
+	return func(t testing.TB, ca *edgetest.CA, template ocsp.Response) []byte {
+		edit(&template)
+		return signedByCA(t, ca, template)
+	}
+}
+
+var (
+	forOCSP = []x509.ExtKeyUsage{x509.ExtKeyUsageOCSPSigning}
+	modes   = []responderMode{
+		{"good", signedByCA, ""},
+		{"revoked", with(func(r *ocsp.Response) { r.Status, r.RevokedAt = ocsp.Revoked, time.Now() }), ""},
+		{"issuer embeds itself", func(t testing.TB, ca *edgetest.CA, r ocsp.Response) []byte {
+			r.Certificate = ca.Cert
+			return signedByCA(t, ca, r)
+		}, ""},
+		{"delegated", delegated(edgetest.LeafOptions{KeyUsage: forOCSP}), ""},
+		{"delegated without OCSPSigning", delegated(edgetest.LeafOptions{}), "may not sign"},
+		{"delegate expired", delegated(edgetest.LeafOptions{KeyUsage: forOCSP, NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}), "not valid now"},
+		{"stale", with(func(r *ocsp.Response) { r.NextUpdate = time.Now().Add(-time.Minute) }), "stale"},
+		{"of the future", with(func(r *ocsp.Response) { r.ThisUpdate = time.Now().Add(time.Hour) }), "future"},
+		{"without nextUpdate", with(func(r *ocsp.Response) { r.NextUpdate = time.Time{} }), "no nextUpdate"},
+		{"another serial", with(func(r *ocsp.Response) { r.SerialNumber = r.SerialNumber.Add(r.SerialNumber, r.SerialNumber) }), "no response matching"},
+		{"unknown", with(func(r *ocsp.Response) { r.Status = ocsp.Unknown }), "does not know"},
+		{"try later", func(testing.TB, *edgetest.CA, ocsp.Response) []byte { return ocsp.TryLaterErrorResponse }, "try later"},
+		{"foreign CA", func(t testing.TB, ca *edgetest.CA, r ocsp.Response) []byte {
+			other := edgetest.NewCA(t)
+			return sign(t, ca, ca.Cert, other.Key, r)
+		}, "not signed by the issuer"},
+		{"foreign delegate", func(t testing.TB, ca *edgetest.CA, r ocsp.Response) []byte {
+			leaf := edgetest.NewCA(t).IssueWith(t, edgetest.LeafOptions{KeyUsage: forOCSP}, "responder.test") // its CA has the same name
+			r.Certificate = leaf.TLS.Leaf
+			return sign(t, ca, leaf.TLS.Leaf, leaf.TLS.PrivateKey.(*ecdsa.PrivateKey), r)
+		}, "not signed by the issuer"},
+		{"garbage", func(testing.TB, *edgetest.CA, ocsp.Response) []byte { return []byte("<html>") }, "ocsp"},
+		{"too long", func(testing.TB, *edgetest.CA, ocsp.Response) []byte { return make([]byte, ocspBodyLimit+1) }, "exceeds"},
+	}
+)
+
+func TestResponderModes(t *testing.T) {
+	for _, mode := range modes {
+		t.Run(mode.name, func(t *testing.T) {
+			r := newResponder(t)
+			r.mode.Store(&mode)
+			m := newManager(t, Options{AllowPrivateResponders: true})
+			run(t, m)
+			m.Update([]Change{r.site(t)})
+			l := m.store.file("a.test")
+			var st Status
+			eventually(t, "the response was judged", func() bool {
+				st = statusOf(t, m, "a.test")
+				return st.Staple != StaplePending || st.LastError != ""
+			})
+			stapled := l.served.Load().OCSPStaple
+			switch {
+			case mode.want != "":
+				if !strings.Contains(st.LastError, mode.want) || stapled != nil {
+					t.Errorf("error is %q, want %q; stapled %d octets", st.LastError, mode.want, len(stapled))
+				}
+				if wait := time.Until(m.stapler.plan.at(l)); wait < 40*time.Second || wait > 73*time.Second {
+					t.Errorf("next try in %v, want a minute ±20 %%", wait)
+				}
+			case mode.name == "revoked":
+				if st.Staple != StapleRevoked || stapled != nil {
+					t.Errorf("staple is %s, %d octets", st.Staple, len(stapled))
+				}
+			default:
+				if st.Staple != StapleGood || stapled == nil || st.LastError != "" {
+					t.Errorf("status is %+v", st)
+				}
+			}
+		})
+	}
+}
+
+func TestStapleReachesTheClientAndSurvivesARestart(t *testing.T) {
+	r := newResponder(t)
+	change := r.site(t)
+	o := Options{Data: t.TempDir(), AllowPrivateResponders: true}
+	m := newManager(t, o)
+	stop := run(t, m)
+	m.Update([]Change{change, {Name: "b.test", CertFile: change.CertFile, KeyFile: change.KeyFile}})
+	eventually(t, "staple is there", func() bool { return statusOf(t, m, "b.test").Staple == StapleGood })
+	config := &tls.Config{ServerName: "a.test", RootCAs: r.ca.Pool()}
+	cs, err := connect(t, serveTLS(t, serverConfig(m)), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := checkOCSP(cs.OCSPResponse, cs.PeerCertificates[0], r.ca.Cert, time.Now()); err != nil {
+		t.Errorf("the client got %d octets: %v", len(cs.OCSPResponse), err)
+	}
+	if n := r.asked.Load(); n != 1 {
+		t.Errorf("the responder was asked %d times for one certificate", n)
+	}
+	stop()
+	r.Close()
+	again := newManager(t, o)
+	again.Update([]Change{change})
+	if st := statusOf(t, again, "a.test"); st.Staple != StapleGood || served(t, again, "a.test") == nil {
+		t.Errorf("before the first handshake after a restart: %+v", st)
+	}
+	files, err := filepath.Glob(filepath.Join(o.Data, "ocsp", "*.der"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("stored responses: %v, %v", files, err)
+	}
+	mustBePrivate(t, files[0])
+	again.Update([]Change{{Name: "a.test", Removed: true}})
+	if _, err := os.Stat(files[0]); !os.IsNotExist(err) {
+		t.Errorf("the response of a removed name stays: %v", err)
+	}
+}
+
+func TestStoredResponseIsVerifiedOnLoad(t *testing.T) {
+	r := newResponder(t)
+	change := r.site(t)
+	o := Options{Data: t.TempDir()}
+	m := newManager(t, o)
+	m.Update([]Change{change})
+	l := m.store.file("a.test")
+	x, _, err := parsedChain(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range modes[4:] { // the hostile ones
+		if err := os.WriteFile(m.stapler.file(l), mode.make(t, r.ca, goodTemplate(x.SerialNumber)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		again := newManager(t, o)
+		again.Update([]Change{change})
+		if st := statusOf(t, again, "a.test"); st.Staple != StaplePending || again.store.file("a.test").served.Load().OCSPStaple != nil {
+			t.Errorf("%s: status is %+v", mode.name, st)
+		}
+	}
+}
+
+func TestCertificateWithoutResponderCausesNoRequest(t *testing.T) {
+	r := newResponder(t)
+	_, cert, key := pairFiles(t, r.ca, edgetest.LeafOptions{}, "a.test")
+	alone := r.ca.IssueWith(t, edgetest.LeafOptions{OCSP: r.URL}, "b.test") // no issuer in the file
+	aloneCert, aloneKey := alone.Write(t, t.TempDir(), "b")
+	m := newManager(t, Options{AllowPrivateResponders: true})
+	m.Update([]Change{{Name: "a.test", CertFile: cert, KeyFile: key}, {Name: "b.test", CertFile: aloneCert, KeyFile: aloneKey}})
+	for _, name := range []string{"a.test", "b.test"} {
+		if st := statusOf(t, m, name); st.Staple != StapleNone || st.LastError != "" {
+			t.Errorf("%s: %+v", name, st)
+		}
+	}
+	if len(m.stapler.held) != 0 {
+		t.Error("the stapler holds a certificate that it cannot staple")
+	}
+}
+
+func TestDeadResponderKeepsTheStapleUntilNextUpdate(t *testing.T) {
+	r := newResponder(t)
+	m := newManager(t, Options{AllowPrivateResponders: true})
+	m.Update([]Change{r.site(t)})
+	l := m.store.file("a.test")
+	m.stapler.refresh(context.Background(), l)
+	st := m.stapler.held[l]
+	if at := m.stapler.plan.at(l); time.Until(at) < 15*time.Minute || time.Until(at) > time.Hour {
+		t.Errorf("next fetch in %v, want about half of the rest of the life", time.Until(at))
+	}
+	r.Close()
+	for range 9 {
+		m.stapler.refresh(context.Background(), l)
+	}
+	if l.served.Load().OCSPStaple == nil || st.state != StapleGood {
+		t.Error("the staple was dropped before its nextUpdate")
+	}
+	if wait := time.Until(m.stapler.plan.at(l)); wait < 47*time.Minute || wait > 73*time.Minute {
+		t.Errorf("after nine failures the next try is in %v, want an hour ±20 %%", wait)
+	}
+	st.until = time.Now().Add(-time.Second)
+	m.stapler.sweep()
+	if l.served.Load().OCSPStaple != nil || statusOf(t, m, "a.test").Staple != StapleExpired {
+		t.Error("the staple outlived its nextUpdate")
+	}
+}
+
+func TestRevocationTakesTheStapleOffAndOldGoodDoesNotBringItBack(t *testing.T) {
+	r := newResponder(t)
+	log, lines := newLog()
+	m := newManager(t, Options{AllowPrivateResponders: true, Logger: log})
+	m.Update([]Change{r.site(t)})
+	l := m.store.file("a.test")
+	m.stapler.refresh(context.Background(), l)
+	if l.served.Load().OCSPStaple == nil {
+		t.Fatal("no staple")
+	}
+	r.set(with(func(o *ocsp.Response) { o.Status, o.RevokedAt = ocsp.Revoked, time.Now() }))
+	m.stapler.refresh(context.Background(), l)
+	m.stapler.refresh(context.Background(), l)
+	if l.served.Load().OCSPStaple != nil || statusOf(t, m, "a.test").Staple != StapleRevoked {
+		t.Error("a revoked certificate is stapled")
+	}
+	if n := strings.Count(lines.String(), "certificate is revoked"); n != 1 {
+		t.Errorf("the revocation was logged %d times", n)
+	}
+	r.set(with(func(o *ocsp.Response) { o.ThisUpdate = o.ThisUpdate.Add(-time.Hour) }))
+	m.stapler.refresh(context.Background(), l)
+	if st := statusOf(t, m, "a.test"); st.Staple != StapleRevoked || !strings.Contains(st.LastError, "older") {
+		t.Errorf("a replayed response was believed: %+v", st)
+	}
+}
+
+func TestUploadedCertificateCannotSendRequestsInside(t *testing.T) {
+	r := newResponder(t)
+	m := newManager(t, Options{}) // AllowPrivateResponders is off
+	m.Update([]Change{r.site(t)})
+	l := m.store.file("a.test")
+	m.stapler.refresh(context.Background(), l)
+	if st := statusOf(t, m, "a.test"); !strings.Contains(st.LastError, "not a public one") || r.asked.Load() != 0 {
+		t.Errorf("error is %q, the responder was asked %d times", st.LastError, r.asked.Load())
+	}
+	for _, addr := range []string{
+		"127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "0.1.2.3",
+		"224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:10.0.0.1",
+		"::127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "fec0::1", "2001:0:1::",
+	} {
+		if isPublic(netip.MustParseAddr(addr)) {
+			t.Errorf("%s counts as public", addr)
+		}
+	}
+	for _, addr := range []string{"8.8.8.8", "1.1.1.1", "2606:4700::1111", "::ffff:8.8.8.8"} {
+		if !isPublic(netip.MustParseAddr(addr)) {
+			t.Errorf("%s does not count as public", addr)
+		}
+	}
+}
+
+func TestRedirectsAreBoundedAndSchemesChecked(t *testing.T) {
+	var hops atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		hops.Add(1)
+		http.Redirect(w, req, req.URL.Path+"x", http.StatusTemporaryRedirect)
+	}))
+	defer server.Close()
+	c := newResponderClient(true)
+	defer c.close()
+	_, err := c.ask(context.Background(), []string{server.URL + "/"}, []byte("q"))
+	if err == nil || !strings.Contains(err.Error(), "redirects") || hops.Load() != ocspMaxRedirects+1 {
+		t.Errorf("error is %v after %d requests", err, hops.Load())
+	}
+	if _, err := c.ask(context.Background(), []string{"file:///etc/passwd", "ldap://ca.test/x"}, nil); err == nil || !strings.Contains(err.Error(), "not an http URL") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestOpenSSLAsResponder(t *testing.T) {
+	if _, err := exec.LookPath("openssl"); err != nil {
+		needTool(t, "openssl")
+	}
+	ca := edgetest.NewCA(t)
+	dir := t.TempDir()
+	port := edgetest.FreePort(t)
+	url := "http://127.0.0.1:" + strconv.Itoa(port)
+	leaf, cert, key := pairFiles(t, ca, edgetest.LeafOptions{OCSP: url}, "a.test")
+	caFile, _ := ca.Write(t, dir)
+	signerCert, signerKey := ca.IssueWith(t, edgetest.LeafOptions{KeyUsage: forOCSP}, "responder.test").Write(t, dir, "responder")
+	// One valid certificate, in the format of `openssl ca`'s database.
+	serial := strings.ToUpper(leaf.TLS.Leaf.SerialNumber.Text(16))
+	if len(serial)%2 == 1 {
+		serial = "0" + serial
+	}
+	index := filepath.Join(dir, "index.txt")
+	line := fmt.Sprintf("V\t%s\t\t%s\tunknown\t/CN=a.test\n", leaf.TLS.Leaf.NotAfter.UTC().Format("060102150405Z"), serial)
+	if err := os.WriteFile(index, []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var output logBuffer
+	cmd := exec.Command("openssl", "ocsp", "-index", index, "-CA", caFile, "-rsigner", signerCert, "-rkey", signerKey,
+		"-ndays", "3", "-port", strconv.Itoa(port), "-ignore_err")
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cmd.Process.Kill(); err != nil {
+			t.Errorf("stop openssl: %v", err)
+		}
+		_ = cmd.Wait() // says that it was killed
+	})
+	eventually(t, "openssl listens", func() bool {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(port))
+		if err != nil {
+			return false
+		}
+		return conn.Close() == nil
+	})
+	m := newManager(t, Options{AllowPrivateResponders: true})
+	m.Update([]Change{{Name: "a.test", CertFile: cert, KeyFile: key}})
+	l := m.store.file("a.test")
+	var st Status
+	eventually(t, "openssl answers", func() bool {
+		m.stapler.refresh(context.Background(), l)
+		st = statusOf(t, m, "a.test")
+		return st.Staple == StapleGood
+	})
+	if left := time.Until(st.StapleUntil); left < 71*time.Hour || left > 73*time.Hour {
+		t.Errorf("the response holds for %v, want three days\n%s", left, &output)
+	}
+}
+
+func FuzzCheckOCSP(f *testing.F) {
+	ca := edgetest.NewCA(f)
+	leaf := ca.Issue(f, "a.test").TLS.Leaf
+	var good [][]byte
+	for _, mode := range modes[:len(modes)-1] {
+		der := mode.make(f, ca, goodTemplate(leaf.SerialNumber))
+		f.Add(der)
+		if mode.want == "" {
+			good = append(good, der)
+		}
+	}
+	f.Fuzz(func(t *testing.T, der []byte) {
+		resp, err := checkOCSP(der, leaf, ca.Cert, time.Now())
+		if err != nil {
+			return
+		}
+		if resp.SerialNumber.Cmp(leaf.SerialNumber) != 0 || !resp.NextUpdate.After(time.Now()) {
+			t.Error("a response about something else was accepted")
+		}
+		for _, der := range good {
+			if bytes.Contains(der, resp.TBSResponseData) {
+				return
+			}
+		}
+		t.Error("a response that the CA has not signed was accepted")
+	})
+}
+
+func goodTemplate(serial *big.Int) ocsp.Response {
+	return ocsp.Response{
+		Status: ocsp.Good, SerialNumber: new(big.Int).Set(serial),
+		ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: time.Now().Add(time.Hour),
+	}
+}

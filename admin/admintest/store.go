@@ -1,0 +1,141 @@
+// Package admintest has the parts that tests of the operator's API need: a store
+// of routes in memory, with switches for faults, and a node around it that
+// answers on a real unix socket. It is for tests only. Start with Start.
+package admintest
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"gatehouse/routes"
+)
+
+// Store is a routes.Store in memory. Use NewStore.
+type Store struct {
+	mu      sync.Mutex
+	docs    map[routes.Key]routes.Document
+	changes []routes.Change
+	wake    chan struct{}
+	putErr  error
+	deaf    bool
+}
+
+var _ routes.Store = (*Store)(nil)
+
+// NewStore returns a store that holds the documents of a file of routes.
+// Documents that are bad are in it as they are.
+func NewStore(yaml string) *Store {
+	s := &Store{docs: map[routes.Key]routes.Document{}, wake: make(chan struct{}, 1)}
+	docs, problems := routes.ParseFile("routes.yaml", []byte(yaml))
+	if len(problems) > 0 {
+		panic(problems)
+	}
+	for _, doc := range docs {
+		s.docs[doc.Key] = doc
+	}
+	return s
+}
+
+// FailPuts makes every Put fail with err; nil ends that.
+func (s *Store) FailPuts(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.putErr = err
+}
+
+// Deafen makes changes reach the store and not its watcher, as a source that lost
+// its connection would.
+func (s *Store) Deafen() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deaf = true
+}
+
+// Document returns what the store holds.
+func (s *Store) Document(key routes.Key) (routes.Document, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	doc, ok := s.docs[key]
+	return doc, ok
+}
+
+// Load implements routes.Source.
+func (s *Store) Load(context.Context) (routes.Batch, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := routes.Batch{Full: true, Trusted: true}
+	for doc := range maps.Values(s.docs) {
+		b.Changes = append(b.Changes, doc.Change())
+	}
+	return b, nil
+}
+
+// Watch implements routes.Source.
+func (s *Store) Watch(ctx context.Context, yield func(routes.Batch)) error {
+	first, err := s.Load(ctx)
+	if err != nil {
+		return err
+	}
+	for yield(first); ; {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.wake:
+		}
+		s.mu.Lock()
+		changes := slices.Clone(s.changes)
+		s.changes = nil
+		s.mu.Unlock()
+		yield(routes.Batch{Changes: changes})
+	}
+}
+
+// Up implements routes.Source.
+func (s *Store) Up() error { return nil }
+
+// Put implements routes.Store.
+func (s *Store) Put(_ context.Context, doc routes.Document) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.putErr != nil {
+		return s.putErr
+	}
+	s.docs[doc.Key] = doc
+	s.changed(doc.Change())
+	return nil
+}
+
+// Delete implements routes.Store.
+func (s *Store) Delete(_ context.Context, key routes.Key) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.docs[key]; !ok {
+		return routes.ErrNotFound
+	}
+	delete(s.docs, key)
+	s.changed(routes.Change{Key: key})
+	return nil
+}
+
+// Where implements routes.Store.
+func (s *Store) Where(key routes.Key) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.docs[key]; !ok {
+		return ""
+	}
+	return "memory:" + key.Kind.String() + ":" + key.Name
+}
+
+func (s *Store) changed(c routes.Change) {
+	if s.deaf {
+		return
+	}
+	s.changes = append(s.changes, c)
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// trust reports roots that the ACME issuer could not use.
+func (c *checker) trust(cfg *Config) {
+	path := cfg.Certificates.ACME.Trust
+	if path == "" {
+		return
+	}
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		c.cannot(path, err, " (certificates.acme.trust)")
+		return
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		c.cannot(path, fmt.Errorf("it holds no PEM certificate"), " (certificates.acme.trust)")
+	}
+}
+
+// certificates reports the files of uploaded certificates that are missing or do
+// not belong together, and warns of what is served as told and fails in browsers.
+func (c *checker) certificates() {
+	for _, d := range c.vhosts {
+		if d.Vhost == nil || d.Vhost.TLS == nil || d.Vhost.TLS.Certificate == nil {
+			continue
+		}
+		const field = "tls.certificate"
+		files := d.Vhost.TLS.Certificate
+		readable := true
+		for _, f := range []struct{ field, path string }{{field + ".cert", files.Cert}, {field + ".key", files.Key}} {
+			if _, err := os.ReadFile(f.path); err != nil {
+				c.add(d.entry.problem(f.field, err.Error()))
+				readable = false
+			}
+		}
+		if !readable {
+			continue
+		}
+		pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+		if err != nil {
+			c.add(d.entry.problem(field, strings.TrimPrefix(err.Error(), "tls: ")))
+			continue
+		}
+		c.leaf(d, pair.Leaf)
+	}
+}
+
+func (c *checker) leaf(d placed, leaf *x509.Certificate) {
+	const field = "tls.certificate.cert"
+	warn := func(format string, args ...any) {
+		c.warnings = append(c.warnings, d.entry.problem(field, fmt.Sprintf(format, args...)))
+	}
+	switch {
+	case c.now.After(leaf.NotAfter):
+		warn("the certificate expired on %s", leaf.NotAfter.UTC().Format("2006-01-02 15:04 MST"))
+	case c.now.Before(leaf.NotBefore):
+		warn("the certificate is not valid before %s", leaf.NotBefore.UTC().Format("2006-01-02 15:04 MST"))
+	}
+	if leaf.CheckSignatureFrom(leaf) == nil {
+		warn("the certificate is self-signed")
+	}
+	for _, host := range append([]string{d.Vhost.Name}, d.Vhost.Aliases...) {
+		if host == "*" {
+			continue
+		}
+		probe := strings.Replace(host, "*.", "any.", 1) // a name below the wildcard
+		if leaf.VerifyHostname(probe) != nil {
+			warn("the certificate does not cover %s", host)
+		}
+	}
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"gatehouse/routes"
+)
+
+// checker collects what is wrong with files of process settings and of routes,
+// in each of them and between them.
+type checker struct {
+	problems, warnings routes.Problems
+	files              int
+	note               string
+	tenants, vhosts    []placed
+	now                time.Time // for certificates
+}
+
+// placed is a document and where it stands.
+type placed struct {
+	routes.Document
+	entry *entry
+}
+
+func newChecker() *checker { return &checker{now: time.Now()} }
+
+// report ends the check: it looks at what is only wrong between documents.
+func (c *checker) report() checkReport {
+	c.twice(c.tenants)
+	c.twice(c.vhosts)
+	c.claims()
+	c.certificates()
+	return checkReport{
+		OK: len(c.problems) == 0, Problems: append(routes.Problems{}, c.problems...), Warnings: c.warnings,
+		Files: c.files, Tenants: len(c.tenants), Vhosts: len(c.vhosts), Note: c.note,
+	}
+}
+
+func (c *checker) add(p *routes.Problem) { c.problems = append(c.problems, p) }
+
+// cannot reports a file or folder that the system refuses.
+func (c *checker) cannot(path string, err error, hint string) {
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		err = pathError.Err
+	}
+	c.add(&routes.Problem{File: path, Reason: "cannot be read: " + err.Error() + hint})
+}
+
+// named checks the files and folders of the command line.
+func (c *checker) named(paths []string) {
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			c.folder(path)
+			continue
+		}
+		source, err := os.ReadFile(path)
+		if err != nil {
+			c.cannot(path, err, "")
+			continue
+		}
+		if holdsSettings(source) {
+			c.files++
+			cfg, problems := loadConfig(path, true, nil, nil)
+			c.problems = append(c.problems, problems...)
+			if cfg != nil {
+				c.trust(cfg)
+			}
+			continue
+		}
+		c.routes(path, source)
+	}
+}
+
+// folder checks the files of routes that a node would read there.
+func (c *checker) folder(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		hint := ""
+		if errors.Is(err, fs.ErrNotExist) {
+			hint = " (make the folder, or name another: routes: file:DIR)"
+		}
+		c.cannot(dir, err, hint)
+		return
+	}
+	for _, e := range entries { // sorted by name
+		name := e.Name()
+		if e.IsDir() || strings.HasPrefix(name, ".") || !isYAML(name) {
+			continue
+		}
+		path := filepath.Join(dir, name)
+		source, err := os.ReadFile(path)
+		if err != nil {
+			c.cannot(path, err, "")
+			continue
+		}
+		c.routes(path, source)
+	}
+}
+
+func isYAML(name string) bool {
+	ext := filepath.Ext(name)
+	return ext == ".yaml" || ext == ".yml"
+}
+
+// routes checks one file of routes.
+func (c *checker) routes(path string, source []byte) {
+	c.files++
+	docs, problems := routes.ParseFile(path, source)
+	for _, doc := range docs {
+		problems = append(problems, doc.Problems...)
+	}
+	slices.SortStableFunc(problems, func(a, b *routes.Problem) int { return a.Line - b.Line })
+	c.problems = append(c.problems, problems...)
+	outline := outlineOf(path, source)
+	for i, doc := range docs {
+		p := placed{Document: doc, entry: outline.entry(i)}
+		if doc.Key.Kind == routes.KindTenant {
+			c.tenants = append(c.tenants, p)
+		} else {
+			c.vhosts = append(c.vhosts, p)
+		}
+	}
+}
+
+// twice reports documents that stand in more than one file. Within a file,
+// routes.ParseFile reports it.
+func (c *checker) twice(docs []placed) {
+	first := map[string]*entry{}
+	for _, d := range docs {
+		at, seen := first[d.Key.Name]
+		switch {
+		case !seen:
+			first[d.Key.Name] = d.entry
+		case at.file() != d.entry.file():
+			c.add(d.entry.problem("", d.Key.String()+" stands in "+at.place()+" too; that one is served"))
+		}
+	}
+}
+
+// claims reports hosts that more than one vhost wants: a name beats an alias,
+// and of two aliases the first one read has it.
+func (c *checker) claims() {
+	type claim struct {
+		vhost, how string
+		at         *entry
+	}
+	owner := map[string]claim{}
+	for _, d := range c.vhosts {
+		if _, seen := owner[d.Key.Name]; !seen {
+			owner[d.Key.Name] = claim{d.Key.Name, "is the name of", d.entry}
+		}
+	}
+	for _, d := range c.vhosts {
+		if d.Vhost == nil {
+			continue
+		}
+		for i, alias := range d.Vhost.Aliases {
+			field := "aliases[" + itoa(i) + "]"
+			has, taken := owner[alias]
+			if !taken {
+				owner[alias] = claim{d.Key.Name, "is an alias of", d.entry.at(field)}
+			} else if has.vhost != d.Key.Name {
+				c.add(d.entry.problem(field, "host "+alias+" "+has.how+" vhost "+has.vhost+" already ("+has.at.place()+")"))
+			}
+		}
+	}
+}

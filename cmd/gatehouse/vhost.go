@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gatehouse/admin"
+	"gatehouse/routes"
+)
+
+// clientTimeout is longer than a node waits for a change to act.
+const clientTimeout = 10 * time.Second
+
+func newVhostCommand(s *session) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "vhost",
+		Short: "List, show and change the vhosts of a running node",
+		Long: `List, show and change the vhosts of a running node.
+
+Changes go to where the routes stand, the file that holds the document or the Redis
+key, and act within 2 s; the verb waits for that.`,
+	}
+	s.addNodeFlags(cmd)
+	return group(cmd, newVhostList(s), newVhostShow(s), newVhostAdd(s), newVhostSet(s), newVhostRemove(s))
+}
+
+func newVhostList(s *session) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List all vhosts", Aliases: []string{"ls"},
+		Example: "  gatehouse vhost list -o json", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var list admin.VhostList
+			if err := s.ask(cmd.Context(), http.MethodGet, "/vhosts", nil, &list); err != nil {
+				return err
+			}
+			if s.json() {
+				return s.printJSON(list)
+			}
+			rows := make([][]string, 0, len(list.Vhosts))
+			for _, v := range list.Vhosts {
+				rows = append(rows, []string{
+					v.Name, dash(strings.Join(v.Aliases, " ")), dash(v.Tenant), dash(strings.Join(v.Backends, " ")),
+					dash(v.WAF), onOff(v.Cache), statusCell(v.Status, v.Reason),
+				})
+			}
+			return s.printTable([]string{"NAME", "ALIASES", "TENANT", "BACKENDS", "WAF", "CACHE", "STATUS"}, rows)
+		},
+	}
+}
+
+func newVhostShow(s *session) *cobra.Command {
+	var inForce bool
+	cmd := &cobra.Command{
+		Use: "show NAME", Short: "Print the document of a vhost and where it stands",
+		Example: "  gatehouse vhost show www.shop.test\n  gatehouse vhost show www.shop.test --effective",
+		Args:    cobra.ExactArgs(1), ValidArgsFunction: s.completeVhost,
+	}
+	cmd.Flags().BoolVar(&inForce, "effective", false, "print what is in force, and whether the vhost, its tenant or a default says so")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var v admin.VhostDetail
+		if err := s.ask(cmd.Context(), http.MethodGet, vhostPath(args[0]), nil, &v); err != nil {
+			return err
+		}
+		switch {
+		case s.json():
+			return s.printJSON(v)
+		case inForce:
+			rows := make([][]string, 0, len(v.Effective))
+			for _, e := range v.Effective {
+				rows = append(rows, []string{e.Path, e.Value, e.From})
+			}
+			return s.printTable([]string{"SETTING", "VALUE", "FROM"}, rows)
+		}
+		return s.printDocument("vhosts", v.Name, v.Where, v.Document, v.Problems)
+	}
+	return cmd
+}
+
+func newVhostAdd(s *session) *cobra.Command {
+	var tenant, waf, cache string
+	var aliases []string
+	cmd := &cobra.Command{
+		Use: "add HOST URL…", Short: "Add a vhost with its backends",
+		Example: "  gatehouse vhost add www.shop.test http://127.0.0.1:9000 --tenant shop --alias shop.test --waf block --cache 60s",
+		Args:    cobra.MinimumNArgs(2), ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	f := cmd.Flags()
+	f.StringVar(&tenant, "tenant", "", "`ID` of the tenant")
+	f.StringVar(&waf, "waf", "", "WAF `mode`: off, detect or block")
+	f.StringVar(&cache, "cache", "", "turn the cache on; answers that state no freshness have this `TTL`")
+	f.StringSliceVar(&aliases, "alias", nil, "further `host` names (may be repeated)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		document := map[string]any{"backends": args[1:]}
+		if tenant != "" {
+			document["tenant"] = tenant
+		}
+		if len(aliases) > 0 {
+			document["aliases"] = aliases
+		}
+		if waf != "" {
+			document["waf"] = map[string]any{"mode": waf}
+		}
+		if cache != "" {
+			document["cache"] = map[string]any{"enabled": true, "ttl": cache}
+		}
+		var v admin.VhostDetail
+		// Never in place of another document: that is what set is for.
+		err := s.ask(cmd.Context(), http.MethodPut, vhostPath(args[0]), document, &v, "If-None-Match", "*")
+		if err != nil {
+			return err
+		}
+		return s.printChange(v, "vhost "+v.Name+" added", v.Where, v.Applied)
+	}
+	return cmd
+}
+
+func newVhostSet(s *session) *cobra.Command {
+	return &cobra.Command{
+		Use: "set NAME PATH=VALUE…", Short: "Change fields of a vhost; PATH= unsets one",
+		Example: "  gatehouse vhost set www.shop.test waf.mode=block cache.enabled=true cache.ttl=60s\n" +
+			"  gatehouse vhost set www.shop.test backends=http://10.0.0.1:9000,http://10.0.0.2:9000 aliases=",
+		Args: cobra.MinimumNArgs(2), ValidArgsFunction: s.completeSet(s.completeVhost, reflect.TypeFor[routes.Vhost]()),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			patch, err := patchOf(args[1:])
+			if err != nil {
+				return err
+			}
+			var v admin.VhostDetail
+			if err := s.ask(cmd.Context(), http.MethodPatch, vhostPath(args[0]), patch, &v); err != nil {
+				return err
+			}
+			return s.printChange(v, "vhost "+v.Name+" changed", v.Where, v.Applied)
+		},
+	}
+}
+
+func newVhostRemove(s *session) *cobra.Command {
+	return &cobra.Command{
+		Use: "rm NAME", Short: "Remove a vhost", Aliases: []string{"remove"},
+		Example: "  gatehouse vhost rm www.shop.test",
+		Args:    cobra.ExactArgs(1), ValidArgsFunction: s.completeVhost,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var r admin.Removed
+			if err := s.ask(cmd.Context(), http.MethodDelete, vhostPath(args[0]), nil, &r); err != nil {
+				return err
+			}
+			return s.printChange(r, "vhost "+r.Name+" removed", r.Where, &r.Applied)
+		},
+	}
+}
+
+func vhostPath(name string) string { return "/vhosts/" + url.PathEscape(name) }
+
+// ask sends one request to the node.
+func (s *session) ask(ctx context.Context, method, path string, in, out any, header ...string) error {
+	c, err := s.newClient(clientTimeout)
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, method, path, in, out, header...)
+}
+
+// patchOf reads PATH=VALUE arguments.
+func patchOf(args []string) (admin.Patch, error) {
+	patch := admin.Patch{Set: map[string]any{}}
+	for _, arg := range args {
+		path, value, ok := strings.Cut(arg, "=")
+		switch _, twice := patch.Set[path]; {
+		case !ok || path == "":
+			return patch, usagef("bad argument %q: want PATH=VALUE, such as waf.mode=block", arg)
+		case twice:
+			return patch, usagef("%s is given twice", path)
+		case value == "":
+			patch.Set[path] = nil
+		default:
+			patch.Set[path] = value
+		}
+	}
+	return patch, nil
+}
+
+// printChange says what was done and whether it acts.
+func (s *session) printChange(answer any, what, where string, applied *bool) error {
+	if s.json() {
+		return s.printJSON(answer)
+	}
+	if where != "" {
+		what += " (" + where + ")"
+	}
+	if applied != nil && !*applied {
+		what += "; it is written, but the node has not taken it up yet: see gatehouse health"
+	}
+	_, err := fmt.Fprintln(s.Out, what)
+	return err
+}

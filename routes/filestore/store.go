@@ -1,0 +1,74 @@
+package filestore
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"gatehouse/routes"
+)
+
+// Options configure a Store. The zero value is usable.
+type Options struct {
+	// Logger tells when the folder is lost and found again; nil discards.
+	Logger *slog.Logger
+}
+
+// A Store is a routes.Store in a folder. Safe for concurrent use.
+type Store struct {
+	dir string
+	log *slog.Logger
+	up  atomic.Pointer[error]
+
+	writing sync.Mutex // one Put or Delete at a time
+
+	mu    sync.Mutex
+	files map[string]*file // what was read, by name
+}
+
+var _ routes.Store = (*Store)(nil)
+
+// Open reads the folder once. It fails if the folder cannot be read; files that
+// are bad are no error here, but problems of Load's batch.
+func Open(dir string, opts Options) (*Store, error) {
+	s := &Store{dir: dir, log: opts.Logger, files: map[string]*file{}}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	_, err := s.scan()
+	s.setUp(err)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Up returns nil if the folder could be read when it was last looked at.
+func (s *Store) Up() error { return *s.up.Load() }
+
+func (s *Store) setUp(err error) { s.up.Store(&err) }
+
+// Load reads all files. The batch is Incomplete if one of them is bad as a whole.
+func (s *Store) Load(ctx context.Context) (routes.Batch, error) {
+	if err := ctx.Err(); err != nil {
+		return routes.Batch{}, err
+	}
+	files, err := s.scan()
+	if err != nil {
+		return routes.Batch{}, err
+	}
+	return gather(files).full(), nil
+}
+
+// Where returns FILE:LINE of the document that is in force, or "".
+func (s *Store) Where(key routes.Key) string {
+	files, err := s.scan()
+	if err != nil {
+		return ""
+	}
+	if e := gather(files).entries[key]; e != nil {
+		return e.place
+	}
+	return ""
+}

@@ -1,0 +1,26 @@
+// Package redisstore keeps routes in Redis, as hipache does, and follows every
+// change that anybody makes there.
+//
+// The keys, each after the prefix of the URL:
+//
+//	frontend:<host>  LIST [id, url, …], exactly hipache's: a site is live with
+//	                 one rpush. The id is the tenant if it can be a tenant's name
+//	                 and nothing else names one; else it means nothing.
+//	vhost:<host>     STRING, a vhost as JSON. Each field that it has replaces
+//	                 what the list says; `"tenant": ""` says: no tenant.
+//	tenant:<id>      STRING, a tenant as JSON.
+//	gatehouse:accept-loss  any value: what is gone is really gone (see Watch).
+//
+// Hosts in keys are made canonical: frontend:WWW.Shop.test:80, as old hipache
+// data has it, is the list of www.shop.test. If the canonical key exists too it
+// wins, and the other is reported.
+//
+// Any Redis from version 6 on serves, without a setting or a notify command:
+// changes come by client-side caching in broadcasting mode (CLIENT TRACKING ON
+// BCAST). A user limited by ACL needs +hello +client|setname +client|tracking
+// +select +ping +role +scan +get +lrange +ttl +expire and, to write, +set +del
+// +exists, on the keys above.
+//
+// Start with Open; a routes.Follower does the rest. Routes in a Redis Cluster
+// are not supported yet.
+package redisstore

@@ -1,0 +1,133 @@
+package redisstore
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"gatehouse/routes"
+)
+
+// maxBackends bounds the list of a frontend: key.
+const maxBackends = 1000
+
+// A value is what one key of a document holds.
+type value struct {
+	key  rawKey
+	list []string // frontend:
+	text string   // vhost:, tenant:
+	// bad says why the key's value cannot be used: it has another type, or is too
+	// large.
+	bad string
+}
+
+func (v *value) problem(format string, args ...any) *routes.Problem {
+	return &routes.Problem{File: v.key.raw, Reason: fmt.Sprintf(format, args...)}
+}
+
+// compose makes the change of one document from the values that its keys have,
+// the canonical keys first; none: it is gone.
+func compose(doc routes.Key, values []value) routes.Change {
+	var list, text *value
+	var beside routes.Problems
+	for i := range values {
+		v := &values[i]
+		slot := &text
+		if v.key.part == partList {
+			slot = &list
+		}
+		if *slot == nil {
+			*slot = v
+			continue
+		}
+		beside = append(beside, v.problem("it names the same host as %s and is ignored: delete one of them", (*slot).key.raw))
+	}
+	var change routes.Change
+	if doc.Kind == routes.KindTenant {
+		change = tenantChange(doc, text)
+	} else {
+		change = vhostChange(doc, list, text)
+	}
+	change.Problems = append(change.Problems, beside...)
+	return change
+}
+
+func tenantChange(doc routes.Key, text *value) routes.Change {
+	if text == nil {
+		return routes.Change{Key: doc}
+	}
+	if text.bad != "" {
+		return routes.Change{Key: doc, Problems: routes.Problems{text.problem("%s", text.bad)}}
+	}
+	parsed := routes.ParseJSON(doc, text.key.raw, []byte(text.text))
+	return parsed.Change()
+}
+
+// vhostChange merges vhost: over frontend:, field by field. If one of them is
+// bad the vhost is: half of what its owner said is not what its owner said.
+func vhostChange(doc routes.Key, list, text *value) routes.Change {
+	change := routes.Change{Key: doc}
+	if list == nil && text == nil {
+		return change
+	}
+	site := &routes.Vhost{Name: doc.Name}
+	source := ""
+	if text != nil {
+		source = text.key.raw
+		if text.bad != "" {
+			change.Problems = append(change.Problems, text.problem("%s", text.bad))
+		} else {
+			parsed := routes.ParseJSON(doc, text.key.raw, []byte(text.text))
+			change.Problems = append(change.Problems, parsed.Problems...)
+			if parsed.Vhost != nil {
+				site = parsed.Vhost
+			}
+		}
+	}
+	if list != nil {
+		if source == "" {
+			source = list.key.raw
+		}
+		change.Problems = append(change.Problems, mergeList(site, list, text)...)
+	}
+	if len(change.Problems) == 0 {
+		change.Problems = site.Check(source)
+	}
+	if len(change.Problems) == 0 {
+		change.Vhost = site
+	}
+	return change
+}
+
+// mergeList fills what vhost: leaves open from hipache's list.
+func mergeList(site *routes.Vhost, list, text *value) routes.Problems {
+	if list.bad != "" {
+		return routes.Problems{list.problem("%s", list.bad)}
+	}
+	id, urls := list.list[0], list.list[1:]
+	if site.Tenant == "" && !saysTenant(text) && routes.CheckTenantName(id) == nil {
+		site.Tenant = id
+	}
+	if len(site.Backends) > 0 {
+		return nil
+	}
+	if len(urls) > maxBackends {
+		return routes.Problems{list.problem("more than %d backends", maxBackends)}
+	}
+	for _, url := range urls {
+		site.Backends = append(site.Backends, routes.Backend{URL: url})
+	}
+	front := routes.Vhost{Name: site.Name, Backends: site.Backends}
+	return front.Check(list.key.raw)
+}
+
+// saysTenant reports whether the JSON has the field tenant, be it empty.
+func saysTenant(text *value) bool {
+	if text == nil || !strings.Contains(text.text, `"tenant"`) {
+		return false
+	}
+	var said struct {
+		Tenant *string `json:"tenant"`
+	}
+	return json.Unmarshal([]byte(text.text), &said) == nil && said.Tenant != nil
+}
