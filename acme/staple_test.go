@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -367,6 +366,7 @@ func TestOpenSSLAsResponder(t *testing.T) {
 		t.Fatal(err)
 	}
 	var output logBuffer
+	var st Status
 	cmd := exec.Command("openssl", "ocsp", "-index", index, "-CA", caFile, "-rsigner", signerCert, "-rkey", signerKey,
 		"-ndays", "3", "-port", strconv.Itoa(port), "-ignore_err")
 	cmd.Stdout, cmd.Stderr = &output, &output
@@ -378,18 +378,15 @@ func TestOpenSSLAsResponder(t *testing.T) {
 			t.Errorf("stop openssl: %v", err)
 		}
 		_ = cmd.Wait() // says that it was killed
-	})
-	eventually(t, "openssl listens", func() bool {
-		conn, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(port))
-		if err != nil {
-			return false
+		if t.Failed() {
+			t.Logf("status %+v\nopenssl: %s", st, &output)
 		}
-		return conn.Close() == nil
 	})
+	// It serves one connection at a time, so that a probe would stay in the way.
+	eventually(t, "openssl listens", func() bool { return strings.Contains(output.String(), "waiting for OCSP client") })
 	m := newManager(t, Options{AllowPrivateResponders: true})
 	m.Update([]Change{{Name: "a.test", CertFile: cert, KeyFile: key}})
 	l := m.store.file("a.test")
-	var st Status
 	eventually(t, "openssl answers", func() bool {
 		m.stapler.refresh(context.Background(), l)
 		st = statusOf(t, m, "a.test")

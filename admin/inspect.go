@@ -24,8 +24,8 @@ type InspectRequest struct {
 	// URL is absolute and kept as it is written: its host selects the vhost, its
 	// target is what the rules see.
 	URL string `json:"url"`
-	// Headers in the order of the request. Without a Host field, the rules see
-	// the URL's host.
+	// Headers in the order of the request, without Host and Content-Length, which
+	// are made from URL and Body.
 	Headers [][2]string `json:"headers,omitempty"`
 	// Body is base64 in JSON.
 	Body []byte `json:"body,omitempty"`
@@ -40,10 +40,14 @@ type InspectResult struct {
 	Mode     string `json:"mode"` // off, detect or block
 	Paranoia int    `json:"paranoia"`
 	Verdict  string `json:"verdict"` // VerdictPass, VerdictDetect or VerdictBlock
+	// Status is what a client would get of a block; otherwise 0.
+	Status int `json:"status,omitempty"`
 	// Score is the anomaly score of the request; it is blocked from Threshold on.
-	Score     int     `json:"score"`
-	Threshold int     `json:"threshold"`
-	Matches   []Match `json:"matches"`
+	Score     int `json:"score"`
+	Threshold int `json:"threshold"`
+	// Cut: the body is longer than inspect_body; the rest was not looked at.
+	Cut     bool    `json:"cut,omitempty"`
+	Matches []Match `json:"matches"`
 }
 
 // A Match is one rule that matched.
@@ -74,6 +78,9 @@ func (r InspectRequest) withDefaults() (InspectRequest, error) {
 	for _, h := range r.Headers {
 		if h[0] == "" || strings.ContainsAny(h[0]+h[1], "\r\n\x00") {
 			return r, fmt.Errorf("bad header field %q", h[0])
+		}
+		if strings.EqualFold(h[0], "Host") || strings.EqualFold(h[0], "Content-Length") {
+			return r, fmt.Errorf("header field %q: it is made from the URL and the body", h[0])
 		}
 	}
 	if r.Client == "" {

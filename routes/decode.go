@@ -137,6 +137,8 @@ func (d *Decoder) value(n ast.Node, path string, v reflect.Value) {
 		d.fail(n, path, "%v", ErrNotSupportedYet)
 	case v.Type() == backendType && isScalar(n):
 		d.value(n, path, v.FieldByName("URL"))
+	case v.Type() == backendType && splitURL(n) != "":
+		v.FieldByName("URL").SetString(splitURL(n))
 	case v.CanAddr() && v.Addr().Type().Implements(textType):
 		d.text(n, path, v.Addr().Interface().(encoding.TextUnmarshaler))
 	case v.Kind() == reflect.Struct:
@@ -268,6 +270,21 @@ func plain(n ast.Node) ast.Node {
 			return n
 		}
 	}
+}
+
+// splitURL mends what the parser makes of a URL with a port that stands bare in a
+// list inside braces: {backends: [http://b:80]} is a mapping from "http://b" to
+// 80 to it, although YAML 1.2 §7.3.3 has the colon be a part of the scalar.
+func splitURL(n ast.Node) string {
+	entries, ok := Entries(n)
+	if !ok || len(entries) != 1 || !strings.Contains(entries[0].Key, "://") {
+		return ""
+	}
+	port, ok := scalarText(entries[0].Value)
+	if !ok {
+		return ""
+	}
+	return entries[0].Key + ":" + port
 }
 
 func isScalar(n ast.Node) bool { _, ok := scalarText(n); return ok }

@@ -105,6 +105,10 @@ func (t *Table) Match(host string) *Route {
 	return t.named("*")
 }
 
+// Owner returns the route that has exactly this name or alias, and is not
+// broken; nil if none does. A wildcard that covers name does not count.
+func (t *Table) Owner(name string) *Route { return t.named(name) }
+
 // named returns the route whose name or alias is exactly name and which has a
 // good form. A name beats an alias.
 func (t *Table) named(name string) *Route {

@@ -234,6 +234,10 @@ until echo | openssl s_client -connect 127.0.0.1:443 -servername shop.localhost 
 done
 [ $tries -gt 60 ] || good "shop.localhost has a certificate of the ACME server"
 
+# Without the profile and the volumes first, as README says; then all of it.
+scripts/readme.sh compose-down 1 "$tmp/block" "$tmp/expect"
+cat "$tmp/prelude.sh" "$tmp/block" >"$tmp/run.sh"
+sh "$tmp/run.sh" >"$tmp/out" 2>&1 || bad "README's last block: $(tail -3 "$tmp/out")"
 if compose --profile acme down -v >"$tmp/out" 2>&1 && [ -z "$(docker ps -aq --filter label=com.docker.compose.project=gatehouse-test)" ]; then
 	rm "$tmp/up"
 	good "down leaves nothing"

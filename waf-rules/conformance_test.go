@@ -51,34 +51,40 @@ type input struct {
 	Encoded      string        `yaml:"encoded_request"`
 }
 
+const (
+	utf8Off  = "needs crs_validate_utf8_encoding, which the CRS setup leaves off"
+	limitOff = "needs a limit that the CRS setup leaves off"
+)
+
 // unlike lists the tests that fail for a known reason.
 var unlike = map[string]string{
+	"920250-1": utf8Off, "920250-2": utf8Off, "920250-3": utf8Off, "920250-4": utf8Off,
+	"920360-1": limitOff, "920370-1": limitOff, "920380-1": limitOff,
+	"920390-1": limitOff, "920400-1": limitOff, "920410-1": limitOff,
 	"920181-1": "Content-Length with Transfer-Encoding: the server refuses it before the firewall",
 	"920430-5": "a protocol that no server accepts",
 	"920620-1": "two Content-Type fields are kept, and the rule rightly fires",
 	"920640-5": "expects the server's own 400",
 	"921140-1": "expects the server's own 400",
-	"922130-1": "the strict multipart rule 200003 refuses it first",
-	"922130-2": "the strict multipart rule 200003 refuses it first",
-	"922130-7": "the strict multipart rule 200003 refuses it first",
 }
 
-// TestCoreRuleSet runs every 20th of the CRS's own tests through edge/waf; all of them with
-// GATEHOUSE_CRS_TESTS=all, which takes a minute.
+// TestCoreRuleSet runs a sample of the CRS's own tests through edge/waf; all of them with
+// GATEHOUSE_CRS_TESTS=all, which takes ten seconds, a minute under the
+// race detector.
 func TestCoreRuleSet(t *testing.T) {
 	engine, err := waf.New(waf.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	stride := 20
+	every := 6 // of files, and of the tests in a file
 	if os.Getenv("GATEHOUSE_CRS_TESTS") == "all" {
-		stride = 1
+		every = 1
 	}
 	files, err := fs.Glob(crstests.FS, "*/*.yaml")
 	if err != nil || len(files) < 300 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
-	seen, ran, failed := 0, 0, []string{}
+	seen, ran := 0, 0
 	for _, name := range files {
 		switch dir, _, _ := strings.Cut(name, "/"); dir {
 		case "REQUEST-949-BLOCKING-EVALUATION", "RESPONSE-959-BLOCKING-EVALUATION", "RESPONSE-980-CORRELATION":
@@ -88,31 +94,35 @@ func TestCoreRuleSet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if seen++; stride > 1 && (seen+len(files))%4 != 0 {
-			continue // do not even parse three quarters of the files
+		if seen++; seen%every != 0 {
+			continue
 		}
 		var file testFile
 		if err := yaml.Unmarshal(text, &file); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		for i, test := range file.Tests {
-			if stride > 1 && i%(stride/4) != 0 {
+			if i%every != 0 {
 				continue
 			}
 			id := fmt.Sprintf("%d-%d", file.RuleID, test.ID)
 			ran++
+			problem := ""
 			for _, stage := range test.Stages {
-				if problem := runStage(engine, stage); problem != "" && unlike[id] == "" {
-					t.Errorf("%s: %s", id, problem)
-					failed = append(failed, id)
-				}
+				problem += runStage(engine, stage)
+			}
+			switch reason, known := unlike[id]; {
+			case problem != "" && !known:
+				t.Errorf("%s: %s", id, problem)
+			case problem == "" && known:
+				t.Errorf("%s passes, but is listed: %s", id, reason)
 			}
 		}
 	}
-	if ran < 150 {
+	if ran < 100 {
 		t.Errorf("only %d tests ran", ran)
 	}
-	t.Logf("%d tests, %d failed", ran, len(failed))
+	t.Logf("%d tests ran, %d are listed as unlike", ran, len(unlike))
 }
 
 // runStage sends one request at the highest paranoia level and returns what was not as expected.

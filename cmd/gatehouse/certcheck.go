@@ -36,7 +36,7 @@ func (c *checker) certificates() {
 		readable := true
 		for _, f := range []struct{ field, path string }{{field + ".cert", files.Cert}, {field + ".key", files.Key}} {
 			if _, err := os.ReadFile(f.path); err != nil {
-				c.add(d.entry.problem(f.field, err.Error()))
+				c.add(d.entry.problem(f.field, unreadable(err)))
 				readable = false
 			}
 		}

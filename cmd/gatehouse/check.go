@@ -67,12 +67,12 @@ func (s *session) checkAll(c *checker, flags map[string]string) {
 		return
 	}
 	if cfg.File != "" {
-		c.files++
+		c.read(cfg.File)
 	}
 	c.trust(cfg)
 	if dir, ok := cfg.RoutesDir(); ok {
 		c.folder(dir)
-	} else {
+	} else if strings.Contains(cfg.Routes, "://") {
 		c.note = "the routes are in Redis: see gatehouse vhost list for what is wrong with them"
 	}
 }

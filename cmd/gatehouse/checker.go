@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -17,6 +18,7 @@ import (
 type checker struct {
 	problems, warnings routes.Problems
 	files              int
+	order              map[string]int // file → when it was read, from 1
 	note               string
 	tenants, vhosts    []placed
 	now                time.Time // for certificates
@@ -28,7 +30,24 @@ type placed struct {
 	entry *entry
 }
 
-func newChecker() *checker { return &checker{now: time.Now()} }
+func newChecker() *checker { return &checker{now: time.Now(), order: map[string]int{}} }
+
+// read counts a file.
+func (c *checker) read(path string) {
+	c.files++
+	if c.order[path] == 0 {
+		c.order[path] = c.files
+	}
+}
+
+// sorted puts problems into the order of the files and lines; those that belong
+// to no file, such as those of the environment, come first.
+func (c *checker) sorted(problems routes.Problems) routes.Problems {
+	slices.SortStableFunc(problems, func(a, b *routes.Problem) int {
+		return cmp.Or(cmp.Compare(c.order[a.File], c.order[b.File]), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return problems
+}
 
 // report ends the check: it looks at what is only wrong between documents.
 func (c *checker) report() checkReport {
@@ -37,7 +56,7 @@ func (c *checker) report() checkReport {
 	c.claims()
 	c.certificates()
 	return checkReport{
-		OK: len(c.problems) == 0, Problems: append(routes.Problems{}, c.problems...), Warnings: c.warnings,
+		OK: len(c.problems) == 0, Problems: c.sorted(append(routes.Problems{}, c.problems...)), Warnings: c.sorted(c.warnings),
 		Files: c.files, Tenants: len(c.tenants), Vhosts: len(c.vhosts), Note: c.note,
 	}
 }
@@ -46,11 +65,16 @@ func (c *checker) add(p *routes.Problem) { c.problems = append(c.problems, p) }
 
 // cannot reports a file or folder that the system refuses.
 func (c *checker) cannot(path string, err error, hint string) {
+	c.add(&routes.Problem{File: path, Reason: unreadable(err) + hint})
+}
+
+// unreadable says why without the path, which stands beside it.
+func unreadable(err error) string {
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {
 		err = pathError.Err
 	}
-	c.add(&routes.Problem{File: path, Reason: "cannot be read: " + err.Error() + hint})
+	return "cannot be read: " + err.Error()
 }
 
 // named checks the files and folders of the command line.
@@ -66,7 +90,7 @@ func (c *checker) named(paths []string) {
 			continue
 		}
 		if holdsSettings(source) {
-			c.files++
+			c.read(path)
 			cfg, problems := loadConfig(path, true, nil, nil)
 			c.problems = append(c.problems, problems...)
 			if cfg != nil {
@@ -111,12 +135,11 @@ func isYAML(name string) bool {
 
 // routes checks one file of routes.
 func (c *checker) routes(path string, source []byte) {
-	c.files++
+	c.read(path)
 	docs, problems := routes.ParseFile(path, source)
 	for _, doc := range docs {
 		problems = append(problems, doc.Problems...)
 	}
-	slices.SortStableFunc(problems, func(a, b *routes.Problem) int { return a.Line - b.Line })
 	c.problems = append(c.problems, problems...)
 	outline := outlineOf(path, source)
 	for i, doc := range docs {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -33,16 +32,29 @@ func loadConfig(file string, explicit bool, environ []string, flags map[string]s
 		if !errors.As(err, &p) {
 			p = &routes.Problem{File: file, Reason: err.Error()}
 		}
-		return nil, routes.Problems{p}
+		return nil, withoutSecrets(routes.Problems{p})
 	}
 	l.readEnviron(environ)
 	l.readFlags(flags)
 	l.check()
 	l.resolvePaths()
 	if l.decoder != nil {
-		return l.cfg, append(l.decoder.Problems(), l.problems...)
+		return l.cfg, append(withoutSecrets(l.decoder.Problems()), l.problems...)
 	}
 	return l.cfg, l.problems
+}
+
+// secret finds the lines of a gatehouse.yaml that hold keys or passwords.
+var secret = regexp.MustCompile(`hmac|seal_keys|://[^@\s]*@`)
+
+// withoutSecrets takes the excerpts off that would put a secret into a log.
+func withoutSecrets(problems routes.Problems) routes.Problems {
+	for _, p := range problems {
+		if secret.MatchString(p.Excerpt) {
+			p.Excerpt = ""
+		}
+	}
+	return problems
 }
 
 // loader is the state of one loadConfig.
@@ -59,11 +71,7 @@ func (l *loader) readFile(file string, explicit bool) error {
 		return nil
 	}
 	if err != nil {
-		var path *fs.PathError
-		if errors.As(err, &path) {
-			err = path.Err
-		}
-		return fmt.Errorf("cannot be read: %w", err)
+		return errors.New(unreadable(err))
 	}
 	if l.decoder, err = routes.NewDecoder(file, source); err != nil {
 		return err

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -67,8 +66,14 @@ func (r *sampleRequest) build(target string, stdin io.Reader) (admin.InspectRequ
 			in.Method = http.MethodPost
 		}
 	}
-	in.Headers, err = r.fields(u.Host, body)
-	return in, err
+	var host string
+	if in.Headers, host, err = r.fields(body != nil); err != nil {
+		return in, err
+	}
+	if host != "" { // as the edge does: Host selects the vhost
+		in.URL = strings.Replace(in.URL, "://"+u.Host, "://"+host, 1)
+	}
+	return in, nil
 }
 
 // withQuery adds data to the query of a URL that is not parsed and put together
@@ -145,34 +150,38 @@ func dataOf(text string, stdin io.Reader) (string, error) {
 }
 
 // fields are the header fields that a browser or curl would send, under those
-// that the user gave.
-func (r *sampleRequest) fields(host string, body []byte) ([][2]string, error) {
+// that the user gave, and the user's Host apart. Content-Length follows from the
+// body.
+func (r *sampleRequest) fields(hasBody bool) (out [][2]string, host string, err error) {
 	var given [][2]string
 	set := map[string]bool{}
 	for _, h := range r.headers {
 		name, value, ok := strings.Cut(h, ":")
-		empty := strings.HasSuffix(name, ";") && !ok // curl's "Name;" sends an empty field
-		name = strings.TrimSuffix(name, ";")
-		if !ok && !empty || strings.TrimSpace(name) == "" {
-			return nil, usagef("bad header %q: want \"Name: value\"", h)
-		}
-		if set[http.CanonicalHeaderKey(name)] = true; empty || strings.TrimSpace(value) != "" {
-			given = append(given, [2]string{name, strings.TrimSpace(value)})
+		empty := !ok && strings.HasSuffix(name, ";") // curl's "Name;" sends an empty field
+		name, value = strings.TrimSuffix(name, ";"), strings.TrimSpace(value)
+		canonical := http.CanonicalHeaderKey(name)
+		set[canonical] = true
+		switch {
+		case !ok && !empty || strings.TrimSpace(name) == "":
+			return nil, "", usagef("bad header %q: want \"Name: value\"", h)
+		case canonical == "Content-Length":
+			return nil, "", usagef("header %q: the length follows from the data", h)
+		case canonical == "Host":
+			host = value
+		case empty || value != "":
+			given = append(given, [2]string{name, value})
 		}
 	}
-	var out [][2]string
 	add := func(name, value string) {
 		if value != "" && !set[name] {
 			out = append(out, [2]string{name, value})
 		}
 	}
-	add("Host", host)
 	add("User-Agent", r.agent)
 	add("Accept", "*/*")
 	add("Cookie", r.cookie)
-	if body != nil {
-		add("Content-Length", strconv.Itoa(len(body)))
+	if hasBody {
 		add("Content-Type", "application/x-www-form-urlencoded")
 	}
-	return append(out, given...), nil
+	return append(out, given...), host, nil
 }

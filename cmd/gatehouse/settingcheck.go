@@ -131,7 +131,11 @@ func (l *loader) checkCertificates() {
 	c := l.cfg.Certificates
 	l.oneOf("certificates.issuer", c.Issuer, []string{"internal", "acme"})
 	if u, err := url.Parse(c.ACME.Directory); err != nil || u.Scheme != "https" || u.Host == "" {
-		l.fail(path+"directory", fmt.Sprintf("bad directory %q: want an https URL", c.ACME.Directory), letsEncrypt)
+		guess := ""
+		if rest, plain := strings.CutPrefix(c.ACME.Directory, "http://"); plain {
+			guess = "https://" + rest
+		}
+		l.fail(path+"directory", fmt.Sprintf("bad directory %q: want an https URL", c.ACME.Directory), guess)
 	}
 	if e := c.ACME.Email; e != "" && (!strings.Contains(e, "@") || strings.ContainsAny(e, " ,:<>")) {
 		l.fail(path+"email", fmt.Sprintf("bad address %q: want one like ops@example.com", e), "")

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"gatehouse/admin"
 )
 
 // newToyCommand is the hidden verb `toy`: a small backend to put a vhost in
@@ -73,6 +75,7 @@ func serveToy(ctx context.Context, ln net.Listener, name string) error {
 //	/chat       a WebSocket that echoes text
 //	/slow       an answer after two seconds
 //	/healthz    ok
+//	/readyz     what `gatehouse health --admin URL` asks for
 func newToy(name string) http.Handler {
 	mux := http.NewServeMux()
 	var calls atomic.Int64
@@ -109,6 +112,9 @@ func newToy(name string) http.Handler {
 		}
 	})
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
+		writeToyJSON(w, admin.Readiness{Ready: true, Node: name})
+	})
 	return mux
 }
 

@@ -96,6 +96,9 @@ func (s *session) printInspect(r admin.InspectResult) error {
 		}
 		fmt.Fprintln(s.Out)
 	}
+	if r.Cut {
+		fmt.Fprintln(s.Out, "note: the body is longer than inspect_body; the rest was not looked at")
+	}
 	_, err = fmt.Fprintln(s.Out, verdictLine(r))
 	return err
 }
@@ -103,7 +106,7 @@ func (s *session) printInspect(r admin.InspectResult) error {
 func verdictLine(r admin.InspectResult) string {
 	switch r.Verdict {
 	case admin.VerdictBlock:
-		return "block: the client would get 403"
+		return fmt.Sprintf("block: the client would get %d", cmp.Or(r.Status, http.StatusForbidden))
 	case admin.VerdictDetect:
 		return "detect: it would be blocked if the mode were block; now it passes and is logged"
 	}

@@ -221,7 +221,7 @@ func (t *Transaction) Verdict() *Verdict {
 
 // Err is not nil if the engine failed: a *[PanicError], [ErrClosed] or an error of its buffers. No rule
 // has then seen the whole of the request. The caller goes by the profile's OnError: with Pass it
-// goes on, with Refuse it answers 503.
+// goes on, with Refuse it refuses the request.
 func (t *Transaction) Err() error {
 	if t == nil {
 		return nil

@@ -46,7 +46,7 @@ func (s *Store) Watch(ctx context.Context, yield func(routes.Batch)) error {
 	for {
 		wait := time.Hour
 		if len(w.missing) > 0 {
-			wait = quiet
+			wait = goneAfter
 		}
 		if !firstEvent.IsZero() {
 			wait = min(quiet, time.Until(firstEvent.Add(latest)))
@@ -55,9 +55,9 @@ func (s *Store) Watch(ctx context.Context, yield func(routes.Batch)) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case _, ok := <-w.events:
-			if !ok {
-				w.unhook()
+		case event := <-w.events:
+			if event.Name == s.dir && event.Has(fsnotify.Remove|fsnotify.Rename) {
+				w.unhook() // the folder itself went: a new one may come
 			}
 			if firstEvent.IsZero() {
 				firstEvent = time.Now()
@@ -118,7 +118,7 @@ func (w *watcher) unhook() {
 	if err := w.fs.Close(); err != nil {
 		w.store.log.Warn("routes folder: stop watching", "dir", w.store.dir, "err", err)
 	}
-	w.fs, w.events, w.errors = nil, nil, nil
+	w.fs, w.events, w.errors, w.folder = nil, nil, nil, nil
 }
 
 func (w *watcher) interval() time.Duration {
@@ -133,6 +133,7 @@ func (w *watcher) interval() time.Duration {
 func (w *watcher) swapped() bool {
 	info, err := os.Stat(w.store.dir)
 	if err != nil {
+		w.unhook()
 		return w.store.Up() == nil
 	}
 	if w.folder != nil && os.SameFile(info, w.folder) {

@@ -1,0 +1,465 @@
+package admin_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"gatehouse/admin"
+	"gatehouse/admin/admintest"
+	"gatehouse/routes"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const twoTenants = `
+tenants:
+  shop: {waf: {mode: block, paranoia: 2}}
+vhosts:
+  www.shop.test:
+    tenant: shop
+    aliases: [shop.test]
+    backends: [http://127.0.0.1:9000]
+    cache: {enabled: true, ttl: 30s}
+  blog.test: {tenant: blog, backends: [http://127.0.0.1:9001]}
+`
+
+// caller speaks JSON to a node's socket.
+type caller struct {
+	t    *testing.T
+	http *http.Client
+	base string
+}
+
+func onSocket(t *testing.T, n *admintest.Node) *caller {
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", n.Socket)
+		},
+		DisableKeepAlives: true,
+	}
+	return &caller{t, &http.Client{Transport: transport}, "http://gatehouse"}
+}
+
+func onTCP(t *testing.T, base string) *caller {
+	return &caller{t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, base}
+}
+
+// call sends a request and decodes the JSON answer into out; it returns the status.
+func (c *caller) call(method, path, body string, out any, header ...string) int {
+	c.t.Helper()
+	req, err := http.NewRequestWithContext(c.t.Context(), method, c.base+path, strings.NewReader(body))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+		if header[i] == "Host" {
+			req.Host = header[i+1]
+		}
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if text, ok := out.(*string); ok {
+		*text = string(raw)
+	} else if out != nil {
+		if err := json.Unmarshal(raw, out); err != nil {
+			c.t.Fatalf("%s %s: %d %q: %v", method, path, resp.StatusCode, raw, err)
+		}
+	}
+	return resp.StatusCode
+}
+
+func want[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func contains(t *testing.T, what, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%s: %q is not in %q", what, part, text)
+		}
+	}
+}
+
+func TestListTellsStatusOfEveryVhost(t *testing.T) {
+	n := admintest.Start(t, twoTenants+`
+  broken.test: {backends: [ftp://10.0.0.1]}
+  thief.test: {backends: [http://127.0.0.1:9002], aliases: [blog.test]}
+`, admin.Options{})
+	var list admin.VhostList
+	want(t, "status", onSocket(t, n).call("GET", "/vhosts", "", &list), 200)
+	var got []string
+	for _, v := range list.Vhosts {
+		got = append(got, v.Name+" "+v.Status+" "+v.WAF)
+	}
+	want(t, "list", strings.Join(got, ", "), "blog.test ok detect, broken.test broken , thief.test conflict detect, www.shop.test ok block")
+	contains(t, "why broken", list.Vhosts[1].Reason, "routes.yaml:", "bad backend")
+	contains(t, "why conflict", list.Vhosts[2].Reason, "blog.test belongs to vhost blog.test already")
+	shop := list.Vhosts[3]
+	want(t, "cache", shop.Cache, true)
+	want(t, "where", shop.Where, "memory:vhost:www.shop.test")
+	want(t, "aliases", strings.Join(shop.Aliases, " "), "shop.test")
+}
+
+func TestShowTellsWhoSaysWhatIsInForce(t *testing.T) {
+	n := admintest.Start(t, twoTenants, admin.Options{Defaults: &routes.Tenant{WAF: &routes.WAF{OnError: "block"}}})
+	from := func(host, path string) string {
+		var v admin.VhostDetail
+		want(t, "status", onSocket(t, n).call("GET", "/vhosts/"+host, "", &v), 200)
+		for _, e := range v.Effective {
+			if e.Path == path {
+				return e.Value + " from " + e.From
+			}
+		}
+		return ""
+	}
+	want(t, "vhost", from("www.shop.test", "cache.ttl"), "30s from vhost")
+	want(t, "tenant", from("www.shop.test", "waf.paranoia"), "2 from tenant shop")
+	want(t, "built in", from("www.shop.test", "waf.on_error"), "pass from built in")
+	want(t, "defaults", from("blog.test", "waf.on_error"), "block from defaults")
+}
+
+func TestUnknownVhostNamesWhoAnswersForTheHost(t *testing.T) {
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	var f admin.Failure
+	want(t, "status", onSocket(t, n).call("GET", "/vhosts/shop.test", "", &f), 404)
+	contains(t, "error", f.Error, "there is no vhost shop.test", "vhost www.shop.test answers")
+}
+
+func TestPatchActsBeforeItIsAnswered(t *testing.T) {
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	c := onSocket(t, n)
+	for _, mode := range []string{"off", "block", "detect", "block"} {
+		var v admin.VhostDetail
+		want(t, "status", c.call("PATCH", "/vhosts/WWW.shop.test.", `{"set": {"waf.mode": "`+mode+`", "cache.ttl": null}}`, &v), 200)
+		want(t, "applied", *v.Applied, true)
+		want(t, "answer", v.WAF, mode)
+		want(t, "switch kept", *v.Document.Cache.Enabled, true)
+		want(t, "ttl unset", v.Document.Cache.TTL, 0)
+		var again admin.VhostDetail
+		c.call("GET", "/vhosts/www.shop.test", "", &again)
+		want(t, "in the table", again.WAF, mode)
+	}
+}
+
+func TestPatchReadsTextAsWhatTheFieldHolds(t *testing.T) {
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	var v admin.VhostDetail
+	status := onSocket(t, n).call("PATCH", "/vhosts/blog.test", `{"set": {
+		"waf.paranoia": "3", "waf.responses": "true", "waf.allowed_methods": "GET, PUT", "tls.hsts": "180d",
+		"backends": "http://10.0.0.1:1,http://10.0.0.2:2", "aliases": ["Weblog.test"], "tls.redirect_http": "true"}}`, &v)
+	want(t, "status", status, 200)
+	raw, err := json.Marshal(v.Document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "document", string(raw), `{"tenant":"blog","aliases":["weblog.test"],"backends":["http://10.0.0.1:1","http://10.0.0.2:2"],`+
+		`"waf":{"paranoia":3,"responses":true,"allowed_methods":["GET","PUT"]},"tls":{"redirect_http":"true","hsts":"180d"}}`)
+}
+
+func TestPatchThatUnsetsTheLastFieldRemovesTheMapping(t *testing.T) {
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	var v admin.VhostDetail
+	onSocket(t, n).call("PATCH", "/vhosts/www.shop.test", `{"set": {"cache.ttl": null, "cache.enabled": null, "waf.mode": null}}`, &v)
+	if v.Document.Cache != nil || v.Document.WAF != nil {
+		t.Errorf("empty mappings are left: %+v", v.Document)
+	}
+}
+
+func TestRefusedPatchesChangeNothing(t *testing.T) {
+	n := admintest.Start(t, twoTenants+"\n  broken.test: {backends: [ftp://10.0.0.1]}\n", admin.Options{})
+	before, _ := n.Store.Document(routes.Key{Kind: routes.KindVhost, Name: "www.shop.test"})
+	for _, tc := range []struct {
+		name, path, body string
+		status           int
+		says             []string
+	}{
+		{"unknown field", "/vhosts/www.shop.test", `{"set": {"cache.tll": "60s"}}`, 422, []string{`unknown key "tll" in cache`, `did you mean "ttl"?`}},
+		{"bad word", "/vhosts/www.shop.test", `{"set": {"waf.mode": "blok"}}`, 422, []string{"waf.mode: bad value", `"block"`}},
+		{"bad number", "/vhosts/www.shop.test", `{"set": {"waf.paranoia": "two"}}`, 422, []string{"waf.paranoia: want a whole number"}},
+		{"bad switch", "/vhosts/www.shop.test", `{"set": {"cache.enabled": "yes"}}`, 422, []string{"cache.enabled: want true or false"}},
+		{"bad duration", "/vhosts/www.shop.test", `{"set": {"cache.ttl": "60"}}`, 422, []string{"cache.ttl: bad duration"}},
+		{"not supported yet", "/vhosts/www.shop.test", `{"set": {"compress": "on"}}`, 422, []string{"not supported yet"}},
+		{"later field", "/vhosts/www.shop.test", `{"set": {"rate.requests": 5}}`, 422, []string{"rate", "not supported yet"}},
+		{"below a value", "/vhosts/www.shop.test", `{"set": {"tenant.name": "x"}}`, 422, []string{"tenant: has no fields below it"}},
+		{"no backend left", "/vhosts/www.shop.test", `{"set": {"backends": null}}`, 422, []string{"at least one backend"}},
+		{"foreign host", "/vhosts/www.shop.test", `{"set": {"aliases": "shop.test,blog.test"}}`, 409, []string{"host blog.test belongs to vhost blog.test"}},
+		{"bad path", "/vhosts/www.shop.test", `{"set": {"cache..ttl": "1s"}}`, 400, []string{"bad path"}},
+		{"nothing to set", "/vhosts/www.shop.test", `{"set": {}}`, 400, []string{"nothing to set"}},
+		{"no JSON", "/vhosts/www.shop.test", `waf.mode=block`, 400, []string{"bad JSON"}},
+		{"unknown member", "/vhosts/www.shop.test", `{"unset": ["cache"]}`, 400, []string{"unset"}},
+		{"too large", "/vhosts/www.shop.test", `{"set": {"tenant": "` + strings.Repeat("x", 1<<20) + `"}}`, 413, []string{"larger than"}},
+		{"unknown vhost", "/vhosts/none.test", `{"set": {"waf.mode": "off"}}`, 404, []string{"there is no vhost none.test"}},
+		{"broken document", "/vhosts/broken.test", `{"set": {"waf.mode": "off"}}`, 409, []string{"is broken, mend it first", "routes.yaml"}},
+		{"bad name", "/vhosts/a%20b", `{"set": {"waf.mode": "off"}}`, 400, []string{"bad vhost name"}},
+		{"bad tenant name", "/tenants/a%20b", `{"set": {"waf.mode": "off"}}`, 400, []string{"bad tenant name"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var f admin.Failure
+			want(t, "status", onSocket(t, n).call("PATCH", tc.path, tc.body, &f), tc.status)
+			contains(t, "error", f.Error, tc.says...)
+		})
+	}
+	after, _ := n.Store.Document(routes.Key{Kind: routes.KindVhost, Name: "www.shop.test"})
+	if after.Vhost != before.Vhost {
+		t.Errorf("the document was changed: %+v", after.Vhost)
+	}
+}
+
+func TestPutAddsAndIfNoneMatchNeverReplaces(t *testing.T) {
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	c := onSocket(t, n)
+	var v admin.VhostDetail
+	want(t, "wildcard added", c.call("PUT", "/vhosts/*.new.test", `{"backends": ["http://10.0.0.9"]}`, &v, "If-None-Match", "*"), 200)
+	want(t, "applied", *v.Applied, true)
+	var f admin.Failure
+	want(t, "second", c.call("PUT", "/vhosts/*.new.test", `{"backends": ["http://10.0.0.8"]}`, &f, "If-None-Match", "*"), 412)
+	contains(t, "second", f.Error, "there already", "memory:vhost:*.new.test")
+	want(t, "replaced", c.call("PUT", "/vhosts/*.new.test", `{"backends": ["http://10.0.0.8"]}`, &v), 200)
+	want(t, "backend", v.Backends[0], "http://10.0.0.8")
+	want(t, "another's alias", c.call("PUT", "/vhosts/shop.test", `{"backends": ["http://10.0.0.8"]}`, &f), 409)
+	contains(t, "another's alias", f.Error, "belongs to vhost www.shop.test")
+	want(t, "incomplete", c.call("PUT", "/vhosts/x.test", `{}`, &f), 422)
+}
+
+func TestDeleteActsBeforeItIsAnswered(t *testing.T) {
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	c := onSocket(t, n)
+	var gone admin.Removed
+	want(t, "status", c.call("DELETE", "/vhosts/blog.test", "", &gone), 200)
+	want(t, "applied", gone.Applied, true)
+	want(t, "where it stood", gone.Where, "memory:vhost:blog.test")
+	var f admin.Failure
+	want(t, "afterwards", c.call("GET", "/vhosts/blog.test", "", &f), 404)
+	want(t, "again", c.call("DELETE", "/vhosts/blog.test", "", &f), 404)
+	want(t, "tenant", c.call("DELETE", "/tenants/shop", "", &gone), 200)
+	var v admin.VhostDetail
+	c.call("GET", "/vhosts/www.shop.test", "", &v)
+	want(t, "mode without the tenant's document", v.WAF, "detect")
+}
+
+func TestTenantPatchMakesATenant(t *testing.T) {
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	c := onSocket(t, n)
+	var list admin.TenantList
+	c.call("GET", "/tenants", "", &list)
+	want(t, "tenants", len(list.Tenants), 2)
+	want(t, "named by a vhost only", list.Tenants[0].HasDocument, false)
+	var d admin.TenantDetail
+	want(t, "status", c.call("PATCH", "/tenants/blog", `{"set": {"waf.mode": "block"}}`, &d), 200)
+	want(t, "applied", *d.Applied, true)
+	want(t, "members", d.Vhosts, 1)
+	var v admin.VhostDetail
+	c.call("GET", "/vhosts/blog.test", "", &v)
+	want(t, "vhost follows", v.WAF, "block")
+	var f admin.Failure
+	want(t, "unknown tenant", c.call("GET", "/tenants/none", "", &f), 404)
+}
+
+func TestChangeThatDoesNotComeBackIsToldAsSuch(t *testing.T) {
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	n.Store.Deafen()
+	var v admin.VhostDetail
+	want(t, "status", onSocket(t, n).call("PATCH", "/vhosts/blog.test", `{"set": {"waf.mode": "block"}}`, &v), 200)
+	want(t, "applied", *v.Applied, false)
+}
+
+func TestStoreFailureIsNotSwallowed(t *testing.T) {
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	n.Store.FailPuts(errors.New("disk full"))
+	var f admin.Failure
+	want(t, "status", onSocket(t, n).call("PATCH", "/vhosts/blog.test", `{"set": {"waf.mode": "block"}}`, &f), 500)
+	contains(t, "error", f.Error, "write vhost blog.test: disk full")
+}
+
+func TestPublicChangesAndShowsNothingOfTheRoutes(t *testing.T) {
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	c := onTCP(t, n.Public)
+	for _, r := range [][2]string{
+		{"GET", "/vhosts"}, {"PATCH", "/vhosts/blog.test"}, {"DELETE", "/vhosts/blog.test"}, {"PUT", "/tenants/x"}, {"POST", "/waf/test"},
+	} {
+		var text string
+		want(t, r[0]+" "+r[1], c.call(r[0], r[1], "{}", &text), 404)
+	}
+	var text string
+	want(t, "write to an endpoint", c.call("POST", "/readyz", "", &text), 405)
+}
+
+func TestHostCheckStopsDNSRebinding(t *testing.T) {
+	n := admintest.Start(t, twoTenants, admin.Options{Node: "edge1.example.net"})
+	c := onTCP(t, n.Public)
+	for host, status := range map[string]int{
+		"evil.example.com": 421, "evil.example.com:9180": 421, "127.0.0.1.evil.test": 421, "": 200,
+		"localhost:9180": 200, "127.0.0.1": 200, "[::1]:9180": 200, "gatehouse:9180": 200, "edge1.example.net": 200, "10.1.2.3": 200,
+	} {
+		if host == "" {
+			continue // the client fills in the address
+		}
+		var text string
+		want(t, host, c.call("GET", "/healthz", "", &text, "Host", host), status)
+	}
+	// The same over a private API that somebody serves on TCP, and a page's form.
+	private := onTCP(t, "http://"+admintest.ServeTCP(t, admin.New(admin.Options{}).Private()))
+	var text string
+	want(t, "private, rebound", private.call("GET", "/vhosts", "", &text, "Host", "evil.example.com"), 421)
+	want(t, "private, cross-origin", private.call("DELETE", "/vhosts/x.test", "", &text, "Origin", "https://evil.example.com"), 403)
+}
+
+func TestReadyTellsReasonsAndWarnings(t *testing.T) {
+	reasons := []string{"draining"}
+	api := admin.New(admin.Options{
+		Node: "n1", NotReady: func() []string { return reasons },
+		Status: func() routes.FollowerStatus {
+			return routes.FollowerStatus{Up: errors.New("redis is away"), Held: 3, Problems: routes.Problems{{File: "a.yaml", Reason: "not YAML"}}}
+		},
+	})
+	c := onTCP(t, "http://"+admintest.ServeTCP(t, api.Public()))
+	var r admin.Readiness
+	want(t, "not ready", c.call("GET", "/readyz", "", &r), 503)
+	want(t, "reason", strings.Join(r.Reasons, ";"), "draining")
+	contains(t, "warnings", strings.Join(r.Warnings, "\n"), "redis is away", "3 documents", "a.yaml: not YAML")
+	var alive map[string]bool
+	want(t, "alive all the same", c.call("GET", "/healthz", "", &alive), 200)
+	reasons = nil
+	want(t, "ready", c.call("GET", "/readyz", "", &r), 200)
+}
+
+func TestMetricsAreServed(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "gatehouse_test_total", Help: "A counter."})
+	registry.MustRegister(counter)
+	counter.Add(7)
+	c := onTCP(t, "http://"+admintest.ServeTCP(t, admin.New(admin.Options{Gatherer: registry}).Public()))
+	var text string
+	want(t, "status", c.call("GET", "/metrics", "", &text), 200)
+	contains(t, "metrics", text, "gatehouse_test_total 7")
+}
+
+func TestWAFTestReachesInspectUnchanged(t *testing.T) {
+	var got admin.InspectRequest
+	api := admin.New(admin.Options{Inspect: func(_ context.Context, r admin.InspectRequest) (admin.InspectResult, error) {
+		if got = r; strings.Contains(r.URL, "none.test") {
+			return admin.InspectResult{}, errors.New("no vhost answers for none.test")
+		}
+		return admin.InspectResult{Vhost: "www.shop.test", Verdict: admin.VerdictBlock, Score: 5, Threshold: 5}, nil
+	}})
+	c := onTCP(t, "http://"+admintest.ServeTCP(t, api.Private()))
+	body, err := json.Marshal(admin.InspectRequest{URL: "https://www.shop.test/?q=<b>%27", Headers: [][2]string{{"A", "b"}}, Body: []byte("\x00\xff")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out admin.InspectResult
+	want(t, "status", c.call("POST", "/waf/test", string(body), &out), 200)
+	want(t, "verdict", out.Verdict, "block")
+	want(t, "method", got.Method, "GET")
+	want(t, "url", got.URL, "https://www.shop.test/?q=<b>%27")
+	want(t, "client", got.Client, "127.0.0.1")
+	want(t, "body", bytes.Equal(got.Body, []byte("\x00\xff")), true)
+	for _, tc := range []struct {
+		body   string
+		status int
+		says   string
+	}{
+		{`{"url": "/path"}`, 400, "want http://host"},
+		{`{"url": "http://a.test", "method": "GE T"}`, 400, "bad method"},
+		{`{"url": "http://a.test", "headers": [["A", "b\r\nEvil: c"]]}`, 400, "bad header field"},
+		{`{"url": "http://a.test", "headers": [["host", "b.test"]]}`, 400, "made from the URL"},
+		{`{"url": "http://a.test", "client": "nobody"}`, 400, "bad client address"},
+		{`{"url": "http://none.test"}`, 422, "no vhost answers for none.test"},
+		{`{"adress": "http://none.test"}`, 400, "adress"},
+	} {
+		var f admin.Failure
+		want(t, tc.body, c.call("POST", "/waf/test", tc.body, &f), tc.status)
+		contains(t, tc.body, f.Error, tc.says)
+	}
+}
+
+func TestZeroOptionsShowNothingAndRefuseChanges(t *testing.T) {
+	c := onTCP(t, "http://"+admintest.ServeTCP(t, admin.New(admin.Options{}).Private()))
+	var list admin.VhostList
+	want(t, "list", c.call("GET", "/vhosts", "", &list), 200)
+	var f admin.Failure
+	want(t, "put", c.call("PUT", "/vhosts/a.test", `{"backends": ["http://10.0.0.1"]}`, &f), 501)
+	want(t, "delete", c.call("DELETE", "/vhosts/a.test", "", &f), 501)
+	want(t, "waf test", c.call("POST", "/waf/test", `{"url": "http://a.test"}`, &f), 501)
+}
+
+func TestSocketIsForItsOwnerAndOneNode(t *testing.T) {
+	dir, err := os.MkdirTemp("", "gh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "gatehouse.sock")
+	first, err := admin.ListenSocket(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "mode", info.Mode(), os.ModeSocket|0o600)
+	if _, err := admin.ListenSocket(path); err == nil || !strings.Contains(err.Error(), "another gatehouse") {
+		t.Errorf("a second node took the socket: %v", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+	leftBehind, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leftBehind.SetUnlinkOnClose(false)
+	if err := leftBehind.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := admin.ListenSocket(path)
+	if err != nil {
+		t.Fatalf("a socket left behind by a killed process: %v", err)
+	}
+	_ = first.Close() // again: must not remove the other node's socket
+	if conn, err := net.Dial("unix", path); err != nil {
+		t.Errorf("dial: %v", err)
+	} else {
+		_ = conn.Close()
+	}
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.ListenSocket(path); err == nil {
+		t.Error("a plain file was replaced")
+	}
+	if _, err := admin.ListenSocket("/tmp/" + strings.Repeat("x", 120)); err == nil || !strings.Contains(err.Error(), "shorter") {
+		t.Errorf("a path that does not fit: %v", err)
+	}
+}

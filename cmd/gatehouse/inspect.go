@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+
+	"gatehouse/admin"
+	"gatehouse/edge"
+	"gatehouse/edge/waf"
+	"gatehouse/routes"
+)
+
+// inspect shows a request to the server's own inspectRequest.
+func inspect(s *edge.Server, r admin.InspectRequest) (admin.InspectResult, error) {
+	probe := edge.Probe{Method: r.Method, URL: r.URL, Fields: r.Headers, Body: r.Body}
+	if r.Client != "" {
+		client, err := netip.ParseAddr(r.Client)
+		if err != nil {
+			return admin.InspectResult{}, fmt.Errorf("bad client address %q", r.Client)
+		}
+		probe.Client = client
+	}
+	found, err := s.Probe(probe)
+	if err != nil {
+		return admin.InspectResult{}, err
+	}
+	out := admin.InspectResult{
+		Vhost: found.Vhost, Tenant: found.Tenant, Mode: found.Mode, Paranoia: found.Paranoia,
+		Verdict: found.Verdict, Score: found.Score, Threshold: found.Threshold, Matches: []admin.Match{},
+	}
+	for _, m := range found.Matches {
+		out.Matches = append(out.Matches, admin.Match{
+			ID: m.ID, Message: m.Message, Severity: m.Severity, Target: m.Target, Data: m.Data, Score: m.Score,
+		})
+	}
+	return out, nil
+}
+
+// inspectOffline reads the routes once and judges the request without a node.
+func inspectOffline(ctx context.Context, cfg *Config, r admin.InspectRequest) (admin.InspectResult, error) {
+	var none admin.InspectResult
+	log := slog.New(slog.DiscardHandler)
+	store, client, err := openStore(cfg, log)
+	if err != nil {
+		return none, fmt.Errorf("routes: %w", err)
+	}
+	if client != nil {
+		defer client.Close()
+	}
+	batch, err := store.Load(ctx)
+	if err != nil {
+		return none, fmt.Errorf("routes: %w", err)
+	}
+	rules, err := waf.New(waf.Options{Logger: log})
+	if err != nil {
+		return none, fmt.Errorf("waf: %w", err)
+	}
+	defer rules.Close()
+	server, err := edge.New(edge.Options{Node: cfg.Node, WAF: rules, Defaults: cfg.Defaults, Logger: log})
+	if err != nil {
+		return none, err
+	}
+	table, _ := (&routes.Table{}).With(batch.Changes)
+	server.Apply(table, nil)
+	return inspect(server, r)
+}

@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"gatehouse/acme"
+	"gatehouse/admin"
+	"gatehouse/cache"
+	"gatehouse/edge"
+	"gatehouse/edge/waf"
+	"gatehouse/internal/redisconn"
+	"gatehouse/routes"
+	"gatehouse/routes/filestore"
+	"gatehouse/routes/redisstore"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// This file and its neighbours node.go and inspect.go are the only places that
+// know every package of the program.
+
+func init() {
+	runServer = serve
+	offlineInspect = inspectOffline
+	parseRedisURL = func(url string) error {
+		_, err := redisconn.Parse(url)
+		return err
+	}
+}
+
+// drainTime is how long requests under way may take to end after a signal.
+const drainTime = 30 * time.Second
+
+// firstTable is how long a starting node waits for its routes before it opens
+// its doors: long enough for a healthy source, short enough for a dead one.
+const firstTable = time.Second
+
+// serve runs a node until ctx ends, then drains it. Everything that can fail is
+// tried before the first connection is accepted, so an error means that nothing
+// was half-started.
+func serve(ctx context.Context, cfg *Config, out io.Writer) (err error) {
+	n := &node{cfg: cfg, log: newLogger(out, cfg.Log.Level)}
+	defer func() { err = errors.Join(err, n.close()) }()
+	for _, step := range []func() error{
+		n.openListeners, n.openData, n.openRoutes, n.openAccessLog, n.openEngines, n.openEdge, n.openAdmin,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return n.run(ctx)
+}
+
+func newLogger(out io.Writer, level string) *slog.Logger {
+	var l slog.Level
+	if l.UnmarshalText([]byte(level)) != nil { // loadConfig has checked it
+		l = slog.LevelInfo
+	}
+	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: l}))
+}
+
+// openStore opens the source of the documents. The Redis client is nil for files.
+func openStore(cfg *Config, log *slog.Logger) (routes.Store, *redisconn.Client, error) {
+	if dir, ok := cfg.RoutesDir(); ok {
+		store, err := filestore.Open(dir, filestore.Options{Logger: log})
+		return store, nil, err
+	}
+	opts, err := redisconn.Parse(cfg.Routes)
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := redisconn.Open(opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := redisstore.Open(client, redisstore.Options{Logger: log})
+	if err != nil {
+		return nil, nil, errors.Join(err, client.Close())
+	}
+	return store, client, nil
+}
+
+func (n *node) openRoutes() (err error) {
+	if n.store, n.redis, err = openStore(n.cfg, n.log); err != nil {
+		return fmt.Errorf("routes: %w", err)
+	}
+	if n.redis != nil {
+		n.onClose(n.redis.Close)
+	}
+	n.follower, err = routes.NewFollower(routes.FollowerOptions{
+		Source: n.store, LastGood: n.cfg.dataFile("routes.last-good"), Apply: n.apply, Logger: n.log,
+	})
+	return err
+}
+
+func (n *node) openEngines() (err error) {
+	n.metrics = prometheus.NewRegistry()
+	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if n.rules, err = waf.New(waf.Options{Logger: n.log, Registerer: n.metrics}); err != nil {
+		return fmt.Errorf("waf: %w", err)
+	}
+	n.onClose(n.rules.Close)
+	if n.cache, err = cache.New(cache.Options{MaxBytes: int64(n.cfg.Cache.Memory), Registerer: n.metrics, Logger: n.log}); err != nil {
+		return fmt.Errorf("cache: %w", err)
+	}
+	n.onClose(func() error { n.cache.Close(); return nil })
+	n.certs, err = acme.New(acme.Options{
+		Data: n.cfg.Data, Issuer: n.cfg.Certificates.Issuer, ACME: acmeOptions(&n.cfg.Certificates.ACME),
+		Known:  func(host string) bool { return n.follower.Table().Match(host) != nil },
+		Logger: n.log, Registerer: n.metrics,
+	})
+	if err != nil {
+		return fmt.Errorf("certificates: %w", err)
+	}
+	return nil
+}
+
+func acmeOptions(c *ACME) acme.ACME {
+	out := acme.ACME{Directory: c.Directory, Email: c.Email, Trust: c.Trust}
+	if c.EAB != (EAB{}) {
+		out.EAB = &acme.EAB{KID: c.EAB.KID, HMAC: c.EAB.HMAC}
+	}
+	return out
+}
+
+func (n *node) openEdge() (err error) {
+	n.edge, err = edge.New(edge.Options{
+		Node: n.cfg.Node, Certificates: n.certs, WAF: n.rules, Cache: n.cache, Defaults: n.cfg.Defaults,
+		TrustedProxies: n.cfg.Trusted(), PublicHTTPS: n.cfg.Listen.PublicHTTPS, Limits: edgeLimits(&n.cfg.Limits),
+		AccessLog: n.access, Logger: n.log, Registerer: n.metrics,
+	})
+	return err
+}
+
+// edgeLimits translates "0: none" of the settings into the edge's "negative: none".
+func edgeLimits(l *Limits) edge.Limits {
+	none := func(v int64) int64 {
+		if v == 0 {
+			return -1
+		}
+		return v
+	}
+	return edge.Limits{
+		Header: int(l.HeaderBytes), Target: int64(l.TargetBytes), HeaderFields: l.HeaderFields,
+		Body: none(int64(l.BodyBytes)), KeepAliveRequests: int(none(int64(l.KeepaliveRequests))),
+	}
+}
+
+func (n *node) openAdmin() error {
+	n.api = admin.New(admin.Options{
+		Table: n.follower.Table, Status: n.follower.Status, Store: n.store, Defaults: n.cfg.Defaults,
+		Inspect: func(_ context.Context, r admin.InspectRequest) (admin.InspectResult, error) {
+			return inspect(n.edge, r)
+		},
+		NotReady: n.notReady, Gatherer: n.metrics, Version: version, Node: n.cfg.Node, Logger: n.log,
+	})
+	return nil
+}
+
+// run serves until ctx ends or something breaks, and drains.
+func (n *node) run(ctx context.Context) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	broken := make(chan error, 8)
+	var running sync.WaitGroup
+	begin := func(what string, f func() error) {
+		running.Go(func() {
+			if err := f(); err != nil && work.Err() == nil {
+				broken <- fmt.Errorf("%s: %w", what, err)
+			}
+		})
+	}
+	begin("certificates", func() error { return n.certs.Run(work) })
+	begin("routes", func() error { return n.follower.Run(work) })
+	select {
+	case <-n.follower.First():
+	case <-time.After(firstTable):
+		n.log.Warn("the routes' source does not answer yet", "routes", n.redactedRoutes(), "err", n.store.Up())
+	case <-ctx.Done():
+	}
+	n.serveAll(begin)
+	n.log.Info("serving", "http", addr(n.http), "https", addr(n.https), "admin", addr(n.admin), "socket", n.cfg.Socket(),
+		"vhosts", n.follower.Table().Len())
+
+	var failed error
+	select {
+	case <-ctx.Done():
+		n.log.Info("draining")
+	case failed = <-broken:
+		n.log.Error("stopping", "err", failed)
+	}
+	drained := n.drain()
+	stop()
+	running.Wait()
+	return errors.Join(failed, drained)
+}
+
+// drain ends the edge; a second signal ends it at once.
+func (n *node) drain() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	ctx, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer release()
+	err := n.edge.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		n.log.Warn("requests were cut", "after", drainTime)
+		err = nil
+	}
+	return errors.Join(err, n.edge.Close(), n.closeServers())
+}
+
+func addr(ln net.Listener) string {
+	if ln == nil {
+		return "off"
+	}
+	return ln.Addr().String()
+}

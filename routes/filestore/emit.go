@@ -1,0 +1,171 @@
+package filestore
+
+import (
+	"encoding"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
+
+	"github.com/goccy/go-yaml/token"
+
+	"gatehouse/routes"
+)
+
+const (
+	indentStep = 2
+	// flowWidth is how long a line may get before a list or mapping is written one
+	// item a line.
+	flowWidth = 100
+)
+
+// A field is one key of a mapping and its value: a string (YAML text of a
+// scalar), []any or []field.
+type field struct {
+	name  string
+	value any
+}
+
+// fieldsOf returns the fields of a document that are set, in the order in which
+// the type declares them, named by their json tags.
+func fieldsOf(v reflect.Value) []field {
+	out := []field{}
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		if name == "" || name == "-" || v.Field(i).IsZero() {
+			continue
+		}
+		out = append(out, field{name, valueOf(v.Field(i))})
+	}
+	return out
+}
+
+func documentFields(doc *routes.Document) []field {
+	switch {
+	case doc == nil:
+		return nil
+	case doc.Tenant != nil:
+		return fieldsOf(reflect.ValueOf(doc.Tenant).Elem())
+	case doc.Vhost != nil:
+		return fieldsOf(reflect.ValueOf(doc.Vhost).Elem())
+	}
+	return nil
+}
+
+func valueOf(v reflect.Value) any {
+	switch x := v.Interface().(type) {
+	case routes.Backend:
+		if x.Weight <= 1 {
+			return scalar(x.URL)
+		}
+	case routes.Switch:
+		if x == "true" || x == "false" {
+			return string(x)
+		}
+	case encoding.TextMarshaler:
+		text, err := x.MarshalText()
+		if err != nil {
+			return scalar(err.Error()) // does not read back: verify refuses it
+		}
+		return scalar(string(text))
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		return valueOf(v.Elem())
+	case reflect.Struct:
+		return fieldsOf(v)
+	case reflect.Slice:
+		out := make([]any, v.Len())
+		for i := range out {
+			out[i] = valueOf(v.Index(i))
+		}
+		return out
+	case reflect.String:
+		return scalar(v.String())
+	}
+	return fmt.Sprint(v.Interface())
+}
+
+// plainText is what needs no quotes anywhere, also within [ ] and { }.
+var plainText = regexp.MustCompile(`^[A-Za-z0-9/][A-Za-z0-9_./:@%+=~-]*$`)
+
+// scalar writes a string as YAML.
+func scalar(s string) string {
+	if plainText.MatchString(s) && !token.IsNeedQuoted(s) && !strings.HasSuffix(s, ":") {
+		return s
+	}
+	var b strings.Builder
+	enc := json.NewEncoder(&b) // a JSON string is a double-quoted YAML one
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s); err != nil {
+		return `""` // strings encode; were it not so, verify would refuse this
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// flow writes a value on one line.
+func flow(v any) string {
+	var parts []string
+	switch x := v.(type) {
+	case string:
+		return x
+	case []any:
+		for _, item := range x {
+			parts = append(parts, flow(item))
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	case []field:
+		for _, f := range x {
+			parts = append(parts, scalar(f.name)+": "+flow(f.value))
+		}
+		return "{" + strings.Join(parts, ", ") + "}"
+	}
+	panic(fmt.Sprintf("filestore: no YAML for %T", v))
+}
+
+// block writes "name: value" at an indent: on one line if that is short enough.
+func block(indent int, f field) []string {
+	pad := strings.Repeat(" ", indent)
+	head := pad + scalar(f.name) + ":"
+	line := head + " " + flow(f.value)
+	if len(line) <= flowWidth {
+		return []string{line}
+	}
+	out := []string{head}
+	switch x := f.value.(type) {
+	case []any:
+		for _, item := range x {
+			out = append(out, pad+strings.Repeat(" ", indentStep)+"- "+flow(item))
+		}
+	case []field:
+		for _, inner := range x {
+			out = append(out, block(indent+indentStep, inner)...)
+		}
+	default:
+		return []string{line}
+	}
+	return out
+}
+
+// documentLines writes a whole document, always one field a line.
+func documentLines(indent int, key string, fields []field) []string {
+	pad := strings.Repeat(" ", indent)
+	if len(fields) == 0 {
+		return []string{pad + scalar(key) + ": {}"}
+	}
+	out := []string{pad + scalar(key) + ":"}
+	for _, f := range fields {
+		out = append(out, block(indent+indentStep, f)...)
+	}
+	return out
+}
+
+// sections are the keys of a file, by the kind of the documents in them.
+var sections = map[routes.Kind]string{routes.KindTenant: "tenants", routes.KindVhost: "vhosts"}
+
+// newFile returns a file with nothing but the document.
+func newFile(doc routes.Document) []byte {
+	lines := append([]string{sections[doc.Key.Kind] + ":"}, documentLines(indentStep, doc.Key.Name, documentFields(&doc))...)
+	return []byte(strings.Join(lines, "\n") + "\n")
+}
