@@ -107,12 +107,20 @@ func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// capRetryAfter bounds a wait, which is either seconds or a date (RFC 9110 section
+// 10.2.3).
 func capRetryAfter(h http.Header) {
 	v := h.Get("Retry-After")
 	if v == "" {
 		return
 	}
-	if seconds, err := strconv.Atoi(v); err != nil || seconds > int(maxPoll/time.Second) {
+	wait := 2 * maxPoll // for what is neither
+	if seconds, err := strconv.Atoi(v); err == nil && seconds >= 0 {
+		wait = time.Duration(min(seconds, 3600)) * time.Second
+	} else if at, err := http.ParseTime(v); err == nil {
+		wait = time.Until(at)
+	}
+	if wait > maxPoll {
 		h.Set("Retry-After", strconv.Itoa(int(maxPoll/time.Second)))
 	}
 }

@@ -2,14 +2,11 @@ package acme
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,8 +32,6 @@ const (
 	// minRenewWait keeps certificates of a very short life from being ordered
 	// without pause.
 	minRenewWait = time.Minute
-	// forgetAfter is how long the file of an expired certificate is kept.
-	forgetAfter = 7 * 24 * time.Hour
 )
 
 // issuer orders and renews certificates: one worker, one order at a time, in the
@@ -101,67 +96,6 @@ func newIssuer(o Options, s *store, c *challenges, orders *prometheus.CounterVec
 		return nil, fmt.Errorf("acme: folder of certificates: %w", err)
 	}
 	return i, nil
-}
-
-// directoryFolder keeps the certificates and accounts of different directories
-// apart: a test CA's certificates must not be served after the move to the real one.
-func directoryFolder(directory string) string {
-	host := "directory"
-	if u, err := url.Parse(directory); err == nil && u.Hostname() != "" {
-		host = strings.ReplaceAll(u.Hostname(), ":", "_")
-	}
-	h := fnv.New32a()
-	h.Write([]byte(directory)) // never fails, see hash.Hash
-	return host + "-" + hex.EncodeToString(h.Sum(nil))
-}
-
-func (i *issuer) file(name string) string { return filepath.Join(i.dir, name+".pem") }
-
-// load reads all certificates of the folder. A bad one is logged and set aside by
-// being ordered again when its name is wanted; one long expired is removed.
-func (i *issuer) load() error {
-	entries, err := os.ReadDir(i.dir)
-	if err != nil {
-		return fmt.Errorf("acme: folder of certificates: %w", err)
-	}
-	for _, entry := range entries {
-		name, ok := strings.CutSuffix(entry.Name(), ".pem")
-		if _, valid := canonicalName(name); !ok || !valid || entry.IsDir() {
-			continue
-		}
-		l, err := i.read(name)
-		if err != nil {
-			i.log.Warn("certificate of the folder not usable", "name", name, "err", err)
-			continue
-		}
-		if time.Since(l.notAfter) > forgetAfter {
-			if err := os.Remove(i.file(name)); err != nil {
-				i.log.Warn("expired certificate not removed", "name", name, "err", err)
-			}
-			continue
-		}
-		i.replaced(i.store.putIssued(name, l), l)
-	}
-	return nil
-}
-
-func (i *issuer) read(name string) (*leaf, error) {
-	text, err := readCapped(i.file(name), maxPairBytes)
-	if err != nil {
-		return nil, err
-	}
-	return parseIssued(name, text)
-}
-
-func parseIssued(name string, text []byte) (*leaf, error) {
-	l, err := parsePair(SourceACME, text, text)
-	if err != nil {
-		return nil, err
-	}
-	if !l.covers(name) {
-		return nil, fmt.Errorf("certificate is for %s", strings.Join(l.names, ", "))
-	}
-	return l, nil
 }
 
 // want has an exact name ordered, now or when its certificate is due.
@@ -286,10 +220,9 @@ func (i *issuer) issue(name string) (*leaf, error) {
 		// It is served all the same; after a restart it would be ordered again.
 		i.log.Error("issued certificate not stored", "name", name, "err", err)
 	}
-	i.mu.Lock()
-	_, wanted := i.wanted[name]
-	i.mu.Unlock()
-	if wanted {
+	i.mu.Lock() // held over both, or a removal in between would leave the certificate behind
+	defer i.mu.Unlock()
+	if _, wanted := i.wanted[name]; wanted {
 		i.replaced(i.store.putIssued(name, l), l)
 	}
 	return l, nil
@@ -329,18 +262,18 @@ func (i *issuer) setActive(o *order, active bool) {
 	o.active = active
 }
 
-// status returns the last error of a name and when it is tried or renewed next.
-func (i *issuer) status(name string) (err error, next time.Time) { //nolint:revive // the error is data here
+// status returns when a name is tried or renewed next, and the last attempt's error.
+func (i *issuer) status(name string) (next time.Time, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	o, ok := i.wanted[name]
 	if !ok {
-		return nil, time.Time{}
+		return time.Time{}, nil
 	}
 	if o.active {
-		return o.err, time.Now()
+		return time.Now(), o.err
 	}
-	return o.err, i.plan.at(name)
+	return i.plan.at(name), o.err
 }
 
 // waiting counts the names without an issued certificate.

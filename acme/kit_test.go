@@ -16,8 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"gatehouse/internal/edgetest"
 	"go.uber.org/goleak"
+
+	"gatehouse/internal/edgetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

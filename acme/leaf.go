@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -134,10 +135,5 @@ func (l *leaf) fits(name string) bool {
 	if isExact(name) {
 		return l.covers(name)
 	}
-	for _, n := range l.names {
-		if n == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(l.names, name)
 }

@@ -79,7 +79,7 @@ func (m *Manager) status(name string) Status {
 	}
 	var orderErr error
 	if m.issuer != nil && isExact(name) {
-		if err, next := m.issuer.status(name); err != nil || !next.IsZero() {
+		if next, err := m.issuer.status(name); err != nil || !next.IsZero() {
 			orderErr, st.NextTry = err, next
 		}
 	}

@@ -389,7 +389,7 @@ func TestWAFTestReachesInspectUnchanged(t *testing.T) {
 		{`{"url": "http://a.test", "headers": [["host", "b.test"]]}`, 400, "made from the URL"},
 		{`{"url": "http://a.test", "client": "nobody"}`, 400, "bad client address"},
 		{`{"url": "http://none.test"}`, 422, "no vhost answers for none.test"},
-		{`{"adress": "http://none.test"}`, 400, "adress"},
+		{`{"colour": "http://none.test"}`, 400, "colour"},
 	} {
 		var f admin.Failure
 		want(t, tc.body, c.call("POST", "/waf/test", tc.body, &f), tc.status)
@@ -408,7 +408,7 @@ func TestZeroOptionsShowNothingAndRefuseChanges(t *testing.T) {
 }
 
 func TestSocketIsForItsOwnerAndOneNode(t *testing.T) {
-	dir, err := os.MkdirTemp("", "gh")
+	dir, err := os.MkdirTemp("", "gh") //nolint:usetesting // t.TempDir may be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}

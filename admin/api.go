@@ -180,8 +180,6 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	if _, err := w.Write(append(body, '\n')); err != nil {
-		return nil //nolint:nilerr // the client left; there is nobody to tell
-	}
+	_, _ = w.Write(append(body, '\n')) // fails when the client has left: there is nobody to tell
 	return nil
 }

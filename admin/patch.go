@@ -91,13 +91,12 @@ func fieldType(t reflect.Type, name string) reflect.Type {
 	if t == nil || t.Kind() != reflect.Struct {
 		return nil
 	}
-	for i := range t.NumField() {
-		if tag, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); tag == name && tag != "-" {
-			field := t.Field(i).Type
-			if field.Kind() == reflect.Pointer {
-				field = field.Elem()
+	for field := range t.Fields() {
+		if tag, _, _ := strings.Cut(field.Tag.Get("json"), ","); tag == name && tag != "-" {
+			if field.Type.Kind() == reflect.Pointer {
+				return field.Type.Elem()
 			}
-			return field
+			return field.Type
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"gatehouse/edge/waf"
@@ -65,7 +66,12 @@ func (s *Server) engineFailure(r *request, tx *waf.Transaction) error {
 	if err == nil {
 		return nil
 	}
-	s.log.Error("waf failed", "id", r.ID, "vhost", r.site.name, "err", err)
+	attrs := []any{"id", r.ID, "vhost", r.site.name, "err", err}
+	var panicked *waf.PanicError
+	if errors.As(err, &panicked) {
+		attrs = append(attrs, "stack", string(panicked.Stack))
+	}
+	s.log.Error("waf failed", attrs...)
 	if r.site.profile.OnError == waf.Refuse {
 		return fail(503, "the request could not be inspected", errors.Join(errInspection, err))
 	}
@@ -96,10 +102,35 @@ func (s *Server) phaseBody(r *request, tx *waf.Transaction, most int64) (*waf.Ve
 		if err != nil {
 			return nil, &httpError{status: 400, reason: "the request body ended early", cause: err}
 		}
+		if len(ahead) > heavyBody {
+			release, err := s.waitHeavy()
+			if err != nil {
+				return nil, err
+			}
+			defer release()
+		}
 		cut = more
 		tx.WriteRequestBody(ahead)
 	}
 	return tx.RequestBody(cut), nil
+}
+
+// heavyBody is the size from which a body's inspection may take long: the rules
+// take up to a minute of processor time per megabyte of hostile text. Those
+// bodies are inspected by at most half of the processors at a time, so that
+// whoever sends them cannot take the node from everybody else.
+const heavyBody = 8 << 10
+
+// heavyWait is how long a body waits for its inspection.
+const heavyWait = 15 * time.Second
+
+func (s *Server) waitHeavy() (release func(), err error) {
+	select {
+	case s.heavy <- struct{}{}:
+	case <-time.After(heavyWait):
+		return nil, fail(503, "the site is busy", errors.New("no processor came free to inspect a large body"))
+	}
+	return func() { <-s.heavy }, nil
 }
 
 // recordWAF writes the decision down.
@@ -108,7 +139,9 @@ func (r *request) recordWAF(verdict *waf.Verdict) {
 	w.Verdict, w.Score = verdictPass, r.waf.Score()
 	w.Rules = w.Rules[:0]
 	for _, m := range r.waf.Matches() {
-		w.Rules = append(w.Rules, m.ID)
+		if !slices.Contains(w.Rules, m.ID) { // a rule may match several targets
+			w.Rules = append(w.Rules, m.ID)
+		}
 	}
 	switch {
 	case verdict != nil:
@@ -124,15 +157,17 @@ func (s *Server) logWAF(r *request) {
 	if w.Verdict != verdictBlock && w.Verdict != verdictDetect {
 		return
 	}
-	var first waf.Match
-	if matches := r.waf.Matches(); len(matches) > 0 {
-		first = matches[0]
+	var worst waf.Match
+	for _, m := range r.waf.Matches() {
+		if m.Score > worst.Score || worst.ID == 0 {
+			worst = m
+		}
 	}
 	s.log.Info("waf event",
 		slog.String("action", w.Verdict), slog.String("id", r.ID), slog.String("tenant", r.site.tenant),
 		slog.String("vhost", r.site.name), slog.String("client", r.Client.Addr().String()),
 		slog.String("method", r.Method), slog.String("path", r.path()), slog.Int("score", w.Score),
-		slog.Any("rules", w.Rules), slog.String("message", first.Message), slog.String("target", first.Target))
+		slog.Any("rules", w.Rules), slog.String("message", worst.Message), slog.String("target", worst.Target))
 }
 
 // inspectResponse runs phases 3 and 4 where the tenant asked for it: on what the

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,6 +93,7 @@ type Server struct {
 	tls      *tls.Config
 	table    atomic.Pointer[routes.Table]
 	tunnels  connSet
+	heavy    chan struct{} // holds one per large body under inspection
 
 	draining atomic.Bool
 	active   atomic.Int64            // when a request or connection last began, unix nanoseconds
@@ -119,6 +121,7 @@ func New(opts Options) (*Server, error) {
 	if s.metrics, err = newMetrics(opts.Registerer); err != nil {
 		return nil, err
 	}
+	s.heavy = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 	s.forced, s.force = context.WithCancel(context.Background())
 	s.handle = chain(s.links(), s.forward)
 	if opts.Certificates != nil {

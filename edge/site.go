@@ -13,6 +13,7 @@ import (
 	"gatehouse/edge/balance"
 	"gatehouse/edge/upstream"
 	"gatehouse/edge/waf"
+	"gatehouse/edge/wire"
 	"gatehouse/routes"
 )
 
@@ -144,7 +145,12 @@ func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, e
 		}
 		return nil
 	}}
-	return d.DialContext(ctx, network, address)
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	wire.LimitUnsent(conn)
+	return conn, nil
 }
 
 // denied reports whether an address must not be a backend, whatever is

@@ -3,7 +3,6 @@ package routes
 import (
 	"bytes"
 	"encoding"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -12,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 )
@@ -36,7 +36,11 @@ func NewDecoder(file string, source []byte) (*Decoder, error) {
 	// The parser counts some of the line breaks of Windows twice.
 	source = bytes.ReplaceAll(source, []byte("\r\n"), []byte("\n"))
 	d := &Decoder{file: file, source: source, positions: newPositions()}
-	parsed, err := parser.ParseBytes(source, 0, parser.AllowDuplicateMapKey())
+	tokens := lexer.Tokenize(string(source))
+	if at := tooDeep(tokens); at != nil {
+		return nil, d.problemAt(at, "", fmt.Sprintf("nested more than %d levels deep", maxDepth))
+	}
+	parsed, err := parse(tokens)
 	if err != nil {
 		return nil, d.syntaxProblem(err)
 	}
@@ -47,6 +51,44 @@ func NewDecoder(file string, source []byte) (*Decoder, error) {
 		d.root = parsed.Docs[0].Body
 	}
 	return d, nil
+}
+
+// maxDepth bounds nesting: the parser's time grows with its square.
+const maxDepth = 64
+
+// tooDeep returns the token that goes one level too deep, or nil.
+func tooDeep(tokens token.Tokens) *token.Token {
+	brackets, dashes, line := 0, 0, 0
+	for _, t := range tokens {
+		switch t.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			brackets++
+		case token.SequenceEndType, token.MappingEndType:
+			brackets = max(0, brackets-1)
+		case token.SequenceEntryType, token.MappingKeyType, token.TagType, token.AnchorType:
+			if t.Position.Line != line { // "- - - a" nests on one line
+				line, dashes = t.Position.Line, 0
+			}
+			dashes++
+		default:
+			continue
+		}
+		if brackets > maxDepth || dashes > maxDepth {
+			return t
+		}
+	}
+	return nil
+}
+
+// parse turns a panic of the parser into an error: one tenant's document must
+// not take the process down.
+func parse(tokens token.Tokens) (file *ast.File, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the parser gave up: %v", r)
+		}
+	}()
+	return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 }
 
 func (d *Decoder) syntaxProblem(err error) *Problem {
@@ -349,18 +391,4 @@ func inside(path string) string {
 		return ""
 	}
 	return " in " + path
-}
-
-// decodeStrictJSON is the fast way for documents that are right; whoever calls
-// it decodes again with a Decoder to say what is wrong.
-func decodeStrictJSON(data []byte, into any) error {
-	dec := json.NewDecoder(strings.NewReader(string(data)))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(into); err != nil {
-		return err
-	}
-	if dec.More() {
-		return errors.New("more than one value")
-	}
-	return nil
 }

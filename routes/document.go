@@ -113,36 +113,6 @@ func (d *Decoder) section(kind Kind, section Entry) []Document {
 	return docs
 }
 
-// ParseJSON reads one document as Redis holds it. source names it in problems
-// ("vhost:www.shop.test"). Certificate paths must be absolute: there is no
-// folder that they could belong to.
-func ParseJSON(key Key, source string, data []byte) Document {
-	doc := Document{Key: key}
-	switch key.Kind {
-	case KindTenant:
-		doc.Tenant = &Tenant{}
-		if decodeStrictJSON(data, doc.Tenant) == nil && len(checkTenant(doc.Tenant)) == 0 {
-			doc.Tenant.Name = key.Name
-			return doc
-		}
-	case KindVhost:
-		doc.Vhost = &Vhost{}
-		if decodeStrictJSON(data, doc.Vhost) == nil && len(checkVhost(key.Name, doc.Vhost, checkPartial)) == 0 {
-			doc.Vhost.Name = key.Name
-			return doc
-		}
-	}
-	// Something is wrong: read it again by the slow way that says what and where.
-	d, err := NewDecoder(source, data)
-	if err != nil {
-		return Document{Key: key, Problems: Problems{err.(*Problem)}}
-	}
-	if d.root == nil {
-		return Document{Key: key, Problems: Problems{{File: source, Reason: "empty: want a JSON object"}}}
-	}
-	return d.documentOf(key, checkPartial)
-}
-
 // document reads the entry e of a file. The name is made canonical.
 func (d *Decoder) document(kind Kind, name string, e Entry) Document {
 	key := Key{Kind: kind, Name: name}

@@ -28,8 +28,9 @@ type FollowerOptions struct {
 //
 //   - A bad document does not replace its last good form, also after a restart.
 //   - After a reconnect or a flush, the absence of more than half (and more than
-//     one) of the documents of a kind is not believed: they are held, loudly,
-//     until the source's next trusted batch (in Redis: SET gatehouse:accept-loss 1).
+//     one) of the documents of a kind is not believed: all that are absent, of
+//     both kinds, are held, loudly, until the source's next trusted batch (in
+//     Redis: SET gatehouse:accept-loss 1).
 //   - The last good state is written to a file, whole or not at all.
 type Follower struct {
 	opts  FollowerOptions
@@ -131,10 +132,7 @@ func (f *Follower) take(b Batch) {
 	f.opts.Apply(next, replaced)
 	if len(replaced) > 0 || len(changes) > 0 {
 		f.log.Info("routes applied", "vhosts", next.Len(), "changed", len(replaced))
-		select {
-		case f.dirty <- struct{}{}:
-		default:
-		}
+		f.markDirty()
 	}
 	for _, c := range b.Changes {
 		for _, p := range c.Problems {
@@ -177,9 +175,13 @@ func (f *Follower) absences(table *Table, b *Batch) []Change {
 	if b.Trusted {
 		clear(f.held)
 	}
+	lost := false
+	for kind, gone := range absent {
+		lost = lost || !b.Trusted && len(gone) > 1 && len(gone)*2 > total[kind]
+	}
 	var out []Change
 	for kind, gone := range absent {
-		if !b.Trusted && len(gone) > 1 && len(gone)*2 > total[kind] {
+		if lost { // also the few of the other kind: sites are not served without their tenant's rules
 			f.hold(kind, gone, total[kind])
 			continue
 		}
@@ -221,8 +223,12 @@ func (f *Follower) keepLastGood(stop <-chan struct{}) {
 			return
 		}
 		begin := time.Now()
-		f.writeLastGood()
-		pause.Reset(max(time.Second, 9*time.Since(begin)))
+		if f.writeLastGood() {
+			pause.Reset(max(time.Second, 9*time.Since(begin)))
+		} else {
+			pause.Reset(retryLastGood)
+			f.markDirty()
+		}
 		select {
 		case <-pause.C:
 		case <-stop:
@@ -233,11 +239,24 @@ func (f *Follower) keepLastGood(stop <-chan struct{}) {
 
 var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-func (f *Follower) writeLastGood() {
+// retryLastGood is the pause after a write that failed: the disk may be full.
+const retryLastGood = 30 * time.Second
+
+func (f *Follower) markDirty() {
+	select {
+	case f.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// writeLastGood reports whether the state is on disk.
+func (f *Follower) writeLastGood() bool {
 	f.mu.Lock()
 	held := maps.Clone(f.held)
 	f.mu.Unlock()
 	if err := saveLastGood(f.opts.LastGood, f.table.Load(), held); err != nil {
 		f.log.Error("last good routes cannot be written", "file", f.opts.LastGood, "err", err)
+		return false
 	}
+	return true
 }

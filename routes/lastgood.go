@@ -90,11 +90,24 @@ func saveLastGood(path string, t *Table, held map[Key]struct{}) error {
 				}
 			}
 		}
+		// Who has an alias comes before who only claims it, so that it stays with
+		// the same vhost after a restart.
+		var claimants []*Route
 		for r := range t.Vhosts() {
-			if r.Vhost != nil {
-				if err := write(Key{KindVhost, r.Name}, lastGoodRecord{Vhost: r.Name}, r.Vhost); err != nil {
-					return err
-				}
+			if r.Vhost == nil {
+				continue
+			}
+			if len(t.Conflicts(r)) > 0 {
+				claimants = append(claimants, r)
+				continue
+			}
+			if err := write(Key{KindVhost, r.Name}, lastGoodRecord{Vhost: r.Name}, r.Vhost); err != nil {
+				return err
+			}
+		}
+		for _, r := range claimants {
+			if err := write(Key{KindVhost, r.Name}, lastGoodRecord{Vhost: r.Name}, r.Vhost); err != nil {
+				return err
 			}
 		}
 		return nil

@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -66,11 +67,15 @@ func (ps Problems) Err() error {
 // excerpt shows line (from 1) of source with a caret under column (from 1,
 // counted in runes). Tabs are kept so that the caret stands where it should.
 func excerpt(source []byte, line, column int) string {
-	lines := strings.Split(string(source), "\n")
-	if line < 1 || line > len(lines) {
-		return ""
+	for range line - 1 {
+		end := bytes.IndexByte(source, '\n')
+		if end < 0 {
+			return ""
+		}
+		source = source[end+1:]
 	}
-	text := strings.TrimRight(lines[line-1], "\r")
+	source, _, _ = bytes.Cut(source, []byte("\n"))
+	text := strings.TrimRight(string(source), "\r")
 	const widest = 160
 	if r := []rune(text); len(r) > widest {
 		text = string(r[:widest]) + "…"
@@ -90,9 +95,9 @@ func excerpt(source []byte, line, column int) string {
 }
 
 // nearest returns the candidate that word was probably meant to be: the one at
-// the smallest edit distance, if that is at most a third of the word (at least 1).
+// the smallest edit distance, if that is at most half of the word and at most 3.
 func nearest(word string, candidates []string) string {
-	best, bestDistance := "", max(1, len(word)/3)+1
+	best, bestDistance := "", max(1, min(3, len(word)/2))+1
 	for _, c := range candidates {
 		if d := editDistance(strings.ToLower(word), c); d < bestDistance {
 			best, bestDistance = c, d

@@ -13,7 +13,7 @@ import (
 type Table struct {
 	vhosts  trie[*Route]       // by name; wildcards too ("*.shop.test")
 	hosts   trie[[]string]     // alias → the names of the vhosts that claim it, first come first
-	suffix  trie[struct{}]     // ".shop.test" for each wildcard, name or alias
+	suffix  trie[string]       // ".shop.test" → "*.shop.test" for each wildcard, name or alias
 	tenants trie[*tenantEntry] // by id
 }
 
@@ -94,8 +94,8 @@ func (t *Table) Match(host string) *Route {
 			if dot < 0 {
 				break
 			}
-			if _, ok := t.suffix.get(rest[dot:]); ok {
-				if r := t.named("*" + rest[dot:]); r != nil {
+			if wildcard, ok := t.suffix.get(rest[dot:]); ok {
+				if r := t.named(wildcard); r != nil {
 					return r
 				}
 			}
@@ -344,7 +344,7 @@ func (b *builder) unclaim(r *Route) {
 }
 
 func (b *builder) wildcard(name string) {
-	if suffix, ok := strings.CutPrefix(name, "*."); ok {
-		b.t.suffix = b.t.suffix.with("."+suffix, struct{}{})
+	if len(name) > 2 && name[:2] == "*." {
+		b.t.suffix = b.t.suffix.with(name[1:], name)
 	}
 }

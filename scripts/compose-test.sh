@@ -195,6 +195,7 @@ while scripts/readme.sh compose $((n + 1)) "$tmp/block" "$tmp/expect"; do
 		tail -15 "$tmp/out" | sed 's/^/        /'
 	fi
 	if [ $n = 1 ]; then
+		[ $failed = 0 ] || exit 1
 		for service in redis edge shop blog; do
 			if healthy $service; then good "$service is healthy"; else bad "$service is not healthy"; fi
 		done

@@ -26,7 +26,7 @@ type Node struct {
 // opts.Table, Status and Store are set here.
 func Start(t testing.TB, yaml string, opts admin.Options) *Node {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "gh") // t.TempDir is too long for a socket
+	dir, err := os.MkdirTemp("", "gh") //nolint:usetesting // t.TempDir may be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,7 +63,7 @@ func (c *checker) leaf(d placed, leaf *x509.Certificate) {
 	case c.now.Before(leaf.NotBefore):
 		warn("the certificate is not valid before %s", leaf.NotBefore.UTC().Format("2006-01-02 15:04 MST"))
 	}
-	if leaf.CheckSignatureFrom(leaf) == nil {
+	if leaf.CheckSignature(leaf.SignatureAlgorithm, leaf.RawTBSCertificate, leaf.Signature) == nil {
 		warn("the certificate is self-signed")
 	}
 	for _, host := range append([]string{d.Vhost.Name}, d.Vhost.Aliases...) {

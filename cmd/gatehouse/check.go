@@ -58,8 +58,7 @@ Exit status: 0 all good, 1 something is wrong; every error is printed with its p
 // checkAll checks what serve would read.
 func (s *session) checkAll(c *checker, flags map[string]string) {
 	cfg, err := s.loadConfig(flags)
-	var problems routes.Problems
-	if errors.As(err, &problems) {
+	if problems, ok := errors.AsType[routes.Problems](err); ok {
 		c.problems = append(c.problems, problems...)
 	}
 	if cfg == nil {

@@ -70,8 +70,7 @@ func (c *checker) cannot(path string, err error, hint string) {
 
 // unreadable says why without the path, which stands beside it.
 func unreadable(err error) string {
-	var pathError *fs.PathError
-	if errors.As(err, &pathError) {
+	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pathError.Err
 	}
 	return "cannot be read: " + err.Error()

@@ -137,8 +137,7 @@ func (c *client) unreachable(err error) error {
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		return fmt.Errorf("the node on %s did not answer in time", c.place)
 	}
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}
 	return fmt.Errorf("ask the node on %s: %w", c.place, err)

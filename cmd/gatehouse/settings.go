@@ -43,8 +43,7 @@ var settings = settingsOf(reflect.TypeFor[Config](), "")
 
 func settingsOf(t reflect.Type, above string) []setting {
 	var out []setting
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name := jsonName(f)
 		if name == "" {
 			continue
@@ -113,7 +112,7 @@ func fieldNamed(v reflect.Value, name string) reflect.Value {
 
 func fromText(v reflect.Value, text string) error {
 	v = through(v)
-	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		return u.UnmarshalText([]byte(text))
 	}
 	switch v.Kind() {

@@ -65,8 +65,7 @@ func (m *metrics) register(r prometheus.Registerer) error {
 			for _, done := range m.all[:i] {
 				r.Unregister(done)
 			}
-			var already prometheus.AlreadyRegisteredError
-			if errors.As(err, &already) {
+			if _, already := errors.AsType[prometheus.AlreadyRegisteredError](err); already {
 				return errors.New("another engine uses this registerer; close it first")
 			}
 			return err

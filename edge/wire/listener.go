@@ -65,6 +65,7 @@ func (l *Listener) Close() error {
 }
 
 func (l *Listener) wrap(conn net.Conn) net.Conn {
+	LimitUnsent(conn)
 	if l.config == nil {
 		return &Conn{Conn: conn, raw: conn}
 	}

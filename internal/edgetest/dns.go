@@ -18,10 +18,7 @@ import (
 // returns its address. Names that start with "nxdomain." do not exist.
 func DNS(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, "listen for DNS over TCP", err)
-	packets, err := net.ListenPacket("udp", ln.Addr().String())
-	must(t, "listen for DNS over UDP", err)
+	ln, packets := listenDNS(t)
 	var serving sync.WaitGroup
 	serving.Go(func() { servePackets(t, packets) })
 	serving.Go(func() {
@@ -40,6 +37,24 @@ func DNS(t testing.TB) string {
 		serving.Wait()
 	})
 	return ln.Addr().String()
+}
+
+// listenDNS finds a port that is free for TCP and UDP.
+func listenDNS(t testing.TB) (net.Listener, net.PacketConn) {
+	t.Helper()
+	var taken error
+	for range 10 {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, "listen for DNS over TCP", err)
+		packets, err := net.ListenPacket("udp", ln.Addr().String())
+		if err == nil {
+			return ln, packets
+		}
+		taken = err
+		must(t, "free a port", ln.Close())
+	}
+	t.Fatalf("edgetest: listen for DNS over UDP: %v", taken)
+	return nil, nil
 }
 
 func servePackets(t testing.TB, conn net.PacketConn) {

@@ -88,7 +88,7 @@ func (s *RedisServer) start() {
 func (s *RedisServer) try() error {
 	args := append([]string{
 		"--port", s.port, "--bind", "127.0.0.1", "--dir", s.dir, "--dbfilename", "dump.rdb",
-		"--save", "3600 1", "--appendonly", "no", "--daemonize", "no", "--enable-debug-command", "yes",
+		"--save", "3600 1", "--appendonly", "no", "--daemonize", "no",
 	}, s.args...)
 	cmd := exec.Command("redis-server", args...)
 	var out lockedBuffer

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"gatehouse/internal/redisconn"
 	"gatehouse/routes"
@@ -25,6 +26,8 @@ type Store struct {
 	log    *slog.Logger
 	odd    oddKeys
 	up     atomic.Pointer[error]
+
+	pingEvery time.Duration
 }
 
 var _ routes.Store = (*Store)(nil)
@@ -38,7 +41,7 @@ func Open(client *redisconn.Client, opts Options) (*Store, error) {
 		return nil, errors.New("routes in a Redis Cluster are not supported yet: " +
 			"name a single Redis (redis://) or Sentinels (redis+sentinel://) in routes; redis: may be a Cluster")
 	}
-	s := &Store{client: client, prefix: opts.Prefix, log: opts.Logger}
+	s := &Store{client: client, prefix: opts.Prefix, log: opts.Logger, pingEvery: pingEvery}
 	if s.prefix == "" {
 		s.prefix = client.Prefix()
 	}

@@ -85,11 +85,9 @@ func (f *follower) follow(ctx context.Context) (err error) {
 	if err := f.full(); err != nil {
 		return err
 	}
-	f.synced = true
-	f.store.setUp(nil)
 	f.store.log.Info("redis routes are followed", "redis", f.store.client.String(), "server", f.conn.Addr())
 	for {
-		pushes, err := f.conn.Pushes(pingEvery, settle)
+		pushes, err := f.conn.Pushes(f.store.pingEvery, settle)
 		if err != nil {
 			return err
 		}
@@ -116,6 +114,8 @@ func (f *follower) full() error {
 	}
 	f.accepted = accept
 	batch.Trusted = accept
+	f.synced = true
+	f.store.setUp(nil)
 	f.yield(batch)
 	return nil
 }

@@ -181,10 +181,9 @@ const everyField = `{
 
 func testFidelity(t *testing.T, f Fixture) {
 	for _, name := range []string{"www.shop.test", "*.wild.test", "*", "[2001:db8::1]"} {
-		want := parse(t, Vhost(name), strings.ReplaceAll(everyField, "shop.test", strings.Trim(name, "*.[]:")+"x.test"))
-		want.Vhost.Aliases = nil // one host cannot be everybody's
-		if name == "www.shop.test" {
-			want = parse(t, Vhost(name), everyField)
+		want := parse(t, Vhost(name), everyField)
+		if name != "www.shop.test" {
+			want.Vhost.Aliases = nil // one host cannot be everybody's
 		}
 		put(t, f.Store, want)
 		_, docs := load(t, f.Store)

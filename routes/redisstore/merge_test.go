@@ -1,0 +1,259 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse/internal/edgetest"
+	"gatehouse/internal/redisconn"
+	"gatehouse/routes"
+	"gatehouse/routes/routestest"
+)
+
+func TestVhostIsMergedOverTheListFieldByField(t *testing.T) {
+	const host = "www.shop.test"
+	for _, test := range []struct {
+		name     string
+		list     []string
+		text     string
+		tenant   string
+		backends string
+		cache    bool
+		problem  string // wanted in the problems; then no vhost
+	}{
+		{name: "a list alone is a site of the tenant that its id names", list: []string{"shop", "http://a", "http://b"}, tenant: "shop", backends: "http://a http://b"},
+		{name: "an id that no tenant can have says nothing", list: []string{"my site, 2013", "http://a"}, backends: "http://a"},
+		{name: "the cache alone keeps backends and tenant", list: []string{"shop", "http://a"}, text: `{"cache":{"enabled":true}}`, tenant: "shop", backends: "http://a", cache: true},
+		{name: "backends replace the list's", list: []string{"shop", "http://a"}, text: `{"backends":["http://c"]}`, tenant: "shop", backends: "http://c"},
+		{name: "backends replace even bad ones", list: []string{"shop", "nonsense"}, text: `{"backends":["http://c"]}`, tenant: "shop", backends: "http://c"},
+		{name: "a tenant replaces the id", list: []string{"shop", "http://a"}, text: `{"tenant":"other"}`, tenant: "other", backends: "http://a"},
+		{name: "an empty tenant is none", list: []string{"shop", "http://a"}, text: `{"tenant":""}`, backends: "http://a"},
+		{name: "no list", text: `{"backends":["http://c"]}`, backends: "http://c"},
+		{name: "an id without a backend", list: []string{"shop"}, problem: "frontend:www.shop.test: backends: a vhost needs at least one backend"},
+		{name: "neither has a backend", text: `{"tenant":"shop"}`, problem: "vhost:www.shop.test: backends: a vhost needs at least one backend"},
+		{name: "the list's bad URL is the list's problem", list: []string{"shop", "http://a", "10.0.0.1:80"}, text: `{"tenant":"x"}`, problem: `frontend:www.shop.test: backends[1]: bad backend "10.0.0.1:80"`},
+		{name: "a bad field is a problem of the whole site", list: []string{"shop", "http://a"}, text: `{"waff":{}}`, problem: `vhost:www.shop.test:1:2: unknown key "waff" (did you mean "waf"?)`},
+		{name: "a field given twice", list: []string{"shop", "http://a"}, text: `{"tenant":"a","tenant":"b"}`, problem: "given twice"},
+		{name: "YAML is not JSON", list: []string{"shop", "http://a"}, text: "tenant: b", problem: "not JSON"},
+		{name: "more backends than are allowed", list: append([]string{"shop"}, strings.Split(strings.Repeat("http://a ", maxBackends+1), " ")...), problem: "more than 1000 backends"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			doc := routestest.Vhost(host)
+			var values []value
+			if test.list != nil {
+				values = append(values, value{key: rawKey{frontendKey + host, partList, doc}, list: test.list})
+			}
+			if test.text != "" {
+				values = append(values, value{key: rawKey{vhostKey + host, partJSON, doc}, text: test.text})
+			}
+			c := compose(doc, values)
+			if test.problem != "" {
+				if c.Vhost != nil || !strings.Contains(c.Problems.Error(), test.problem) {
+					t.Fatalf("got %+v, %q, want %q", c.Vhost, c.Problems.Error(), test.problem)
+				}
+				return
+			}
+			if err := c.Problems.Err(); err != nil {
+				t.Fatal(err)
+			}
+			var urls []string
+			for _, b := range c.Vhost.Backends {
+				urls = append(urls, b.URL)
+			}
+			if c.Vhost.Tenant != test.tenant || strings.Join(urls, " ") != test.backends || c.Vhost.Cache.On() != test.cache || c.Vhost.Name != host {
+				t.Errorf("got %+v, backends %v", c.Vhost, urls)
+			}
+		})
+	}
+}
+
+func TestOneRpushIsLiveWithinASecond(t *testing.T) {
+	server := edgetest.Redis(t)
+	w := routestest.Follow(t, open(t, server, ""), "")
+	best := time.Hour
+	for i := range 5 {
+		host := string(rune('a'+i)) + ".test"
+		begin := time.Now()
+		server.CLI("RPUSH", "frontend:"+host, "shop", "http://127.0.0.1:9000")
+		w.UntilBackend(host, "http://127.0.0.1:9000")
+		if best = min(best, time.Since(begin)); best < time.Second {
+			break
+		}
+	}
+	t.Logf("live after %v", best.Round(time.Millisecond))
+	if best > time.Second {
+		t.Errorf("live after %v at best", best)
+	}
+}
+
+func TestKeysOfOldHipacheDataAreCanonicalised(t *testing.T) {
+	server := edgetest.Redis(t)
+	server.CLI("RPUSH", "frontend:WWW.Shop.test:80", "shop", "http://127.0.0.1:9000")
+	server.CLI("RPUSH", "frontend:*.WILD.test", "shop", "http://127.0.0.1:9000")
+	server.CLI("RPUSH", "frontend:not a host", "shop", "http://127.0.0.1:9000")
+	s := open(t, server, "")
+	w := routestest.Follow(t, s, "")
+	w.UntilBackend("www.shop.test", "http://127.0.0.1:9000")
+	w.UntilBackend("*.wild.test", "http://127.0.0.1:9000")
+	if got := w.Status().Problems.Error(); !strings.Contains(got, "frontend:not a host") {
+		t.Errorf("the key that names no host is not reported: %q", got)
+	}
+	if where := s.Where(routestest.Vhost("www.shop.test")); where != "frontend:WWW.Shop.test:80" {
+		t.Errorf("it is at %q", where)
+	}
+	server.CLI("DEL", "frontend:not a host")
+	w.Until("the report is gone", func(*routes.Table) bool { return len(w.Status().Problems) == 0 })
+
+	// A list under the canonical key wins; the other is named.
+	server.CLI("RPUSH", "frontend:www.shop.test", "shop", "http://127.0.0.1:9001")
+	w.UntilBackend("www.shop.test", "http://127.0.0.1:9001")
+	w.UntilProblem("www.shop.test", "frontend:WWW.Shop.test:80: it names the same host")
+	server.CLI("DEL", "frontend:www.shop.test")
+	w.UntilBackend("www.shop.test", "http://127.0.0.1:9000")
+	// Another odd key, met for the first time by its invalidation.
+	server.CLI("RPUSH", "frontend:Second.test.", "shop", "http://127.0.0.1:9002")
+	w.UntilBackend("second.test", "http://127.0.0.1:9002")
+	if err := s.Delete(context.Background(), routestest.Vhost("www.shop.test")); err != nil {
+		t.Fatal(err)
+	}
+	w.UntilBackend("www.shop.test", "")
+	server.CLI("DEL", "frontend:Second.test.")
+	w.UntilBackend("second.test", "")
+}
+
+func TestKeyOfAnotherTypeIsAProblemOfItsSiteOnly(t *testing.T) {
+	server := edgetest.Redis(t)
+	server.CLI("RPUSH", "frontend:a.test", "shop", "http://127.0.0.1:9000")
+	server.CLI("SET", "frontend:b.test", "http://127.0.0.1:9000")
+	server.CLI("HSET", "vhost:c.test", "backends", "x")
+	server.CLI("SADD", "tenant:shop", "x")
+	w := routestest.Follow(t, open(t, server, ""), "")
+	w.UntilProblem("b.test", "frontend:b.test: it holds another type: want a list")
+	w.UntilProblem("c.test", "vhost:c.test: it holds another type: want a string")
+	if _, problems, _ := w.Table().Tenant("shop"); !strings.Contains(problems.Error(), "another type") {
+		t.Errorf("tenant: %v", problems)
+	}
+	if w.Table().Match("a.test") == nil {
+		t.Error("a.test suffers")
+	}
+	server.CLI("DEL", "frontend:b.test")
+	server.CLI("RPUSH", "frontend:b.test", "shop", "http://127.0.0.1:9000")
+	w.UntilBackend("b.test", "http://127.0.0.1:9000")
+}
+
+func TestPutOverAListWritesOnlyWhatDiffers(t *testing.T) {
+	server := edgetest.Redis(t)
+	s := open(t, server, "")
+	const host = "www.shop.test"
+	key := routestest.Vhost(host)
+	server.CLI("RPUSH", "frontend:"+host, "shop", "http://127.0.0.1:9000")
+	for _, test := range []struct{ put, stored string }{
+		{`{"tenant":"shop","backends":["http://127.0.0.1:9000"],"cache":{"enabled":true,"ttl":"1m"}}`, `{"cache":{"enabled":true,"ttl":"1m"}}`},
+		{`{"tenant":"other","backends":["http://127.0.0.1:9000"]}`, `{"tenant":"other"}`},
+		{`{"backends":["http://127.0.0.1:9000"]}`, `{"tenant":""}`},
+		{`{"backends":["http://127.0.0.1:9000"],"balance":"random"}`, `{"tenant":"","balance":"random"}`},
+		{`{"tenant":"shop","backends":["http://127.0.0.1:9001"]}`, `{"backends":["http://127.0.0.1:9001"]}`},
+		{`{"tenant":"shop","backends":["http://127.0.0.1:9000"]}`, ``},
+	} {
+		want := routes.ParseJSON(key, "", []byte(test.put))
+		if err := s.Put(context.Background(), want); err != nil {
+			t.Fatal(err)
+		}
+		if got := server.CLI("GET", "vhost:"+host); got != test.stored {
+			t.Errorf("put %s: vhost: holds %s, want %s", test.put, got, test.stored)
+		}
+		batch, err := s.Load(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := batch.Changes[0].Vhost; got == nil || got.Tenant != want.Vhost.Tenant || !sameJSON(got, want.Vhost) {
+			t.Errorf("put %s: comes back as %+v", test.put, got)
+		}
+	}
+	if got := server.CLI("LRANGE", "frontend:"+host, "0", "-1"); got != "shop\nhttp://127.0.0.1:9000" {
+		t.Errorf("the list was changed: %s", got)
+	}
+	server.CLI("SET", "vhost:"+host, `{"balance":"random"}`)
+	if err := s.Delete(context.Background(), key); err != nil {
+		t.Fatal(err)
+	}
+	if n := server.CLI("DBSIZE"); n != "0" {
+		t.Errorf("%s keys are left", n)
+	}
+}
+
+func TestDeleteAndAddAtOnceIsOneChange(t *testing.T) {
+	server := edgetest.Redis(t)
+	server.CLI("RPUSH", "frontend:a.test", "shop", "http://127.0.0.1:9000")
+	s := open(t, server, "")
+	w := routestest.Follow(t, s, "")
+	for range 20 { // hipache's tools replace a list with two commands
+		server.CLIInput("DEL frontend:a.test\nRPUSH frontend:a.test shop http://127.0.0.1:9001\n")
+		if w.Table().Match("a.test") == nil {
+			t.Error("a site was gone while its list was replaced")
+		}
+	}
+	w.UntilBackend("a.test", "http://127.0.0.1:9001")
+}
+
+func TestClusterIsRefusedInWords(t *testing.T) {
+	client, err := redisconn.Open(redisconn.Options{Addrs: []string{"127.0.0.1:1"}, Cluster: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := Open(client, Options{}); err == nil || !strings.Contains(err.Error(), "not supported yet") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPutWithoutDocumentAndDeleteOfNothing(t *testing.T) {
+	s := open(t, edgetest.Redis(t), "")
+	if err := s.Put(context.Background(), routes.Document{Key: routestest.Vhost("a.test")}); err == nil {
+		t.Error("nothing was written, without an error")
+	}
+	if err := s.Delete(context.Background(), routestest.Tenant("shop")); !errors.Is(err, routes.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func FuzzCompose(f *testing.F) {
+	f.Add("shop", "http://a", `{"cache":{"enabled":true}}`)
+	f.Add("", "", `{"tenant":""}`)
+	f.Add("x", "http://[::1", `{"aliases":["*"],"tls":{"certificate":{"cert":"/a","key":"/b"}}}`)
+	f.Add("x", "unix:/a", `[[[[`)
+	f.Fuzz(func(t *testing.T, id, url, text string) {
+		doc := routestest.Vhost("www.shop.test")
+		c := compose(doc, []value{
+			{key: rawKey{"frontend:www.shop.test", partList, doc}, list: []string{id, url}},
+			{key: rawKey{"vhost:www.shop.test", partJSON, doc}, text: text},
+		})
+		if (c.Vhost == nil) == (len(c.Problems) == 0) {
+			t.Errorf("neither good nor bad, or both: %+v", c)
+		}
+		if c.Vhost != nil && len(c.Vhost.Check("x")) != 0 {
+			t.Errorf("a vhost was taken that does not pass its own check: %v", c.Vhost.Check("x"))
+		}
+	})
+}
+
+func FuzzParseKey(f *testing.F) {
+	for _, seed := range []string{"frontend:WWW.x.test:80", "frontend:*", "frontend:*x", "frontend:*.", "frontend:[::1]:80", "tenant:", "vhost", "frontend::", "frontend:*:80"} {
+		f.Add("", seed)
+		f.Add("p", "p"+seed)
+	}
+	f.Fuzz(func(t *testing.T, prefix, raw string) {
+		key, ok, err := parseKey(prefix, raw)
+		if !ok || err != nil {
+			return
+		}
+		back := canonical(prefix, key.doc, key.part)
+		again, ok, err := parseKey(prefix, back)
+		if !ok || err != nil || again.doc != key.doc || again.part != key.part {
+			t.Errorf("%q means %v, but its canonical key %q means %v (%v)", raw, key.doc, back, again.doc, err)
+		}
+	})
+}
