@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -78,7 +77,7 @@ func prepare(t testing.TB, settings string, files map[string]string) *node {
 	if testing.Short() {
 		t.Skip("-short: black-box tests are left out")
 	}
-	dir, err := os.MkdirTemp("", "gh") // short: a socket's path is at most 107 bytes
+	dir, err := os.MkdirTemp("", "gh") //nolint:usetesting // short: a socket's path is at most 107 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,18 +254,6 @@ func (n *node) within(host string, status int) time.Duration {
 	begin := time.Now()
 	edgetest.WaitFor(n.t, fmt.Sprintf("%s to answer %d", host, status), func() bool { return n.status(host, "/") == status })
 	return time.Since(begin)
-}
-
-// accessLines returns the access log so far.
-func (n *node) accessLines() []map[string]any {
-	var lines []map[string]any
-	for line := range strings.Lines(n.stdout.String()) {
-		var m map[string]any
-		if json.Unmarshal([]byte(line), &m) == nil {
-			lines = append(lines, m)
-		}
-	}
-	return lines
 }
 
 // vhost is a document with one vhost.

@@ -44,8 +44,11 @@ func TestVerbsAddASiteTuneAndRemoveIt(t *testing.T) {
 				t.Errorf("vhost list: %+v", list)
 			}
 			for _, bad := range [][]string{
-				{"vhost", "set", "www.shop.test", "cash.ttl=5s"}, {"vhost", "set", "www.shop.test", "cache.ttl=soon"},
-				{"vhost", "set", "www.shop.test", "rate.requests=5"}, {"vhost", "add", "www.shop.test", b.URL}, {"vhost", "rm", "nobody.test"},
+				{"vhost", "set", "www.shop.test", "cash.ttl=5s"},
+				{"vhost", "set", "www.shop.test", "cache.ttl=soon"},
+				{"vhost", "set", "www.shop.test", "rate.requests=5"},
+				{"vhost", "add", "www.shop.test", b.URL},
+				{"vhost", "rm", "nobody.test"},
 			} {
 				if out, code := n.run(bad...); code != 1 || out == "" {
 					t.Errorf("%v: exit %d, want 1 and a reason: %s", bad, code, out)

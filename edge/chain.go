@@ -1,5 +1,7 @@
 package edge
 
+import "slices"
+
 // A handler answers a request: nil means that r.response is set, an error that
 // nothing has been answered yet.
 type handler func(r *request) error
@@ -33,8 +35,8 @@ func (s *Server) links() []link {
 
 // chain returns the links around last.
 func chain(links []link, last handler) handler {
-	for i := len(links) - 1; i >= 0; i-- {
-		last = links[i].wrap(last)
+	for _, l := range slices.Backward(links) {
+		last = l.wrap(last)
 	}
 	return last
 }

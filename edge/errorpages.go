@@ -53,16 +53,17 @@ func fail(status int, reason string, cause error) *httpError {
 // asHTTPError maps any error of the chain to what the visitor sees. It is the
 // only place that does.
 func asHTTPError(err error) *httpError {
-	var e *httpError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*httpError](err); ok {
 		return e
 	}
 	if errors.Is(err, errBodyTooLarge) {
 		return &httpError{status: 413, reason: "request body too large", cause: err}
 	}
-	var up *upstream.Error
-	if errors.As(err, &up) {
-		if up.Timeout {
+	if up, ok := errors.AsType[*upstream.Error](err); ok {
+		switch {
+		case up.Op == upstream.OpBody: // of the request: the client's doing
+			return &httpError{status: 400, reason: "malformed request body", cause: err}
+		case up.Timeout:
 			return fail(504, "the site did not answer in time", err)
 		}
 		return fail(502, "the site could not be reached", err)

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -35,6 +36,12 @@ func (r *request) dropped(lower string) bool {
 	if hopByHop[lower] || rewritten[lower] || strings.Contains(lower, "_") {
 		return true
 	}
+	if strings.Contains(lower, ".") { // PHP reads a dot as an underscore, too
+		lower = strings.ReplaceAll(lower, ".", "-")
+		if rewritten[lower] {
+			return true
+		}
+	}
 	if r.PeerTrusted {
 		return false
 	}
@@ -55,7 +62,7 @@ func (r *request) outboundHead(dst []byte) []byte {
 	var lower [64]byte
 	for _, f := range r.Fields {
 		name := appendLower(lower[:0], f.Name)
-		if r.dropped(string(name)) || isListed(listed, name) {
+		if r.dropped(string(name)) || slices.Contains(listed, string(name)) {
 			continue
 		}
 		dst = appendField(dst, f.Name, f.Value)
@@ -88,15 +95,6 @@ func (r *request) appendForwarded(dst []byte) []byte {
 		dst = append(append(append(append(dst, f.name...), ": "...), f.value...), "\r\n"...)
 	}
 	return dst
-}
-
-func isListed(listed []string, name []byte) bool {
-	for _, l := range listed {
-		if l == string(name) {
-			return true
-		}
-	}
-	return false
 }
 
 func appendField(dst, name, value []byte) []byte {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -67,8 +66,7 @@ func (s *Server) engineFailure(r *request, tx *waf.Transaction) error {
 		return nil
 	}
 	attrs := []any{"id", r.ID, "vhost", r.site.name, "err", err}
-	var panicked *waf.PanicError
-	if errors.As(err, &panicked) {
+	if panicked, ok := errors.AsType[*waf.PanicError](err); ok {
 		attrs = append(attrs, "stack", string(panicked.Stack))
 	}
 	s.log.Error("waf failed", attrs...)
@@ -164,10 +162,9 @@ func (s *Server) logWAF(r *request) {
 		}
 	}
 	s.log.Info("waf event",
-		slog.String("action", w.Verdict), slog.String("id", r.ID), slog.String("tenant", r.site.tenant),
-		slog.String("vhost", r.site.name), slog.String("client", r.Client.Addr().String()),
-		slog.String("method", r.Method), slog.String("path", r.path()), slog.Int("score", w.Score),
-		slog.Any("rules", w.Rules), slog.String("message", worst.Message), slog.String("target", worst.Target))
+		"action", w.Verdict, "id", r.ID, "tenant", r.site.tenant, "vhost", r.site.name,
+		"client", r.Client.Addr().String(), "method", r.Method, "path", r.path(), "score", w.Score,
+		"rules", w.Rules, "message", worst.Message, "target", worst.Target)
 }
 
 // inspectResponse runs phases 3 and 4 where the tenant asked for it: on what the

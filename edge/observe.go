@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 )
@@ -92,13 +93,12 @@ func (s *Server) trusted(a netip.Addr) bool {
 // trusted proxy; an entry that is no address ends the search.
 func (s *Server) forwardedFor(r *request) netip.AddrPort {
 	client := r.Peer
-	for i := len(r.Fields) - 1; i >= 0; i-- {
-		if !r.Fields[i].is("x-forwarded-for") {
+	for _, f := range slices.Backward(r.Fields) {
+		if !f.is("x-forwarded-for") {
 			continue
 		}
-		entries := strings.Split(string(r.Fields[i].Value), ",")
-		for j := len(entries) - 1; j >= 0; j-- {
-			entry, ok := parseAddr(strings.TrimSpace(entries[j]))
+		for _, text := range slices.Backward(strings.Split(string(f.Value), ",")) {
+			entry, ok := parseAddr(strings.TrimSpace(text))
 			if !ok {
 				return client
 			}

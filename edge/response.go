@@ -19,7 +19,6 @@ type response struct {
 	length   int64            // of the body; -1: unknown
 	body     []byte           // used if stream is nil; never written to
 	stream   io.ReadCloser
-	tail     io.Closer                // closed after the stream, may be nil
 	template *fasthttp.ResponseHeader // of a stored response: instead of fields that it had then
 	upgraded net.Conn                 // the backend's connection after 101
 	close    bool                     // the client's connection ends after this response

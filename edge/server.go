@@ -202,6 +202,9 @@ func (s *Server) Apply(table *routes.Table, replaced []routes.Replaced) {
 	}
 }
 
+// Table returns the table that requests see now; nil before the first Apply.
+func (s *Server) Table() *routes.Table { return s.table.Load() }
+
 // How long a draining server goes on accepting: clients and load balancers need
 // a moment to see that the node is going, and a refused connection is a failed
 // request.

@@ -33,6 +33,7 @@ func newPositions() map[string]*token.Token { return map[string]*token.Token{} }
 // NewDecoder parses source. An error means that it is not YAML at all; it is a
 // *Problem that says where. file is the name used in problems.
 func NewDecoder(file string, source []byte) (*Decoder, error) {
+	source = bytes.TrimPrefix(source, []byte("\ufeff"))
 	// The parser counts some of the line breaks of Windows twice.
 	source = bytes.ReplaceAll(source, []byte("\r\n"), []byte("\n"))
 	d := &Decoder{file: file, source: source, positions: newPositions()}
@@ -102,10 +103,23 @@ func (d *Decoder) syntaxProblem(err error) *Problem {
 		reason += ": " + said.GetMessage()
 	}
 	p := d.problemAt(at.GetToken(), "", reason)
-	if strings.Contains(p.Excerpt, "*") && strings.Contains(reason, "alias") {
+	if d.bareWildcard(p.Line) {
 		p.Reason += ` (a name that begins with * needs quotes: "*.shop.test")`
 	}
 	return p
+}
+
+// bareWildcard reports whether a * without quotes begins the line of a syntax
+// error or one of the two before it: YAML takes it for an alias, and the parser
+// notices late.
+func (d *Decoder) bareWildcard(line int) bool {
+	lines := strings.Split(string(d.source), "\n")
+	for i := max(0, line-3); i < min(line, len(lines)); i++ {
+		if strings.HasPrefix(strings.TrimLeft(lines[i], " -"), "*") {
+			return true
+		}
+	}
+	return false
 }
 
 // Decode fills into, a pointer to a struct, from the whole text. Problems
@@ -146,7 +160,7 @@ func (d *Decoder) problemAt(at *token.Token, field, reason string) *Problem {
 	p := &Problem{File: d.file, Field: field, Reason: reason}
 	if at != nil && at.Position != nil {
 		p.Line, p.Column = at.Position.Line, at.Position.Column
-		p.Excerpt = excerpt(d.source, p.Line, p.Column)
+		p.Excerpt = Excerpt(d.source, p.Line, p.Column)
 	}
 	return p
 }
@@ -217,7 +231,7 @@ func (d *Decoder) mapping(n ast.Node, path string, v reflect.Value) {
 		switch {
 		case !known:
 			p := d.problemAt(e.Token, "", fmt.Sprintf("unknown key %q%s", e.Key, inside(path)))
-			p.Guess = nearest(e.Key, keys(fields))
+			p.Guess = Nearest(e.Key, keys(fields))
 			d.problems = append(d.problems, p)
 		case seen[e.Key]:
 			d.problems = append(d.problems, d.problemAt(e.Token, at, "given twice"))

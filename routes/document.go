@@ -76,7 +76,7 @@ func ParseFile(name string, source []byte) ([]Document, Problems) {
 			kind = KindVhost
 		default:
 			p := d.problemAt(section.Token, "", fmt.Sprintf("unknown key %q", section.Key))
-			p.Guess = nearest(section.Key, names)
+			p.Guess = Nearest(section.Key, names)
 			d.problems = append(d.problems, p)
 			continue
 		}

@@ -62,7 +62,7 @@ func jsonProblem(source string, data []byte) *Problem {
 		p.Line = bytes.Count(before, []byte("\n")) + 1
 		line := before[bytes.LastIndexByte(before, '\n')+1:]
 		p.Column = len([]rune(string(line))) + 1
-		p.Excerpt = excerpt(data, p.Line, p.Column)
+		p.Excerpt = Excerpt(data, p.Line, p.Column)
 	}
 	return p
 }

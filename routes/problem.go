@@ -64,9 +64,9 @@ func (ps Problems) Err() error {
 	return ps
 }
 
-// excerpt shows line (from 1) of source with a caret under column (from 1,
+// Excerpt shows line (from 1) of source with a caret under column (from 1,
 // counted in runes). Tabs are kept so that the caret stands where it should.
-func excerpt(source []byte, line, column int) string {
+func Excerpt(source []byte, line, column int) string {
 	for range line - 1 {
 		end := bytes.IndexByte(source, '\n')
 		if end < 0 {
@@ -94,12 +94,12 @@ func excerpt(source []byte, line, column int) string {
 	return fmt.Sprintf("%s | %s\n%s | %s^", number, text, strings.Repeat(" ", len(number)), pad.String())
 }
 
-// nearest returns the candidate that word was probably meant to be: the one at
+// Nearest returns the candidate that word was probably meant to be: the one at
 // the smallest edit distance, if that is at most half of the word and at most 3.
-func nearest(word string, candidates []string) string {
+func Nearest(word string, candidates []string) string {
 	best, bestDistance := "", max(1, min(3, len(word)/2))+1
 	for _, c := range candidates {
-		if d := editDistance(strings.ToLower(word), c); d < bestDistance {
+		if d := editDistance(strings.ToLower(word), strings.ToLower(c)); d < bestDistance {
 			best, bestDistance = c, d
 		}
 	}

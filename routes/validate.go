@@ -180,7 +180,7 @@ func oneOf(field, value string, words []string, later ...string) []finding {
 		return []finding{{field: field, reason: fmt.Sprintf("%q is %v", value, ErrNotSupportedYet)}}
 	}
 	return []finding{{
-		field: field, guess: nearest(value, words),
+		field: field, guess: Nearest(value, words),
 		reason: fmt.Sprintf("bad value %q: want %s", value, strings.Join(words, ", ")),
 	}}
 }

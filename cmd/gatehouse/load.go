@@ -102,7 +102,7 @@ func (l *loader) readEnviron(environ []string) {
 		base, fromFile := strings.CutSuffix(name, "_FILE")
 		path, known := paths[base]
 		if !known {
-			l.add(name, "no setting has this name", nearest(name, names))
+			l.add(name, "no setting has this name", routes.Nearest(name, names))
 			continue
 		}
 		if fromFile {

@@ -9,8 +9,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"gatehouse/acme"
 	"gatehouse/admin"
@@ -19,8 +22,6 @@ import (
 	"gatehouse/edge/waf"
 	"gatehouse/internal/redisconn"
 	"gatehouse/routes"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // A node is one running gatehouse: everything that serve opens.
@@ -49,8 +50,8 @@ func (n *node) onClose(f func() error) { n.closers = append(n.closers, f) }
 
 func (n *node) close() error {
 	var errs []error
-	for i := len(n.closers) - 1; i >= 0; i-- {
-		errs = append(errs, n.closers[i]())
+	for _, f := range slices.Backward(n.closers) {
+		errs = append(errs, f())
 	}
 	return errors.Join(errs...)
 }
@@ -198,6 +199,14 @@ func certificateChange(table *routes.Table, name string) acme.Change {
 		change.CertFile, change.KeyFile = t.Certificate.Cert, t.Certificate.Key
 	}
 	return change
+}
+
+// table is the one that requests see; never nil.
+func (n *node) table() *routes.Table {
+	if t := n.edge.Table(); t != nil {
+		return t
+	}
+	return &routes.Table{}
 }
 
 // notReady lists why the node should get no traffic.

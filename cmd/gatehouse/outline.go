@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -64,7 +63,7 @@ func holdsSettings(source []byte) bool {
 		known = append(known, top)
 	}
 	for _, e := range topLevel(source) {
-		switch nearest(e.Key, known) {
+		switch routes.Nearest(e.Key, known) {
 		case "":
 		case "tenants", "vhosts":
 			return false
@@ -117,26 +116,9 @@ func (e *entry) problem(field, reason string) *routes.Problem {
 	p := &routes.Problem{File: e.path, Field: field, Reason: reason}
 	if at.token != nil {
 		p.Line, p.Column = at.token.Position.Line, at.token.Position.Column
-		p.Excerpt = excerpt(e.source, p.Line, p.Column)
+		p.Excerpt = routes.Excerpt(e.source, p.Line, p.Column)
 	}
 	return p
-}
-
-// excerpt shows a line with a caret under the column, as routes.Problem has it.
-func excerpt(source []byte, line, column int) string {
-	lines := strings.Split(string(source), "\n")
-	if line < 1 || line > len(lines) {
-		return ""
-	}
-	text := []rune(strings.TrimRight(lines[line-1], "\r"))
-	pad := make([]rune, min(column-1, len(text)))
-	for i := range pad {
-		if pad[i] = ' '; text[i] == '\t' {
-			pad[i] = '\t'
-		}
-	}
-	number := itoa(line)
-	return fmt.Sprintf("%s | %s\n%s | %s^", number, string(text), strings.Repeat(" ", len(number)), string(pad))
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"gatehouse/routes"
 )
 
 // Exit codes of every verb.
@@ -134,7 +136,7 @@ func group(cmd *cobra.Command, subs ...*cobra.Command) *cobra.Command {
 		if len(args) == 0 {
 			return usagef("say which: %s", strings.Join(names, ", "))
 		}
-		if guess := nearest(args[0], names); guess != "" {
+		if guess := routes.Nearest(args[0], names); guess != "" {
 			return usagef("unknown command %q (did you mean %q?)", args[0], guess)
 		}
 		return usagef("unknown command %q: want %s", args[0], strings.Join(names, ", "))
@@ -150,7 +152,7 @@ func withFlagGuess(cmd *cobra.Command, err error) error {
 	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	if guess := nearest(name, names); guess != "" {
+	if guess := routes.Nearest(name, names); guess != "" {
 		return fmt.Errorf("%w (did you mean %q?)", err, "--"+guess)
 	}
 	return err

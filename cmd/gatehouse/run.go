@@ -13,6 +13,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
 	"gatehouse/acme"
 	"gatehouse/admin"
 	"gatehouse/cache"
@@ -22,9 +25,6 @@ import (
 	"gatehouse/routes"
 	"gatehouse/routes/filestore"
 	"gatehouse/routes/redisstore"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
 // This file and its neighbours node.go and inspect.go are the only places that
@@ -159,11 +159,11 @@ func edgeLimits(l *Limits) edge.Limits {
 
 func (n *node) openAdmin() error {
 	n.api = admin.New(admin.Options{
-		Table: n.follower.Table, Status: n.follower.Status, Store: n.store, Defaults: n.cfg.Defaults,
+		Table: n.table, Status: n.follower.Status, Store: n.store, Defaults: n.cfg.Defaults,
 		Inspect: func(_ context.Context, r admin.InspectRequest) (admin.InspectResult, error) {
 			return inspect(n.edge, r)
 		},
-		NotReady: n.notReady, Gatherer: n.metrics, Version: version, Node: n.cfg.Node, Logger: n.log,
+		NotReady: n.notReady, Gatherer: n.metrics, Version: readVersion().Version, Node: n.cfg.Node, Logger: n.log,
 	})
 	return nil
 }

@@ -166,7 +166,7 @@ func (l *loader) oneOf(path, value string, words []string, later ...string) {
 	case value != "" && slices.Contains(later, value):
 		l.fail(path, fmt.Sprintf("%q is %v", value, routes.ErrNotSupportedYet), "")
 	default:
-		l.fail(path, fmt.Sprintf("bad value %q: want %s", value, strings.Join(words, ", ")), nearest(value, words))
+		l.fail(path, fmt.Sprintf("bad value %q: want %s", value, strings.Join(words, ", ")), routes.Nearest(value, words))
 	}
 }
 

@@ -33,15 +33,15 @@ func Listen(inner net.Listener, config *tls.Config, log *slog.Logger) *Listener 
 
 // Back-off between attempts to accept while the system refuses.
 const (
-	acceptPauseMin = 5 * time.Millisecond
-	acceptPauseMax = time.Second
+	shortestPause = 5 * time.Millisecond
+	longestPause  = time.Second
 )
 
 // Accept returns the next connection. The TLS handshake has not taken place
 // yet: it runs in the goroutine that serves the connection. It fails only once
 // the listener is closed or broken for good.
 func (l *Listener) Accept() (net.Conn, error) {
-	for pause := acceptPauseMin; ; pause = min(2*pause, acceptPauseMax) {
+	for pause := shortestPause; ; pause = min(2*pause, longestPause) {
 		conn, err := l.Listener.Accept()
 		if err == nil {
 			return l.wrap(conn), nil

@@ -2,7 +2,6 @@ package redisconn
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"strings"
@@ -191,14 +190,5 @@ func TestServerThatIsNoRedisIsRefused(t *testing.T) {
 	}()
 	if _, err := client(t, "redis://"+l.Addr().String()).Dial(context.Background()); !errors.Is(err, errProtocol) {
 		t.Errorf("got %v", err)
-	}
-}
-
-func TestTLSVerifiesTheServer(t *testing.T) {
-	ca := edgetest.NewCA(t)
-	_ = ca
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{}})
-	if err == nil {
-		l.Close()
 	}
 }

@@ -30,24 +30,24 @@ func TestParse(t *testing.T) {
 
 func TestParseSaysTheFixAndNeverThePassword(t *testing.T) {
 	for raw, want := range map[string]string{
-		"":                                 "want redis://",
-		"127.0.0.1:6379":                   "want redis://",
-		"http://u:s3cret@h":                `unknown scheme "http"`,
-		"redis://":                         "the host is missing",
-		"redis://u:s3cret@":                "the host is missing",
-		"redis://u:s3cret@h:port":          "the port is a number",
-		"redis://u:s3cret@h:70000":         "the port is a number",
-		"redis://u:s3cret@h/x":             "the number of the database",
-		"redis://u:s3cret@h/-1":            "the number of the database",
-		"redis://u:s3cret@a,b":             "redis+sentinel://h1,h2/master or redis+cluster://",
-		"redis://u:s3cret%zz@h":            "broken percent-encoding",
-		"redis://u:s3cret/with/slash@h":    "percent-encode / and @",
-		"redis://s3cret@h":                 "a user needs a password",
-		"redis+sentinel://u:s3cret@a,b":    "name of the Sentinels' master is missing",
-		"redis+cluster://u:s3cret@a/1":     "only database 0",
-		"redis://u:s3cret@h?timeout=1":     "no ?parameters",
-		"redis://u:s3cret@h#%zz":           "#prefix has a broken",
-		"redis+cluster://u:s3cret@a,,b":    "the host is missing",
+		"":                                  "want redis://",
+		"127.0.0.1:6379":                    "want redis://",
+		"http://u:s3cret@h":                 `unknown scheme "http"`,
+		"redis://":                          "the host is missing",
+		"redis://u:s3cret@":                 "the host is missing",
+		"redis://u:s3cret@h:port":           "the port is a number",
+		"redis://u:s3cret@h:70000":          "the port is a number",
+		"redis://u:s3cret@h/x":              "the number of the database",
+		"redis://u:s3cret@h/-1":             "the number of the database",
+		"redis://u:s3cret@a,b":              "redis+sentinel://h1,h2/master or redis+cluster://",
+		"redis://u:s3cret%zz@h":             "broken percent-encoding",
+		"redis://u:s3cret/with/slash@h":     "percent-encode / and @",
+		"redis://s3cret@h":                  "a user needs a password",
+		"redis+sentinel://u:s3cret@a,b":     "name of the Sentinels' master is missing",
+		"redis+cluster://u:s3cret@a/1":      "only database 0",
+		"redis://u:s3cret@h?timeout=1":      "no ?parameters",
+		"redis://u:s3cret@h#%zz":            "#prefix has a broken",
+		"redis+cluster://u:s3cret@a,,b":     "the host is missing",
 		"redis://u:s3cret@2001:db8::1:6379": "host:port",
 	} {
 		_, err := Parse(raw)
@@ -62,10 +62,10 @@ func TestParseSaysTheFixAndNeverThePassword(t *testing.T) {
 
 func TestStringHidesThePassword(t *testing.T) {
 	for raw, want := range map[string]string{
-		"rediss://u:s3cret@h:1/3#edge:":               "rediss://u:***@h:1/3#edge:",
-		"redis://:s3cret@h":                           "redis://:***@h:6379",
-		"redis+sentinel://u:s3cret@a,b/main/1":        "redis+sentinel://u:***@a:26379,b:26379/main/1",
-		"redis+cluster://a,b":                         "redis+cluster://a:6379,b:6379",
+		"rediss://u:s3cret@h:1/3#edge:":        "rediss://u:***@h:1/3#edge:",
+		"redis://:s3cret@h":                    "redis://:***@h:6379",
+		"redis+sentinel://u:s3cret@a,b/main/1": "redis+sentinel://u:***@a:26379,b:26379/main/1",
+		"redis+cluster://a,b":                  "redis+cluster://a:6379,b:6379",
 	} {
 		o, err := Parse(raw)
 		if err != nil {

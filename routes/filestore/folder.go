@@ -1,7 +1,6 @@
 package filestore
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -107,7 +106,7 @@ func (s *Store) look(name string) *file {
 		f.problems = routes.Problems{{File: path, Reason: "cannot be read: " + err.Error()}}
 		return f
 	}
-	f.docs, f.problems = routes.ParseFile(path, bytes.TrimPrefix(source, []byte("\ufeff")))
+	f.docs, f.problems = routes.ParseFile(path, source)
 	return f
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"gatehouse/internal/redisconn"
@@ -16,6 +17,9 @@ const (
 	pingEvery = 5 * time.Second
 	// settle gathers what several commands in a row change (DEL, then RPUSH).
 	settle = 25 * time.Millisecond
+	// goneAfter is how long a document must be missing before it counts as
+	// deleted: hipache's tools replace a list by DEL and RPUSH, one after the other.
+	goneAfter = 100 * time.Millisecond
 
 	firstBackOff, lastBackOff = 100 * time.Millisecond, 2 * time.Second
 	// acceptFor is how long accept-loss holds, from when a node has seen it.
@@ -67,6 +71,8 @@ type follower struct {
 	synced bool
 	// accepted: gatehouse:accept-loss has been acted upon and is still there.
 	accepted bool
+	// missing are documents that have lost their keys, and since when.
+	missing map[routes.Key]time.Time
 }
 
 func (f *follower) follow(ctx context.Context) (err error) {
@@ -75,6 +81,7 @@ func (f *follower) follow(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.conn.Close()) }()
 	prefix := f.store.prefix
+	f.missing = map[routes.Key]time.Time{}
 	f.reader = reader{prefix: prefix, conn: f.conn, odd: &f.store.odd}
 	if _, err := f.conn.Must([]string{
 		"CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", prefix + frontendKey, "PREFIX", prefix + vhostKey,
@@ -87,11 +94,15 @@ func (f *follower) follow(ctx context.Context) (err error) {
 	}
 	f.store.log.Info("redis routes are followed", "redis", f.store.client.String(), "server", f.conn.Addr())
 	for {
-		pushes, err := f.conn.Pushes(f.store.pingEvery, settle)
+		wait := f.store.pingEvery
+		if len(f.missing) > 0 {
+			wait = goneAfter
+		}
+		pushes, err := f.conn.Pushes(wait, settle)
 		if err != nil {
 			return err
 		}
-		if len(pushes) == 0 {
+		if len(pushes) == 0 && len(f.missing) == 0 {
 			err = f.conn.Ping()
 		} else {
 			err = f.changed(pushes)
@@ -113,6 +124,7 @@ func (f *follower) full() error {
 		return err
 	}
 	f.accepted = accept
+	clear(f.missing)
 	batch.Trusted = accept
 	f.synced = true
 	f.store.setUp(nil)
@@ -179,6 +191,11 @@ func (f *follower) changed(pushes []redisconn.Reply) error {
 		}
 		f.accepted = there
 	}
+	for doc := range f.missing {
+		if raw := canonical(f.store.prefix, doc, partJSON); !seen[raw] {
+			raws = append(raws, raw)
+		}
+	}
 	if len(raws) == 0 {
 		return nil
 	}
@@ -186,6 +203,26 @@ func (f *follower) changed(pushes []redisconn.Reply) error {
 	if err != nil {
 		return err
 	}
+	batch.Changes = slices.DeleteFunc(batch.Changes, f.perhaps)
 	f.yield(batch)
 	return nil
+}
+
+// perhaps reports whether a change is a removal that may yet prove to be half of
+// a replacement; it is read again.
+func (f *follower) perhaps(c routes.Change) bool {
+	if !c.Gone() {
+		delete(f.missing, c.Key)
+		return false
+	}
+	since, again := f.missing[c.Key]
+	if !again {
+		f.missing[c.Key] = time.Now()
+		return true
+	}
+	if time.Since(since) < goneAfter {
+		return true
+	}
+	delete(f.missing, c.Key)
+	return false
 }
