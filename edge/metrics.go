@@ -21,14 +21,14 @@ type metrics struct {
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gatehouse_" + name, Help: help}, labels)
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &metrics{
-		requests: counter("requests_total", "Requests answered, by tenant and class of status.", "tenant", "code_class"),
-		bytes:    counter("response_body_bytes_total", "Bytes of response bodies sent to clients.", "tenant"),
-		cache:    counter("cache_requests_total", "Requests to vhosts with a cache, by result.", "tenant", "result"),
-		waf:      counter("waf_events_total", "Requests that the WAF blocked, or would have blocked in detect mode.", "tenant", "action"),
-		refused:  counter("requests_unrouted_total", "Requests that reached no vhost, by class of status.", "code_class"),
+		requests: counter("gatehouse_requests_total", "Requests answered, by tenant and class of status.", "tenant", "code_class"),
+		bytes:    counter("gatehouse_response_body_bytes_total", "Bytes of response bodies sent to clients.", "tenant"),
+		cache:    counter("gatehouse_cache_requests_total", "Requests to vhosts with a cache, by result.", "tenant", "result"),
+		waf:      counter("gatehouse_waf_events_total", "Requests that the WAF blocked, or would have blocked in detect mode.", "tenant", "action"),
+		refused:  counter("gatehouse_requests_unrouted_total", "Requests that reached no vhost, by class of status.", "code_class"),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "gatehouse_request_duration_seconds", Help: "Time from a request's head to the last byte of its response.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},

@@ -245,6 +245,8 @@ func (r *request) upgrade() string {
 			named = named || listHas(string(f.Value), "upgrade")
 		case f.is("upgrade"):
 			asked = strings.EqualFold(string(f.Value), "websocket")
+		case f.is("transfer-encoding"), f.is("content-length") && string(f.Value) != "0":
+			return "" // a request with content keeps its framing and its protocol
 		}
 	}
 	if asked && named {
