@@ -2,6 +2,8 @@ package edge
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
@@ -179,5 +181,48 @@ func TestOtherUpgradesAreDropped(t *testing.T) {
 	h := b.Requests()[0].Header
 	if h.Get("Upgrade") != "" || h.Get("Http2-Settings") != "" {
 		t.Errorf("fields of an h2c upgrade reached the backend: %v", h)
+	}
+}
+
+// What a backend has sent reaches the client at once, whatever comes later:
+// event streams, long polls, slow downloads of known length.
+func TestFirstBytesDoNotWaitForTheRest(t *testing.T) {
+	arrived := make(chan struct{})
+	b := edgetest.NewBackendWith(t, edgetest.BackendOptions{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("length") {
+			w.Header().Set("Content-Length", "10")
+		} else {
+			w.Header().Set("Content-Type", "text/event-stream")
+		}
+		_, _ = io.WriteString(w, "first")
+		_ = http.NewResponseController(w).Flush()
+		<-arrived
+		_, _ = io.WriteString(w, "after")
+	})})
+	n := start(t, shopSite(b.URL, "waf: {mode: block, responses: true}", "cache: {enabled: true}")+
+		"  plain.test:\n    backends: ["+b.URL+"]\n")
+	for _, c := range []struct{ host, target string }{
+		{"www.shop.test", "/events"}, // although responses are inspected
+		{"plain.test", "/events"},
+		{"plain.test", "/file?length"},
+	} {
+		target := c.target
+		conn := edgetest.Dial(t, n.http)
+		conn.Send(head("GET", c.host, target) + "\r\n")
+		var got strings.Builder
+		buf := make([]byte, 1)
+		for !strings.HasSuffix(got.String(), "first") { // the connection's deadline ends a wait in vain
+			if _, err := conn.Read(buf); err != nil {
+				t.Fatalf("%s: %v after %q", target, err, got.String())
+			}
+			got.Write(buf)
+		}
+		arrived <- struct{}{}
+		for !strings.Contains(got.String(), "after") {
+			if _, err := conn.Read(buf); err != nil {
+				t.Fatalf("%s: %v after %q", target, err, got.String())
+			}
+			got.Write(buf)
+		}
 	}
 }

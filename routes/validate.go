@@ -57,7 +57,9 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 	}
 	for i, b := range v.Backends {
 		field := "backends[" + strconv.Itoa(i) + "]"
-		if reason := checkBackend(b.URL); reason != "" {
+		if b.URL == "" {
+			out = append(out, finding{field: field, missing: true, reason: "a backend needs a url, such as http://127.0.0.1:9000"})
+		} else if reason := checkBackend(b.URL); reason != "" {
 			out = append(out, finding{field: field, reason: reason})
 		}
 		if b.Weight != 0 && b.Weight != 1 {
@@ -133,17 +135,23 @@ func checkWAF(field string, w *WAF) []finding {
 	if w.Paranoia < 0 || w.Paranoia > 4 {
 		out = append(out, finding{field: field + ".paranoia", reason: "the paranoia level is 1 to 4"})
 	}
-	if w.InboundThreshold < 0 || w.OutboundThreshold < 0 {
-		out = append(out, finding{field: field, reason: "a threshold is a score of 1 or more"})
+	if w.InboundThreshold < 0 {
+		out = append(out, finding{field: field + ".inbound_threshold", reason: "a threshold is a score of 1 or more"})
+	}
+	if w.OutboundThreshold < 0 {
+		out = append(out, finding{field: field + ".outbound_threshold", reason: "a threshold is a score of 1 or more"})
 	}
 	const most = 16 << 20
 	if w.InspectBody > most {
 		out = append(out, finding{field: field + ".inspect_body", reason: "at most 16MiB of a body are inspected"})
 	}
 	for i, m := range w.AllowedMethods {
-		if !isToken(m) || m != strings.ToUpper(m) {
+		at := field + ".allowed_methods[" + strconv.Itoa(i) + "]"
+		if !isToken(m) {
+			out = append(out, finding{field: at, reason: fmt.Sprintf("bad method %q: want one word, such as GET", m)})
+		} else if m != strings.ToUpper(m) {
 			out = append(out, finding{
-				field: field + ".allowed_methods[" + strconv.Itoa(i) + "]", guess: strings.ToUpper(m),
+				field: at, guess: strings.ToUpper(m),
 				reason: fmt.Sprintf("bad method %q: methods are written in capitals", m),
 			})
 		}

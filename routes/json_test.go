@@ -1,0 +1,93 @@
+package routes
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestDocumentsInRedisAreStrictJSON(t *testing.T) {
+	vhost, tenant := Key{KindVhost, "a.test"}, Key{KindTenant, "shop"}
+	for _, test := range []struct {
+		key     Key
+		text    string
+		problem string // empty: good
+	}{
+		{vhost, `{}`, ""},
+		{vhost, `{"cache": {"enabled": true}}`, ""},
+		{vhost, "{\n\t\"balance\":\t\"random\"\n}", ""},
+		{vhost, `{"cache": {"max_body": 1048576}}`, ""},
+		{vhost, `{"tls": {"redirect_http": true}}`, ""},
+		{tenant, `{"waf": {"responses": false}}`, ""},
+		{vhost, ``, "k: empty: want a JSON object"},
+		{vhost, " \n", "k: empty: want a JSON object"},
+		{vhost, `balance: random`, "k:1:1: not JSON: invalid character 'b'"},
+		{vhost, "{\n  \"balance\": random\n}", "k:2:14: not JSON"},
+		{vhost, `{"balance": "random"`, "k:1:20: not JSON: unexpected end"},
+		{vhost, `{} {}`, "k:1:4: not JSON: invalid character '{' after top-level value"},
+		{vhost, `[]`, "want a mapping"},
+		{vhost, `"http://a"`, "want a mapping"},
+		{vhost, `{"Balance": "random"}`, `k:1:2: unknown key "Balance" (did you mean "balance"?)`},
+		{vhost, `{"balance": "random", "balance": "p2c"}`, "given twice"},
+		{vhost, `{"cache": {"ttl": "1s", "ttl": "2s"}}`, "cache.ttl: given twice"},
+		{vhost, `{"c\u0061che": {}, "cache": {}}`, "given twice"},
+		{vhost, `{"tls": {"certificate": {"cert": "a.pem", "key": "/k"}}}`, "tls.certificate.cert: want an absolute path"},
+		{tenant, `{"waf": {"mode": "on"}}`, `waf.mode: bad value "on"`},
+		{tenant, `{"backends": []}`, `unknown key "backends"`},
+	} {
+		doc := ParseJSON(test.key, "k", []byte(test.text))
+		good := doc.Tenant != nil || doc.Vhost != nil
+		if good != (test.problem == "") || !strings.Contains(doc.Problems.Error(), test.problem) || good == (len(doc.Problems) > 0) {
+			t.Errorf("%s: got %q, want %q", test.text, doc.Problems.Error(), test.problem)
+		}
+		checkPlaces(t, test.text, doc.Problems)
+	}
+}
+
+func TestGoodFormsSurviveJSON(t *testing.T) {
+	source, _ := ParseFile("/f", []byte(`{"vhosts": {"a.test": {"tenant": "shop", "aliases": ["b.test"], "balance": "random", "backends": ["http://a", "unix:/a"],
+		"timeouts": {"connect": "1h30m", "first_byte": "1500ms"}, "cache": {"enabled": false, "ttl": "2d", "max_body": "1500"},
+		"tls": {"redirect_http": true, "hsts": "36h", "min_version": "1.2", "certificate": {"cert": "/c", "key": "/k"}}, "waf": {"responses": false}}}}`))
+	if len(source) != 1 || source[0].Vhost == nil {
+		t.Fatal(report(source, nil))
+	}
+	raw, err := json.Marshal(source[0].Vhost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back := ParseJSON(source[0].Key, "k", raw); !reflect.DeepEqual(back.Vhost, source[0].Vhost) {
+		t.Errorf("got %+v (%v)\nof %s", back.Vhost, back.Problems, raw)
+	}
+}
+
+func FuzzParseJSON(f *testing.F) {
+	for _, seed := range []string{
+		`{}`, `{"backends":["http://a",{"url":"unix:/a","weight":1}]}`, `{"a":{"b":[1,"x\"}"]}}`, `{"tenant":null}`, `null`, `[[[`,
+		`{"tls":{"redirect_http":true,"hsts":"180d"}}`, `{"waf":{"allowed_methods":["GET"],"rules":1}}`, `{"K":1}`, "{\"\u017f\":1}",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, key := range []Key{{KindVhost, "a.test"}, {KindTenant, "shop"}} {
+			doc := ParseJSON(key, "k", data)
+			var form any = doc.Vhost
+			if doc.Tenant != nil {
+				form = doc.Tenant
+			}
+			if good := doc.Vhost != nil || doc.Tenant != nil; good == (len(doc.Problems) > 0) {
+				t.Fatalf("neither good nor bad, or both: %+v", doc)
+			} else if !good {
+				continue
+			}
+			raw, err := json.Marshal(form)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again := ParseJSON(key, "k", raw)
+			if err := again.Problems.Err(); err != nil {
+				t.Errorf("%s was taken, its own form %s is not: %v", data, raw, err)
+			}
+		}
+	})
+}
