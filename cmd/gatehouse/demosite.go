@@ -144,7 +144,7 @@ func demoPorts(wanted ...int) ([]int, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer ln.Close() //nolint:revive // all are held until the last is chosen
+		defer ln.Close() // all are held until the last is chosen
 		out[i] = ln.Addr().(*net.TCPAddr).Port
 	}
 	return out, nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"os"
@@ -9,7 +10,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"gatehouse/internal/edgetest"
 )
@@ -100,16 +104,47 @@ func needCurl(t *testing.T) {
 	}
 }
 
-// TestReadmeWithRedis follows the README on a real Redis, on other ports.
-func TestReadmeWithRedis(t *testing.T) {
+// TestTheWholeProgram builds gatehouse and uses it as README says.
+func TestTheWholeProgram(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: builds and starts the program")
+	}
 	needCurl(t)
+	bin := filepath.Join(t.TempDir(), "gatehouse")
+	if out, err := exec.Command("go", "build", "-tags", "coraza.no_memoize", "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	// folder is a user's checkout: it has bin/gatehouse.
+	folder := func(t *testing.T) string {
+		dir := t.TempDir()
+		if err := os.Mkdir(filepath.Join(dir, "bin"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(bin, filepath.Join(dir, "bin", "gatehouse")); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	t.Run("README with Redis", func(t *testing.T) { readmeWithRedis(t, folder(t)) })
+	t.Run("README with files", func(t *testing.T) {
+		dir := folder(t)
+		for _, b := range readmeOf(t, "files") {
+			runBlock(t, dir, b, strings.NewReplacer())
+		}
+	})
+	t.Run("make run", func(t *testing.T) { makeRun(t, folder(t)) })
+	for _, broken := range append([]string{""}, demoBreaks...) {
+		t.Run("demo --check, broken: "+broken, func(t *testing.T) { demoCheck(t, folder(t), broken) })
+	}
+}
+
+// readmeWithRedis follows the README on a real Redis, on other ports.
+func readmeWithRedis(t *testing.T, dir string) {
 	redis := edgetest.Redis(t)
 	_, redisPort, err := net.SplitHostPort(redis.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	program(t, dir)
 	ports, err := demoPorts(0, 0, 0, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -133,18 +168,9 @@ func TestReadmeWithRedis(t *testing.T) {
 	}
 }
 
-// TestReadmeFiles follows the README with file routes.
-func TestReadmeFiles(t *testing.T) {
-	dir := t.TempDir()
-	program(t, dir)
-	for _, b := range readmeOf(t, "files") {
-		runBlock(t, dir, b, strings.NewReplacer())
-	}
-}
-
-// TestMakeRunStartsTheDemo: what `make run` starts says what the README
-// promises, ends with Ctrl-C and leaves nothing behind.
-func TestMakeRunStartsTheDemo(t *testing.T) {
+// makeRun: what `make run` starts says what the README promises, ends with
+// Ctrl-C and leaves nothing behind.
+func makeRun(t *testing.T, dir string) {
 	b := readmeOf(t, "run")[0]
 	target := strings.Fields(b.text) // make run
 	recipe, err := exec.Command(target[0], "-n", "-C", "../..", target[1]).Output()
@@ -154,8 +180,6 @@ func TestMakeRunStartsTheDemo(t *testing.T) {
 	if !strings.Contains(string(recipe), "bin/gatehouse demo\n") {
 		t.Fatalf("make run does not start the demo:\n%s", recipe)
 	}
-	dir := t.TempDir()
-	program(t, dir)
 	temp := filepath.Join(dir, "tmp")
 	if err := os.Mkdir(temp, 0o700); err != nil {
 		t.Fatal(err)
@@ -172,29 +196,82 @@ func TestMakeRunStartsTheDemo(t *testing.T) {
 	}
 }
 
-// TestDemoCheckOfTheWholeProgram runs every printed line against the real
-// server, and wants each sabotage to be named.
-func TestDemoCheckOfTheWholeProgram(t *testing.T) {
-	for _, broken := range append([]string{""}, demoBreaks...) {
-		t.Run("break "+broken, func(t *testing.T) {
-			dir := t.TempDir()
-			cmd := exec.Command(program(t, dir), "demo", "--check")
-			want := 0
-			if broken != "" {
-				cmd.Args = append(cmd.Args, "--break", broken)
-				want = 1
-			}
-			cmd.Dir = dir
-			out, err := cmd.CombinedOutput()
-			if err != nil && cmd.ProcessState == nil {
-				t.Fatal(err)
-			}
-			if got := cmd.ProcessState.ExitCode(); got != want {
-				t.Errorf("exit %d, want %d\n%s", got, want, out)
-			}
-			if named := strings.Contains(string(out), "step "+broken+" failed"); broken != "" && !named {
-				t.Errorf("the output does not name the step %s:\n%s", broken, out)
-			}
-		})
+// demoCheck runs every printed line against the real server, and wants the
+// sabotaged step to be named.
+func demoCheck(t *testing.T, dir, broken string) {
+	cmd := exec.Command("bin/gatehouse", "demo", "--check")
+	want := 0
+	if broken != "" {
+		cmd.Args = append(cmd.Args, "--break", broken)
+		want = 1
 	}
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil && cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	if got := cmd.ProcessState.ExitCode(); got != want {
+		t.Errorf("exit %d, want %d\n%s", got, want, out)
+	}
+	if named := strings.Contains(string(out), "step "+broken+" failed"); broken != "" && !named {
+		t.Errorf("the output does not name the step %s:\n%s", broken, out)
+	}
+}
+
+// A process is a command in the background with all that it wrote.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+	err   error // how it ended
+
+	mu  sync.Mutex
+	out bytes.Buffer
+}
+
+// Write takes the process's output.
+func (p *process) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.out.Write(b)
+}
+
+func (p *process) output() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.out.String()
+}
+
+// background starts a shell line in dir; it is interrupted, and waited for, when the test ends.
+func background(t *testing.T, dir, line string, env ...string) *process {
+	t.Helper()
+	p := &process{ended: make(chan struct{})}
+	p.cmd = exec.Command("sh", "-c", "exec "+line)
+	p.cmd.Dir, p.cmd.Env = dir, append(os.Environ(), env...)
+	p.cmd.Stdout, p.cmd.Stderr = p, p
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.ended)
+		p.err = p.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = p.interrupt()
+		if t.Failed() {
+			t.Logf("output of %s:\n%s", line, p.output())
+		}
+	})
+	return p
+}
+
+// interrupt sends SIGINT, as Ctrl-C does, and returns how the process ended.
+func (p *process) interrupt() error {
+	_ = p.cmd.Process.Signal(syscall.SIGINT) // it may have ended already
+	select {
+	case <-p.ended:
+	case <-time.After(2 * edgetest.Patience):
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+	}
+	return p.err
 }

@@ -62,7 +62,9 @@ func serveToy(ctx context.Context, ln net.Listener, name string) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = server.Close() // what still runs is a slow or endless answer: the demo is over
 	}
-	<-ended
+	if served := <-ended; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
 	return err
 }
 

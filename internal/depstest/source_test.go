@@ -261,3 +261,26 @@ func TestEveryPackageIsDescribed(t *testing.T) {
 		}
 	}
 }
+
+// TestOperationsListsEveryMetric: a metric that is not in docs/operations.md is found by nobody.
+func TestOperationsListsEveryMetric(t *testing.T) {
+	name := regexp.MustCompile(`"(gatehouse_[a-z_]+)"`)
+	var code, docs string
+	for _, s := range sources(t) {
+		switch {
+		case s.path == "docs/operations.md":
+			docs = string(s.text)
+		case s.isGo() && !s.isTest():
+			code += string(s.text)
+		}
+	}
+	found := name.FindAllStringSubmatch(code, -1)
+	if len(found) < 10 {
+		t.Fatalf("only %d metrics found", len(found))
+	}
+	for _, m := range found {
+		if !strings.Contains(docs, "`"+m[1]+"`") {
+			t.Errorf("docs/operations.md does not list %s", m[1])
+		}
+	}
+}

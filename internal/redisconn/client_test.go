@@ -2,6 +2,8 @@ package redisconn
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"strings"
@@ -190,5 +192,37 @@ func TestServerThatIsNoRedisIsRefused(t *testing.T) {
 	}()
 	if _, err := client(t, "redis://"+l.Addr().String()).Dial(context.Background()); !errors.Is(err, errProtocol) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestTLSVerifiesTheServer(t *testing.T) {
+	leaf := edgetest.NewCA(t).Issue(t, "127.0.0.1", "localhost")
+	certFile, keyFile := leaf.Write(t, t.TempDir(), "redis")
+	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte("+PONG\r\n")) // the handshake fails here
+			_ = conn.Close()
+		}
+	}()
+	c := client(t, "rediss://"+l.Addr().String())
+	_, dialErr := c.Dial(context.Background())
+	for name, err := range map[string]error{"dial": dialErr, "ping": c.Ping(context.Background()).Err()} {
+		var unknown x509.UnknownAuthorityError
+		if !errors.As(err, &unknown) {
+			t.Errorf("%s: a server that nobody vouches for: %v", name, err)
+		}
 	}
 }

@@ -27,7 +27,7 @@ type Conn struct {
 	decoder decoder
 	pushes  []Reply
 	release func() bool
-	master  bool // the server has to be a master
+	opts    *Options
 }
 
 // Dial connects to the server (with Sentinels: to the present master), logs in
@@ -60,7 +60,7 @@ func (c *Client) Dial(ctx context.Context) (*Conn, error) {
 		nc = secure
 	}
 	conn := &Conn{
-		addr: addr, conn: nc, master: o.Master != "",
+		addr: addr, conn: nc, opts: o,
 		write:   bufio.NewWriter(nc),
 		decoder: decoder{r: bufio.NewReaderSize(nc, 64<<10)},
 	}
@@ -132,21 +132,28 @@ func (c *Conn) refusal(r *Reply) error {
 // Ping asks whether the server is there and, where Sentinels rule, still the
 // master.
 func (c *Conn) Ping() error {
-	command := []string{"PING"}
-	if c.master {
-		command = []string{"ROLE"}
+	if c.opts.Master == "" {
+		_, err := c.Must([]string{"PING"})
+		return err
 	}
-	replies, err := c.Do(command)
+	replies, err := c.Must([]string{"ROLE"})
 	if err != nil {
 		return err
 	}
-	if err := c.refusal(&replies[0]); err != nil {
-		return err
+	if len(replies[0].Items) == 0 || replies[0].Items[0].Text != "master" {
+		return c.demoted()
 	}
-	if c.master && (len(replies[0].Items) == 0 || replies[0].Items[0].Text != "master") {
-		return fmt.Errorf("redis at %s is not the master any more", c.addr)
+	// The old master learns of a failover only seconds later.
+	ctx, cancel := context.WithTimeout(context.Background(), DialTimeout+CallTimeout)
+	defer cancel()
+	if addr, err := c.opts.server(ctx); err == nil && addr != c.addr {
+		return c.demoted()
 	}
-	return nil
+	return nil // also without a Sentinel that answers
+}
+
+func (c *Conn) demoted() error {
+	return fmt.Errorf("redis at %s is not the master any more", c.addr)
 }
 
 // Do sends the commands at once and returns their replies in order; what a

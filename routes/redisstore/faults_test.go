@@ -272,10 +272,10 @@ func TestTwoThousandSitesAreRead(t *testing.T) {
 // TestSentinelFailoverIsFollowed runs a master, a replica and a Sentinel.
 func TestSentinelFailoverIsFollowed(t *testing.T) {
 	t.Parallel()
-	master := edgetest.Redis(t)
+	master := edgetest.Redis(t, "--repl-diskless-sync-delay", "0")
 	fill(master, 3)
 	_, port, _ := strings.Cut(master.Addr(), ":")
-	replica := edgetest.Redis(t, "--replicaof", "127.0.0.1 "+port, "--repl-diskless-sync-delay", "0")
+	replica := edgetest.Redis(t, "--replicaof", "127.0.0.1 "+port)
 	_, replicaPort, _ := strings.Cut(replica.Addr(), ":")
 	eventually(t, "the replica is in step", func() bool {
 		return strings.Contains(replica.CLI("INFO", "replication"), "master_link_status:up")
