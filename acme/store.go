@@ -11,8 +11,8 @@ import (
 
 const storeShards = 64
 
-// store holds certificates from files and from the ACME issuer by name. Lookups
-// do no I/O and take one shard's read lock at a time.
+// store holds the names of the table, and by name the certificates from files and
+// from the ACME issuer. Lookups do no I/O and take one shard's read lock at a time.
 type store struct {
 	seed     maphash.Seed
 	shards   [storeShards]shard
@@ -22,6 +22,8 @@ type store struct {
 
 type shard struct {
 	mu     sync.RWMutex
+	told   map[string]struct{} // the table has this exact name
+	above  map[string]struct{} // the table has "*." + key
 	files  map[string]*leaf // attached to this exact name
 	wild   map[string]*leaf // attached to "*." + key
 	issued map[string]*leaf // from the ACME issuer
@@ -30,6 +32,8 @@ type shard struct {
 func newStore() *store {
 	s := &store{seed: maphash.MakeSeed()}
 	for i := range s.shards {
+		s.shards[i].told = make(map[string]struct{})
+		s.shards[i].above = make(map[string]struct{})
 		s.shards[i].files = make(map[string]*leaf)
 		s.shards[i].wild = make(map[string]*leaf)
 		s.shards[i].issued = make(map[string]*leaf)
@@ -44,15 +48,20 @@ func (s *store) shard(name string) *shard {
 // find returns the certificate to serve for a canonical name, or nil if the
 // internal CA must help. Order: the file of the name, the file of the wildcard one
 // label up, the issued certificate unless it has expired, the file of "*".
+//
+// A file is served as told, whether it fits or not, where its own pattern selects
+// the name. For a name that belongs to another entry of the table, the file of a
+// wildcard or of "*" serves only if it covers the name: it was not meant for it.
 func (s *store) find(name string, now time.Time) *leaf {
 	sh := s.shard(name)
 	sh.mu.RLock()
 	file, issued := sh.files[name], sh.issued[name]
+	_, told := sh.told[name]
 	sh.mu.RUnlock()
 	if file != nil {
 		return file
 	}
-	if wild := s.wildcard(name); wild != nil {
+	if wild := s.wildcard(name); wild != nil && (!told || wild.covers(name)) {
 		return wild
 	}
 	// An expired certificate is worse than the internal one: clients that trust
@@ -60,9 +69,13 @@ func (s *store) find(name string, now time.Time) *leaf {
 	if issued != nil && now.Before(issued.notAfter) {
 		return issued
 	}
-	return s.fallback.Load()
+	if all := s.fallback.Load(); all != nil && (all.covers(name) || !told && !s.belowWildcard(name)) {
+		return all
+	}
+	return nil
 }
 
+// wildcard returns the file of the wildcard one label up from name, or nil.
 func (s *store) wildcard(name string) *leaf {
 	up := parent(name)
 	if up == "" {
@@ -74,17 +87,29 @@ func (s *store) wildcard(name string) *leaf {
 	return sh.wild[up]
 }
 
-// fromFile returns the leaf of a certificate file that takes precedence over an
-// issued one for an exact name, or nil.
-func (s *store) fromFile(name string) *leaf {
-	sh := s.shard(name)
-	sh.mu.RLock()
-	file := sh.files[name]
-	sh.mu.RUnlock()
-	if file != nil {
-		return file
+// belowWildcard reports whether a wildcard of the table, of any depth, stands above
+// name.
+func (s *store) belowWildcard(name string) bool {
+	for up := parent(name); up != ""; up = parent(up) {
+		sh := s.shard(up)
+		sh.mu.RLock()
+		_, found := sh.above[up]
+		sh.mu.RUnlock()
+		if found {
+			return true
+		}
 	}
-	return s.wildcard(name)
+	return false
+}
+
+// hasFile reports whether a certificate file goes before an issued certificate of
+// an exact name of the table.
+func (s *store) hasFile(name string) bool {
+	if s.file(name) != nil {
+		return true
+	}
+	wild := s.wildcard(name)
+	return wild != nil && wild.covers(name)
 }
 
 // file returns what is attached to a pattern itself.

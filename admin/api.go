@@ -27,6 +27,9 @@ type Options struct {
 	Defaults *routes.Tenant
 	// Inspect judges a request as the server itself would. Nil: waf test is refused.
 	Inspect func(ctx context.Context, r InspectRequest) (InspectResult, error)
+	// CertificateProblem returns why the certificate files of the vhost with that
+	// name are not served. It must not block. Nil: there are no problems.
+	CertificateProblem func(name string) error
 	// NotReady returns the reasons why the node should get no traffic; empty:
 	// it is ready. Nil: always ready.
 	NotReady func() []string
@@ -56,6 +59,9 @@ func New(opts Options) *API {
 	}
 	if opts.Status == nil {
 		opts.Status = func() routes.FollowerStatus { return routes.FollowerStatus{Synced: true} }
+	}
+	if opts.CertificateProblem == nil {
+		opts.CertificateProblem = func(string) error { return nil }
 	}
 	if opts.NotReady == nil {
 		opts.NotReady = func() []string { return nil }

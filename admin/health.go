@@ -1,8 +1,11 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
+
+	"gatehouse/routes"
 )
 
 // Readiness is the answer of /readyz and /health.
@@ -38,7 +41,8 @@ func (a *API) warnings() []string {
 		out = append(out, fmt.Sprintf("routes are not being followed: %v", status.Up))
 	}
 	if status.Held > 0 {
-		out = append(out, fmt.Sprintf("%d documents are gone from the source and held: accept with SET gatehouse:accept-loss 1", status.Held))
+		out = append(out, fmt.Sprintf("%d documents are gone from the source and held: accept with SET %s 1",
+			status.Held, cmp.Or(status.AcceptLoss, routes.AcceptLossKey)))
 	}
 	for _, p := range status.Problems {
 		out = append(out, p.Error())

@@ -8,11 +8,12 @@ import (
 	"gatehouse/routes"
 )
 
-// What VhostSummary.Status says.
+// What VhostSummary.Status says; of several, the first in this order after ok.
 const (
 	StatusOK       = "ok"
 	StatusBroken   = "broken"   // the present document is bad; the last good form serves, if there was one
 	StatusConflict = "conflict" // some of its aliases belong to another vhost
+	StatusWarning  = "warning"  // it is served, but not with the certificate files that it names
 )
 
 // A VhostSummary is one line of the list of vhosts.
@@ -74,8 +75,22 @@ func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
 		s.Status, s.Reason = StatusBroken, problems[0].Error()
 	} else if conflicts := table.Conflicts(route); len(conflicts) > 0 {
 		s.Status, s.Reason = StatusConflict, conflicts[0].Reason
+	} else if warnings := a.warningsOf(route); len(warnings) > 0 {
+		s.Status, s.Reason = StatusWarning, warnings[0].Error()
 	}
 	return s
+}
+
+// warningsOf returns what is wrong outside the document: files that it names.
+func (a *API) warningsOf(route *routes.Route) routes.Problems {
+	if v := route.Vhost; v == nil || v.TLS == nil || v.TLS.Certificate == nil {
+		return nil
+	}
+	err := a.opts.CertificateProblem(route.Name)
+	if err == nil {
+		return nil
+	}
+	return routes.Problems{{Field: "tls.certificate", Reason: "not served: " + err.Error()}}
 }
 
 func (a *API) where(key routes.Key) string {
@@ -87,7 +102,7 @@ func (a *API) where(key routes.Key) string {
 
 func (a *API) vhostDetail(table *routes.Table, route *routes.Route) VhostDetail {
 	d := VhostDetail{VhostSummary: a.summary(table, route), Document: route.Vhost}
-	d.Problems = append(slices.Clone(route.Problems), table.Conflicts(route)...)
+	d.Problems = slices.Concat(route.Problems, table.Conflicts(route), a.warningsOf(route))
 	if route.Vhost != nil {
 		d.Effective = effective(route, a.opts.Defaults)
 	}

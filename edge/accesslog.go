@@ -3,7 +3,6 @@ package edge
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,10 +18,12 @@ type AccessLog struct {
 	format func(dst []byte, r *request, took time.Duration) []byte
 	log    *slog.Logger
 
-	mu     sync.Mutex
-	w      *bufio.Writer
-	line   []byte
-	failed bool
+	mu   sync.Mutex
+	out  io.Writer
+	w    *bufio.Writer // in front of out
+	line []byte
+	lost int64 // lines, since writing began to fail
+	held int64 // lines in w
 
 	stop chan struct{}
 	done chan struct{}
@@ -42,7 +43,7 @@ func NewAccessLog(w io.Writer, format string, log *slog.Logger) (*AccessLog, err
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	a := &AccessLog{log: log, w: bufio.NewWriterSize(w, 64<<10), stop: make(chan struct{}), done: make(chan struct{})}
+	a := &AccessLog{log: log, out: w, w: bufio.NewWriterSize(w, 64<<10), stop: make(chan struct{}), done: make(chan struct{})}
 	switch format {
 	case FormatCombined:
 		a.format = appendCombined
@@ -72,7 +73,7 @@ func (a *AccessLog) flushNowAndThen() {
 		select {
 		case <-tick.C:
 			a.mu.Lock()
-			a.report(a.w.Flush())
+			a.flush()
 			a.mu.Unlock()
 		case <-a.stop:
 			return
@@ -87,20 +88,30 @@ func (a *AccessLog) write(r *request, took time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.line = a.format(a.line[:0], r, took)
-	_, err := a.w.Write(a.line)
-	a.report(err)
+	if len(a.line) > a.w.Available() {
+		a.flush()
+	}
+	a.held++
+	_, _ = a.w.Write(a.line) // an error stays in the writer and shows at the next flush
 }
 
-// report says once that lines are being lost, with mu held. A bufio.Writer keeps
-// its first error, so it is reset to try again.
-func (a *AccessLog) report(err error) {
-	if err == nil {
+// flush writes what is held back, with mu held. Lines that cannot be written are
+// lost, and that is said once; a later success says how many.
+func (a *AccessLog) flush() {
+	held := a.held
+	a.held = 0
+	if err := a.w.Flush(); err != nil {
+		a.w.Reset(a.out) // a bufio.Writer keeps its first error for ever
+		if a.lost == 0 {
+			a.log.Error("access log cannot be written, lines are lost", "err", err)
+		}
+		a.lost += max(held, 1)
 		return
 	}
-	if !a.failed && !errors.Is(err, io.ErrShortWrite) {
-		a.log.Error("access log cannot be written, lines are lost", "err", err)
+	if a.lost > 0 && held > 0 {
+		a.log.Warn("access log is being written again", "lost", a.lost)
+		a.lost = 0
 	}
-	a.failed = true
 }
 
 // appendCombined writes Apache's combined format and the request's id.

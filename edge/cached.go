@@ -38,14 +38,13 @@ func (s *Server) serveCached(next handler) handler {
 		case c.lookup.Entry != nil:
 			c.hit()
 			return nil
-		case c.lookup.OnlyIfCached:
+		case c.lookup.OnlyIfCached || listHas(r.value("cache-control"), "only-if-cached"):
 			return refuse(504, "not in the cache, and nothing else was wanted")
 		}
 		if err := next(r); err != nil {
 			return err
 		}
-		c.forwarded()
-		return nil
+		return c.forwarded()
 	}
 }
 
@@ -83,43 +82,76 @@ func (c *cached) hit() {
 }
 
 // forwarded decides what becomes of the backend's answer.
-func (c *cached) forwarded() {
+func (c *cached) forwarded() error {
 	p, r := &c.r.response, c.r
 	r.record.Cache = "miss"
 	c.invalidate()
 	if !c.lookup.MayStore {
 		r.record.Cache = "bypass"
 		c.status(cache.Outcome{})
-		return
+		return nil
 	}
 	head := cache.Response{
 		Status: p.status, Header: fieldList(p.fields), BodyLength: p.length, Received: p.received, RequestTime: p.asked,
 	}
-	if c.decision = cache.Decide(&c.request, &head, c.policy); !c.decision.Store {
-		r.record.Cache = "miss " + string(c.decision.Reason)
-		c.status(cache.Outcome{Detail: string(c.decision.Reason)})
-		return
+	c.decision = cache.Decide(&c.request, &head, c.policy)
+	reason := string(c.decision.Reason)
+	if c.decision.Store && variesByOurs(p) {
+		c.decision.Store, reason = false, "vary-forwarded"
+	}
+	if !c.decision.Store {
+		r.record.Cache = "miss " + reason
+		c.status(cache.Outcome{Detail: reason})
+		return nil
 	}
 	// The head is copied now: links and the done hook see later additions.
-	fill := &fill{cached: c, head: head, template: c.s.template(p), src: p.stream, most: c.decision.MaxBody}
-	if p.length >= 0 && p.length <= collected {
-		c.store(fill)
-		return
+	fill := &fill{
+		cached: c, head: head, template: c.s.template(p), src: p.stream,
+		most: min(c.decision.MaxBody, c.s.opts.Cache.MaxEntry()),
 	}
-	c.status(cache.Outcome{Stored: true})
+	if fill.template == nil {
+		c.status(cache.Outcome{Detail: "malformed"})
+		return nil
+	}
+	if p.length >= 0 && p.length <= collected {
+		return c.store(fill)
+	}
+	// What becomes of a body that streams is not known when its head is sent; the
+	// access line and the metrics tell.
+	c.status(cache.Outcome{})
 	p.stream = fill
 	r.onDone(fill.commit)
+	return nil
 }
 
-// store reads a small body whole and stores it before the head is sent.
-func (c *cached) store(f *fill) {
+// variesByOurs reports whether the answer depends on a field that the backend did
+// not get as the client sent it: the stored answer would be selected by the
+// client's word, and made for another.
+func variesByOurs(p *response) bool {
+	for _, f := range p.fields {
+		if !(field{f.Name, f.Value}).is("vary") {
+			continue
+		}
+		for name := range strings.SplitSeq(strings.ToLower(string(f.Value)), ",") {
+			name = strings.Trim(name, " \t")
+			if hopByHop[name] || rewritten[name] || claims[name] || strings.HasPrefix(name, "x-forwarded-") ||
+				strings.HasPrefix(name, "x-ssl-") || strings.ContainsAny(name, "_.") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// store reads a small body whole and stores it before the head is sent. A body
+// that is cut is an error: nothing of it was sent yet.
+func (c *cached) store(f *fill) error {
 	p := &c.r.response
 	body := make([]byte, p.length)
 	_, err := io.ReadFull(f.src, body)
 	if err != nil {
-		c.status(cache.Outcome{Detail: "incomplete"})
-		p.stream = &broken{err: err, Closer: f.src}
-		return
+		c.r.record.Cache = "miss incomplete"
+		return fail(502, "the site's answer ended early", err)
 	}
 	stored := c.s.opts.Cache.Put(&c.request, f.entry(body))
 	outcome := cache.Outcome{Stored: stored}
@@ -129,6 +161,7 @@ func (c *cached) store(f *fill) {
 	}
 	c.status(outcome)
 	p.stream = &prefixed{Reader: bytes.NewReader(body), Closer: f.src}
+	return nil
 }
 
 // invalidate forgets what an unsafe method has probably changed (RFC 9111 §4.4).
@@ -223,7 +256,7 @@ func (f *fill) entry(body []byte) *cache.Entry {
 func (f *fill) commit() {
 	r := f.cached.r
 	switch {
-	case f.template == nil || f.tooLong:
+	case f.tooLong:
 		r.record.Cache = "miss too-large"
 	case !f.whole || r.response.cut:
 		r.record.Cache = "miss incomplete"
@@ -232,14 +265,6 @@ func (f *fill) commit() {
 		r.record.Cache = "miss admission"
 	}
 }
-
-// broken is a stream that failed before any of it was sent.
-type broken struct {
-	err error
-	io.Closer
-}
-
-func (b *broken) Read([]byte) (int, error) { return 0, b.err }
 
 // cacheResult is the part of a cache record that is a metric's label.
 func cacheResult(recorded string) string {

@@ -17,36 +17,30 @@ var headLines = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return 
 const attempts = 2
 
 // forward is the end of the chain: it asks a backend. The request that goes out
-// is a new one; nothing of the client's connection reaches it.
+// is a new one; nothing of the client's connection reaches it. Its Host is the
+// canonical one that routing, WAF and cache saw: a port or spelling that only
+// the backend sees could poison a stored answer.
 func (s *Server) forward(r *request) error {
 	lines := headLines.Get().(*[]byte)
 	defer headLines.Put(lines)
 	*lines = r.outboundHead((*lines)[:0])
 	out := upstream.Request{
-		Method: r.Method, Target: r.Target, Host: r.RawHost, Head: *lines,
+		Method: r.Method, Target: r.Target, Host: r.Host, Head: *lines,
 		ContentLength: r.body.length, Upgrade: r.Upgrade,
-	}
-	if out.Host == "" {
-		out.Host = r.Host
 	}
 	if !r.body.none() {
 		out.Body = r.body
 	}
-	ctx, cancel := context.WithCancel(s.forced)
 	r.response.asked = time.Now()
-	answer, member, err := s.tryBackends(ctx, r, &out)
+	answer, member, err := s.tryBackends(context.Background(), r, &out)
 	r.record.Answered = time.Now()
 	if err != nil {
-		cancel()
 		if errors.Is(err, errBodyTooLarge) {
 			return errBodyTooLarge // the client's doing, whatever it did to the round trip
 		}
 		return err
 	}
-	r.onDone(func() {
-		cancel()
-		member.Done(false)
-	})
+	r.onDone(func() { member.Done(false) })
 	s.adopt(r, answer)
 	return nil
 }

@@ -72,7 +72,7 @@ func (r *request) outboundHead(dst []byte) []byte {
 
 func (r *request) appendForwarded(dst []byte) []byte {
 	peer := r.Peer.Addr().String()
-	forwardedFor, host := peer, r.RawHost
+	forwardedFor, host := peer, r.Host
 	if r.PeerTrusted {
 		var chain []string
 		for _, f := range r.Fields {
@@ -91,10 +91,24 @@ func (r *request) appendForwarded(dst []byte) []byte {
 		{"X-Forwarded-Host", host},
 		{"X-Real-IP", r.Client.Addr().String()},
 		{"X-Request-Id", r.ID},
+		{"Via", viaProtocol + r.via}, // RFC 9110 §7.6.3; see selectVhost for the loop that it shows
 	} {
 		dst = append(append(append(append(dst, f.name...), ": "...), f.value...), "\r\n"...)
 	}
 	return dst
+}
+
+// viaProtocol is the received protocol in a Via field.
+const viaProtocol = "1.1 "
+
+// looped reports whether the request has been here before.
+func (r *request) looped() bool {
+	for _, f := range r.Fields {
+		if f.is("via") && listHas(string(f.Value), strings.ToLower(viaProtocol+r.via)) {
+			return true
+		}
+	}
+	return false
 }
 
 func appendField(dst, name, value []byte) []byte {

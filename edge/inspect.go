@@ -43,7 +43,7 @@ func (s *Server) judgeRequest(r *request) error {
 	}
 	tx := s.opts.WAF.Begin(profile, r.ID)
 	r.waf = tx
-	r.onDone(tx.Close)
+	r.onDone(r.closeWAF)
 	verdict := s.phaseHeaders(r, tx)
 	if verdict == nil {
 		var err error
@@ -101,9 +101,9 @@ func (s *Server) phaseBody(r *request, tx *waf.Transaction, most int64) (*waf.Ve
 			return nil, &httpError{status: 400, reason: "the request body ended early", cause: err}
 		}
 		if len(ahead) > heavyBody {
-			release, err := s.waitHeavy()
-			if err != nil {
-				return nil, err
+			release, ok := s.heavy.enter(r.site.tenant)
+			if !ok {
+				return nil, fail(503, "the site is busy", errNoSlot)
 			}
 			defer release()
 		}
@@ -111,24 +111,6 @@ func (s *Server) phaseBody(r *request, tx *waf.Transaction, most int64) (*waf.Ve
 		tx.WriteRequestBody(ahead)
 	}
 	return tx.RequestBody(cut), nil
-}
-
-// heavyBody is the size from which a body's inspection may take long: the rules
-// take up to a minute of processor time per megabyte of hostile text. Those
-// bodies are inspected by at most half of the processors at a time, so that
-// whoever sends them cannot take the node from everybody else.
-const heavyBody = 8 << 10
-
-// heavyWait is how long a body waits for its inspection.
-const heavyWait = 15 * time.Second
-
-func (s *Server) waitHeavy() (release func(), err error) {
-	select {
-	case s.heavy <- struct{}{}:
-	case <-time.After(heavyWait):
-		return nil, fail(503, "the site is busy", errors.New("no processor came free to inspect a large body"))
-	}
-	return func() { <-s.heavy }, nil
 }
 
 // recordWAF writes the decision down.
@@ -202,7 +184,7 @@ func (s *Server) judgeResponse(r *request) (*waf.Verdict, error) {
 	if verdict := r.waf.ResponseHeaders(p.status, "HTTP/1.1"); verdict != nil {
 		return verdict, nil
 	}
-	if p.length > 0 && r.Method != "HEAD" && r.waf.WantsResponseBody(p.value("content-type")) {
+	if p.length > 0 && r.Method != "HEAD" && !skipsBody(p.status) && r.waf.WantsResponseBody(p.value("content-type")) {
 		most := r.site.profile.InspectBody
 		if most == 0 {
 			most = waf.DefaultInspectBody

@@ -60,6 +60,10 @@ func (s *Server) Probe(p Probe) (*Finding, error) {
 	}
 	out.Cut = int64(len(p.Body)) > int64(r.site.settings.WAF.InspectBody)
 	refused := s.judgeRequest(r)
+	if r.waf == nil && refused == nil { // mode off
+		out.Verdict = verdictPass
+		return out, nil
+	}
 	out.Verdict, out.Score, out.Matches = r.record.WAF.Verdict, r.record.WAF.Score, r.waf.Matches()
 	if out.Verdict == "" {
 		out.Verdict = verdictPass
@@ -94,7 +98,7 @@ func (s *Server) probeRequest(p Probe) (*request, error) {
 	}
 	r := &request{
 		ID: s.newID(), Start: time.Now(), Proto: "HTTP/1.1", Method: p.Method, Target: target,
-		RawHost: u.Host, Host: host, Scheme: u.Scheme, Client: netip.AddrPortFrom(client, 0), body: &requestBody{},
+		RawHost: u.Host, Host: host, Scheme: u.Scheme, Client: netip.AddrPortFrom(client, 0), body: &requestBody{}, log: s.log,
 	}
 	r.Peer = r.Client
 	if r.Method == "" {

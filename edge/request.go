@@ -3,7 +3,9 @@ package edge
 import (
 	"bytes"
 	"crypto/tls"
+	"log/slog"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -42,6 +44,8 @@ type request struct {
 	header *fasthttp.RequestHeader
 	conn   clientConn
 
+	log   *slog.Logger
+	via   string // this node's name in Via
 	table *routes.Table
 	site  *site
 	waf   *waf.Transaction
@@ -97,6 +101,7 @@ var requests = sync.Pool{New: func() any { return &request{} }}
 func (s *Server) newRequest(ctx *fasthttp.RequestCtx) (*request, error) {
 	r := requests.Get().(*request)
 	*r = request{Fields: r.Fields[:0], atEnd: r.atEnd[:0], body: r.body}
+	r.log, r.via = s.log, s.via
 	r.Start = time.Now()
 	s.active.Store(r.Start.UnixNano())
 	s.once.Do(func() { ctx.Response.Header.CopyTo(&s.blank) })
@@ -115,6 +120,9 @@ func (s *Server) newRequest(ctx *fasthttp.RequestCtx) (*request, error) {
 		return r, err
 	}
 	length := int64(r.header.ContentLength())
+	if most := s.opts.Limits.Body; most > 0 && length > most {
+		return r, &httpError{status: 413, reason: "request body too large", cause: errBodyTooLarge}
+	}
 	if stream := ctx.Request.BodyStream(); stream != nil && length != 0 {
 		r.body.reset(stream, max(length, -1), s.opts.Limits.Body, r.conn)
 	}
@@ -284,14 +292,33 @@ func (r *request) done() {
 	}
 	r.ended = true
 	for _, f := range r.atEnd {
-		f()
+		r.guarded(f)
 	}
 	r.response = response{}
 	clear(r.atEnd)
 	requests.Put(r)
 }
 
-// listHas reports whether a comma-separated list of tokens has word (lower case).
+// guarded keeps a panic in one function from the others, and from the process:
+// nothing above the done hook would recover it.
+func (r *request) guarded(f func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.log.Error("panic after a response", "id", r.ID, "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
+	f()
+}
+
+// closeWAF ends the request's inspection; calling it twice is fine.
+func (r *request) closeWAF() {
+	if r.waf != nil {
+		r.waf.Close()
+		r.waf = nil
+	}
+}
+
+// listHas reports whether a comma-separated list has word, whatever the case.
 func listHas(list, word string) bool {
 	for token := range strings.SplitSeq(list, ",") {
 		if strings.EqualFold(strings.Trim(token, " \t"), word) {

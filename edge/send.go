@@ -220,19 +220,15 @@ func (o *outbound) Close() error {
 // does not know chunks, so the end of the connection is the end of the body
 // (RFC 9112 §6.3).
 func (s *Server) sendUntilClose(ctx *fasthttp.RequestCtx, r *request) {
-	var head fasthttp.ResponseHeader
-	ctx.Response.Header.CopyTo(&head)
-	if err := writeHead(&head, &r.response, false); err != nil {
-		r.record.Err = err
-	}
-	head.SetContentLength(-2) // neither a length nor chunks: adds Connection: close
-	ctx.HijackSetNoResponse(true)
-	ctx.Hijack(func(c net.Conn) {
-		s.tunnels.add(c)
-		defer s.tunnels.remove(c)
+	r.response.close = true
+	s.take(ctx, r, func(client net.Conn) {
+		defer r.response.stream.Close()
 		body := &outbound{r: r}
-		w := bufio.NewWriter(c)
-		_, err := w.Write(head.Header())
+		w := bufio.NewWriter(client)
+		head, err := s.head(r)
+		if err == nil {
+			_, err = w.Write(head)
+		}
 		if err == nil {
 			_, err = body.WriteTo(w)
 		}
@@ -240,8 +236,7 @@ func (s *Server) sendUntilClose(ctx *fasthttp.RequestCtx, r *request) {
 			err = w.Flush()
 		}
 		if err != nil {
-			r.response.cut = true
+			r.response.cut, r.record.Err = true, err
 		}
-		_ = body.Close() // what can fail has failed
 	})
 }

@@ -5,10 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
-	"math"
 	"net"
 	"net/netip"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +38,10 @@ type Options struct {
 	// PublicHTTPS is the port in redirects to https; 0 and 443 are left out.
 	PublicHTTPS int
 	Limits      Limits
+	// Denied reports whether an address must never be a backend, beside link-local
+	// and metadata addresses: our own listeners, our Redis. It is asked when a
+	// connection is opened. Nil: no other.
+	Denied func(netip.AddrPort) bool
 	// BackendTLS is used towards https backends; nil verifies with the system's roots.
 	BackendTLS *tls.Config
 	// AccessLog gets one line per request; nil: none. The caller closes it after Shutdown.
@@ -88,22 +90,18 @@ type Server struct {
 	log      *slog.Logger
 	metrics  *metrics
 	idPrefix string
+	via      string  // our name in Via, unlike any other node's
 	handle   handler // the chain
 	http     *fasthttp.Server
 	tls      *tls.Config
 	table    atomic.Pointer[routes.Table]
 	tunnels  connSet
-	heavy    chan struct{} // holds one per large body under inspection
+	heavy    heavyBodies
 
 	draining atomic.Bool
-	active   atomic.Int64            // when a request or connection last began, unix nanoseconds
-	forced   context.Context         // ends when the server stops waiting for requests
-	force    context.CancelFunc      //
+	active   atomic.Int64            // when a request last began, unix nanoseconds
 	blank    fasthttp.ResponseHeader // as the HTTP library hands it to us: stored heads begin as its copy
 	once     sync.Once               // fills blank
-
-	mu        sync.Mutex
-	listeners []net.Listener
 }
 
 // New makes a server without listeners and without a table: until Apply, every
@@ -121,8 +119,7 @@ func New(opts Options) (*Server, error) {
 	if s.metrics, err = newMetrics(opts.Registerer); err != nil {
 		return nil, err
 	}
-	s.heavy = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
-	s.forced, s.force = context.WithCancel(context.Background())
+	s.via = "gatehouse-" + s.newID()
 	s.handle = chain(s.links(), s.forward)
 	if opts.Certificates != nil {
 		s.tls = s.tlsConfig()
@@ -140,7 +137,7 @@ func (s *Server) newHTTP() *fasthttp.Server {
 		ReadBufferSize:               s.opts.Limits.Header + s.opts.Limits.Header/32, // the request line comes on top
 		IdleTimeout:                  s.opts.Limits.Idle,
 		MaxRequestsPerConn:           s.opts.Limits.KeepAliveRequests,
-		MaxRequestBodySize:           math.MaxInt,
+		MaxRequestBodySize:           1, // read ahead of the handler; the limit is requestBody's
 		StreamRequestBody:            true,
 		DisablePreParseMultipartForm: true,
 		NoDefaultServerHeader:        true,
@@ -174,9 +171,6 @@ func (s *Server) ServeTLS(ln net.Listener) error {
 }
 
 func (s *Server) serve(ln net.Listener) error {
-	s.mu.Lock()
-	s.listeners = append(s.listeners, ln)
-	s.mu.Unlock()
 	err := s.http.Serve(ln)
 	if s.draining.Load() {
 		return nil
@@ -232,8 +226,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-time.After(grace):
 	}
 	err = errors.Join(err, s.tunnels.closeAll())
-	s.force()
-	<-s.tunnels.wait()
+	select {
+	case <-s.tunnels.wait():
+	case <-ctx.Done():
+	}
 	return err
 }
 
@@ -260,7 +256,6 @@ func (s *Server) Close() error {
 	s.draining.Store(true)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	s.force()
 	err := s.http.ShutdownWithContext(ctx)
 	if errors.Is(err, context.Canceled) {
 		err = nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
@@ -76,7 +77,9 @@ func (s *Server) openPools(st *site, route *routes.Route, old *site) error {
 		key := poolKey{b.URL, st.settings.ConnectTimeout, st.settings.FirstByte}
 		pool := st.pools[key]
 		if pool == nil && old != nil {
-			pool = old.pools[key]
+			if pool = old.pools[key]; pool != nil && pool.Closed() {
+				pool = nil // a site in between did not need it
+			}
 		}
 		if pool == nil {
 			var err error
@@ -94,8 +97,18 @@ func (s *Server) openPools(st *site, route *routes.Route, old *site) error {
 	if len(backends) == 0 {
 		return errNoBackend
 	}
+	if old != nil && old.pool != nil && old.settings.Balance == st.settings.Balance && sameBackends(old.pool, backends) {
+		st.pool = old.pool // with what it knows of who is busy and who is away
+		return nil
+	}
 	st.pool = balance.New(balance.Policy(st.settings.Balance), backends)
 	return nil
+}
+
+func sameBackends(pool *balance.Pool[*upstream.Pool], backends []*upstream.Pool) bool {
+	return slices.EqualFunc(pool.Members(), backends, func(m *balance.Member[*upstream.Pool], b *upstream.Pool) bool {
+		return m.Backend == b
+	})
 }
 
 // retire closes what a removed route's site holds.
@@ -127,7 +140,7 @@ func wafProfile(w *routes.WAF) *waf.Profile {
 }
 
 // errDenied is why a backend's address is never dialled.
-var errDenied = errors.New("address is never used as a backend (link-local, metadata, multicast or unspecified)")
+var errDenied = errors.New("address is never used as a backend (link-local, metadata, multicast, unspecified, our own listeners and Redis)")
 
 // dial opens a connection to a backend. The check sees the resolved address, so
 // a name cannot change between check and use (DNS rebinding).
@@ -140,7 +153,7 @@ func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, e
 		if err != nil {
 			return err
 		}
-		if denied(ap.Addr()) {
+		if denied(ap.Addr()) || s.opts.Denied != nil && s.opts.Denied(ap) {
 			return fmt.Errorf("%s: %w", address, errDenied)
 		}
 		return nil

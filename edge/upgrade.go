@@ -4,13 +4,55 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime/debug"
 	"sync"
 
 	"github.com/valyala/fasthttp"
 )
 
-// sendUpgrade answers 101 and joins the two connections until one of them ends
-// or is silent for limits of its own; after that the request is done.
+// A taken connection is one that the HTTP library has handed over: reads deliver
+// what the library had read ahead first; everything else, Close above all, is
+// the connection's own (the library's wrapper ignores Close).
+type taken struct {
+	net.Conn
+	ahead io.Reader
+}
+
+func (t *taken) Read(p []byte) (int, error) { return t.ahead.Read(p) }
+
+// take has the library hand the connection over after the handler has returned,
+// without a response of its own: only so is the hand-over certain, also for a
+// connection that the library means to close. serve runs with the connection,
+// which is closed and forgotten after it, and ends the request.
+func (s *Server) take(ctx *fasthttp.RequestCtx, r *request, serve func(client net.Conn)) {
+	own := ctx.Conn()
+	ctx.HijackSetNoResponse(true)
+	ctx.Hijack(func(library net.Conn) {
+		client := &taken{Conn: own, ahead: library}
+		s.tunnels.add(client)
+		defer r.done()
+		defer s.tunnels.remove(client)
+		defer client.Close()
+		defer func() {
+			if v := recover(); v != nil {
+				s.log.Error("panic on a connection", "id", r.ID, "panic", v, "stack", string(debug.Stack()))
+			}
+		}()
+		serve(client)
+	})
+}
+
+// head returns the response's head as bytes, for a connection that is taken.
+func (s *Server) head(r *request) ([]byte, error) {
+	var h fasthttp.ResponseHeader
+	s.blank.CopyTo(&h)
+	if err := writeHead(&h, &r.response, true); err != nil {
+		return nil, err
+	}
+	return h.Header(), nil
+}
+
+// sendUpgrade answers 101 and joins the two connections until one of them ends.
 func (s *Server) sendUpgrade(ctx *fasthttp.RequestCtx, r *request) {
 	p := &r.response
 	backend := p.upgraded
@@ -19,54 +61,45 @@ func (s *Server) sendUpgrade(ctx *fasthttp.RequestCtx, r *request) {
 	p.set("Connection", "Upgrade")
 	p.set("Upgrade", r.Upgrade)
 	p.close = false
-	if err := writeHead(&ctx.Response.Header, p, true); err != nil {
-		r.record.Err = err
-		p.discard()
-		ctx.SetStatusCode(fasthttp.StatusBadGateway)
-		ctx.SetConnectionClose()
-		r.done()
-		return
-	}
-	ctx.Hijack(func(client net.Conn) {
-		s.tunnels.add(client)
-		s.metrics.tunnels.Inc()
-		p.sent = join(client, backend)
-		s.metrics.tunnels.Dec()
-		s.tunnels.remove(client)
+	r.closeWAF() // it has nothing to say about a tunnel, which may stay for days
+	s.take(ctx, r, func(client net.Conn) {
+		defer backend.Close()
 		if p.stream != nil {
-			_ = p.stream.Close() // an upgraded answer has no body
+			defer p.stream.Close() // an upgraded answer has no body
 		}
-		r.done()
+		head, err := s.head(r)
+		if err == nil {
+			_, err = client.Write(head)
+		}
+		if err != nil {
+			r.record.Err = err
+			return
+		}
+		if patient, ok := r.conn.(interface{ Unhurried() }); ok {
+			patient.Unhurried()
+		}
+		s.metrics.tunnels.Inc()
+		defer s.metrics.tunnels.Dec()
+		p.sent = join(client, backend)
 	})
 }
 
-// join copies both ways until both directions have ended, and returns how many
-// bytes went to the client. When one direction ends, the other side is told, so
-// that a half-closed connection works and a dead one does not linger.
+// join copies both ways and returns how many bytes went to the client. A client
+// that has sent its last byte still gets the backend's answer; when the backend
+// has said its last, both connections end.
 func join(client, backend net.Conn) int64 {
 	var up sync.WaitGroup
 	up.Go(func() {
 		_, _ = io.Copy(backend, client) // either end may go away at any time
-		closeWrite(backend)
+		if half, ok := backend.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
+			_ = backend.Close()
+		}
 	})
-	sent, err := io.Copy(client, backend)
-	if err != nil || !closeWrite(client) {
-		_ = client.Close()
-	}
-	up.Wait()
-	_ = backend.Close()
+	sent, _ := io.Copy(client, backend)
 	_ = client.Close()
+	_ = backend.Close()
+	up.Wait()
 	return sent
-}
-
-// closeWrite tells the peer that nothing more comes; without a way to say that,
-// the connection is closed.
-func closeWrite(c net.Conn) bool {
-	if half, ok := c.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite() == nil
-	}
-	_ = c.Close()
-	return false
 }
 
 // connSet is the set of connections that the HTTP library has handed over.
@@ -118,7 +151,9 @@ func (c *connSet) closeAll() error {
 	defer c.mu.Unlock()
 	var errs []error
 	for conn := range c.conns {
-		errs = append(errs, conn.Close())
+		if err := conn.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }

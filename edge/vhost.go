@@ -25,6 +25,9 @@ func (s *Server) selectVhost(next handler) handler {
 		if s.answerChallenge(r) {
 			return nil
 		}
+		if r.looped() {
+			return refuse(508, "this site leads back to itself")
+		}
 		if r.table == nil {
 			return fail(503, "no routes have been loaded yet", nil)
 		}
@@ -37,10 +40,10 @@ func (s *Server) selectVhost(next handler) handler {
 			return refuse(421, "this connection was made for another site")
 		}
 		site, err := s.siteOf(route)
+		r.site, r.record.Route, r.record.Tenant = site, route.Name, site.tenant
 		if err != nil {
 			return fail(503, "the site is not available", err)
 		}
-		r.site, r.record.Route, r.record.Tenant = site, route.Name, site.tenant
 		if s.mustRedirect(r) {
 			s.redirect(r)
 			return nil

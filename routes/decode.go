@@ -18,8 +18,8 @@ import (
 
 // A Decoder reads YAML (or JSON, which is YAML) into Go values strictly and
 // reports everything that is wrong with a place, not only the first thing: an
-// unknown key, a key given twice, a value of the wrong kind. Field names are the
-// `json` tags. The zero value is not usable; see NewDecoder.
+// unknown key, a key given twice, a value of the wrong kind, a zero that would
+// count as not set (tag `zero`). Field names are the `json` tags. The zero value is not usable; see NewDecoder.
 type Decoder struct {
 	file      string
 	source    []byte
@@ -237,8 +237,23 @@ func (d *Decoder) mapping(n ast.Node, path string, v reflect.Value) {
 			d.problems = append(d.problems, d.problemAt(e.Token, at, "given twice"))
 		default:
 			seen[e.Key] = true
+			before := len(d.problems)
 			d.value(e.Value, at, v.Field(i))
+			if len(d.problems) == before {
+				d.explicitZero(e.Value, at, v.Field(i), v.Type().Field(i).Tag.Get(zeroTag))
+			}
 		}
+	}
+}
+
+// zeroTag is the struct tag of a field whose zero means "not set": why a zero that
+// stands in the text is refused. Silently, it would be the default.
+const zeroTag = "zero"
+
+func (d *Decoder) explicitZero(n ast.Node, path string, v reflect.Value, reason string) {
+	n = plain(n)
+	if _, null := n.(*ast.NullNode); reason != "" && !null && v.IsZero() {
+		d.fail(n, path, "%s: leave it out for the default", reason)
 	}
 }
 

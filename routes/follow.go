@@ -20,9 +20,17 @@ type FollowerOptions struct {
 	// Apply is called with each new table and what changed in it, one call at a
 	// time, first with the last good state of an earlier run. Required.
 	Apply func(*Table, []Replaced)
+	// AcceptLoss is the whole name of the key that makes the source's next batch a
+	// trusted one, for messages: in Redis AcceptLossKey after the URL's prefix.
+	// Empty: AcceptLossKey.
+	AcceptLoss string
 	// Logger: nil discards.
 	Logger *slog.Logger
 }
+
+// AcceptLossKey is the key whose presence in Redis says that what is gone is really
+// gone, without the prefix of the URL.
+const AcceptLossKey = "gatehouse:accept-loss"
 
 // A Follower keeps a table in step with a source, and keeps what was good:
 //
@@ -30,7 +38,7 @@ type FollowerOptions struct {
 //   - After a reconnect or a flush, the absence of more than half (and more than
 //     one) of the documents of a kind is not believed: all that are absent, of
 //     both kinds, are held, loudly, until the source's next trusted batch (in
-//     Redis: SET gatehouse:accept-loss 1).
+//     Redis: SET of FollowerOptions.AcceptLoss).
 //   - The last good state is written to a file, whole or not at all.
 type Follower struct {
 	opts  FollowerOptions
@@ -51,6 +59,8 @@ type FollowerStatus struct {
 	Up       error    // nil: the source is being followed
 	Held     int      // documents whose absence is not believed
 	Problems Problems // that belong to no document
+	// AcceptLoss is the key to SET so that the absence of what is held is believed.
+	AcceptLoss string
 }
 
 // NewFollower reads the last good state. A file that cannot be read is an error
@@ -61,6 +71,9 @@ func NewFollower(opts FollowerOptions) (*Follower, error) {
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.AcceptLoss == "" {
+		opts.AcceptLoss = AcceptLossKey
 	}
 	f := &Follower{
 		opts: opts, log: opts.Logger,
@@ -89,7 +102,9 @@ func (f *Follower) First() <-chan struct{} { return f.first }
 func (f *Follower) Status() FollowerStatus {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return FollowerStatus{Synced: f.synced, Up: f.opts.Source.Up(), Held: len(f.held), Problems: f.problems}
+	return FollowerStatus{
+		Synced: f.synced, Up: f.opts.Source.Up(), Held: len(f.held), Problems: f.problems, AcceptLoss: f.opts.AcceptLoss,
+	}
 }
 
 // Run follows the source until ctx ends, and writes the last good state a last
@@ -199,7 +214,7 @@ func (f *Follower) hold(kind Kind, gone []Change, total int) {
 		f.held[c.Key] = struct{}{}
 	}
 	f.log.Error("most documents are gone from the source at once: not believed, their last good form goes on serving",
-		"kind", kind.String(), "absent", len(gone), "of", total, "to accept", "SET gatehouse:accept-loss 1")
+		"kind", kind.String(), "absent", len(gone), "of", total, "to accept", "SET "+f.opts.AcceptLoss+" 1")
 }
 
 // keepLastGood writes the last-good file behind the changes: at most once a

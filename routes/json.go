@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 )
 
 // ParseJSON reads one document as Redis holds it. source names it in problems
@@ -17,7 +18,7 @@ func ParseJSON(key Key, source string, data []byte) Document {
 		doc.Problems = Problems{p}
 		return doc
 	}
-	if plainKeys(data) {
+	if plainForm(data) {
 		switch key.Kind {
 		case KindTenant:
 			t := &Tenant{}
@@ -67,10 +68,24 @@ func jsonProblem(source string, data []byte) *Problem {
 	return p
 }
 
-// plainKeys reports whether every key in valid JSON is spelled as fields are and
-// stands once in its object. encoding/json is more lenient: it takes "Tenant" for
-// "tenant", and the last of two.
-func plainKeys(data []byte) bool {
+// zeroRefused holds the names of the fields with a zeroTag.
+var zeroRefused = func() map[string]bool {
+	out := map[string]bool{}
+	for _, t := range []reflect.Type{reflect.TypeFor[WAF](), reflect.TypeFor[Backend](), reflect.TypeFor[Timeouts](), reflect.TypeFor[Cache]()} {
+		for name, i := range fieldsOf(t) {
+			if t.Field(i).Tag.Get(zeroTag) != "" {
+				out[name] = true
+			}
+		}
+	}
+	return out
+}()
+
+// plainForm reports whether every key in valid JSON is spelled as fields are and
+// stands once in its object, and no value can be a zero that is refused.
+// encoding/json is more lenient: it takes "Tenant" for "tenant", and the last of
+// two, and does not tell a zero from what is not there.
+func plainForm(data []byte) bool {
 	var stack []map[string]bool // the keys of each open object; nil for a list
 	for i := 0; i < len(data); i++ {
 		switch data[i] {
@@ -90,8 +105,12 @@ func plainKeys(data []byte) bool {
 			}
 			word := data[i+1 : end]
 			i = end
-			if !bytes.HasPrefix(bytes.TrimLeft(data[end+1:], " \t\r\n"), []byte(":")) {
-				continue // a value
+			value, isKey := bytes.CutPrefix(bytes.TrimLeft(data[end+1:], jsonSpace), []byte(":"))
+			if !isKey {
+				continue
+			}
+			if zeroRefused[string(word)] && mayBeZero(value) {
+				return false
 			}
 			seen := stack[len(stack)-1]
 			if seen[string(word)] || bytes.ContainsFunc(word, func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') }) {
@@ -101,6 +120,15 @@ func plainKeys(data []byte) bool {
 		}
 	}
 	return true
+}
+
+const jsonSpace = " \t\r\n"
+
+// mayBeZero reports whether a number, or a text with a number, that begins here
+// can be zero, or is none: "0.5s" may, "50ms" may not.
+func mayBeZero(value []byte) bool {
+	value = bytes.TrimPrefix(bytes.TrimLeft(value, jsonSpace), []byte(`"`))
+	return len(value) == 0 || value[0] < '1' || value[0] > '9'
 }
 
 // decodeStrictJSON is the fast way for documents that are right; whoever calls

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // A Table says which vhost answers for a host. It is immutable and safe for
@@ -38,29 +39,36 @@ type Route struct {
 	// earlier form of it.
 	Problems Problems
 
-	mu       sync.Mutex
-	instance any
-	previous any // the instance of the route that this one replaced
+	mu       sync.Mutex          // of compiling and of previous
+	instance atomic.Pointer[any] // nil until it is compiled
+	previous any                 // the instance of the route that this one replaced
 }
 
 // Instance returns what the server made of the route, and makes it at the first
 // call: compile runs once per route, with the instance of the route that this
 // one replaced (nil if there was none) so that running state can be taken over.
-// Safe for concurrent use.
+// Safe for concurrent use. From the second call on it neither locks nor allocates.
 func (r *Route) Instance(compile func(r *Route, previous any) any) any {
+	if made := r.instance.Load(); made != nil {
+		return *made
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.instance == nil {
-		r.instance, r.previous = compile(r, r.previous), nil
+	if made := r.instance.Load(); made != nil {
+		return *made
 	}
-	return r.instance
+	made := compile(r, r.previous)
+	r.previous = nil
+	r.instance.Store(&made)
+	return made
 }
 
 // Compiled returns the instance if there is one, without making it.
 func (r *Route) Compiled() any {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.instance
+	if made := r.instance.Load(); made != nil {
+		return *made
+	}
+	return nil
 }
 
 // successor returns a route for the same name that inherits r's running state.
@@ -69,9 +77,9 @@ func (r *Route) successor(v *Vhost, t *Tenant, problems Problems) *Route {
 	if r != nil {
 		next.Name = r.Name
 		r.mu.Lock()
-		next.previous = r.instance
-		if next.previous == nil {
-			next.previous = r.previous
+		next.previous = r.previous
+		if made := r.instance.Load(); made != nil {
+			next.previous = *made
 		}
 		r.mu.Unlock()
 	}

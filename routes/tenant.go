@@ -19,13 +19,13 @@ type WAF struct {
 	// Mode: "off", "detect" (log, never block) or "block". Default detect.
 	Mode string `yaml:"mode,omitempty" json:"mode,omitempty"`
 	// Paranoia is the CRS paranoia level, 1 to 4. Default 1.
-	Paranoia int `yaml:"paranoia,omitempty" json:"paranoia,omitempty"`
+	Paranoia int `yaml:"paranoia,omitempty" json:"paranoia,omitempty" zero:"must be at least 1"`
 	// InboundThreshold is the anomaly score from which a request is blocked. Default 5.
-	InboundThreshold int `yaml:"inbound_threshold,omitempty" json:"inbound_threshold,omitempty"`
+	InboundThreshold int `yaml:"inbound_threshold,omitempty" json:"inbound_threshold,omitempty" zero:"must be at least 1"`
 	// OutboundThreshold is the anomaly score from which a response is blocked. Default 4.
-	OutboundThreshold int `yaml:"outbound_threshold,omitempty" json:"outbound_threshold,omitempty"`
+	OutboundThreshold int `yaml:"outbound_threshold,omitempty" json:"outbound_threshold,omitempty" zero:"must be at least 1"`
 	// InspectBody is how many bytes of a body are inspected; the rest streams on. Default 128KiB.
-	InspectBody Size `yaml:"inspect_body,omitempty" json:"inspect_body,omitempty"`
+	InspectBody Size `yaml:"inspect_body,omitempty" json:"inspect_body,omitempty" zero:"must be at least 1 byte"`
 	// Responses turns the inspection of responses on (rules of phases 3 and 4). Default false.
 	Responses *bool `yaml:"responses,omitempty" json:"responses,omitempty"`
 	// OnError: what happens to a request when the engine itself fails: "pass" (default) or "block".

@@ -2,7 +2,6 @@ package routes
 
 import (
 	"fmt"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -59,8 +58,8 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 		field := "backends[" + strconv.Itoa(i) + "]"
 		if b.URL == "" {
 			out = append(out, finding{field: field, missing: true, reason: "a backend needs a url, such as http://127.0.0.1:9000"})
-		} else if reason := checkBackend(b.URL); reason != "" {
-			out = append(out, finding{field: field, reason: reason})
+		} else if _, err := ParseAddress(b.URL); err != nil {
+			out = append(out, finding{field: field, reason: err.Error()})
 		}
 		if b.Weight != 0 && b.Weight != 1 {
 			out = append(out, finding{field: field + ".weight", reason: ErrNotSupportedYet.Error()})
@@ -94,36 +93,6 @@ func checkAliases(name string, v *Vhost) []finding {
 		}
 	}
 	return out
-}
-
-// checkBackend returns why raw cannot be a backend's URL, or "".
-func checkBackend(raw string) string {
-	if path, ok := strings.CutPrefix(raw, "unix:"); ok {
-		if !filepath.IsAbs(strings.TrimPrefix(path, "//")) {
-			return fmt.Sprintf("bad backend %q: a unix socket has an absolute path, such as unix:/run/app.sock", raw)
-		}
-		return ""
-	}
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil || (u.Scheme != "http" && u.Scheme != "https"):
-		return fmt.Sprintf("bad backend %q: want http://host:port, https://host:port or unix:/path", raw)
-	case u.Hostname() == "":
-		return fmt.Sprintf("bad backend %q: the host is missing", raw)
-	case u.User != nil:
-		return fmt.Sprintf("bad backend %q: no user or password in a backend's URL", raw)
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return fmt.Sprintf("bad backend %q: no query and no fragment in a backend's URL", raw)
-	}
-	if p := u.Port(); p != "" {
-		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
-			return fmt.Sprintf("bad backend %q: the port is 1 to 65535", raw)
-		}
-	}
-	if strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return fmt.Sprintf("bad backend %q: no spaces or control characters", raw)
-	}
-	return ""
 }
 
 func checkWAF(field string, w *WAF) []finding {

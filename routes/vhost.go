@@ -39,7 +39,7 @@ type Backend struct {
 	// URL: http://host[:port][/prefix], https://…, or unix:/path/to/socket.
 	URL string `yaml:"url" json:"url"`
 	// Weight: only 1 (the default) acts in this version.
-	Weight int `yaml:"weight,omitempty" json:"weight,omitempty"`
+	Weight int `yaml:"weight,omitempty" json:"weight,omitempty" zero:"must be at least 1"`
 }
 
 type backendFields Backend
@@ -71,9 +71,9 @@ func (b Backend) MarshalYAML() (any, error) {
 // Timeouts bound the phases of a round trip to a backend.
 type Timeouts struct {
 	// Connect, TLS handshake included. Default 3s.
-	Connect Duration `yaml:"connect,omitempty" json:"connect,omitempty"`
+	Connect Duration `yaml:"connect,omitempty" json:"connect,omitempty" zero:"must be more than 0s"`
 	// FirstByte is the time from the sent request to the response's head. Default 60s.
-	FirstByte Duration `yaml:"first_byte,omitempty" json:"first_byte,omitempty"`
+	FirstByte Duration `yaml:"first_byte,omitempty" json:"first_byte,omitempty" zero:"must be more than 0s"`
 }
 
 // Cache is the response cache of one vhost.
@@ -84,7 +84,7 @@ type Cache struct {
 	// never overrides one that they state. Default 0: such answers are not stored.
 	TTL Duration `yaml:"ttl,omitempty" json:"ttl,omitempty"`
 	// MaxBody is the largest body that is stored. Default 1MiB.
-	MaxBody Size `yaml:"max_body,omitempty" json:"max_body,omitempty"`
+	MaxBody Size `yaml:"max_body,omitempty" json:"max_body,omitempty" zero:"must be at least 1 byte"`
 	// SetCookie: only "bypass" (default: an answer that sets a cookie is not stored) acts in this version.
 	SetCookie string `yaml:"set_cookie,omitempty" json:"set_cookie,omitempty"`
 }

@@ -31,16 +31,17 @@ type node struct {
 
 	http, https, admin, socket net.Listener // nil: off
 
-	store    routes.Store
-	redis    *redisconn.Client // nil: routes in files
-	follower *routes.Follower
-	metrics  *prometheus.Registry
-	rules    *waf.Engine
-	cache    *cache.Store
-	certs    *acme.Manager
-	access   *edge.AccessLog
-	edge     *edge.Server
-	api      *admin.API
+	store      routes.Store
+	redis      *redisconn.Client // nil: routes in files
+	redisAddrs []string          // host:port of the servers that the settings name
+	follower   *routes.Follower
+	metrics    *prometheus.Registry
+	rules      *waf.Engine
+	cache      *cache.Store
+	certs      *acme.Manager
+	access     *edge.AccessLog
+	edge       *edge.Server
+	api        *admin.API
 
 	servers []*http.Server // of the admin listener and the socket
 	closers []func() error // run last to first

@@ -97,9 +97,16 @@ func (n *node) openRoutes() (err error) {
 	}
 	if n.redis != nil {
 		n.onClose(n.redis.Close)
+		if opts, err := redisconn.Parse(n.cfg.Routes); err == nil { // it was opened with them
+			n.redisAddrs = opts.Addrs
+		}
+	}
+	acceptLoss := routes.AcceptLossKey
+	if n.redis != nil {
+		acceptLoss = n.redis.Prefix() + acceptLoss
 	}
 	n.follower, err = routes.NewFollower(routes.FollowerOptions{
-		Source: n.store, LastGood: n.cfg.dataFile("routes.last-good"), Apply: n.apply, Logger: n.log,
+		Source: n.store, LastGood: n.cfg.dataFile("routes.last-good"), Apply: n.apply, AcceptLoss: acceptLoss, Logger: n.log,
 	})
 	return err
 }
@@ -138,7 +145,7 @@ func (n *node) openEdge() (err error) {
 	n.edge, err = edge.New(edge.Options{
 		Node: n.cfg.Node, Certificates: n.certs, WAF: n.rules, Cache: n.cache, Defaults: n.cfg.Defaults,
 		TrustedProxies: n.cfg.Trusted(), PublicHTTPS: n.cfg.Listen.PublicHTTPS, Limits: edgeLimits(&n.cfg.Limits),
-		AccessLog: n.access, Logger: n.log, Registerer: n.metrics,
+		Denied: n.ownAddress, AccessLog: n.access, Logger: n.log, Registerer: n.metrics,
 	})
 	return err
 }
@@ -160,6 +167,7 @@ func edgeLimits(l *Limits) edge.Limits {
 func (n *node) openAdmin() error {
 	n.api = admin.New(admin.Options{
 		Table: n.table, Status: n.follower.Status, Store: n.store, Defaults: n.cfg.Defaults,
+		CertificateProblem: n.certs.Problem,
 		Inspect: func(_ context.Context, r admin.InspectRequest) (admin.InspectResult, error) {
 			return inspect(n.edge, r)
 		},

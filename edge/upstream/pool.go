@@ -118,6 +118,13 @@ func (p *Pool) Stats() Stats {
 	}
 }
 
+// Closed reports whether Close was called: no connection is kept any more.
+func (p *Pool) Closed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
+}
+
 // Close closes the idle connections at once and lets busy ones close when their answer ends; it
 // waits for nothing. A round trip after Close still works, on a connection that is not kept: a
 // request that holds last second's settings must not fail.

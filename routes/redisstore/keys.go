@@ -12,7 +12,7 @@ const (
 	frontendKey   = "frontend:"
 	vhostKey      = "vhost:"
 	tenantKey     = "tenant:"
-	acceptLossKey = "gatehouse:accept-loss"
+	acceptLossKey = routes.AcceptLossKey
 )
 
 // scanPattern matches all frontend:, vhost: and tenant: keys in one pass, and

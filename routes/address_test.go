@@ -1,4 +1,4 @@
-package upstream
+package routes
 
 import (
 	"strings"
@@ -31,13 +31,13 @@ func TestParseAddress(t *testing.T) {
 	}
 }
 
-func TestParseAddressRefuses(t *testing.T) {
+func TestParseAddressRefusesWithAReasonAndNoPassword(t *testing.T) {
 	for raw, reason := range map[string]string{
-		"":                                  "no scheme",
-		"10.0.0.1:9000":                     "no scheme",
-		"//h":                               "no scheme",
-		"/run/x?://h":                       "no scheme",
-		"ftp://h":                           "scheme \"ftp\"",
+		"":                                  "want http://host:port",
+		"10.0.0.1:9000":                     "want http://host:port",
+		"//h":                               "want http://host:port",
+		"/run/x?://h":                       "want http://host:port",
+		"ftp://h":                           "want http://host:port",
 		"http://":                           "host is missing",
 		"http://:80":                        "host is missing",
 		"http:///x":                         "host is missing",
@@ -46,8 +46,8 @@ func TestParseAddressRefuses(t *testing.T) {
 		"http://h:65536":                    "port",
 		"http://h:+80":                      "port",
 		"http://h:80:80":                    "port",
-		"http://u:secret@h":                 "user information",
-		"u:secret@h":                        "no scheme",
+		"http://u:secret@h":                 "user or password",
+		"u:secret@h":                        "want http://host:port",
 		"http://h?x":                        "query",
 		"http://h/a?x":                      "query",
 		"http://h/#f":                       "fragment",
@@ -73,8 +73,15 @@ func TestParseAddressRefuses(t *testing.T) {
 		"http://h/%zz":                      "hex",
 		"http://h/%2":                       "hex",
 		"unix:run/app.sock":                 "absolute",
-		"unix://run/app.sock":               "has a host",
+		"unix://run/app.sock":               "has no host",
 		"unix:/run/":                        "directory",
+		"unix:/run/app/":                    "directory",
+		"http://10.0.0.256:9000":            "four numbers from 0 to 255",
+		"http://10.0.1":                     "four numbers from 0 to 255",
+		"http://127.0.0.1:9000/../x":        `".." segment`,
+		"http://::1":                        "in brackets",
+		"ftp://u:secret@h":                  "want http://host:port",
+		"unix:secret@h":                     "absolute",
 		"unix:/" + strings.Repeat("x", 107): "longer",
 		"unix:/run/a?b":                     "query",
 		"http://" + strings.Repeat("a.", 130) + "test": "longer",

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+)
+
+// ownAddress reports whether an address is one of our listeners or our Redis: a
+// backend there would be a loop, or a way to the routes of all tenants. It is
+// asked when a connection to a backend is opened, not for each request.
+func (n *node) ownAddress(ap netip.AddrPort) bool {
+	for _, ln := range []net.Listener{n.http, n.https, n.admin} {
+		if ln != nil && listensAt(ln.Addr(), ap) {
+			return true
+		}
+	}
+	return n.redis != nil && n.redisListensAt(ap)
+}
+
+// listensAt reports whether a listener takes connections to an address: that
+// very one, or any address of this machine if it listens on all.
+func listensAt(listener net.Addr, ap netip.AddrPort) bool {
+	own, ok := listener.(*net.TCPAddr)
+	if !ok || own.Port != int(ap.Port()) {
+		return false
+	}
+	address := ap.Addr().Unmap()
+	if !own.IP.IsUnspecified() {
+		return own.AddrPort().Addr().Unmap() == address
+	}
+	if address.IsLoopback() {
+		return true
+	}
+	mine, err := net.InterfaceAddrs()
+	if err != nil {
+		return true // not knowing is no reason to open a loop
+	}
+	for _, a := range mine {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Unmap() == address {
+			return true
+		}
+	}
+	return false
+}
+
+// redisListensAt looks names up only for an address at Redis' own port.
+func (n *node) redisListensAt(ap netip.AddrPort) bool {
+	for _, server := range n.redisAddrs {
+		host, port, err := net.SplitHostPort(server)
+		if err != nil || port != strconv.Itoa(int(ap.Port())) {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		cancel()
+		if err != nil {
+			return true // at Redis' port, and perhaps Redis
+		}
+		for _, a := range addresses {
+			if a.Unmap() == ap.Addr().Unmap() {
+				return true
+			}
+		}
+	}
+	return false
+}

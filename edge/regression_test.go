@@ -1,0 +1,207 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gatehouse/internal/edgetest"
+)
+
+// Each test here is named after what was broken once.
+
+func TestTunnelThatTheBackendEndsStaysOpenAtTheClient(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	n := start(t, shopSite(b.URL))
+	ws := edgetest.Dial(t, n.http)
+	ws.UpgradeWebSocket("www.shop.test", "/ws")
+	ws.WebSocketEcho("open")
+	b.CloseConnections()
+	ws.WantClosed()
+	n.waitFor(t, n.access, `"target":"/ws"`)
+}
+
+func TestShutdownHangsOnAnIdleTunnel(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	n := start(t, shopSite(b.URL))
+	ws := edgetest.Dial(t, n.http)
+	ws.UpgradeWebSocket("www.shop.test", "/ws")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := n.Shutdown(ctx); err != nil || ctx.Err() != nil {
+		t.Errorf("Shutdown: %v, %v", err, ctx.Err())
+	}
+	ws.WantClosed()
+}
+
+func TestUpgradeWithConnectionCloseLeaksTheBackendsConnection(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	n := start(t, shopSite(b.URL))
+	for range 5 {
+		c := edgetest.Dial(t, n.http)
+		c.Send(head("GET", "www.shop.test", "/ws", "Connection: Upgrade", "Connection: close", "Upgrade: websocket",
+			"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==") + "\r\n")
+		if _, err := c.Read(make([]byte, 12)); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	edgetest.WaitFor(t, "five access lines", func() bool { return strings.Count(n.access.String(), `"/ws"`) == 5 })
+	edgetest.WaitFor(t, "the backend's connections to close", func() bool { _, open := b.Connections(); return open == 0 })
+}
+
+func TestCachePoisoningByThePortInHost(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	n := start(t, shopSite(b.URL, "cache: {enabled: true, ttl: 60s}"))
+	n.get(t, "WWW.shop.test.:1337", "/")
+	seen := b.Requests()[0]
+	if seen.Host != "www.shop.test" || seen.Header.Get("X-Forwarded-Host") != "www.shop.test" {
+		t.Errorf("the backend saw Host %q, X-Forwarded-Host %q: what the key does not have could be stored", seen.Host, seen.Header.Get("X-Forwarded-Host"))
+	}
+}
+
+func TestVaryOnAFieldThatWeWriteServesOneClientsPageToAnother(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	n := start(t, shopSite(b.URL, "cache: {enabled: true, ttl: 60s}"))
+	for _, name := range []string{"X-Real-IP", "x-forwarded-for", "Accept, X-Forwarded-Host", "CF-Connecting-IP"} {
+		target := "/respond?body=hello&Vary=" + strings.ReplaceAll(name, " ", "%20")
+		n.get(t, "www.shop.test", target)
+		if got := n.get(t, "www.shop.test", target).Header.Get("Cache-Status"); strings.Contains(got, "hit") {
+			t.Errorf("Vary: %s: %s", name, got)
+		}
+	}
+}
+
+func TestBackendThatIsOurselvesLoopsUntilTheNodeIsDown(t *testing.T) {
+	n := start(t, "")
+	n.apply(t, shopSite("http://"+n.http, "waf: {mode: off}"))
+	if got := n.get(t, "www.shop.test", "/"); got.Status != 508 {
+		t.Errorf("status %d, want 508", got.Status)
+	}
+	if lines := strings.Count(waitLines(t, n, 2), "\n"); lines != 2 {
+		t.Errorf("%d requests were made of one", lines)
+	}
+}
+
+func waitLines(t *testing.T, n *node, lines int) string {
+	t.Helper()
+	edgetest.WaitFor(t, "the access lines", func() bool { return strings.Count(n.access.String(), "\n") >= lines })
+	return n.access.String()
+}
+
+func TestNotModifiedWithALengthIsA502WhereResponsesAreInspected(t *testing.T) {
+	b := edgetest.NewBackendWith(t, edgetest.BackendOptions{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 304 Not Modified\r\nContent-Type: text/html\r\nContent-Length: 500\r\n\r\n")
+	})})
+	n := start(t, shopSite(b.URL, "waf: {mode: block, responses: true}"))
+	if got := n.get(t, "www.shop.test", "/"); got.Status != 304 {
+		t.Errorf("status %d", got.Status)
+	}
+}
+
+func TestAnnouncedBodyBeyondTheLimitReachesTheBackend(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	n := start(t, shopSite(b.URL), func(o *Options) { o.Limits.Body = 1000 })
+	c := edgetest.Dial(t, n.http)
+	c.Send(head("POST", "www.shop.test", "/sink", "Content-Length: 1001") + "\r\nx")
+	if got := c.Receive("POST"); got.Status != 413 || b.Deliveries("") != 0 {
+		t.Errorf("status %d, %d deliveries", got.Status, b.Deliveries(""))
+	}
+}
+
+// failing is a writer that fails while broken is set.
+type failing struct {
+	lockedBuffer
+	broken atomic.Bool
+}
+
+func (f *failing) Write(p []byte) (int, error) {
+	if f.broken.Load() {
+		return 0, errors.New("no space left on device")
+	}
+	return f.lockedBuffer.Write(p)
+}
+
+func TestAccessLogStaysSilentAfterOneFailedWrite(t *testing.T) {
+	out := &failing{}
+	log, err := NewAccessLog(out, FormatCombined, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := func(target string) {
+		log.write(&request{Method: "GET", Target: target, Proto: "HTTP/1.1"}, 0)
+	}
+	out.broken.Store(true)
+	line("/lost")
+	edgetest.WaitFor(t, "the loss to be noticed", func() bool { log.mu.Lock(); defer log.mu.Unlock(); return log.lost > 0 })
+	out.broken.Store(false)
+	line("/kept")
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); !strings.Contains(got, "/kept") || strings.Contains(got, "/lost") {
+		t.Errorf("the log has %q", got)
+	}
+}
+
+func TestCutSmallAnswerOfACachedVhostIsA200WithoutItsBody(t *testing.T) {
+	b := edgetest.NewBackendWith(t, edgetest.BackendOptions{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 100\r\n\r\nfirst")
+	})})
+	n := start(t, shopSite(b.URL, "cache: {enabled: true}"))
+	if got := n.get(t, "www.shop.test", "/"); got.Status != 502 {
+		t.Errorf("status %d", got.Status)
+	}
+}
+
+// One tenant's large bodies take the other tenants' turns.
+func TestHeavyBodiesOfOneTenantBlockAnothers(t *testing.T) {
+	var h heavyBodies
+	var releases []func()
+	for range 64 { // all that tenant a may have at a time
+		done := make(chan struct{})
+		var release func()
+		go func() { release, _ = h.enter("a"); close(done) }()
+		select {
+		case <-done:
+			releases = append(releases, release)
+			continue
+		case <-time.After(200 * time.Millisecond): // it waits: a is full
+		}
+		entered := make(chan struct{})
+		go func() {
+			if release, ok := h.enter("b"); ok {
+				release()
+			}
+			close(entered)
+		}()
+		select {
+		case <-entered:
+		case <-time.After(edgetest.Patience):
+			t.Error("tenant b waits for tenant a")
+		}
+		for _, r := range releases {
+			r()
+		}
+		<-done
+		release()
+		return
+	}
+	t.Error(fmt.Sprintf("tenant a has %d slots", len(releases)))
+}
