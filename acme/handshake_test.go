@@ -113,6 +113,71 @@ func TestWildcardFileServesOneLabelOnly(t *testing.T) {
 	}
 }
 
+// The certificate of "*" was served for every site without files, and made Trusted
+// send their visitors to an https that no browser accepts.
+func TestFileOfTheFallbackIsNotServedForAnotherVhostThatItDoesNotCover(t *testing.T) {
+	ca := edgetest.NewCA(t)
+	leaf, cert, key := pairFiles(t, ca, edgetest.LeafOptions{}, "fallback.test", "covered.test")
+	m := newManager(t, Options{})
+	m.Update([]Change{
+		{Name: "*", CertFile: cert, KeyFile: key},
+		{Name: "shop.test"}, {Name: "covered.test"}, {Name: "*.wild.test"},
+	})
+	for name, fromFile := range map[string]bool{
+		"shop.test":      false, // a vhost of its own
+		"covered.test":   true,
+		"a.wild.test":    false, // selected by the wildcard's vhost
+		"a.b.wild.test":  false,
+		"stranger.test":  true, // selected by "*", whose operator chose this file
+		"x.covered.test": true,
+	} {
+		x := served(t, m, name)
+		if x.Equal(leaf.TLS.Leaf) != fromFile || m.Trusted(name) != fromFile {
+			t.Errorf("%s: the certificate is for %v, trusted is %v, want the file's: %v", name, x.DNSNames, m.Trusted(name), fromFile)
+		}
+		if m.Covers(name, "fallback.test") != fromFile {
+			t.Errorf("Covers(%q, fallback.test) is %v", name, !fromFile)
+		}
+	}
+	if st := statusOf(t, m, "shop.test"); st.Source != SourceInternal || st.Warning != "" {
+		t.Errorf("status is %+v", st)
+	}
+	m.Update([]Change{{Name: "shop.test", Removed: true}, {Name: "*.wild.test", Removed: true}})
+	for _, name := range []string{"shop.test", "a.wild.test"} {
+		if !served(t, m, name).Equal(leaf.TLS.Leaf) {
+			t.Errorf("%s: removed, it belongs to * and does not get its file", name)
+		}
+	}
+}
+
+func TestFileOfAWildcardIsNotServedForAnotherVhostThatItDoesNotCover(t *testing.T) {
+	ca := edgetest.NewCA(t)
+	leaf, cert, key := pairFiles(t, ca, edgetest.LeafOptions{}, "other.test", "covered.shop.test")
+	issued := ca.Issue(t, "www.shop.test")
+	l, err := parsePair(SourceACME, issued.CertPEM, issued.KeyPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newManager(t, Options{})
+	m.Update([]Change{
+		{Name: "*.shop.test", CertFile: cert, KeyFile: key},
+		{Name: "www.shop.test"}, {Name: "new.shop.test"}, {Name: "covered.shop.test"},
+	})
+	m.store.putIssued("www.shop.test", l)
+	for name, want := range map[string]*x509.Certificate{
+		"www.shop.test":     issued.TLS.Leaf,
+		"covered.shop.test": leaf.TLS.Leaf,
+		"any.shop.test":     leaf.TLS.Leaf, // as told
+	} {
+		if x := served(t, m, name); !x.Equal(want) || !m.Trusted(name) {
+			t.Errorf("%s: the certificate is for %v, want %v; trusted is %v", name, x.DNSNames, want.DNSNames, m.Trusted(name))
+		}
+	}
+	if m.Trusted("new.shop.test") || served(t, m, "new.shop.test").VerifyHostname("new.shop.test") != nil {
+		t.Error("new.shop.test: not served by the internal CA")
+	}
+}
+
 func TestExpiredIssuedCertificateGivesWayToTheInternalOne(t *testing.T) {
 	ca := edgetest.NewCA(t)
 	old := ca.IssueWith(t, edgetest.LeafOptions{NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}, "a.test")

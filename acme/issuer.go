@@ -186,7 +186,7 @@ func (i *issuer) process(ctx context.Context, name string) {
 	case !i.known(name):
 		i.plan.set(name, time.Now().Add(unknownWait))
 		return
-	case i.store.fromFile(name) != nil && !force:
+	case i.store.hasFile(name) && !force:
 		i.plan.set(name, time.Now().Add(coveredWait))
 		return
 	case held != nil && !force && time.Now().Before(held.renewAt()):

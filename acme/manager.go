@@ -42,7 +42,6 @@ type Manager struct {
 	running    atomic.Bool
 
 	updating sync.Mutex // one Update at a time, so that changes apply in order
-	table    sync.Map   // canonical names told by Update: string → struct{}
 }
 
 // New loads or creates what stands in the data folder: the internal CA, issued
@@ -130,7 +129,9 @@ func (m *Manager) watch(ctx context.Context) {
 
 // GetCertificate is tls.Config's hook. It serves, in this order: the answer to a
 // pending TLS-ALPN-01 challenge, the certificate file of the name, that of its
-// wildcard, the issued certificate, the file of "*", the internal CA's.
+// wildcard, the issued certificate, the file of "*", the internal CA's. A name that
+// is in the table itself gets the file of a wildcard or of "*" only if that covers
+// it; a name below a wildcard of the table gets that of "*" only if that covers it.
 //
 // It returns nil, nil for an absent, malformed or unknown server name, which Go
 // turns into the alert unrecognized_name (112) without showing any certificate.
@@ -152,8 +153,7 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 	if ctx == nil { // a hello that no handshake made
 		ctx = context.Background()
 	}
-	_, named := m.table.Load(name)
-	return m.minter.get(ctx, name, named)
+	return m.minter.get(ctx, name, m.store.isTold(name))
 }
 
 // WrapSession seals a session ticket for tls.Config.WrapSession. It can be opened
@@ -197,7 +197,8 @@ func (m *Manager) Covers(sni, host string) bool {
 }
 
 // Trusted reports whether the certificate served for a canonical host is one that
-// the internal CA did not issue.
+// the internal CA did not issue. It follows GetCertificate: the file of another entry
+// of the table counts only if it covers host, since only then it is served for it.
 func (m *Manager) Trusted(host string) bool {
 	l := m.store.find(host, time.Now())
 	return l != nil && !l.internal

@@ -45,11 +45,7 @@ type Status struct {
 // List describes each name of the table, sorted by name. It reads memory only and
 // may be called at any time.
 func (m *Manager) List() []Status {
-	var names []string
-	m.table.Range(func(name, _ any) bool {
-		names = append(names, name.(string))
-		return true
-	})
+	names := m.store.patterns()
 	slices.SortFunc(names, strings.Compare)
 	list := make([]Status, len(names))
 	for i, name := range names {

@@ -24,9 +24,9 @@ type shard struct {
 	mu     sync.RWMutex
 	told   map[string]struct{} // the table has this exact name
 	above  map[string]struct{} // the table has "*." + key
-	files  map[string]*leaf // attached to this exact name
-	wild   map[string]*leaf // attached to "*." + key
-	issued map[string]*leaf // from the ACME issuer
+	files  map[string]*leaf    // attached to this exact name
+	wild   map[string]*leaf    // attached to "*." + key
+	issued map[string]*leaf    // from the ACME issuer
 }
 
 func newStore() *store {
@@ -85,21 +85,6 @@ func (s *store) wildcard(name string) *leaf {
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
 	return sh.wild[up]
-}
-
-// belowWildcard reports whether a wildcard of the table, of any depth, stands above
-// name.
-func (s *store) belowWildcard(name string) bool {
-	for up := parent(name); up != ""; up = parent(up) {
-		sh := s.shard(up)
-		sh.mu.RLock()
-		_, found := sh.above[up]
-		sh.mu.RUnlock()
-		if found {
-			return true
-		}
-	}
-	return false
 }
 
 // hasFile reports whether a certificate file goes before an issued certificate of

@@ -38,7 +38,7 @@ func (m *Manager) Update(changes []Change) {
 }
 
 func (m *Manager) add(name string, c Change) {
-	m.table.Store(name, struct{}{})
+	m.store.tell(name)
 	order := m.issuer != nil && isExact(name)
 	if c.CertFile != "" || c.KeyFile != "" {
 		m.files.attach(name, pairPaths{cert: c.CertFile, key: c.KeyFile})
@@ -55,7 +55,7 @@ func (m *Manager) add(name string, c Change) {
 }
 
 func (m *Manager) remove(name string) {
-	m.table.Delete(name)
+	m.store.untell(name)
 	m.files.detach(name)
 	if !isExact(name) {
 		return
@@ -75,7 +75,7 @@ func (m *Manager) Renew(name string) error {
 	if !ok {
 		return fmt.Errorf("acme: %q is no exact host name", name)
 	}
-	if _, ok := m.table.Load(canonical); !ok {
+	if !m.store.isTold(canonical) {
 		return fmt.Errorf("acme: %s is not in the table", canonical)
 	}
 	if m.store.file(canonical) != nil {

@@ -124,6 +124,46 @@ func TestListTellsStatusOfEveryVhost(t *testing.T) {
 	want(t, "aliases", strings.Join(shop.Aliases, " "), "shop.test")
 }
 
+func TestVhostWithUnusableCertificateFilesIsNotShownAsOK(t *testing.T) {
+	const files = "{certificate: {cert: /absent/site.pem, key: /absent/site.key}}"
+	n := admintest.Start(t, `
+vhosts:
+  absent.test: {backends: [http://127.0.0.1:9000], tls: `+files+`}
+  both.test: {backends: [http://127.0.0.1:9000], aliases: [absent.test], tls: `+files+`}
+  good.test: {backends: [http://127.0.0.1:9000], tls: `+files+`}
+  plain.test: {backends: [http://127.0.0.1:9000]}
+`, admin.Options{CertificateProblem: func(name string) error {
+		if name == "good.test" {
+			return nil
+		}
+		return errors.New("certificate file: no such file")
+	}})
+	c := onSocket(t, n)
+	var list admin.VhostList
+	want(t, "status", c.call("GET", "/vhosts", "", &list), 200)
+	var got []string
+	for _, v := range list.Vhosts {
+		got = append(got, v.Name+" "+v.Status)
+	}
+	want(t, "list", strings.Join(got, ", "), "absent.test warning, both.test conflict, good.test ok, plain.test ok")
+	want(t, "reason", list.Vhosts[0].Reason, "tls.certificate: not served: certificate file: no such file")
+	var v admin.VhostDetail
+	want(t, "status", c.call("GET", "/vhosts/both.test", "", &v), 200)
+	want(t, "problems of both kinds", len(v.Problems), 2)
+	want(t, "field", v.Problems[1].Field, "tls.certificate")
+	want(t, "it can be mended", c.call("PATCH", "/vhosts/absent.test", `{"set": {"tls.certificate": null}}`, &v), 200)
+	want(t, "after", v.Status, "ok")
+}
+
+func TestHeldDocumentsNameTheKeyThatAcceptsTheirLoss(t *testing.T) {
+	for key, says := range map[string]string{"": "SET gatehouse:accept-loss 1", "edge-1:gatehouse:accept-loss": "SET edge-1:gatehouse:accept-loss 1"} {
+		api := admin.New(admin.Options{Status: func() routes.FollowerStatus { return routes.FollowerStatus{Held: 3, AcceptLoss: key} }})
+		var r admin.Readiness
+		onTCP(t, "http://"+admintest.ServeTCP(t, api.Public())).call("GET", "/readyz", "", &r)
+		contains(t, "warning", strings.Join(r.Warnings, "\n"), says)
+	}
+}
+
 func TestShowTellsWhoSaysWhatIsInForce(t *testing.T) {
 	n := admintest.Start(t, twoTenants, admin.Options{Defaults: &routes.Tenant{WAF: &routes.WAF{OnError: "block"}}})
 	from := func(host, path string) string {

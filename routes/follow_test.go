@@ -2,9 +2,11 @@ package routes
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -119,6 +121,27 @@ func TestAbsenceOfMostIsHeldUntilItIsTrusted(t *testing.T) {
 	f.expect("one of two is believed", 1, 0)
 	f.send(Batch{Full: true, Changes: nil})
 	f.expect("one site and one tenant are not most", 0, 0)
+}
+
+func TestHeldDocumentsNameTheKeyOfThisPrefix(t *testing.T) {
+	for given, want := range map[string]string{"": "gatehouse:accept-loss", "edge-1:gatehouse:accept-loss": "edge-1:gatehouse:accept-loss"} {
+		var log bytes.Buffer
+		f, err := NewFollower(FollowerOptions{
+			Source: &script{}, AcceptLoss: given, Apply: func(*Table, []Replaced) {},
+			Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.take(Batch{Full: true, Changes: sites(4)})
+		f.take(Batch{Full: true})
+		if got := f.Status(); got.Held == 0 || got.AcceptLoss != want {
+			t.Errorf("got %+v, want the key %s", got, want)
+		}
+		if !strings.Contains(log.String(), `"SET `+want+` 1"`) {
+			t.Errorf("%s is not in the log: %s", want, &log)
+		}
+	}
 }
 
 func TestHeldSitesKeepTheirTenant(t *testing.T) {

@@ -2,6 +2,7 @@ package routes
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -34,6 +35,9 @@ func TestDocumentsInRedisAreStrictJSON(t *testing.T) {
 		{vhost, `{"c\u0061che": {}, "cache": {}}`, "given twice"},
 		{vhost, `{"tls": {"certificate": {"cert": "a.pem", "key": "/k"}}}`, "tls.certificate.cert: want an absolute path"},
 		{tenant, `{"waf": {"mode": "on"}}`, `waf.mode: bad value "on"`},
+		{vhost, `{"cache": {"ttl": "0s"}, "tls": {"hsts": "0s"}}`, ""},
+		{tenant, `{"waf": {"paranoia": null, "inspect_body": "10KiB"}}`, ""},
+		{vhost, `{"timeouts": {"connect": "0.5s"}}`, ""},
 		{tenant, `{"backends": []}`, `unknown key "backends"`},
 	} {
 		doc := ParseJSON(test.key, "k", []byte(test.text))
@@ -43,6 +47,45 @@ func TestDocumentsInRedisAreStrictJSON(t *testing.T) {
 		}
 		checkPlaces(t, test.text, doc.Problems)
 	}
+}
+
+// Zero means "not set" in memory: written out, it silently became the default.
+func TestExplicitZeroIsRefusedAndNotTakenForTheDefault(t *testing.T) {
+	zeros := map[string][]string{
+		"waf.paranoia": {"0", "-0", `"0"`}, "waf.inbound_threshold": {"0"}, "waf.outbound_threshold": {"0"},
+		"waf.inspect_body":    {"0", `"0"`, `"0KiB"`, `" 0B"`, `"\u0030"`},
+		"timeouts.connect":    {`"0s"`, `"0"`, `"-0s"`, `"0d"`, `"0h0m"`, `"0.0000000001s"`},
+		"timeouts.first_byte": {`"0s"`}, "cache.max_body": {`"0"`},
+	}
+	refused := func(kind Kind, doc, path string) {
+		t.Helper()
+		inYAML, _ := ParseFile("f", []byte(fmt.Sprintf("%ss: {a.test: %s}", kind, doc)))
+		inJSON := ParseJSON(Key{kind, "a.test"}, "k", []byte(doc))
+		for _, got := range []Document{inYAML[0], inJSON} {
+			text := got.Problems.Error()
+			if !strings.Contains(text, path+": must be ") || !strings.Contains(text, "leave it out for the default") {
+				t.Errorf("%s: got %q", doc, text)
+			}
+		}
+	}
+	tagged := 0
+	for kind, doc := range map[Kind]reflect.Type{KindTenant: reflect.TypeFor[Tenant](), KindVhost: reflect.TypeFor[Vhost]()} {
+		for _, field := range leaves(doc, nil) {
+			path := strings.Join(field.path, ".")
+			for _, zero := range zeros[path] {
+				tagged++
+				refused(kind, nest(field.path, zero), path)
+			}
+			number := field.kind.Kind() == reflect.Int || field.kind.Kind() == reflect.Int64
+			if _, listed := zeros[path]; number != listed && path != "cache.ttl" && path != "tls.hsts" {
+				t.Errorf("what a zero in %s means was not thought of", path)
+			}
+		}
+	}
+	if tagged < 2*9+8 {
+		t.Errorf("only %d zeros were tried", tagged)
+	}
+	refused(KindVhost, `{"backends": [{"url": "http://a", "weight": 0}]}`, "backends[0].weight")
 }
 
 func TestGoodFormsSurviveJSON(t *testing.T) {

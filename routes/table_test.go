@@ -332,3 +332,20 @@ func BenchmarkWith(b *testing.B) {
 		table.With([]Change{vhostChange(fmt.Sprintf("new%d.test", i), "t1")})
 	}
 }
+
+func TestCompiledInstanceIsReachedWithoutLockOrAllocation(t *testing.T) {
+	r := &Route{Name: "a.test"}
+	compile := func(r *Route, _ any) any { return r }
+	if r.Compiled() != nil || r.Instance(compile) != any(r) {
+		t.Fatal("not compiled at the first call")
+	}
+	r.mu.Lock() // whoever wanted it now would hang
+	defer r.mu.Unlock()
+	if allocs := testing.AllocsPerRun(100, func() {
+		if r.Instance(compile) != any(r) || r.Compiled() != any(r) {
+			t.Fatal("another instance")
+		}
+	}); allocs != 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
