@@ -121,7 +121,9 @@ func TestFileOfTheFallbackIsNotServedForAnotherVhostThatItDoesNotCover(t *testin
 	m := newManager(t, Options{})
 	m.Update([]Change{
 		{Name: "*", CertFile: cert, KeyFile: key},
-		{Name: "shop.test"}, {Name: "covered.test"}, {Name: "*.wild.test"},
+		{Name: "shop.test"},
+		{Name: "covered.test"},
+		{Name: "*.wild.test"},
 	})
 	for name, fromFile := range map[string]bool{
 		"shop.test":      false, // a vhost of its own
@@ -161,7 +163,9 @@ func TestFileOfAWildcardIsNotServedForAnotherVhostThatItDoesNotCover(t *testing.
 	m := newManager(t, Options{})
 	m.Update([]Change{
 		{Name: "*.shop.test", CertFile: cert, KeyFile: key},
-		{Name: "www.shop.test"}, {Name: "new.shop.test"}, {Name: "covered.shop.test"},
+		{Name: "www.shop.test"},
+		{Name: "new.shop.test"},
+		{Name: "covered.shop.test"},
 	})
 	m.store.putIssued("www.shop.test", l)
 	for name, want := range map[string]*x509.Certificate{

@@ -286,6 +286,17 @@ func TestNameCoveredByAFileIsNotOrdered(t *testing.T) {
 	}
 }
 
+func TestNameBelowAWildcardFileThatDoesNotCoverItIsOrdered(t *testing.T) {
+	ca := edgetest.NewCA(t)
+	_, cert, key := pairFiles(t, ca, edgetest.LeafOptions{}, "other.test")
+	m := plannedIssuer(t, knows("*.shop.test"))
+	m.Update([]Change{{Name: "*.shop.test", CertFile: cert, KeyFile: key}, {Name: "www.shop.test"}})
+	m.issuer.process(context.Background(), "www.shop.test") // the connection is refused
+	if st := statusOf(t, m, "www.shop.test"); st.LastError == "" || st.Source != SourceInternal {
+		t.Errorf("no order was tried: %+v", st)
+	}
+}
+
 func TestBackoffGrowsToADay(t *testing.T) {
 	m := plannedIssuer(t, knows("a.test"))
 	m.Update([]Change{{Name: "a.test"}})
