@@ -91,11 +91,10 @@ func opaqueTag(h Header) string {
 // modifiedAt is what If-Modified-Since is compared with: Last-Modified, else
 // Date, else the time of receipt (RFC 9111 §4.3.2).
 func modifiedAt(resp *Response) time.Time {
-	for _, line := range resp.Header.PeekAll("Last-Modified") {
-		if t, ok := parseDate(line, resp.Received); ok {
+	if lines := resp.Header.PeekAll("Last-Modified"); len(lines) > 0 {
+		if t, ok := parseDate(lines[0], resp.Received); ok {
 			return t
 		}
-		break
 	}
 	return dateOf(resp)
 }

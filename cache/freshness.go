@@ -8,11 +8,10 @@ import (
 // dateOf is the response's Date. Without a valid one it is the time of receipt
 // (RFC 9110 §6.6.1).
 func dateOf(resp *Response) time.Time {
-	for _, line := range resp.Header.PeekAll("Date") {
-		if t, ok := parseDate(line, resp.Received); ok {
+	if lines := resp.Header.PeekAll("Date"); len(lines) > 0 {
+		if t, ok := parseDate(lines[0], resp.Received); ok {
 			return t
 		}
-		break
 	}
 	return resp.Received
 }

@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -203,5 +202,5 @@ func TestHeavyBodiesOfOneTenantBlockAnothers(t *testing.T) {
 		release()
 		return
 	}
-	t.Error(fmt.Sprintf("tenant a has %d slots", len(releases)))
+	t.Errorf("tenant a has %d slots", len(releases))
 }

@@ -138,7 +138,8 @@ func (a *Address) setAuthority(authority string) error {
 	if ip, err := netip.ParseAddr(authority); err == nil && ip.Is6() {
 		return errors.New("an IPv6 address stands in brackets, as in http://[::1]:9000")
 	}
-	host, port, hasPort := authority, "", false
+	var host, port string
+	var hasPort bool
 	if strings.HasPrefix(authority, "[") {
 		end := strings.IndexByte(authority, ']')
 		if end < 0 {
@@ -207,7 +208,7 @@ func (a *Address) setPrefix(path string) error {
 		return errors.New(noQuery)
 	}
 	path = strings.TrimRight(path, "/")
-	for _, segment := range strings.Split(path, "/") {
+	for segment := range strings.SplitSeq(path, "/") {
 		if segment == "." || segment == ".." {
 			return fmt.Errorf("the path has a %q segment: write the path that it leads to", segment)
 		}

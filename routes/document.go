@@ -56,7 +56,7 @@ func (doc *Document) Change() Change {
 func ParseFile(name string, source []byte) ([]Document, Problems) {
 	d, err := NewDecoder(name, source)
 	if err != nil {
-		return nil, Problems{err.(*Problem)}
+		return nil, problemsOf(name, err)
 	}
 	if d.root == nil {
 		return nil, nil // an empty file

@@ -122,7 +122,7 @@ func CanonicalName(name string) (string, error) {
 	if strings.Contains(rest, "*") {
 		return "", errors.New(`a wildcard stands alone ("*") or before a whole domain ("*.shop.test")`)
 	}
-	if i := strings.LastIndexByte(rest, ':'); i >= 0 && !strings.HasPrefix(rest, "[") {
+	if strings.Contains(rest, ":") && !strings.HasPrefix(rest, "[") {
 		return "", errors.New("a vhost has no port: one vhost answers on all listeners")
 	}
 	host, err := CanonicalHost(rest)

@@ -37,7 +37,7 @@ func ParseJSON(key Key, source string, data []byte) Document {
 	// Something is wrong: read it again by the slow way that says what and where.
 	d, err := NewDecoder(source, data)
 	if err != nil {
-		doc.Problems = Problems{err.(*Problem)}
+		doc.Problems = problemsOf(source, err)
 		return doc
 	}
 	return d.documentOf(key, checkPartial)

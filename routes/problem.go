@@ -2,6 +2,7 @@ package routes
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -62,6 +63,14 @@ func (ps Problems) Err() error {
 		return nil
 	}
 	return ps
+}
+
+// problemsOf is what NewDecoder's error says.
+func problemsOf(file string, err error) Problems {
+	if p, ok := errors.AsType[*Problem](err); ok {
+		return Problems{p}
+	}
+	return Problems{{File: file, Reason: err.Error()}}
 }
 
 // Excerpt shows line (from 1) of source with a caret under column (from 1,

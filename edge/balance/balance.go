@@ -10,6 +10,7 @@ import (
 // Policy is how a Pool chooses among its members.
 type Policy string
 
+// The policies.
 const (
 	P2C        Policy = "p2c"         // of two picked by chance, the one with less in flight
 	Random     Policy = "random"      // any, with equal chance

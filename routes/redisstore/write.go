@@ -85,7 +85,9 @@ func (s *Store) frontend(ctx context.Context, doc routes.Key) (*routes.Vhost, er
 		}
 		if len(list) > 0 {
 			front := &routes.Vhost{Name: doc.Name}
-			mergeList(front, &value{key: key, list: list}, nil)
+			if bad := mergeList(front, &value{key: key, list: list}, nil); len(bad) > 0 {
+				return nil, bad
+			}
 			return front, nil
 		}
 	}
