@@ -182,3 +182,24 @@ func commands(t *testing.T, redis *edgetest.RedisServer) int {
 }
 
 const attack = "/?q=%3Cscript%3Ealert(1)%3C/script%3E"
+
+// A backend that is the node itself would be a loop, and its socket or its Redis
+// the way to every tenant's routes.
+func TestOwnListenersSocketAndRedisAreNoBackends(t *testing.T) {
+	redis := edgetest.Redis(t)
+	b := edgetest.NewBackend(t)
+	n := launch(t, "routes: "+redis.URL(), nil)
+	for host, backend := range map[string]string{
+		"http.test": "http://" + n.http, "https.test": "https://" + n.https, "admin.test": "http://" + n.admin,
+		"redis.test": "http://" + redis.Addr(), "socket.test": "unix:" + n.dir + "/data/gatehouse.sock", "good.test": b.URL,
+	} {
+		redis.CLI("set", "vhost:"+host, fmt.Sprintf(`{"backends":[%q]}`, backend))
+	}
+	n.within("good.test", 200)
+	for _, host := range []string{"http.test", "https.test", "admin.test", "redis.test", "socket.test"} {
+		n.within(host, 502)
+	}
+	if !strings.Contains(n.stderr.String(), "never used as a backend") {
+		t.Error("the log does not say why")
+	}
+}

@@ -80,8 +80,9 @@ func (b *requestBody) take(p []byte) (int, error) {
 	return n, b.err
 }
 
-// peek reads up to n bytes ahead and returns them; Read delivers them again. cut
-// reports that there is more. It blocks until it has them or the body ends.
+// peek reads ahead until it has n bytes of the body's beginning, or all of it, and
+// returns them; Read delivers them again. cut reports that there is more. What an
+// earlier peek has read is kept.
 func (b *requestBody) peek(n int64) (ahead []byte, cut bool, err error) {
 	if b.none() || n <= 0 {
 		return nil, !b.none(), nil
@@ -90,11 +91,9 @@ func (b *requestBody) peek(n int64) (ahead []byte, cut bool, err error) {
 	if b.length >= 0 {
 		size = min(size, b.length)
 	}
-	if b.length >= 0 || size <= 4<<10 {
-		b.ahead = make([]byte, 0, size)
-	}
 	for int64(len(b.ahead)) < size && err == nil {
 		if len(b.ahead) == cap(b.ahead) {
+			// Grown by what comes, not by what is announced: an announcement costs nothing.
 			grown := make([]byte, len(b.ahead), min(size, max(4<<10, 2*int64(cap(b.ahead)))))
 			copy(grown, b.ahead)
 			b.ahead = grown
@@ -110,6 +109,16 @@ func (b *requestBody) peek(n int64) (ahead []byte, cut bool, err error) {
 		return b.ahead[:n], true, err
 	}
 	return b.ahead, false, err
+}
+
+// rewind makes Read deliver the body from its beginning again, if all that was
+// read of it is still held.
+func (b *requestBody) rewind() bool {
+	if b.read > int64(len(b.ahead)) {
+		return false
+	}
+	b.at = 0
+	return true
 }
 
 // Abort makes a blocked Read, and every later one, return an error.

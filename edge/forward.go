@@ -12,6 +12,9 @@ import (
 
 var headLines = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b }}
 
+// smallBody is what package upstream reads of a body before it connects.
+const smallBody = 8 << 10
+
 // attempts is how many backends a request may try: a failed connect is tried
 // once more, elsewhere.
 const attempts = 2
@@ -32,15 +35,23 @@ func (s *Server) forward(r *request) error {
 		out.Body = r.body
 	}
 	r.response.asked = time.Now()
-	answer, member, err := s.tryBackends(context.Background(), r, &out)
+	ctx, cancel := context.WithCancel(context.Background())
+	watch := s.watchClient(r, cancel)
+	answer, member, err := s.tryBackends(ctx, r, &out)
 	r.record.Answered = time.Now()
 	if err != nil {
+		watch.stop()
+		cancel()
 		if errors.Is(err, errBodyTooLarge) {
 			return errBodyTooLarge // the client's doing, whatever it did to the round trip
 		}
 		return err
 	}
-	r.onDone(func() { member.Done(false) })
+	r.onDone(func() {
+		watch.stop()
+		cancel()
+		member.Done(false)
+	})
 	s.adopt(r, answer)
 	return nil
 }
@@ -50,7 +61,13 @@ func (s *Server) forward(r *request) error {
 func (s *Server) tryBackends(ctx context.Context, r *request, out *upstream.Request) (*upstream.Response, *balance.Member[*upstream.Pool], error) {
 	var tried []*balance.Member[*upstream.Pool]
 	var failed error
-	for len(tried) < attempts {
+	if len(r.site.pool.Members()) > 1 && r.body.length > 0 && r.body.length <= smallBody {
+		// The round trip reads a small body before it connects: keep it for a second try.
+		if _, _, err := r.body.peek(smallBody); err != nil {
+			return nil, nil, &httpError{status: 400, reason: "the request body ended early", cause: err}
+		}
+	}
+	for len(tried) < attempts && r.body.rewind() {
 		member, ok := r.site.pool.Pick(tried)
 		if !ok {
 			break

@@ -9,11 +9,11 @@ import (
 
 // heavyBody is the size from which a body's inspection may take long: the rules
 // take up to a minute of processor time per megabyte of hostile text.
-const heavyBody = 8 << 10
+const heavyBody = 2 << 10
 
-// heavyWait is how long a body waits for its inspection before the request is
-// answered 503. It is never let through unseen for that: whoever sends many
-// would open the door for one.
+// heavyWait is how long a body waits for its inspection. After that the request
+// is answered 503 in block mode, never let through unseen: whoever sends many
+// would open the door for one. In detect mode, which never refuses, it goes on.
 const heavyWait = 15 * time.Second
 
 // errNoSlot means that heavyWait was not long enough.

@@ -102,8 +102,12 @@ func (s *Server) phaseBody(r *request, tx *waf.Transaction, most int64) (*waf.Ve
 		}
 		if len(ahead) > heavyBody {
 			release, ok := s.heavy.enter(r.site.tenant)
-			if !ok {
+			if !ok && r.site.profile.Mode == waf.Block {
 				return nil, fail(503, "the site is busy", errNoSlot)
+			}
+			if !ok {
+				s.log.Warn("body not inspected", "id", r.ID, "tenant", r.site.tenant, "vhost", r.site.name, "err", errNoSlot)
+				return nil, nil
 			}
 			defer release()
 		}

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -203,4 +204,43 @@ func TestHeavyBodiesOfOneTenantBlockAnothers(t *testing.T) {
 		return
 	}
 	t.Errorf("tenant a has %d slots", len(releases))
+}
+
+func TestRetryLosesASmallBodyAndBlamesTheClient(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	for _, mode := range []string{"off", "detect, inspect_body: 10B"} {
+		for i := range 12 { // each vhost is new: its balancer knows of no dead backend
+			dead := fmt.Sprintf("http://127.0.0.1:%d", edgetest.FreePort(t))
+			n := start(t, shopSite(dead+", "+b.URL, "waf: {mode: "+mode+"}"))
+			body := "a=1&b=2&c=3&d=4"
+			got := edgetest.Dial(t, n.http).Do("POST", head("POST", "www.shop.test", "/sink", fmt.Sprintf("Content-Length: %d", len(body)))+"\r\n"+body)
+			if got.Status != 200 || !strings.Contains(string(got.Body), sumOf([]byte(body))) {
+				t.Fatalf("%s, vhost %d: status %d %s", mode, i, got.Status, got.Body)
+			}
+		}
+	}
+}
+
+func TestDepartedClientHoldsASilentBackend(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	n := start(t, shopSite(b.URL))
+	for _, target := range []string{"/stall?n=3", "/slow?for=10m"} {
+		c := edgetest.Dial(t, n.http)
+		c.Send(head("GET", "www.shop.test", target) + "\r\n")
+		edgetest.WaitFor(t, "the request to arrive", func() bool { return b.Deliveries(target) == 1 })
+		c.Close()
+	}
+	edgetest.WaitFor(t, "both requests to be given up", func() bool {
+		return strings.Contains(n.access.String(), "/stall") && strings.Contains(n.access.String(), "/slow")
+	})
+}
+
+func TestBackendThatIsDenied(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	n := start(t, shopSite(b.URL), func(o *Options) {
+		o.Denied = func(network, address string) bool { return network == "tcp4" && address == b.Addr }
+	})
+	if got := n.get(t, "www.shop.test", "/"); got.Status != 502 || b.Deliveries("") != 0 {
+		t.Errorf("status %d, %d deliveries", got.Status, b.Deliveries(""))
+	}
 }

@@ -39,9 +39,10 @@ type Options struct {
 	PublicHTTPS int
 	Limits      Limits
 	// Denied reports whether an address must never be a backend, beside link-local
-	// and metadata addresses: our own listeners, our Redis. It is asked when a
-	// connection is opened. Nil: no other.
-	Denied func(netip.AddrPort) bool
+	// and metadata addresses: our own listeners and socket, our Redis. network is
+	// "tcp4", "tcp6" or "unix"; the address is an IP address with a port, or a
+	// path. It is asked when a connection is opened. Nil: no other.
+	Denied func(network, address string) bool
 	// BackendTLS is used towards https backends; nil verifies with the system's roots.
 	BackendTLS *tls.Config
 	// AccessLog gets one line per request; nil: none. The caller closes it after Shutdown.

@@ -140,12 +140,15 @@ func wafProfile(w *routes.WAF) *waf.Profile {
 }
 
 // errDenied is why a backend's address is never dialled.
-var errDenied = errors.New("address is never used as a backend (link-local, metadata, multicast, unspecified, our own listeners and Redis)")
+var errDenied = errors.New("address is never used as a backend (link-local, metadata, multicast, unspecified, our own listeners, socket and Redis)")
 
 // dial opens a connection to a backend. The check sees the resolved address, so
 // a name cannot change between check and use (DNS rebinding).
 func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	d := net.Dialer{Control: func(network, address string, _ syscall.RawConn) error {
+		if s.opts.Denied != nil && s.opts.Denied(network, address) {
+			return fmt.Errorf("%s: %w", address, errDenied)
+		}
 		if network == "unix" {
 			return nil
 		}
@@ -153,7 +156,7 @@ func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, e
 		if err != nil {
 			return err
 		}
-		if denied(ap.Addr()) || s.opts.Denied != nil && s.opts.Denied(ap) {
+		if denied(ap.Addr()) {
 			return fmt.Errorf("%s: %w", address, errDenied)
 		}
 		return nil

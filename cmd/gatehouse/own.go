@@ -4,20 +4,39 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"time"
 )
 
-// ownAddress reports whether an address is one of our listeners or our Redis: a
-// backend there would be a loop, or a way to the routes of all tenants. It is
-// asked when a connection to a backend is opened, not for each request.
-func (n *node) ownAddress(ap netip.AddrPort) bool {
+// ownAddress reports whether an address is one of our listeners, our socket or
+// our Redis: a backend there would be a loop, or a way to the routes of all
+// tenants. It is asked when a connection to a backend is opened, not for each
+// request.
+func (n *node) ownAddress(network, address string) bool {
+	if network == "unix" {
+		return n.ownSocket(address)
+	}
+	ap, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return true // what cannot be read cannot be told from ours
+	}
 	for _, ln := range []net.Listener{n.http, n.https, n.admin} {
 		if ln != nil && listensAt(ln.Addr(), ap) {
 			return true
 		}
 	}
 	return n.redis != nil && n.redisListensAt(ap)
+}
+
+// ownSocket compares files, not paths: a link or another spelling leads there too.
+func (n *node) ownSocket(path string) bool {
+	own, err := os.Stat(n.cfg.Socket())
+	if err != nil {
+		return false // then it leads nowhere
+	}
+	other, err := os.Stat(path)
+	return err == nil && os.SameFile(own, other)
 }
 
 // listensAt reports whether a listener takes connections to an address: that

@@ -219,9 +219,10 @@ func (n *node) drain() error {
 	defer cancel()
 	ctx, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer release()
+	begin := time.Now()
 	err := n.edge.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		n.log.Warn("requests were cut", "after", drainTime)
+		n.log.Warn("requests were cut", "after", time.Since(begin).Round(100*time.Millisecond))
 		err = nil
 	}
 	return errors.Join(err, n.edge.Close(), n.closeServers())
