@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ import (
 
 const (
 	acmeBodyLimit   = 1 << 20
+	maxTrustBytes   = 16 << 20
 	acmeHTTPTimeout = 30 * time.Second
 	// maxPoll caps the Retry-After of polled resources: autocert sleeps that long
 	// under a context that nobody can cancel, and Run must be able to return.
@@ -59,7 +59,7 @@ func newGate(trustFile string) (*gate, error) {
 
 // rootsWith returns the system's roots and those of a PEM file.
 func rootsWith(file string) (*x509.CertPool, error) {
-	text, err := os.ReadFile(file)
+	text, err := readCapped(file, maxTrustBytes)
 	if err != nil {
 		return nil, fmt.Errorf("acme: trust: %w", err)
 	}

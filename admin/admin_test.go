@@ -156,7 +156,7 @@ vhosts:
 }
 
 func TestHeldDocumentsNameTheKeyThatAcceptsTheirLoss(t *testing.T) {
-	for key, says := range map[string]string{"": "SET gatehouse:accept-loss 1", "edge-1:gatehouse:accept-loss": "SET edge-1:gatehouse:accept-loss 1"} {
+	for key, says := range map[string]string{"": "accept with a restart, or put them back", "edge-1:gatehouse:accept-loss": "SET edge-1:gatehouse:accept-loss 1"} {
 		api := admin.New(admin.Options{Status: func() routes.FollowerStatus { return routes.FollowerStatus{Held: 3, AcceptLoss: key} }})
 		var r admin.Readiness
 		onTCP(t, "http://"+admintest.ServeTCP(t, api.Public())).call("GET", "/readyz", "", &r)

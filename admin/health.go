@@ -1,11 +1,8 @@
 package admin
 
 import (
-	"cmp"
 	"fmt"
 	"net/http"
-
-	"gatehouse/routes"
 )
 
 // Readiness is the answer of /readyz and /health.
@@ -41,8 +38,11 @@ func (a *API) warnings() []string {
 		out = append(out, fmt.Sprintf("routes are not being followed: %v", status.Up))
 	}
 	if status.Held > 0 {
-		out = append(out, fmt.Sprintf("%d documents are gone from the source and held: accept with SET %s 1",
-			status.Held, cmp.Or(status.AcceptLoss, routes.AcceptLossKey)))
+		accept := "SET " + status.AcceptLoss + " 1"
+		if status.AcceptLoss == "" { // a folder
+			accept = "a restart, or put them back"
+		}
+		out = append(out, fmt.Sprintf("%d documents are gone from the source and held: accept with %s", status.Held, accept))
 	}
 	for _, p := range status.Problems {
 		out = append(out, p.Error())

@@ -70,14 +70,12 @@ func TestFailedConnectIsRetriedOnAnotherBackend(t *testing.T) {
 func TestStatusesOfFailingBackends(t *testing.T) {
 	b := edgetest.NewBackend(t)
 	dead := fmt.Sprintf("http://127.0.0.1:%d", edgetest.FreePort(t))
-	n := start(t, shopSite(b.URL, "timeouts: {first_byte: 200ms}")+"  dead.test:\n    backends: ["+dead+"]\n"+
-		"  metadata.test:\n    backends: [http://169.254.169.254]\n")
+	n := start(t, shopSite(b.URL, "timeouts: {first_byte: 200ms}")+"  dead.test:\n    backends: ["+dead+"]\n")
 	for _, c := range []struct {
 		host, target string
 		status       int
 	}{
 		{"dead.test", "/", 502},
-		{"metadata.test", "/", 502},
 		{"www.shop.test", "/garbage", 502},
 		{"www.shop.test", "/close", 502},
 		{"www.shop.test", "/slow?for=10s", 504},

@@ -80,6 +80,9 @@ func (s *Server) phaseHeaders(r *request, tx *waf.Transaction) *waf.Verdict {
 	tx.Connection(r.Client, r.Server)
 	tx.Request(r.Method, r.Target, r.Proto, r.Host)
 	for _, f := range r.Fields {
+		if f.is("expect") {
+			continue // ours to answer, and not forwarded: rules against it would refuse every large upload of curl
+		}
 		tx.RequestHeader(string(f.Name), string(f.Value))
 	}
 	return tx.RequestHeaders()

@@ -156,7 +156,7 @@ func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, e
 		if err != nil {
 			return err
 		}
-		if denied(ap.Addr()) {
+		if routes.NeverBackend(ap.Addr()) {
 			return fmt.Errorf("%s: %w", address, errDenied)
 		}
 		return nil
@@ -168,19 +168,3 @@ func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, e
 	wire.LimitUnsent(conn)
 	return conn, nil
 }
-
-// denied reports whether an address must not be a backend, whatever is
-// configured: what answers there are a cloud's credentials, not a site.
-func denied(a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
-	if nat64.Contains(a) { // the IPv4 address stands in the last four bytes (RFC 6052)
-		bytes := a.As16()
-		a = netip.AddrFrom4([4]byte(bytes[12:]))
-	}
-	return a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || a == metadataV6
-}
-
-var (
-	nat64      = netip.MustParsePrefix("64:ff9b::/96")
-	metadataV6 = netip.MustParseAddr("fd00:ec2::254")
-)

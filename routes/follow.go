@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +23,7 @@ type FollowerOptions struct {
 	Apply func(*Table, []Replaced)
 	// AcceptLoss is the whole name of the key that makes the source's next batch a
 	// trusted one, for messages: in Redis AcceptLossKey after the URL's prefix.
-	// Empty: AcceptLossKey.
+	// Empty: the source has none, as a folder; a restart accepts.
 	AcceptLoss string
 	// Logger: nil discards.
 	Logger *slog.Logger
@@ -38,7 +39,8 @@ const AcceptLossKey = "gatehouse:accept-loss"
 //   - After a reconnect or a flush, the absence of more than half (and more than
 //     one) of the documents of a kind is not believed: all that are absent, of
 //     both kinds, are held, loudly, until the source's next trusted batch (in
-//     Redis: SET of FollowerOptions.AcceptLoss).
+//     Redis: SET of FollowerOptions.AcceptLoss; of a folder: the first one of a
+//     run, or the next folder in its place that has documents).
 //   - The last good state is written to a file, whole or not at all.
 type Follower struct {
 	opts  FollowerOptions
@@ -59,7 +61,8 @@ type FollowerStatus struct {
 	Up       error    // nil: the source is being followed
 	Held     int      // documents whose absence is not believed
 	Problems Problems // that belong to no document
-	// AcceptLoss is the key to SET so that the absence of what is held is believed.
+	// AcceptLoss is the key to SET so that the absence of what is held is believed;
+	// empty: the source has none, and a restart accepts.
 	AcceptLoss string
 }
 
@@ -71,9 +74,6 @@ func NewFollower(opts FollowerOptions) (*Follower, error) {
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
-	}
-	if opts.AcceptLoss == "" {
-		opts.AcceptLoss = AcceptLossKey
 	}
 	f := &Follower{
 		opts: opts, log: opts.Logger,
@@ -138,7 +138,7 @@ func (f *Follower) take(b Batch) {
 	if b.Full {
 		changes = append(changes[:len(changes):len(changes)], f.absences(table, &b)...)
 	}
-	first := !f.synced
+	first, said := !f.synced, f.problems
 	f.synced, f.problems = true, b.Problems
 	f.mu.Unlock()
 
@@ -150,16 +150,28 @@ func (f *Follower) take(b Batch) {
 		f.markDirty()
 	}
 	for _, c := range b.Changes {
-		for _, p := range c.Problems {
+		for _, p := range newProblems(c.Problems, table.problems(c.Key)) {
 			f.log.Warn("bad document", "document", c.Key.String(), "problem", p.Error())
 		}
 	}
-	for _, p := range b.Problems {
+	for _, p := range newProblems(b.Problems, said) {
 		f.log.Warn("bad routes file", "problem", p.Error())
 	}
 	if first {
 		close(f.first)
 	}
+}
+
+// newProblems returns those that were not there before: each is logged once, not
+// with every batch.
+func newProblems(now, before Problems) Problems {
+	var out Problems
+	for _, p := range now {
+		if !slices.ContainsFunc(before, func(b *Problem) bool { return *b == *p }) {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // absences returns the removals that a full batch implies, with f.mu held.
@@ -213,8 +225,12 @@ func (f *Follower) hold(kind Kind, gone []Change, total int) {
 	for _, c := range gone {
 		f.held[c.Key] = struct{}{}
 	}
+	accept := "SET " + f.opts.AcceptLoss + " 1"
+	if f.opts.AcceptLoss == "" {
+		accept = "restart; documents that come back act at once"
+	}
 	f.log.Error("most documents are gone from the source at once: not believed, their last good form goes on serving",
-		"kind", kind.String(), "absent", len(gone), "of", total, "to accept", "SET "+f.opts.AcceptLoss+" 1")
+		"kind", kind.String(), "absent", len(gone), "of", total, "to accept", accept)
 }
 
 // keepLastGood writes the last-good file behind the changes: at most once a

@@ -124,10 +124,13 @@ func TestAbsenceOfMostIsHeldUntilItIsTrusted(t *testing.T) {
 }
 
 func TestHeldDocumentsNameTheKeyOfThisPrefix(t *testing.T) {
-	for given, want := range map[string]string{"": "gatehouse:accept-loss", "edge-1:gatehouse:accept-loss": "edge-1:gatehouse:accept-loss"} {
+	for key, want := range map[string]string{
+		"edge-1:gatehouse:accept-loss": `"SET edge-1:gatehouse:accept-loss 1"`,
+		"":                             `"restart; documents that come back act at once"`,
+	} {
 		var log bytes.Buffer
 		f, err := NewFollower(FollowerOptions{
-			Source: &script{}, AcceptLoss: given, Apply: func(*Table, []Replaced) {},
+			Source: &script{}, AcceptLoss: key, Apply: func(*Table, []Replaced) {},
 			Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		})
 		if err != nil {
@@ -135,13 +138,43 @@ func TestHeldDocumentsNameTheKeyOfThisPrefix(t *testing.T) {
 		}
 		f.take(Batch{Full: true, Changes: sites(4)})
 		f.take(Batch{Full: true})
-		if got := f.Status(); got.Held == 0 || got.AcceptLoss != want {
-			t.Errorf("got %+v, want the key %s", got, want)
+		if got := f.Status(); got.Held == 0 || got.AcceptLoss != key {
+			t.Errorf("got %+v, want the key %s", got, key)
 		}
-		if !strings.Contains(log.String(), `"SET `+want+` 1"`) {
+		if !strings.Contains(log.String(), want) {
 			t.Errorf("%s is not in the log: %s", want, &log)
 		}
 	}
+}
+
+func TestProblemsAreLoggedOnceNotWithEveryBatch(t *testing.T) {
+	var log bytes.Buffer
+	f, err := NewFollower(FollowerOptions{
+		Source: &script{}, Apply: func(*Table, []Replaced) {}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := func(reason string) Problems { return Problems{{File: "a.yaml", Reason: reason}} }
+	bad := []Change{badChange(KindVhost, "a.test", "broken"), badChange(KindTenant, "shop", "broken")}
+	expect := func(what string, files, documents int) {
+		t.Helper()
+		got := log.String()
+		if n, m := strings.Count(got, "bad routes file"), strings.Count(got, "bad document"); n != files || m != documents {
+			t.Errorf("%s: %d and %d lines, want %d and %d: %s", what, n, m, files, documents, got)
+		}
+		log.Reset()
+	}
+	f.take(Batch{Full: true, Changes: bad, Problems: file("not YAML")})
+	expect("at first", 1, 2)
+	f.take(Batch{Changes: []Change{vhostChange("b.test", "")}, Problems: file("not YAML")})
+	f.take(Batch{Full: true, Changes: append(bad, vhostChange("b.test", "")), Problems: file("not YAML")})
+	expect("unchanged", 0, 0)
+	f.take(Batch{Changes: []Change{badChange(KindVhost, "a.test", "broken otherwise")}, Problems: append(file("not YAML"), file("a second one")...)})
+	expect("one more each", 1, 1)
+	f.take(Batch{Changes: []Change{vhostChange("a.test", "")}})
+	f.take(Batch{Changes: []Change{badChange(KindVhost, "a.test", "broken")}, Problems: file("not YAML")})
+	expect("mended and broken again", 1, 1)
 }
 
 func TestHeldSitesKeepTheirTenant(t *testing.T) {

@@ -135,6 +135,18 @@ func (t *Table) named(name string) *Route {
 // Len returns the number of vhosts, broken ones included.
 func (t *Table) Len() int { return t.vhosts.len() }
 
+// problems returns what is wrong with a document, as its last change had it.
+func (t *Table) problems(key Key) Problems {
+	if key.Kind == KindTenant {
+		_, problems, _ := t.Tenant(key.Name)
+		return problems
+	}
+	if r := t.Vhost(key.Name); r != nil {
+		return r.Problems
+	}
+	return nil
+}
+
 // Vhost returns the route of the vhost with that very name, broken or not, or nil.
 func (t *Table) Vhost(name string) *Route {
 	r, _ := t.vhosts.get(name)

@@ -58,7 +58,7 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 		field := "backends[" + strconv.Itoa(i) + "]"
 		if b.URL == "" {
 			out = append(out, finding{field: field, missing: true, reason: "a backend needs a url, such as http://127.0.0.1:9000"})
-		} else if _, err := ParseAddress(b.URL); err != nil {
+		} else if err := checkBackend(b.URL); err != nil {
 			out = append(out, finding{field: field, reason: err.Error()})
 		}
 		if b.Weight != 0 && b.Weight != 1 {

@@ -4,8 +4,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"os"
 	"strings"
+
+	"gatehouse/routes"
+)
+
+const (
+	maxTrust   = 16 << 20 // bytes of a file of roots
+	maxKeyPair = 1 << 20  // bytes of a certificate file, and of a key file
 )
 
 // trust reports roots that the ACME issuer could not use.
@@ -14,7 +20,7 @@ func (c *checker) trust(cfg *Config) {
 	if path == "" {
 		return
 	}
-	pem, err := os.ReadFile(path)
+	pem, err := routes.ReadFile(path, maxTrust)
 	if err != nil {
 		c.cannot(path, err, " (certificates.acme.trust)")
 		return
@@ -33,9 +39,11 @@ func (c *checker) certificates() {
 		}
 		const field = "tls.certificate"
 		files := d.Vhost.TLS.Certificate
+		var pem [2][]byte
 		readable := true
-		for _, f := range []struct{ field, path string }{{field + ".cert", files.Cert}, {field + ".key", files.Key}} {
-			if _, err := os.ReadFile(f.path); err != nil {
+		for i, f := range []struct{ field, path string }{{field + ".cert", files.Cert}, {field + ".key", files.Key}} {
+			var err error
+			if pem[i], err = routes.ReadFile(f.path, maxKeyPair); err != nil {
 				c.add(d.entry.problem(f.field, unreadable(err)))
 				readable = false
 			}
@@ -43,7 +51,7 @@ func (c *checker) certificates() {
 		if !readable {
 			continue
 		}
-		pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+		pair, err := tls.X509KeyPair(pem[0], pem[1])
 		if err != nil {
 			c.add(d.entry.problem(field, strings.TrimPrefix(err.Error(), "tls: ")))
 			continue

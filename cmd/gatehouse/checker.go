@@ -83,7 +83,7 @@ func (c *checker) named(paths []string) {
 			c.folder(path)
 			continue
 		}
-		source, err := os.ReadFile(path)
+		source, err := routes.ReadFile(path, routes.MaxFile)
 		if err != nil {
 			c.cannot(path, err, "")
 			continue
@@ -118,7 +118,11 @@ func (c *checker) folder(dir string) {
 			continue
 		}
 		path := filepath.Join(dir, name)
-		source, err := os.ReadFile(path)
+		source, err := routes.ReadFile(path, routes.MaxFile)
+		if errors.Is(err, routes.ErrNotRegular) { // a node passes over it
+			c.warnings = append(c.warnings, &routes.Problem{File: path, Reason: "not read: it " + routes.ErrNotRegular.Error()})
+			continue
+		}
 		if err != nil {
 			c.cannot(path, err, "")
 			continue

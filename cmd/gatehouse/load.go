@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -14,6 +13,9 @@ import (
 
 // configFile is read when -c names no other file and this one is there.
 const configFile = "gatehouse.yaml"
+
+// maxSettings bounds gatehouse.yaml and the file of a variable, in bytes.
+const maxSettings = 1 << 20
 
 // loadConfig reads the process settings: the file, overridden by the environment
 // (GATEHOUSE_LISTEN_HTTPS), overridden by flags (path → text). explicit says that
@@ -66,7 +68,7 @@ type loader struct {
 }
 
 func (l *loader) readFile(file string, explicit bool) error {
-	source, err := os.ReadFile(file)
+	source, err := routes.ReadFile(file, maxSettings)
 	if errors.Is(err, fs.ErrNotExist) && !explicit {
 		return nil
 	}
@@ -102,11 +104,11 @@ func (l *loader) readEnviron(environ []string) {
 		base, fromFile := strings.CutSuffix(name, "_FILE")
 		path, known := paths[base]
 		if !known {
-			l.add(name, "no setting has this name", routes.Nearest(name, names))
+			l.add(name, "no setting has this name", guessVariable(name, names))
 			continue
 		}
 		if fromFile {
-			content, err := os.ReadFile(text)
+			content, err := routes.ReadFile(text, maxSettings)
 			if err != nil {
 				l.add(name, err.Error(), "")
 				continue
@@ -174,4 +176,16 @@ func (l *loader) resolvePaths() {
 		join("routes", &dir)
 		l.cfg.Routes = "file:" + dir
 	}
+}
+
+// guessVariable compares what follows the prefix, which all variables share.
+func guessVariable(name string, names []string) string {
+	bare := make([]string, len(names))
+	for i, n := range names {
+		bare[i] = strings.TrimPrefix(n, envPrefix)
+	}
+	if guess := routes.Nearest(strings.TrimPrefix(name, envPrefix), bare); guess != "" {
+		return envPrefix + guess
+	}
+	return ""
 }

@@ -34,7 +34,10 @@ func init() {
 	runServer = serve
 	offlineInspect = inspectOffline
 	parseRedisURL = func(url string) error {
-		_, err := redisconn.Parse(url)
+		opts, err := redisconn.Parse(url)
+		if err == nil && opts.Cluster {
+			err = fmt.Errorf("routes in a Redis Cluster are %w", routes.ErrNotSupportedYet)
+		}
 		return err
 	}
 }
@@ -53,7 +56,7 @@ func serve(ctx context.Context, cfg *Config, out io.Writer) (err error) {
 	n := &node{cfg: cfg, log: newLogger(out, cfg.Log.Level)}
 	defer func() { err = errors.Join(err, n.close()) }()
 	for _, step := range []func() error{
-		n.openListeners, n.openData, n.openRoutes, n.openAccessLog, n.openEngines, n.openEdge, n.openAdmin,
+		n.openListeners, n.openRoutes, n.openData, n.openAccessLog, n.openEngines, n.openEdge, n.openAdmin,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -101,9 +104,9 @@ func (n *node) openRoutes() (err error) {
 			n.redisAddrs = opts.Addrs
 		}
 	}
-	acceptLoss := routes.AcceptLossKey
+	acceptLoss := "" // with files, a restart accepts
 	if n.redis != nil {
-		acceptLoss = n.redis.Prefix() + acceptLoss
+		acceptLoss = n.redis.Prefix() + routes.AcceptLossKey
 	}
 	n.follower, err = routes.NewFollower(routes.FollowerOptions{
 		Source: n.store, LastGood: n.cfg.dataFile("routes.last-good"), Apply: n.apply, AcceptLoss: acceptLoss, Logger: n.log,
@@ -210,6 +213,7 @@ func (n *node) run(ctx context.Context) error {
 	drained := n.drain()
 	stop()
 	running.Wait()
+	n.log.Info("stopped")
 	return errors.Join(failed, drained)
 }
 

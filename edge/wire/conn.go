@@ -23,8 +23,8 @@ const (
 // answer is not lost: a close with unread bytes makes the kernel send a reset,
 // which discards what the client has not read (RFC 9112 §9.6).
 const (
-	lingerBytes = 256 << 10
-	lingerTime  = time.Second
+	lingerBytes = 1 << 30 // the time is what bounds it
+	lingerTime  = 5 * time.Second
 )
 
 // A Conn is a client's connection.

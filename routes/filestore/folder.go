@@ -13,9 +13,6 @@ import (
 	"gatehouse/routes"
 )
 
-// maxFile bounds a file of documents: some hundred thousand vhosts.
-const maxFile = 256 << 20
-
 // raceWindow is how old a change must be for time and size to tell it from a
 // later one: file systems count time in steps, of up to 2 s.
 const raceWindow = 2 * time.Second
@@ -45,11 +42,17 @@ func counts(name string) bool {
 // scan returns the files of the folder in the order of their names, reading
 // those that may have changed.
 func (s *Store) scan() ([]*file, error) {
+	files, _, err := s.scanFolder()
+	return files, err
+}
+
+// scanFolder is scan; it also tells which folder it was.
+func (s *Store) scanFolder() ([]*file, fs.FileInfo, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	entries, err := os.ReadDir(s.dir)
+	folder, entries, err := list(s.dir)
 	if err != nil {
-		return nil, s.folderError(err)
+		return nil, nil, s.folderError(err)
 	}
 	now := make(map[string]*file, len(entries))
 	var out []*file
@@ -63,7 +66,23 @@ func (s *Store) scan() ([]*file, error) {
 		}
 	}
 	s.files = now
-	return out, nil
+	return out, folder, nil
+}
+
+// list is os.ReadDir that also tells which folder it was.
+func list(dir string) (fs.FileInfo, []fs.DirEntry, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	entries, err := f.ReadDir(-1)
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return info, entries, err
 }
 
 func (s *Store) folderError(err error) error {
@@ -91,14 +110,11 @@ func (s *Store) look(name string) *file {
 		return old
 	}
 	f := &file{name: name, path: path, info: info, readAt: time.Now()}
-	if err == nil && info.Size() > maxFile {
-		err = fmt.Errorf("larger than %d MiB", maxFile>>20)
-	}
 	var source []byte
 	if err == nil {
-		source, err = os.ReadFile(path)
+		source, err = routes.ReadFile(path, routes.MaxFile)
 	}
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, routes.ErrNotRegular) {
 		return nil
 	}
 	if err != nil {
@@ -114,6 +130,7 @@ func (s *Store) look(name string) *file {
 type entry struct {
 	change routes.Change
 	file   *file
+	line   int
 	place  string // FILE:LINE
 }
 
@@ -123,10 +140,22 @@ type view struct {
 	order    []routes.Key // as they stand in the files
 	problems routes.Problems
 	broken   map[string]*file // files with problems as a whole, by name
+	serving  map[routes.Key]string
 }
 
-func gather(files []*file) *view {
-	v := &view{entries: map[routes.Key]*entry{}, broken: map[string]*file{}}
+// inForce returns the file of each document that is in force.
+func (v *view) inForce() map[routes.Key]string {
+	out := make(map[routes.Key]string, len(v.entries))
+	for key, e := range v.entries {
+		out[key] = e.file.name
+	}
+	return out
+}
+
+// gather puts the files together. Of a document that stands in several, the one
+// that has been in force stays it (serving, by file name); else the first is.
+func gather(files []*file, serving map[routes.Key]string) *view {
+	v := &view{entries: map[routes.Key]*entry{}, broken: map[string]*file{}, serving: serving}
 	for _, f := range files {
 		if len(f.problems) > 0 {
 			v.problems = append(v.problems, f.problems...)
@@ -143,17 +172,22 @@ func (v *view) add(f *file, doc *routes.Document) {
 	e := v.entries[doc.Key]
 	if e == nil {
 		v.entries[doc.Key] = &entry{
-			change: doc.Change(), file: f, place: fmt.Sprintf("%s:%d", f.path, doc.Line),
+			change: doc.Change(), file: f, line: doc.Line, place: placeOf(f, doc),
 		}
 		v.order = append(v.order, doc.Key)
 		return
 	}
-	// The first one is in force. The slice of its problems belongs to the file.
-	e.change.Problems = append(slices.Clone(e.change.Problems), &routes.Problem{
-		File: f.path, Line: doc.Line, Column: 1,
-		Reason: fmt.Sprintf("%s stands in %s too, and that one is in force: remove one of them", doc.Key, e.place),
-	})
+	other := routes.Problem{File: f.path, Line: doc.Line, Column: 1}
+	if v.serving[doc.Key] == f.name && e.file != f {
+		other = routes.Problem{File: e.file.path, Line: e.line, Column: 1}
+		e.change, e.file, e.line, e.place = doc.Change(), f, doc.Line, placeOf(f, doc)
+	}
+	other.Reason = fmt.Sprintf("%s stands in %s too, and that one is in force: remove one of them", doc.Key, e.place)
+	// The slice of a document's problems belongs to its file.
+	e.change.Problems = append(slices.Clone(e.change.Problems), &other)
 }
+
+func placeOf(f *file, doc *routes.Document) string { return fmt.Sprintf("%s:%d", f.path, doc.Line) }
 
 // full returns everything as a batch.
 func (v *view) full() routes.Batch {

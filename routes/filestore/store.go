@@ -20,6 +20,8 @@ type Store struct {
 	dir string
 	log *slog.Logger
 	up  atomic.Pointer[error]
+	// served is the file of each document that is in force, by Watch's last look.
+	served atomic.Pointer[map[routes.Key]string]
 
 	writing sync.Mutex // one Put or Delete at a time
 
@@ -29,7 +31,8 @@ type Store struct {
 
 var _ routes.Store = (*Store)(nil)
 
-// Open reads the folder once. It fails if the folder cannot be read; files that
+// Open reads the folder once and removes what writers that were killed left in it,
+// when that is more than a minute old. It fails if the folder cannot be read; files that
 // are bad are no error here, but problems of Load's batch.
 func Open(dir string, opts Options) (*Store, error) {
 	s := &Store{dir: dir, log: opts.Logger, files: map[string]*file{}}
@@ -41,6 +44,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.sweep()
 	return s, nil
 }
 
@@ -58,7 +62,15 @@ func (s *Store) Load(ctx context.Context) (routes.Batch, error) {
 	if err != nil {
 		return routes.Batch{}, err
 	}
-	return gather(files).full(), nil
+	return gather(files, s.serving()).full(), nil
+}
+
+// serving returns the file of each document that is in force; nil before Watch.
+func (s *Store) serving() map[routes.Key]string {
+	if m := s.served.Load(); m != nil {
+		return *m
+	}
+	return nil
 }
 
 // Where returns FILE:LINE of the document that is in force, or "".
@@ -67,7 +79,7 @@ func (s *Store) Where(key routes.Key) string {
 	if err != nil {
 		return ""
 	}
-	if e := gather(files).entries[key]; e != nil {
+	if e := gather(files, s.serving()).entries[key]; e != nil {
 		return e.place
 	}
 	return ""

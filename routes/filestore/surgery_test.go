@@ -311,10 +311,9 @@ func TestLinksAndModesOutliveAPut(t *testing.T) {
 	}
 }
 
-func TestDeleteRemovesEveryCopy(t *testing.T) {
+func TestDeleteRemovesEveryCopyInOneFile(t *testing.T) {
 	s, dir := open(t)
 	write(t, filepath.Join(dir, "a.yaml"), "vhosts:\n  a.test: {backends: [http://b]}\n  x.test: {backends: [http://b]}\n  A.test: {backends: [http://c]}\n")
-	write(t, filepath.Join(dir, "b.yaml"), "vhosts:\n  a.test: {backends: [http://d]}\n")
 	if err := s.Delete(context.Background(), routestest.Vhost("a.test")); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -58,6 +59,7 @@ func (s *Store) Watch(ctx context.Context, yield func(routes.Batch)) error {
 		case event := <-w.events:
 			if event.Name == s.dir && event.Has(fsnotify.Remove|fsnotify.Rename) {
 				w.unhook() // the folder itself went: a new one may come
+				w.place = nil
 			}
 			if firstEvent.IsZero() {
 				firstEvent = time.Now()
@@ -85,6 +87,9 @@ type watcher struct {
 	begun   bool
 	owed    bool // the last Full batch was incomplete
 	said    routes.Problems
+	place   fs.FileInfo // the folder that was read last; nil: it went away since
+	waiting bool        // it is another one than before and had no document: they may still come
+	holding bool        // they did not: what is absent from it is not believed
 
 	fs     *fsnotify.Watcher // nil: no events, look more often
 	events <-chan fsnotify.Event
@@ -146,24 +151,20 @@ func (w *watcher) swapped() bool {
 
 // read looks at all files and yields what is new.
 func (w *watcher) read() {
-	files, err := w.store.scan()
+	files, place, err := w.store.scanFolder()
 	w.tell(err)
 	if err != nil {
+		w.place = nil
 		return
 	}
-	v := gather(files)
-	batch := routes.Batch{Problems: v.problems}
-	switch {
-	case !w.begun:
-		batch = v.full()
-	default:
-		batch.Changes = w.changes(v)
-		if w.owed && len(v.broken) == 0 && len(w.missing) == 0 {
-			batch = v.full()
-		}
-	}
+	v := gather(files, w.store.serving())
+	served := v.inForce()
+	w.store.served.Store(&served)
+	batch := w.batch(v, w.placed(v, place))
 	if batch.Full {
 		w.owed = batch.Incomplete
+		clear(w.known)
+		clear(w.missing)
 	}
 	if w.begun && !batch.Full && len(batch.Changes) == 0 && reflect.DeepEqual(w.said, batch.Problems) {
 		return
@@ -177,6 +178,42 @@ func (w *watcher) read() {
 	}
 	w.begun, w.said = true, batch.Problems
 	w.yield(batch)
+}
+
+// batch returns everything, or what has changed. found: a folder with documents
+// has come after one that was not believed.
+func (w *watcher) batch(v *view, found bool) routes.Batch {
+	if !w.begun || found {
+		return v.full()
+	}
+	batch := routes.Batch{Problems: v.problems, Changes: w.changes(v)}
+	lost := slices.ContainsFunc(batch.Changes, func(c routes.Change) bool { return c.Gone() })
+	if w.waiting && lost || w.owed && len(v.broken) == 0 && len(w.missing) == 0 {
+		w.holding = w.holding || w.waiting && (lost || len(v.order) == 0)
+		batch = v.full()
+		batch.Trusted = !w.holding
+	}
+	w.waiting = w.waiting && len(w.missing) > 0 && !batch.Full // else all came in time
+	return batch
+}
+
+// placed notes which folder was read. A folder in the place of another one that
+// holds no document is a mount point whose mount is not there yet, rather than
+// what somebody wants: its documents may still come, until goneAfter, and then
+// their absence is not believed until there is a folder with documents. placed
+// reports whether that one has come.
+func (w *watcher) placed(v *view, place fs.FileInfo) (found bool) {
+	swapped := w.begun && (w.place == nil || !os.SameFile(w.place, place))
+	w.place = place
+	switch {
+	case !swapped:
+	case len(v.order) > 0:
+		found = w.holding
+		w.waiting, w.holding = false, false
+	case len(w.known) > 0 || w.owed:
+		w.waiting = true
+	}
+	return found
 }
 
 // tell keeps Up, and logs when it changes.

@@ -28,7 +28,7 @@ func (s *Store) Put(ctx context.Context, doc routes.Document) error {
 		return fmt.Errorf("%s: no document to write", doc.Key)
 	}
 	return s.write(ctx, func(files []*file) error {
-		e := gather(files).entries[doc.Key]
+		e := gather(files, s.serving()).entries[doc.Key]
 		if e == nil {
 			return s.create(files, doc)
 		}
@@ -46,12 +46,16 @@ func (s *Store) Put(ctx context.Context, doc routes.Document) error {
 // whose last document it was.
 func (s *Store) Delete(ctx context.Context, key routes.Key) error {
 	return s.write(ctx, func(files []*file) error {
-		found := false
+		var in []*file
 		for _, f := range files {
-			if f.document(key) == nil {
-				continue
+			if f.document(key) != nil {
+				in = append(in, f)
 			}
-			found = true
+		}
+		if len(in) > 1 {
+			return fmt.Errorf("%s stands in %s and in %s: remove one of them by hand, so that no other site goes with it", key, in[0].path, in[1].path)
+		}
+		for _, f := range in {
 			if err := s.edit(f, func(source []byte) ([]byte, error) {
 				out, err := deleteDocument(source, key)
 				if err == nil {
@@ -62,7 +66,7 @@ func (s *Store) Delete(ctx context.Context, key routes.Key) error {
 				return err
 			}
 		}
-		if !found {
+		if len(in) == 0 {
 			return errors.Join(fmt.Errorf("%s: %w", key, routes.ErrNotFound), brokenErr(files))
 		}
 		return nil
@@ -109,7 +113,7 @@ func (s *Store) edit(f *file, change func([]byte) ([]byte, error)) error {
 	if err != nil {
 		return err
 	}
-	source, err := os.ReadFile(target)
+	source, err := routes.ReadFile(target, routes.MaxFile)
 	if err != nil {
 		return err
 	}

@@ -105,6 +105,9 @@ func mergeList(site *routes.Vhost, list, text *value) routes.Problems {
 		return routes.Problems{list.problem("%s", list.bad)}
 	}
 	id, urls := list.list[0], list.list[1:]
+	if strings.Contains(id, "://") {
+		return routes.Problems{list.problem("the first element is the site's id (its tenant), and %q is a backend: LPUSH the id before it", id)}
+	}
 	if site.Tenant == "" && !saysTenant(text) && routes.CheckTenantName(id) == nil {
 		site.Tenant = id
 	}

@@ -1,0 +1,33 @@
+package routes
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+func TestBackendThatIsNeverDialledIsRefusedInTheDocument(t *testing.T) {
+	for host, refused := range map[string]bool{
+		"169.254.169.254": true, "169.254.0.1": true, "0.0.0.0": true, "224.0.0.1": true, "239.255.255.250": true,
+		"[fe80::1]": true, "[fd00:ec2::254]": true, "[FD00:EC2::254]": true, "[ff02::1]": true, "[::]": true,
+		"[::ffff:169.254.169.254]": true, "[::ffff:0.0.0.0]": true, "[::ffff:224.0.0.1]": true,
+		"[64:ff9b::169.254.169.254]": true, "[64:ff9b::a9fe:a9fe]": true, "[64:ff9b::]": true, "[64:ff9b::e000:1]": true,
+		"127.0.0.1": false, "10.0.0.1": false, "[::1]": false, "[fd00::1]": false, "[64:ff9b::10.0.0.1]": false,
+		"[::ffff:10.0.0.1]": false, "metadata.test": false,
+	} {
+		v := &Vhost{Name: "a.test", Backends: []Backend{{URL: "http://10.0.0.1"}, {URL: "http://" + host + ":80/x"}}}
+		got := v.Check("f").Error()
+		if refused && (!strings.Contains(got, "backends[1]") || !strings.Contains(got, "never used as a backend")) {
+			t.Errorf("%s: got %q", host, got)
+		}
+		if !refused && got != "" {
+			t.Errorf("%s: got %q", host, got)
+		}
+	}
+}
+
+func TestZoneDoesNotHideALinkLocalAddress(t *testing.T) {
+	if !NeverBackend(netip.MustParseAddr("fe80::1%eth0")) || NeverBackend(netip.MustParseAddr("fd00::1%eth0")) {
+		t.Error("the zone matters")
+	}
+}
