@@ -253,7 +253,7 @@ func TestRefusedPatchesChangeNothing(t *testing.T) {
 		{"unknown member", "/vhosts/www.shop.test", `{"unset": ["cache"]}`, 400, []string{"unset"}},
 		{"too large", "/vhosts/www.shop.test", `{"set": {"tenant": "` + strings.Repeat("x", 1<<20) + `"}}`, 413, []string{"larger than"}},
 		{"unknown vhost", "/vhosts/none.test", `{"set": {"waf.mode": "off"}}`, 404, []string{"there is no vhost none.test"}},
-		{"broken document", "/vhosts/broken.test", `{"set": {"waf.mode": "off"}}`, 409, []string{"is broken, mend it first", "routes.yaml"}},
+		{"broken document", "/vhosts/broken.test", `{"set": {"waf.mode": "off"}}`, 409, []string{"is broken, mend it first where it stands", "routes.yaml"}},
 		{"bad name", "/vhosts/a%20b", `{"set": {"waf.mode": "off"}}`, 400, []string{"bad vhost name"}},
 		{"bad tenant name", "/tenants/a%20b", `{"set": {"waf.mode": "off"}}`, 400, []string{"bad tenant name"}},
 	} {

@@ -105,7 +105,7 @@ func refused(key routes.Key, problems routes.Problems) error {
 // broken refuses to patch a document whose present form is bad: the patch would
 // put the last good form in place of what somebody is working on.
 func broken(key routes.Key, problems routes.Problems) error {
-	return &apiError{http.StatusConflict, key.String() + " is broken, mend it first: " + problems[0].Error(), problems}
+	return &apiError{http.StatusConflict, key.String() + " is broken, mend it first where it stands (a single value cannot be set in it): " + problems[0].Error(), problems}
 }
 
 func exists(key routes.Key, where string) error {

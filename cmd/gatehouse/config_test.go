@@ -224,7 +224,7 @@ func TestRoutesMustBeAFolderOrRedis(t *testing.T) {
 	for routes, good := range map[string]bool{
 		"file:conf.d": true, "redis://h:1": true, "rediss://h": true, "redis+sentinel://a,b/m": true,
 		"redis+cluster://a,b": false, // not supported yet
-		"file:": false, "conf.d": false, "http://h": false, "redis://": false, "": false,
+		"file:":               false, "conf.d": false, "http://h": false, "redis://": false, "": false,
 	} {
 		_, problems := load(t, "routes: '"+routes+"'\n", nil, nil)
 		want(t, routes, len(problems) == 0, good)
