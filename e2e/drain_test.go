@@ -20,7 +20,7 @@ import (
 // lose none of them. A client reconnects when the answer said that the
 // connection ends, as any HTTP client does, and repeats nothing.
 func TestDrainLosesNoRequestOfKeepAliveClients(t *testing.T) {
-	rounds := 3
+	rounds := 20
 	if v := os.Getenv("DRAIN_ROUNDS"); v != "" {
 		rounds, _ = strconv.Atoi(v)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"context"
 	"fmt"
 	"net/http"
@@ -116,7 +117,7 @@ func newVhostAdd(s *session) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return s.printChange(v, "vhost "+v.Name+" added", v.Where, v.Applied)
+		return errors.Join(s.printChange(v, "vhost "+v.Name+" added", v.Where, v.Applied), s.warnOf(v))
 	}
 	return cmd
 }
@@ -136,7 +137,7 @@ func newVhostSet(s *session) *cobra.Command {
 			if err := s.ask(cmd.Context(), http.MethodPatch, vhostPath(args[0]), patch, &v); err != nil {
 				return err
 			}
-			return s.printChange(v, "vhost "+v.Name+" changed", v.Where, v.Applied)
+			return errors.Join(s.printChange(v, "vhost "+v.Name+" changed", v.Where, v.Applied), s.warnOf(v))
 		},
 	}
 }
@@ -184,6 +185,16 @@ func patchOf(args []string) (admin.Patch, error) {
 		}
 	}
 	return patch, nil
+}
+
+// warnOf says on the error output what vhost list will show of a change that was
+// made: an alias of another's, certificate files that cannot be used.
+func (s *session) warnOf(v admin.VhostDetail) error {
+	if v.Status == admin.StatusOK || v.Reason == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(s.Err, "warning: vhost %s: %s: %s\n", v.Name, v.Status, v.Reason)
+	return err
 }
 
 // printChange says what was done and whether it acts.

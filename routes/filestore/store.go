@@ -3,6 +3,7 @@ package filestore
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -27,6 +28,14 @@ type Store struct {
 
 	mu    sync.Mutex
 	files map[string]*file // what was read, by name
+	seen  placed           // for Where, which is asked for every document of a list
+}
+
+// placed is a view and what it was made of.
+type placed struct {
+	view   *view
+	files  []*file
+	served *map[routes.Key]string
 }
 
 var _ routes.Store = (*Store)(nil)
@@ -79,8 +88,23 @@ func (s *Store) Where(key routes.Key) string {
 	if err != nil {
 		return ""
 	}
-	if e := gather(files, s.serving()).entries[key]; e != nil {
+	if e := s.placedView(files).entries[key]; e != nil {
 		return e.place
 	}
 	return ""
+}
+
+// placedView gathers the files again only if one of them has changed.
+func (s *Store) placedView(files []*file) *view {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	served := s.served.Load()
+	if s.seen.view == nil || s.seen.served != served || !slices.Equal(s.seen.files, files) {
+		var serving map[routes.Key]string
+		if served != nil {
+			serving = *served
+		}
+		s.seen = placed{view: gather(files, serving), files: files, served: served}
+	}
+	return s.seen.view
 }
