@@ -139,13 +139,13 @@ func (b *requestBody) discard() bool {
 	if b.finished() {
 		return true
 	}
-	if b.err != nil || b.conn == nil || b.length > b.read+discardBytes {
+	if b.err != nil || b.aborted.Load() || b.conn == nil || b.length > b.read+discardBytes {
 		return false
 	}
 	if b.conn.SetReadDeadline(time.Now().Add(discardTime)) != nil {
 		return false
 	}
-	for left, buf := int64(discardBytes), make([]byte, 8<<10); left > 0 && b.err == nil; {
+	for left, buf := int64(discardBytes), make([]byte, 8<<10); left > 0 && b.err == nil && !b.aborted.Load(); {
 		n, _ := b.take(buf) // its error is sticky and ends the loop
 		left -= int64(n)
 	}

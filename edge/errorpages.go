@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -61,6 +62,8 @@ func asHTTPError(err error) *httpError {
 	}
 	if up, ok := errors.AsType[*upstream.Error](err); ok {
 		switch {
+		case errors.Is(err, context.Canceled): // nobody will read it; 499 is what nginx logs
+			return &httpError{status: 499, reason: "client closed the connection", cause: err}
 		case up.Op == upstream.OpBody: // of the request: the client's doing
 			return &httpError{status: 400, reason: "malformed request body", cause: err}
 		case up.Timeout:

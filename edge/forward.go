@@ -82,8 +82,9 @@ func (s *Server) tryBackends(ctx context.Context, r *request, out *upstream.Requ
 		failed = err
 		var up *upstream.Error
 		connect := errors.As(err, &up) && up.Op == upstream.OpConnect && !up.Sent
-		member.Done(connect)
-		if !connect {
+		left := ctx.Err() != nil // the client has: that says nothing of the backend
+		member.Done(connect && !left)
+		if !connect || left {
 			break
 		}
 	}

@@ -15,6 +15,7 @@ const (
 	verdictPass   = "pass"
 	verdictDetect = "detect" // would have been blocked
 	verdictBlock  = "block"
+	verdictUnseen = "unseen" // in detect mode: the body's turn did not come
 )
 
 // errInspection is why a request is refused whose inspection failed, where the
@@ -109,6 +110,7 @@ func (s *Server) phaseBody(r *request, tx *waf.Transaction, most int64) (*waf.Ve
 				return nil, fail(503, "the site is busy", errNoSlot)
 			}
 			if !ok {
+				r.unseen = true
 				s.log.Warn("body not inspected", "id", r.ID, "tenant", r.site.tenant, "vhost", r.site.name, "err", errNoSlot)
 				return nil, nil
 			}
@@ -135,6 +137,8 @@ func (r *request) recordWAF(verdict *waf.Verdict) {
 		w.Verdict = verdictBlock
 	case r.waf.WouldBlock():
 		w.Verdict = verdictDetect
+	case r.unseen:
+		w.Verdict = verdictUnseen
 	}
 }
 

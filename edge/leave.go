@@ -20,7 +20,9 @@ type leaveWatch struct {
 
 // watchClient looks at the client's connection from time to time until stop, and
 // calls cancel once it has been closed. A client that has closed its half while it
-// waits for the answer is taken for one that has left, as nginx does.
+// waits for the answer is taken for one that has left, as nginx does. A close behind
+// an upload that nobody takes is not seen, since the kernel has not come to it yet;
+// there the round trip's own time limits act.
 func (s *Server) watchClient(r *request, cancel context.CancelFunc) *leaveWatch {
 	conn, ok := r.conn.(interface{ Left() bool })
 	if !ok || r.Upgrade != "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -242,5 +243,105 @@ func TestBackendThatIsDenied(t *testing.T) {
 	})
 	if got := n.get(t, "www.shop.test", "/"); got.Status != 502 || b.Deliveries("") != 0 {
 		t.Errorf("status %d, %d deliveries", got.Status, b.Deliveries(""))
+	}
+}
+
+// What is left of an aborted body must not be waited for: that took a processor
+// for ever.
+func TestAbortedChunkedUploadSpins(t *testing.T) {
+	reached, release := make(chan struct{}), make(chan struct{})
+	b := edgetest.NewBackendWith(t, edgetest.BackendOptions{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(reached)
+		<-release // it takes nothing of the body
+	})})
+	t.Cleanup(func() { close(release) })
+	n := start(t, shopSite(b.URL, "waf: {mode: off}"))
+	c := edgetest.Dial(t, n.http)
+	c.Send(head("POST", "www.shop.test", "/stuck", "Transfer-Encoding: chunked") + "\r\n")
+	<-reached
+	var sent atomic.Int64
+	go func() { // until the reset
+		chunk := "4000\r\n" + strings.Repeat("x", 0x4000) + "\r\n"
+		for {
+			if _, err := io.WriteString(c.Conn, chunk); err != nil {
+				return
+			}
+			sent.Add(1)
+		}
+	}()
+	edgetest.WaitFor(t, "the upload to be stuck", func() bool { return stalled(&sent) })
+	edgetest.Reset(c.Conn)
+	c.Close()
+	n.waitFor(t, n.access, `"/stuck"`)
+}
+
+// stalled reports whether a writer has stopped: the buffers on the way are full.
+func stalled(sent *atomic.Int64) bool {
+	before := sent.Load()
+	<-time.After(200 * time.Millisecond)
+	return before > 0 && sent.Load() == before
+}
+
+// An HTTP/1.0 client knows the end of a body by the end of the connection: one
+// that was cut must not end like that.
+func TestCutAnswerToAnHTTP10ClientLooksWhole(t *testing.T) {
+	b := edgetest.NewBackendWith(t, edgetest.BackendOptions{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+	})})
+	n := start(t, shopSite(b.URL))
+	c, err := net.Dial("tcp", n.http)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "GET / HTTP/1.0\r\nHost: www.shop.test\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(c); err == nil {
+		t.Errorf("a clean end after %q", got)
+	}
+}
+
+func TestShutdownCutsAnHTTP10Download(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	n := start(t, shopSite(b.URL))
+	c := edgetest.Dial(t, n.http)
+	more := make(chan struct{})
+	chunked := edgetest.NewBackendWith(t, edgetest.BackendOptions{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = http.NewResponseController(w).Flush()
+		<-more
+		_, _ = io.WriteString(w, "whole")
+	})})
+	n.apply(t, shopSite(chunked.URL))
+	c.Send("GET / HTTP/1.0\r\nHost: www.shop.test\r\n\r\n")
+	var got strings.Builder
+	buf := make([]byte, 1)
+	for !strings.HasSuffix(got.String(), "\r\n\r\n") { // the head does not wait for the body
+		if _, err := c.Read(buf); err != nil {
+			t.Fatal(err)
+		}
+		got.Write(buf)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- n.Shutdown(ctx) }()
+	edgetest.WaitFor(t, "the drain to begin", n.Draining)
+	select {
+	case err := <-ended:
+		t.Fatalf("Shutdown ended with a download under way: %v", err)
+	case <-time.After(5 * time.Second): // past the grace of tunnels
+	}
+	close(more)
+	if body := string(c.ReadAll()); body != "whole" {
+		t.Errorf("the rest was %q", body)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

@@ -52,6 +52,7 @@ type request struct {
 
 	response response
 	record   record
+	unseen   bool     // the body could not be inspected, and may go on
 	atEnd    []func() // see done
 	ended    bool
 }
@@ -68,6 +69,7 @@ func (f field) is(lower string) bool {
 type clientConn interface {
 	AbortRead() error                // wake a blocked read of the body
 	Linger()                         // wait a moment at close
+	HeadDone()                       // the head's deadline ends
 	SetReadDeadline(time.Time) error // bounds the discarding of a body
 }
 
@@ -133,6 +135,7 @@ func (s *Server) newRequest(ctx *fasthttp.RequestCtx) (*request, error) {
 func (r *request) connection(ctx *fasthttp.RequestCtx) {
 	if c, ok := ctx.Conn().(clientConn); ok {
 		r.conn = c
+		c.HeadDone()
 	}
 	r.Peer = addrPort(ctx.RemoteAddr())
 	r.Server = addrPort(ctx.LocalAddr())

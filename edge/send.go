@@ -221,7 +221,7 @@ func (o *outbound) Close() error {
 // (RFC 9112 §6.3).
 func (s *Server) sendUntilClose(ctx *fasthttp.RequestCtx, r *request) {
 	r.response.close = true
-	s.take(ctx, r, func(client net.Conn) {
+	s.take(ctx, r, &s.endless, func(client net.Conn) {
 		defer r.response.stream.Close()
 		body := &outbound{r: r}
 		w := bufio.NewWriter(client)
@@ -230,13 +230,20 @@ func (s *Server) sendUntilClose(ctx *fasthttp.RequestCtx, r *request) {
 			_, err = w.Write(head)
 		}
 		if err == nil {
+			err = w.Flush() // the first byte of the body may be long in coming
+		}
+		if err == nil {
 			_, err = body.WriteTo(w)
 		}
 		if err == nil {
 			err = w.Flush()
 		}
-		if err != nil {
-			r.response.cut, r.record.Err = true, err
+		if err == nil {
+			return
+		}
+		r.response.cut, r.record.Err = true, err
+		if conn, ok := r.conn.(interface{ Reset() error }); ok {
+			_ = conn.Reset() // an end would say that this was all
 		}
 	})
 }

@@ -96,7 +96,8 @@ type Server struct {
 	http     *fasthttp.Server
 	tls      *tls.Config
 	table    atomic.Pointer[routes.Table]
-	tunnels  connSet
+	tunnels  connSet // upgraded connections
+	endless  connSet // answers that the end of the connection ends
 	heavy    heavyBodies
 
 	draining atomic.Bool
@@ -217,7 +218,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
 	s.linger(ctx)
 	err := s.http.ShutdownWithContext(ctx)
-	// What fasthttp has handed over is ours to close: first with grace.
+	// What fasthttp has handed over is ours to wait for and to close.
+	select {
+	case <-s.endless.wait():
+	case <-ctx.Done():
+		err = errors.Join(err, ctx.Err(), s.endless.closeAll())
+	}
 	grace := 2 * time.Second
 	if deadline, ok := ctx.Deadline(); ok {
 		grace = min(grace, time.Until(deadline))
@@ -261,7 +267,7 @@ func (s *Server) Close() error {
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
-	return errors.Join(err, s.tunnels.closeAll())
+	return errors.Join(err, s.tunnels.closeAll(), s.endless.closeAll())
 }
 
 // Draining reports whether Shutdown has begun.

@@ -3,8 +3,10 @@ package edge
 import (
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"runtime/debug"
+	"slices"
 	"sync"
 
 	"github.com/valyala/fasthttp"
@@ -24,14 +26,14 @@ func (t *taken) Read(p []byte) (int, error) { return t.ahead.Read(p) }
 // without a response of its own: only so is the hand-over certain, also for a
 // connection that the library means to close. serve runs with the connection,
 // which is closed and forgotten after it, and ends the request.
-func (s *Server) take(ctx *fasthttp.RequestCtx, r *request, serve func(client net.Conn)) {
-	own := ctx.Conn()
+func (s *Server) take(ctx *fasthttp.RequestCtx, r *request, set *connSet, serve func(client net.Conn)) {
+	client := &taken{Conn: ctx.Conn()}
+	set.add(client) // now: the library does not count the connection any more once the handler has returned
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(library net.Conn) {
-		client := &taken{Conn: own, ahead: library}
-		s.tunnels.add(client)
+		client.ahead = library
 		defer r.done()
-		defer s.tunnels.remove(client)
+		defer set.remove(client)
 		defer client.Close()
 		defer func() {
 			if v := recover(); v != nil {
@@ -62,7 +64,7 @@ func (s *Server) sendUpgrade(ctx *fasthttp.RequestCtx, r *request) {
 	p.set("Upgrade", r.Upgrade)
 	p.close = false
 	r.closeWAF() // it has nothing to say about a tunnel, which may stay for days
-	s.take(ctx, r, func(client net.Conn) {
+	s.take(ctx, r, &s.tunnels, func(client net.Conn) {
 		defer backend.Close()
 		if p.stream != nil {
 			defer p.stream.Close() // an upgraded answer has no body
@@ -148,12 +150,17 @@ func (c *connSet) wait() <-chan struct{} {
 // closeAll closes every connection of the set.
 func (c *connSet) closeAll() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	var errs []error
-	for conn := range c.conns {
-		if err := conn.Close(); !errors.Is(err, net.ErrClosed) {
-			errs = append(errs, err)
-		}
+	conns := slices.Collect(maps.Keys(c.conns))
+	c.mu.Unlock()
+	errs := make([]error, len(conns))
+	var all sync.WaitGroup
+	for i, conn := range conns { // side by side: each may linger
+		all.Go(func() {
+			if err := conn.Close(); !errors.Is(err, net.ErrClosed) {
+				errs[i] = err
+			}
+		})
 	}
+	all.Wait()
 	return errors.Join(errs...)
 }

@@ -17,7 +17,14 @@ const (
 	// while something is expected, or takes nothing while something is sent, is
 	// given up. A tunnel is exempt (Unhurried).
 	StallTimeout = 60 * time.Second
+	// HeadTimeout bounds a request's head, from its first byte to HeadDone: a client
+	// that sends a byte now and then must not hold a connection for ever.
+	HeadTimeout = 10 * time.Second
 )
+
+// writePiece is how much is written under one StallTimeout: a client that takes a
+// large answer slowly is slow, not stalled.
+const writePiece = 32 << 10
 
 // What Close still takes from a client after the last answer, so that the
 // answer is not lost: a close with unread bytes makes the kernel send a reset,
@@ -36,6 +43,8 @@ type Conn struct {
 
 	mu       sync.Mutex
 	readBy   time.Time // the deadline that was asked for; zero: none
+	headBy   time.Time // the deadline of the head that is being read; zero: none is
+	begun    bool      // a byte has come
 	readOver bool      // AbortRead was called
 }
 
@@ -58,23 +67,51 @@ func (c *Conn) AbortRead() error {
 	return c.Conn.SetReadDeadline(time.Unix(1, 0))
 }
 
-// SetReadDeadline bounds all reads from now on, in place of StallTimeout.
+// SetReadDeadline bounds all reads from now on, in place of StallTimeout. Taking
+// the bound off is how the HTTP library begins to read a head after a pause.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.readBy = t
+	if c.readBy = t; t.IsZero() {
+		c.headBy = time.Now().Add(HeadTimeout)
+	}
 	return c.armRead()
 }
 
-// SetDeadline is SetReadDeadline and SetWriteDeadline.
+// HeadDone says that a request's head has been read.
+func (c *Conn) HeadDone() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.headBy, c.begun = time.Time{}, true
+}
+
+// SetDeadline is SetReadDeadline and SetWriteDeadline. Taking bounds off a closed
+// connection is no error: whoever takes it over will see.
 func (c *Conn) SetDeadline(t time.Time) error {
-	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+	err := errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+	if t.IsZero() {
+		return nil
+	}
+	return err
+}
+
+// Reset closes the connection so that its peer sees an error and not an end.
+func (c *Conn) Reset() error {
+	c.linger.Store(false)
+	if tcp, ok := c.raw.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // fails only on a closed connection
+	}
+	return c.raw.Close()
 }
 
 // armRead sets the deadline of the next read, with mu held.
 func (c *Conn) armRead() error {
 	by := c.readBy
-	if by.IsZero() && !c.patient.Load() {
+	switch {
+	case !by.IsZero() || c.patient.Load():
+	case !c.headBy.IsZero():
+		by = c.headBy
+	default:
 		by = time.Now().Add(StallTimeout)
 	}
 	if c.readOver {
@@ -93,17 +130,32 @@ func (c *Conn) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if n > 0 && !c.patient.Load() {
+		c.mu.Lock()
+		if !c.begun { // the first byte of the first head
+			c.begun, c.headBy = true, time.Now().Add(HeadTimeout)
+		}
+		c.mu.Unlock()
+	}
+	return n, err
 }
 
 // Write implements io.Writer.
 func (c *Conn) Write(p []byte) (int, error) {
-	if !c.patient.Load() {
+	if c.patient.Load() {
+		return c.Conn.Write(p)
+	}
+	written := 0
+	for {
 		if err := c.SetWriteDeadline(time.Now().Add(StallTimeout)); err != nil {
-			return 0, err
+			return written, err
+		}
+		n, err := c.Conn.Write(p[written:min(len(p), written+writePiece)])
+		if written += n; err != nil || written == len(p) {
+			return written, err
 		}
 	}
-	return c.Conn.Write(p)
 }
 
 // CloseWrite says that nothing more will be sent.
