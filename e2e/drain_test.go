@@ -22,7 +22,11 @@ import (
 func TestDrainLosesNoRequestOfKeepAliveClients(t *testing.T) {
 	rounds := 20
 	if v := os.Getenv("DRAIN_ROUNDS"); v != "" {
-		rounds, _ = strconv.Atoi(v)
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 {
+			t.Fatalf("DRAIN_ROUNDS=%q: want a number of rounds, at least 1", v)
+		}
+		rounds = n
 	}
 	b := edgetest.NewBackend(t)
 	n := prepare(t, "", map[string]string{"site.yaml": vhost("www.shop.test", b.URL, "waf: {mode: off}")})

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -47,27 +45,9 @@ type node struct {
 	dir                string // gatehouse.yaml, conf.d, data
 	http, https, admin string // addresses
 	cmd                *exec.Cmd
-	stderr, stdout     *output
+	stderr, stdout     *edgetest.Output
 	ended              chan struct{}
 	err                error
-}
-
-// output collects what a process writes.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
 }
 
 // prepare makes a node's folder; settings are further lines of gatehouse.yaml,
@@ -142,7 +122,7 @@ func (n *node) start() {
 // startOnly does not wait for readiness.
 func (n *node) startOnly() {
 	n.t.Helper()
-	n.stdout, n.stderr, n.ended = &output{}, &output{}, make(chan struct{})
+	n.stdout, n.stderr, n.ended = &edgetest.Output{}, &edgetest.Output{}, make(chan struct{})
 	n.cmd = exec.Command(binary, "serve")
 	n.cmd.Dir = n.dir
 	n.cmd.Stdout, n.cmd.Stderr = n.stdout, n.stderr

@@ -260,10 +260,18 @@ func (f *fill) commit() {
 		r.record.Cache = "miss too-large"
 	case !f.whole || r.response.cut:
 		r.record.Cache = "miss incomplete"
-	case f.cached.s.opts.Cache.Put(&f.cached.request, f.entry(append(make([]byte, 0, len(f.body)), f.body...))):
+	case f.cached.s.opts.Cache.Put(&f.cached.request, f.entry(exact(f.body))):
 	default:
 		r.record.Cache = "miss admission"
 	}
+}
+
+// exact returns a body without spare capacity, which would be held with it.
+func exact(body []byte) []byte {
+	if len(body) == cap(body) {
+		return body
+	}
+	return append(make([]byte, 0, len(body)), body...)
 }
 
 // cacheResult is the part of a cache record that is a metric's label.

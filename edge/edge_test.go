@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"bytes"
 	"crypto/tls"
 	"log/slog"
 	"net"
@@ -32,32 +31,15 @@ var engine = sync.OnceValues(func() (*waf.Engine, error) { return waf.New(waf.Op
 type node struct {
 	*Server
 	http, https string // addresses
-	log, access *lockedBuffer
+	log, access *edgetest.Output
 	store       *cache.Store
 	table       *routes.Table
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // start serves the documents in yaml on loopback.
 func start(t testing.TB, yaml string, adjust ...func(*Options)) *node {
 	t.Helper()
-	n := &node{log: &lockedBuffer{}, access: &lockedBuffer{}}
+	n := &node{log: &edgetest.Output{}, access: &edgetest.Output{}}
 	rules, err := engine()
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +141,7 @@ func indent(lines []string) string {
 	return b.String()
 }
 
-func (n *node) waitFor(t testing.TB, where *lockedBuffer, text string) {
+func (n *node) waitFor(t testing.TB, where *edgetest.Output, text string) {
 	t.Helper()
 	edgetest.WaitFor(t, "the log to say "+text, func() bool { return strings.Contains(where.String(), text) })
 }

@@ -123,7 +123,7 @@ func TestAnnouncedBodyBeyondTheLimitReachesTheBackend(t *testing.T) {
 
 // failing is a writer that fails while broken is set.
 type failing struct {
-	lockedBuffer
+	edgetest.Output
 	broken atomic.Bool
 }
 
@@ -131,7 +131,7 @@ func (f *failing) Write(p []byte) (int, error) {
 	if f.broken.Load() {
 		return 0, errors.New("no space left on device")
 	}
-	return f.lockedBuffer.Write(p)
+	return f.Output.Write(p)
 }
 
 func TestAccessLogStaysSilentAfterOneFailedWrite(t *testing.T) {

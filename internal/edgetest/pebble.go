@@ -25,7 +25,7 @@ type PebbleServer struct {
 	ManagementURL string // Pebble's management interface
 
 	client *http.Client
-	output *lockedBuffer
+	output *Output
 }
 
 // PebbleOptions say how Pebble behaves. The ports are those of this machine's
@@ -55,7 +55,7 @@ func PebbleWith(t testing.TB, opts PebbleOptions) *PebbleServer {
 	p := &PebbleServer{
 		TrustFile: trustFile,
 		client:    &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool()}}},
-		output:    new(lockedBuffer),
+		output:    new(Output),
 	}
 	t.Cleanup(p.client.CloseIdleConnections)
 	directory, management := FreePort(t), FreePort(t)

@@ -1,7 +1,6 @@
 package edgetest
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -91,7 +90,7 @@ func (s *RedisServer) try() error {
 		"--save", "3600 1", "--appendonly", "no", "--daemonize", "no",
 	}, s.args...)
 	cmd := exec.Command("redis-server", args...)
-	var out lockedBuffer
+	var out Output
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		return err
@@ -236,22 +235,4 @@ func (s *RedisServer) CLIInput(input string, args ...string) string {
 		s.t.Fatalf("redis-cli %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return strings.TrimSuffix(string(out), "\n")
-}
-
-// lockedBuffer collects a process's output while others read it.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
