@@ -139,17 +139,16 @@ func (b *requestBody) discard() bool {
 	if b.finished() {
 		return true
 	}
-	if b.err != nil || b.aborted.Load() || b.conn == nil || b.length > b.read+discardBytes {
+	if b.err != nil || b.aborted.Load() || b.conn == nil || b.length > b.read+discardBytes || b.conn.Expecting() {
 		return false
 	}
-	if b.conn.SetReadDeadline(time.Now().Add(discardTime)) != nil {
-		return false
-	}
+	b.conn.Hurry(time.Now().Add(discardTime))
+	defer b.conn.Hurry(time.Time{})
 	for left, buf := int64(discardBytes), make([]byte, 8<<10); left > 0 && b.err == nil && !b.aborted.Load(); {
 		n, _ := b.take(buf) // its error is sticky and ends the loop
 		left -= int64(n)
 	}
-	return b.finished() && b.conn.SetReadDeadline(time.Time{}) == nil
+	return b.finished()
 }
 
 // finishBody takes what the chain has not read of a request's body off the

@@ -26,7 +26,7 @@ func (s *Server) serveCached(next handler) handler {
 		}
 		c := cached{s: s, r: r, policy: policy}
 		c.request = cache.Request{
-			Method: r.Method, Header: r.header, HasBody: !r.body.none(),
+			Method: r.Method, Header: requestFields(r.Fields), HasBody: !r.body.none(),
 			Key: cache.AppendKey(nil, r.site.tenant, r.site.name, r.Scheme, r.Host, r.Target),
 		}
 		c.lookup = s.opts.Cache.Lookup(&c.request, policy)
@@ -69,7 +69,7 @@ func (c *cached) hit() {
 	template := e.Template.(*fasthttp.ResponseHeader)
 	r.record.Cache = "hit"
 	r.response = response{status: e.Status, template: template, body: e.Body, length: int64(len(e.Body))}
-	if e.NotModified(r.header) {
+	if e.NotModified(requestFields(r.Fields)) {
 		r.response = response{status: 304, length: -1}
 		for _, name := range []string{"Date", "Etag", "Cache-Control", "Expires", "Vary", "Content-Location", "Last-Modified"} {
 			for _, value := range template.PeekAll(name) { // RFC 9110 §15.4.5
@@ -129,7 +129,7 @@ func (c *cached) forwarded() error {
 // client's word, and made for another.
 func variesByOurs(p *response) bool {
 	for _, f := range p.fields {
-		if !(field{f.Name, f.Value}).is("vary") {
+		if !field(f).Is("vary") {
 			continue
 		}
 		for name := range strings.SplitSeq(strings.ToLower(string(f.Value)), ",") {
@@ -186,7 +186,7 @@ func (s *Server) template(p *response) *fasthttp.ResponseHeader {
 	stored := response{status: p.status, length: p.length}
 	for _, f := range p.fields {
 		// Age is the entry's to tell; Cache-Status and the id belong to one answer.
-		if name := (field{f.Name, f.Value}); !name.is("age") && !name.is("cache-status") && !name.is("x-request-id") {
+		if name := field(f); !name.Is("age") && !name.Is("cache-status") && !name.Is("x-request-id") {
 			stored.fields = append(stored.fields, f)
 		}
 	}
@@ -204,6 +204,20 @@ type fieldList []upstream.Field
 
 // PeekAll returns all values of a field; names are compared without case.
 func (l fieldList) PeekAll(name string) [][]byte {
+	var out [][]byte
+	for _, f := range l {
+		if len(f.Name) == len(name) && strings.EqualFold(string(f.Name), name) {
+			out = append(out, f.Value)
+		}
+	}
+	return out
+}
+
+// requestFields are a request's, for the cache.
+type requestFields []field
+
+// PeekAll returns all values of a field; names are compared without case.
+func (l requestFields) PeekAll(name string) [][]byte {
 	var out [][]byte
 	for _, f := range l {
 		if len(f.Name) == len(name) && strings.EqualFold(string(f.Name), name) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"gatehouse/edge/upstream"
+	"gatehouse/edge/wire"
 )
 
 // An httpError is an answer that is not a site's own: the status and reason are
@@ -42,6 +43,21 @@ func refuse(status int, reason string) *httpError {
 	return e
 }
 
+// refused is what package wire did not let in.
+func refused(r *wire.Refusal) *httpError {
+	e := refuse(r.Status, r.Reason)
+	e.cause = r
+	return e
+}
+
+// bodyFault is why a request's body could not be read.
+func bodyFault(err error) *httpError {
+	if r, ok := errors.AsType[*wire.Refusal](err); ok {
+		return refused(r)
+	}
+	return &httpError{status: 400, reason: "the request body ended early", cause: err}
+}
+
 // fail is an error that is ours or a backend's.
 func fail(status int, reason string, cause error) *httpError {
 	e := &httpError{status: status, reason: reason, cause: cause}
@@ -65,7 +81,7 @@ func asHTTPError(err error) *httpError {
 		case errors.Is(err, context.Canceled): // nobody will read it; 499 is what nginx logs
 			return &httpError{status: 499, reason: "client closed the connection", cause: err}
 		case up.Op == upstream.OpBody: // of the request: the client's doing
-			return &httpError{status: 400, reason: "malformed request body", cause: err}
+			return bodyFault(err)
 		case up.Timeout:
 			return fail(504, "the site did not answer in time", err)
 		}

@@ -64,7 +64,7 @@ func (s *Server) tryBackends(ctx context.Context, r *request, out *upstream.Requ
 	if len(r.site.pool.Members()) > 1 && r.body.length > 0 && r.body.length <= smallBody {
 		// The round trip reads a small body before it connects: keep it for a second try.
 		if _, _, err := r.body.peek(smallBody); err != nil {
-			return nil, nil, &httpError{status: 400, reason: "the request body ended early", cause: err}
+			return nil, nil, bodyFault(err)
 		}
 	}
 	for len(tried) < attempts && r.body.rewind() {

@@ -53,7 +53,7 @@ func (r *request) dropped(lower string) bool {
 func (r *request) outboundHead(dst []byte) []byte {
 	var listed []string // by Connection: hop-by-hop in this request
 	for _, f := range r.Fields {
-		if f.is("connection") {
+		if f.Is("connection") {
 			for token := range strings.SplitSeq(string(f.Value), ",") {
 				listed = append(listed, strings.ToLower(strings.Trim(token, " \t")))
 			}
@@ -76,7 +76,7 @@ func (r *request) appendForwarded(dst []byte) []byte {
 	if r.PeerTrusted {
 		var chain []string
 		for _, f := range r.Fields {
-			if f.is("x-forwarded-for") {
+			if f.Is("x-forwarded-for") {
 				chain = append(chain, string(f.Value))
 			}
 		}
@@ -104,7 +104,7 @@ const viaProtocol = "1.1 "
 // looped reports whether the request has been here before.
 func (r *request) looped() bool {
 	for _, f := range r.Fields {
-		if f.is("via") && listHas(string(f.Value), strings.ToLower(viaProtocol+r.via)) {
+		if f.Is("via") && listHas(string(f.Value), strings.ToLower(viaProtocol+r.via)) {
 			return true
 		}
 	}

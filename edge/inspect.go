@@ -81,7 +81,7 @@ func (s *Server) phaseHeaders(r *request, tx *waf.Transaction) *waf.Verdict {
 	tx.Connection(r.Client, r.Server)
 	tx.Request(r.Method, r.Target, r.Proto, r.Host)
 	for _, f := range r.Fields {
-		if f.is("expect") {
+		if f.Is("expect") {
 			continue // ours to answer, and not forwarded: rules against it would refuse every large upload of curl
 		}
 		tx.RequestHeader(string(f.Name), string(f.Value))
@@ -102,7 +102,7 @@ func (s *Server) phaseBody(r *request, tx *waf.Transaction, most int64) (*waf.Ve
 			return nil, err
 		}
 		if err != nil {
-			return nil, &httpError{status: 400, reason: "the request body ended early", cause: err}
+			return nil, bodyFault(err)
 		}
 		if len(ahead) > heavyBody {
 			release, ok := s.heavy.enter(r.site.tenant)

@@ -94,7 +94,7 @@ func (s *Server) trusted(a netip.Addr) bool {
 func (s *Server) forwardedFor(r *request) netip.AddrPort {
 	client := r.Peer
 	for _, f := range slices.Backward(r.Fields) {
-		if !f.is("x-forwarded-for") {
+		if !f.Is("x-forwarded-for") {
 			continue
 		}
 		for _, text := range slices.Backward(strings.Split(string(f.Value), ",")) {

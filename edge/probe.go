@@ -107,13 +107,13 @@ func (s *Server) probeRequest(p Probe) (*request, error) {
 			r.Method = "POST"
 		}
 	}
-	r.Fields = append(r.Fields, field{[]byte("Host"), []byte(u.Host)})
+	r.Fields = append(r.Fields, field{Name: []byte("Host"), Value: []byte(u.Host)})
 	for _, f := range p.Fields {
-		r.Fields = append(r.Fields, field{[]byte(f[0]), []byte(f[1])})
+		r.Fields = append(r.Fields, field{Name: []byte(f[0]), Value: []byte(f[1])})
 	}
 	r.body.reset(nil, 0, 0, nil)
 	if len(p.Body) > 0 {
-		r.Fields = append(r.Fields, field{[]byte("Content-Length"), fmt.Appendf(nil, "%d", len(p.Body))})
+		r.Fields = append(r.Fields, field{Name: []byte("Content-Length"), Value: fmt.Appendf(nil, "%d", len(p.Body))})
 		r.body.reset(bytes.NewReader(p.Body), int64(len(p.Body)), 0, nil)
 	}
 	return r, nil

@@ -1,8 +1,8 @@
 package edge
 
 import (
-	"bytes"
 	"crypto/tls"
+	"io"
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
@@ -13,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"gatehouse/edge/waf"
+	"gatehouse/edge/wire"
 	"gatehouse/routes"
 )
 
@@ -40,9 +41,9 @@ type request struct {
 	Fields  []field
 	Upgrade string // "websocket" or empty
 
-	body   *requestBody // never nil; empty if the request has none
-	header *fasthttp.RequestHeader
-	conn   clientConn
+	body *requestBody // never nil; empty if the request has none
+	last bool         // the connection ends after this request, whatever the answer
+	conn clientConn
 
 	log   *slog.Logger
 	via   string // this node's name in Via
@@ -58,19 +59,26 @@ type request struct {
 }
 
 // A field is one field line of a request, name and value as they came.
-type field struct{ Name, Value []byte }
-
-// is compares the name, which is case-insensitive; lower is in lower case.
-func (f field) is(lower string) bool {
-	return len(f.Name) == len(lower) && strings.EqualFold(string(f.Name), lower)
-}
+type field = wire.Field
 
 // A clientConn is what a request needs of its connection beyond bytes.
 type clientConn interface {
-	AbortRead() error                // wake a blocked read of the body
-	Linger()                         // wait a moment at close
-	HeadDone()                       // the head's deadline ends
-	SetReadDeadline(time.Time) error // bounds the discarding of a body
+	AbortRead() error                      // wake a blocked read of the body
+	Hurry(until time.Time)                 // bound the reads of the body
+	Linger()                               // wait a moment at close
+	Left() bool                            // the client has gone
+	Expecting() bool                       // the client waits for leave to send its body
+	Inform(status int, lines []byte) error // send an interim answer
+	Answering()                            // the final answer begins
+}
+
+// An http1Conn is a connection that package wire reads.
+type http1Conn interface {
+	clientConn
+	Head() *wire.Head
+	Body() io.Reader
+	Tunnel()
+	Reset() error
 }
 
 // A record is what was decided about a request, each decision once. The access
@@ -98,49 +106,48 @@ type wafRecord struct {
 
 var requests = sync.Pool{New: func() any { return &request{} }}
 
-// newRequest reads the head that fasthttp parsed. The request is usable, for the
+// newRequest makes the request that the connection is at. It is usable, for the
 // access line and an error page, also when an error is returned.
 func (s *Server) newRequest(ctx *fasthttp.RequestCtx) (*request, error) {
+	conn := ctx.Conn().(http1Conn) // our listeners make no other
+	h := conn.Head()
 	r := requests.Get().(*request)
-	*r = request{Fields: r.Fields[:0], atEnd: r.atEnd[:0], body: r.body}
+	*r = request{atEnd: r.atEnd[:0], body: r.body}
 	r.log, r.via = s.log, s.via
 	r.Start = time.Now()
 	s.active.Store(r.Start.UnixNano())
 	s.once.Do(func() { ctx.Response.Header.CopyTo(&s.blank) })
 	r.table = s.table.Load()
-	r.header = &ctx.Request.Header
-	r.connection(ctx)
-	r.Proto = string(r.header.Protocol())
-	r.Method = string(r.header.Method())
+	r.connection(ctx, conn)
+	r.Method, r.Target, r.RawHost, r.Fields, r.Upgrade = h.Method, h.Target, h.Host, h.Fields, h.Upgrade
+	r.Proto, r.last = "HTTP/1.1", h.Last
+	if h.Minor == 0 {
+		r.Proto = "HTTP/1.0"
+	}
 	if r.body == nil {
 		r.body = &requestBody{}
 	}
-	r.body.reset(nil, 0, 0, r.conn)
-	err := r.readHead(s.opts.Limits)
+	r.body.reset(nil, 0, 0, conn)
 	s.identify(r)
-	if err != nil {
-		return r, err
+	if h.Refused != nil {
+		return r, refused(h.Refused)
 	}
-	length := int64(r.header.ContentLength())
-	if most := s.opts.Limits.Body; most > 0 && length > most {
+	if most := s.opts.Limits.Body; most > 0 && h.Length > most {
 		return r, &httpError{status: 413, reason: "request body too large", cause: errBodyTooLarge}
 	}
-	if stream := ctx.Request.BodyStream(); stream != nil && length != 0 {
-		r.body.reset(stream, max(length, -1), s.opts.Limits.Body, r.conn)
+	if h.Length != 0 {
+		r.body.reset(conn.Body(), h.Length, s.opts.Limits.Body, conn)
 	}
 	return r, nil
 }
 
 // connection takes over what the connection tells.
-func (r *request) connection(ctx *fasthttp.RequestCtx) {
-	if c, ok := ctx.Conn().(clientConn); ok {
-		r.conn = c
-		c.HeadDone()
-	}
+func (r *request) connection(ctx *fasthttp.RequestCtx, conn http1Conn) {
+	r.conn = conn
 	r.Peer = addrPort(ctx.RemoteAddr())
 	r.Server = addrPort(ctx.LocalAddr())
 	r.Client, r.Scheme = r.Peer, "http"
-	if secured, ok := ctx.Conn().(interface{ ConnectionState() tls.ConnectionState }); ok {
+	if secured, ok := conn.(interface{ ConnectionState() tls.ConnectionState }); ok {
 		state := secured.ConnectionState()
 		r.TLS, r.Scheme = &state, "https"
 	}
@@ -154,118 +161,6 @@ func addrPort(a interface{ String() string }) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// readHead fills target, host and fields, and refuses what has two readings.
-func (r *request) readHead(limits Limits) error {
-	if r.Proto != "HTTP/1.1" && r.Proto != "HTTP/1.0" {
-		return refuse(505, "HTTP version not supported")
-	}
-	if err := r.readFields(limits.HeaderFields); err != nil {
-		return err
-	}
-	if r.Method == "CONNECT" || r.Method == "TRACE" {
-		return refuse(405, "method not allowed")
-	}
-	return r.readTarget(limits.Target)
-}
-
-// readFields splits the raw field lines. The names and values were checked for
-// control characters by the parser; what it is lenient about is refused here.
-func (r *request) readFields(most int) error {
-	var hosts, framings int
-	for raw := r.header.RawHeaders(); len(raw) > 0; {
-		line, rest, _ := bytes.Cut(raw, []byte("\n"))
-		raw = rest
-		line = bytes.TrimSuffix(line, []byte("\r"))
-		if len(line) == 0 {
-			continue
-		}
-		name, value, ok := bytes.Cut(line, []byte(":"))
-		if !ok || !isToken(name) { // obs-fold, space in or after a name (RFC 9112 §5.1, §5.2)
-			return refuse(400, "malformed header field")
-		}
-		f := field{name, bytes.Trim(value, " \t")}
-		switch {
-		case f.is("host"):
-			hosts++
-			r.RawHost = string(f.Value)
-		case f.is("transfer-encoding"):
-			framings++
-			if !strings.EqualFold(string(f.Value), "chunked") || r.Proto == "HTTP/1.0" {
-				return refuse(501, "transfer coding not supported")
-			}
-		case f.is("content-length"):
-			framings++
-		}
-		if r.Fields = append(r.Fields, f); most > 0 && len(r.Fields) > most {
-			return refuse(431, "too many header fields")
-		}
-	}
-	if framings > 1 { // RFC 9112 §6.1: request smuggling
-		return refuse(400, "ambiguous message framing")
-	}
-	if hosts > 1 || hosts == 0 && r.Proto != "HTTP/1.0" {
-		return refuse(400, "exactly one Host field is required")
-	}
-	r.Upgrade = r.upgrade()
-	return nil
-}
-
-// readTarget keeps the raw target in origin-form. Of an absolute-form target
-// (RFC 9112 §3.2.2) the authority must be the Host field's.
-func (r *request) readTarget(longest int64) error {
-	r.Target = string(r.header.RequestURI())
-	if longest > 0 && int64(len(r.Target)) > longest {
-		return refuse(414, "request target too long")
-	}
-	for _, c := range []byte(r.Target) {
-		if c <= ' ' || c == 0x7f || c == '#' {
-			return refuse(400, "malformed request target")
-		}
-	}
-	if strings.HasPrefix(r.Target, "/") || r.Target == "*" && r.Method == "OPTIONS" {
-		return nil
-	}
-	scheme, rest, ok := strings.Cut(r.Target, "://")
-	if !ok || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
-		return refuse(400, "malformed request target")
-	}
-	end := strings.IndexAny(rest, "/?")
-	if end < 0 {
-		end = len(rest)
-	}
-	if !strings.EqualFold(rest[:end], r.RawHost) {
-		return refuse(400, "request target and Host disagree")
-	}
-	r.Target = rest[end:]
-	if !strings.HasPrefix(r.Target, "/") {
-		r.Target = "/" + r.Target
-	}
-	return nil
-}
-
-// upgrade returns "websocket" for a handshake of RFC 6455 §4.1, else "": every
-// other offer of a protocol is dropped.
-func (r *request) upgrade() string {
-	if r.Proto != "HTTP/1.1" || r.Method != "GET" {
-		return ""
-	}
-	asked, named := false, false
-	for _, f := range r.Fields {
-		switch {
-		case f.is("connection"):
-			named = named || listHas(string(f.Value), "upgrade")
-		case f.is("upgrade"):
-			asked = strings.EqualFold(string(f.Value), "websocket")
-		case f.is("transfer-encoding"), f.is("content-length") && string(f.Value) != "0":
-			return "" // a request with content keeps its framing and its protocol
-		}
-	}
-	if asked && named {
-		return "websocket"
-	}
-	return ""
-}
-
 // path returns the target without its query.
 func (r *request) path() string {
 	path, _, _ := strings.Cut(r.Target, "?")
@@ -275,7 +170,7 @@ func (r *request) path() string {
 // value returns the first value of a field, or "". lower is in lower case.
 func (r *request) value(lower string) string {
 	for _, f := range r.Fields {
-		if f.is(lower) {
+		if f.Is(lower) {
 			return string(f.Value)
 		}
 	}
@@ -329,14 +224,4 @@ func listHas(list, word string) bool {
 		}
 	}
 	return false
-}
-
-// isToken reports whether b is a token (RFC 9110 §5.6.2).
-func isToken(b []byte) bool {
-	for _, c := range b {
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
-			return false
-		}
-	}
-	return len(b) > 0
 }

@@ -37,7 +37,7 @@ func (p *response) set(name, value string) {
 func (p *response) without(lower string) {
 	kept := p.fields[:0]
 	for _, f := range p.fields {
-		if !(field{f.Name, f.Value}).is(lower) {
+		if !field(f).Is(lower) {
 			kept = append(kept, f)
 		}
 	}
@@ -47,7 +47,7 @@ func (p *response) without(lower string) {
 // value returns the first value of a field, or "".
 func (p *response) value(lower string) string {
 	for _, f := range p.fields {
-		if (field{f.Name, f.Value}).is(lower) {
+		if field(f).Is(lower) {
 			return string(f.Value)
 		}
 	}

@@ -17,18 +17,14 @@ func (s *Server) serveHTTP1(ctx *fasthttp.RequestCtx) {
 	r, err := s.newRequest(ctx)
 	run := s.handle
 	if err != nil {
-		run = s.refusing(err)
-		r.response.close = true
-		if r.conn != nil {
-			r.conn.Linger()
-		}
+		run, r.last = s.refusing(err), true
+		r.conn.Linger()
 	}
-	mustClose := r.response.close
 	// The outermost link answers every error, so none is left here.
 	if err := run(r); err != nil {
 		s.log.Error("error passed the chain", "id", r.ID, "err", err)
 	}
-	r.response.close = r.response.close || mustClose || s.draining.Load()
+	r.response.close = r.response.close || r.last || s.draining.Load()
 	r.complete()
 	s.send(ctx, r)
 }
@@ -39,31 +35,11 @@ func (s *Server) refusing(err error) handler {
 	return s.observe(s.errorPages(func(*request) error { return err }))
 }
 
-// serveMalformed answers what fasthttp itself refused.
-func (s *Server) serveMalformed(ctx *fasthttp.RequestCtx, err error) {
-	r, _ := s.newRequest(ctx) // whatever of the head there is; err says more
-	refusal := refuse(400, "malformed request")
-	switch e := err.(type) { //nolint:errorlint // fasthttp returns these unwrapped
-	case *fasthttp.ErrSmallBuffer:
-		refusal = refuse(431, "request header fields too large")
-	case net.Error:
-		if e.Timeout() {
-			refusal = refuse(408, "request timeout")
-		}
-	}
-	refusal.cause = err
-	if err := s.refusing(refusal)(r); err != nil {
-		s.log.Error("error passed the chain", "id", r.ID, "err", err)
-	}
-	r.response.close = true
-	r.complete()
-	s.send(ctx, r)
-}
-
 // send hands the response to fasthttp, which writes it after the handler has
 // returned. The done hook is called when the body is out.
 func (s *Server) send(ctx *fasthttp.RequestCtx, r *request) {
 	p := &r.response
+	r.conn.Answering()
 	if p.upgraded != nil {
 		s.sendUpgrade(ctx, r)
 		return
@@ -81,8 +57,11 @@ func (s *Server) send(ctx *fasthttp.RequestCtx, r *request) {
 		ctx.SetStatusCode(fasthttp.StatusBadGateway)
 		p.status, p.close, bodyless = fasthttp.StatusBadGateway, true, true
 	}
-	if p.close {
+	switch {
+	case p.close:
 		ctx.SetConnectionClose()
+	case r.Proto == "HTTP/1.0": // it has to be told (RFC 9112 §9.3)
+		ctx.Response.Header.Set("Connection", "keep-alive")
 	}
 	switch {
 	case bodyless:
@@ -242,8 +221,6 @@ func (s *Server) sendUntilClose(ctx *fasthttp.RequestCtx, r *request) {
 			return
 		}
 		r.response.cut, r.record.Err = true, err
-		if conn, ok := r.conn.(interface{ Reset() error }); ok {
-			_ = conn.Reset() // an end would say that this was all
-		}
+		_ = r.conn.(http1Conn).Reset() // an end would say that this was all
 	})
 }

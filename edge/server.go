@@ -85,6 +85,13 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
+// wire translates the limits to those of the connections.
+func (l Limits) wire() wire.Limits {
+	return wire.Limits{
+		Header: l.Header, Target: l.Target, HeaderFields: l.HeaderFields, Idle: l.Idle, Requests: l.KeepAliveRequests,
+	}
+}
+
 // A Server is the edge. It is safe for concurrent use.
 type Server struct {
 	opts     Options
@@ -134,21 +141,15 @@ func New(opts Options) (*Server, error) {
 // else. Its whole-message timeouts stay off: they cut healthy slow transfers.
 func (s *Server) newHTTP() *fasthttp.Server {
 	h := &fasthttp.Server{
-		Handler:                      s.serveHTTP1,
-		ErrorHandler:                 s.serveMalformed,
-		ReadBufferSize:               s.opts.Limits.Header + s.opts.Limits.Header/32, // the request line comes on top
-		IdleTimeout:                  s.opts.Limits.Idle,
-		MaxRequestsPerConn:           s.opts.Limits.KeepAliveRequests,
-		MaxRequestBodySize:           1, // read ahead of the handler; the limit is requestBody's
-		StreamRequestBody:            true,
-		DisablePreParseMultipartForm: true,
-		NoDefaultServerHeader:        true,
-		NoDefaultDate:                true,
-		NoDefaultContentType:         true,
-		SecureErrorLogMessage:        true,
-		CloseOnShutdown:              true,
-		ReduceMemoryUsage:            true,
-		Logger:                       quiet{s.log},
+		Handler:               s.serveHTTP1,
+		ReadBufferSize:        256, // holds a stand-in; see package wire
+		NoDefaultServerHeader: true,
+		NoDefaultDate:         true,
+		NoDefaultContentType:  true,
+		SecureErrorLogMessage: true,
+		CloseOnShutdown:       true,
+		ReduceMemoryUsage:     true,
+		Logger:                quiet{s.log},
 	}
 	h.NextProto(acmeALPN, closeALPN)
 	return h
@@ -162,14 +163,16 @@ func (q quiet) Printf(format string, args ...any) { q.log.Debug("http", "line", 
 
 // Serve accepts plain connections until the listener closes; it takes the
 // listener over. It returns nil after Shutdown.
-func (s *Server) Serve(ln net.Listener) error { return s.serve(wire.Listen(ln, nil, s.log)) }
+func (s *Server) Serve(ln net.Listener) error {
+	return s.serve(wire.Listen(ln, nil, s.opts.Limits.wire(), s.log))
+}
 
 // ServeTLS accepts TLS connections; see Serve.
 func (s *Server) ServeTLS(ln net.Listener) error {
 	if s.tls == nil {
 		return errors.New("edge: TLS needs certificates")
 	}
-	return s.serve(wire.Listen(ln, s.tls, s.log))
+	return s.serve(wire.Listen(ln, s.tls, s.opts.Limits.wire(), s.log))
 }
 
 func (s *Server) serve(ln net.Listener) error {

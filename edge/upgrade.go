@@ -77,9 +77,7 @@ func (s *Server) sendUpgrade(ctx *fasthttp.RequestCtx, r *request) {
 			r.record.Err = err
 			return
 		}
-		if patient, ok := r.conn.(interface{ Unhurried() }); ok {
-			patient.Unhurried()
-		}
+		r.conn.(http1Conn).Tunnel()
 		s.metrics.tunnels.Inc()
 		defer s.metrics.tunnels.Dec()
 		p.sent = join(client, backend)

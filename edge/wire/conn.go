@@ -5,26 +5,12 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 )
-
-const (
-	// HandshakeTimeout bounds a TLS handshake, from the accepted connection on.
-	HandshakeTimeout = 10 * time.Second
-	// StallTimeout bounds a single read or write: a client that sends nothing
-	// while something is expected, or takes nothing while something is sent, is
-	// given up. A tunnel is exempt (Unhurried).
-	StallTimeout = 60 * time.Second
-	// HeadTimeout bounds a request's head, from its first byte to HeadDone: a client
-	// that sends a byte now and then must not hold a connection for ever.
-	HeadTimeout = 10 * time.Second
-)
-
-// writePiece is how much is written under one StallTimeout: a client that takes a
-// large answer slowly is slow, not stalled.
-const writePiece = 32 << 10
 
 // What Close still takes from a client after the last answer, so that the
 // answer is not lost: a close with unread bytes makes the kernel send a reset,
@@ -34,32 +20,198 @@ const (
 	lingerTime  = 5 * time.Second
 )
 
-// A Conn is a client's connection.
-type Conn struct {
-	net.Conn          // what is read and written: the TLS layer if there is one
-	raw      net.Conn // the network connection below
-	linger   atomic.Bool
-	patient  atomic.Bool // no StallTimeout
+// standIn is what the HTTP library reads in place of a request.
+const standIn = "GET / HTTP/1.1\r\nHost: -\r\n\r\n"
 
-	mu       sync.Mutex
-	readBy   time.Time // the deadline that was asked for; zero: none
-	headBy   time.Time // the deadline of the head that is being read; zero: none is
-	begun    bool      // a byte has come
-	readOver bool      // AbortRead was called
+// ErrUnread is what Read returns while the body of a request is not over: the
+// rest of it must never be read as a request.
+var ErrUnread = errors.New("wire: the request's body has not been read")
+
+// A Conn is a client's connection. Read, Head, the body's methods and Write
+// belong to the goroutine that serves the request; the body may be read by one
+// other meanwhile. Close, AbortRead, Linger, Left and Inform may be called from
+// any.
+type Conn struct {
+	net.Conn // what is read and written: the TLS layer if there is one
+	raw      net.Conn
+	limits   *Limits
+	born     time.Time
+
+	msg      *message
+	offered  int    // bytes of the stand-in that have been read
+	requests int    // heads read
+	host     string // of the last request
+	idle     idleReader
+
+	linger atomic.Bool
+	tunnel atomic.Bool
+
+	mu        sync.Mutex
+	hurry     time.Time // a bound on all reads besides; zero: none
+	readOver  bool      // AbortRead was called
+	answering bool      // the final answer is being written: no interim one any more
+}
+
+// newConn makes the connection that the HTTP library is given. secured nil: plain.
+func newConn(raw net.Conn, secured *tls.Conn, limits *Limits) net.Conn {
+	c := Conn{Conn: raw, raw: raw, limits: limits, born: time.Now()}
+	if secured != nil {
+		c.Conn = secured
+		return &TLSConn{Conn: c, tls: secured}
+	}
+	plain := &c
+	tcp, _ := raw.(*net.TCPConn)
+	plain.idle.init(tcp)
+	return plain
+}
+
+// Read gives the HTTP library a stand-in for each request: a short request that
+// means nothing, while Head has the true one. It waits for the next request, and
+// returns io.EOF when the client sends none. After Tunnel it reads what the
+// client sends.
+func (c *Conn) Read(p []byte) (int, error) {
+	if c.tunnel.Load() {
+		return c.readTunnel(p)
+	}
+	if c.offered == 0 || c.offered == len(standIn) {
+		if err := c.next(); err != nil {
+			return 0, err
+		}
+		c.offered = 0
+	}
+	n := copy(p, standIn[c.offered:])
+	c.offered += n
+	return n, nil
+}
+
+// next reads the next head.
+func (c *Conn) next() error {
+	if m := c.msg; m != nil {
+		if m.head.Refused != nil || m.err != io.EOF { //nolint:errorlint // never wrapped
+			return ErrUnread
+		}
+		if m.r == m.w {
+			c.msg = nil
+			m.release()
+		}
+	}
+	if c.msg == nil {
+		if err := c.await(); err != nil {
+			return err
+		}
+	}
+	c.setAnswering(false)
+	c.msg.begin(c.limits)
+	if err := c.msg.readHead(c); err != nil {
+		return err
+	}
+	c.requests++
+	h := &c.msg.head
+	if h.Refused != nil || h.Length == 0 {
+		c.msg.err = io.EOF
+	}
+	c.msg.left = max(h.Length, 0)
+	h.Last = h.Last || h.Refused != nil ||
+		c.limits.Requests > 0 && c.requests >= c.limits.Requests ||
+		c.limits.Age > 0 && time.Since(c.born) >= c.limits.Age
+	return nil
+}
+
+// await waits for the first bytes of a request. It holds no buffer meanwhile.
+func (c *Conn) await() error {
+	if err := c.armRead(c.limits.Idle); err != nil {
+		return err
+	}
+	m, err := c.idle.read(c.Conn)
+	if err != nil {
+		return err
+	}
+	c.msg = m
+	return nil
+}
+
+// Head returns the request whose stand-in was read last. It is valid until the
+// next stand-in is read.
+func (c *Conn) Head() *Head { return &c.msg.head }
+
+// Body returns the body of the request that Head describes.
+func (c *Conn) Body() io.Reader { return (*body)(c) }
+
+// A body is a Conn as the reader of its request's body. A fault of the client is
+// a *Refusal.
+type body Conn
+
+// Read implements io.Reader. A client that waits for leave to send is given it.
+func (b *body) Read(p []byte) (int, error) {
+	c := (*Conn)(b)
+	m := c.msg
+	if m.head.expects {
+		m.head.expects = false
+		if m.r == m.w { // else the body is on its way already
+			if err := c.inform([]byte("HTTP/1.1 100 Continue\r\n\r\n")); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return m.readBody(c, p)
+}
+
+// Expecting reports whether the client waits for leave to send its body: it may
+// send it or not, so the connection cannot be used again without reading it.
+func (c *Conn) Expecting() bool { return c.msg.head.expects }
+
+// Answering says that the final answer is about to be written.
+func (c *Conn) Answering() { c.setAnswering(true) }
+
+func (c *Conn) setAnswering(on bool) {
+	c.mu.Lock()
+	c.answering = on
+	c.mu.Unlock()
+}
+
+// Inform sends an interim answer (RFC 9110 §15.2): a status and whole field
+// lines. Once the final answer has begun, and to a client of HTTP/1.0, it sends
+// nothing.
+func (c *Conn) Inform(status int, lines []byte) error {
+	if c.msg.head.Minor == 0 {
+		return nil
+	}
+	head := append([]byte("HTTP/1.1 "), strconv.Itoa(status)...)
+	head = append(append(append(head, " \r\n"...), lines...), "\r\n"...)
+	return c.inform(head)
+}
+
+func (c *Conn) inform(head []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.answering {
+		return nil
+	}
+	_, err := c.Write(head)
+	return err
+}
+
+// Tunnel makes the connection a tunnel: Read delivers what the client sends, and
+// silence in it is its ends' business.
+func (c *Conn) Tunnel() {
+	c.tunnel.Store(true)
+	_ = c.Conn.SetDeadline(time.Time{}) // fails only on a closed connection
+}
+
+func (c *Conn) readTunnel(p []byte) (int, error) {
+	if m := c.msg; m != nil && m.r < m.w {
+		n := copy(p, m.buf[m.r:m.w])
+		m.r += n
+		return n, nil
+	}
+	return c.Conn.Read(p)
 }
 
 // Linger makes Close wait a moment for what the client still sends. It is for a
 // connection that is closed while a request's body may be on its way.
 func (c *Conn) Linger() { c.linger.Store(true) }
 
-// Unhurried lifts StallTimeout: the connection is a tunnel now, and silence in
-// it is its ends' business.
-func (c *Conn) Unhurried() {
-	c.patient.Store(true)
-	_ = c.SetDeadline(time.Time{}) // fails only on a closed connection
-}
-
-// AbortRead makes a blocked Read, and every later one, fail at once.
+// AbortRead makes a blocked Read of the body, and every later one, fail at once.
 func (c *Conn) AbortRead() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,33 +219,39 @@ func (c *Conn) AbortRead() error {
 	return c.Conn.SetReadDeadline(time.Unix(1, 0))
 }
 
-// SetReadDeadline bounds all reads from now on, in place of StallTimeout. Taking
-// the bound off is how the HTTP library begins to read a head after a pause.
-func (c *Conn) SetReadDeadline(t time.Time) error {
+// Hurry bounds all reads, beside the connection's own limits; the zero time
+// takes that bound off.
+func (c *Conn) Hurry(until time.Time) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.readBy = t; t.IsZero() {
-		c.headBy = time.Now().Add(HeadTimeout)
-	}
-	return c.armRead()
+	c.hurry = until
+	c.mu.Unlock()
 }
 
-// HeadDone says that a request's head has been read.
-func (c *Conn) HeadDone() {
+// SetDeadline, SetReadDeadline and SetWriteDeadline do nothing: the phases of a
+// connection have deadlines of their own.
+func (c *Conn) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline does nothing; see SetDeadline.
+func (c *Conn) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline does nothing; see SetDeadline.
+func (c *Conn) SetWriteDeadline(time.Time) error { return nil }
+
+// armRead sets the deadline of the next read.
+func (c *Conn) armRead(within time.Duration) error {
+	by := time.Now().Add(within)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.headBy, c.begun = time.Time{}, true
+	if !c.hurry.IsZero() && c.hurry.Before(by) {
+		by = c.hurry
+	}
+	if c.readOver {
+		by = time.Unix(1, 0)
+	}
+	return c.Conn.SetReadDeadline(by)
 }
 
-// SetDeadline is SetReadDeadline and SetWriteDeadline. Taking bounds off a closed
-// connection is no error: whoever takes it over will see.
-func (c *Conn) SetDeadline(t time.Time) error {
-	err := errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
-	if t.IsZero() {
-		return nil
-	}
-	return err
-}
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
 // Reset closes the connection so that its peer sees an error and not an end.
 func (c *Conn) Reset() error {
@@ -102,60 +260,6 @@ func (c *Conn) Reset() error {
 		_ = tcp.SetLinger(0) // fails only on a closed connection
 	}
 	return c.raw.Close()
-}
-
-// armRead sets the deadline of the next read, with mu held.
-func (c *Conn) armRead() error {
-	by := c.readBy
-	switch {
-	case !by.IsZero() || c.patient.Load():
-	case !c.headBy.IsZero():
-		by = c.headBy
-	default:
-		by = time.Now().Add(StallTimeout)
-	}
-	if c.readOver {
-		by = time.Unix(1, 0)
-	}
-	return c.Conn.SetReadDeadline(by)
-}
-
-// Read implements io.Reader.
-func (c *Conn) Read(p []byte) (int, error) {
-	if !c.patient.Load() {
-		c.mu.Lock()
-		err := c.armRead()
-		c.mu.Unlock()
-		if err != nil {
-			return 0, err
-		}
-	}
-	n, err := c.Conn.Read(p)
-	if n > 0 && !c.patient.Load() {
-		c.mu.Lock()
-		if !c.begun { // the first byte of the first head
-			c.begun, c.headBy = true, time.Now().Add(HeadTimeout)
-		}
-		c.mu.Unlock()
-	}
-	return n, err
-}
-
-// Write implements io.Writer.
-func (c *Conn) Write(p []byte) (int, error) {
-	if c.patient.Load() {
-		return c.Conn.Write(p)
-	}
-	written := 0
-	for {
-		if err := c.SetWriteDeadline(time.Now().Add(StallTimeout)); err != nil {
-			return written, err
-		}
-		n, err := c.Conn.Write(p[written:min(len(p), written+writePiece)])
-		if written += n; err != nil || written == len(p) {
-			return written, err
-		}
-	}
 }
 
 // CloseWrite says that nothing more will be sent.
@@ -195,9 +299,9 @@ type TLSConn struct {
 	tls *tls.Conn
 }
 
-// Handshake runs the TLS handshake within HandshakeTimeout.
+// Handshake runs the TLS handshake within Limits.Handshake.
 func (c *TLSConn) Handshake() error {
-	if err := c.raw.SetDeadline(time.Now().Add(HandshakeTimeout)); err != nil {
+	if err := c.raw.SetDeadline(time.Now().Add(c.limits.Handshake)); err != nil {
 		return err
 	}
 	if err := c.tls.Handshake(); err != nil {

@@ -18,17 +18,18 @@ type Listener struct {
 	// Config: nil for plain connections. It is used as it is, not cloned, so that
 	// what its callbacks see is always live.
 	config *tls.Config
+	limits Limits
 	log    *slog.Logger
 	closed chan struct{}
 	once   sync.Once
 }
 
 // Listen wraps a listener. config nil: plain connections. A nil logger discards.
-func Listen(inner net.Listener, config *tls.Config, log *slog.Logger) *Listener {
+func Listen(inner net.Listener, config *tls.Config, limits Limits, log *slog.Logger) *Listener {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Listener{Listener: inner, config: config, log: log, closed: make(chan struct{})}
+	return &Listener{Listener: inner, config: config, limits: limits.withDefaults(), log: log, closed: make(chan struct{})}
 }
 
 // Back-off between attempts to accept while the system refuses.
@@ -67,10 +68,9 @@ func (l *Listener) Close() error {
 func (l *Listener) wrap(conn net.Conn) net.Conn {
 	LimitUnsent(conn)
 	if l.config == nil {
-		return &Conn{Conn: conn, raw: conn}
+		return newConn(conn, nil, &l.limits)
 	}
-	secured := tls.Server(conn, l.config)
-	return &TLSConn{Conn: Conn{Conn: secured, raw: conn}, tls: secured}
+	return newConn(conn, tls.Server(conn, l.config), &l.limits)
 }
 
 // passing reports whether accept may succeed later: out of descriptors or

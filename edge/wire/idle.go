@@ -1,0 +1,78 @@
+package wire
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// An idleReader waits for the first bytes of a message without holding a buffer
+// while there are none: ten thousand idle connections cost no ten thousand
+// buffers.
+type idleReader struct {
+	raw   syscall.RawConn // of a plain TCP connection; nil: one byte is read first
+	first [1]byte
+
+	attempt func(fd uintptr) bool // try, bound once
+	msg     *message              // what try has read
+	err     error
+}
+
+// init is told of a connection whose bytes come from tcp as they are; nil: they
+// do not.
+func (i *idleReader) init(tcp *net.TCPConn) {
+	if tcp == nil {
+		return
+	}
+	if raw, err := tcp.SyscallConn(); err == nil {
+		i.raw, i.attempt = raw, i.try
+	}
+}
+
+// read waits for bytes and returns them as a new message's.
+func (i *idleReader) read(conn net.Conn) (*message, error) {
+	if i.raw == nil {
+		n, err := conn.Read(i.first[:])
+		if n == 0 {
+			return nil, orEOF(err)
+		}
+		m := messages.Get().(*message)
+		m.buf[0], m.w = i.first[0], 1
+		return m, nil
+	}
+	if err := i.raw.Read(i.attempt); err != nil {
+		return nil, err
+	}
+	m := i.msg
+	i.msg = nil
+	return m, i.err
+}
+
+// try reads into a pooled message. It reports false while there is nothing to
+// read: then it is called again once there is.
+func (i *idleReader) try(fd uintptr) bool {
+	m := messages.Get().(*message)
+	n, err := syscall.Read(int(fd), m.buf)
+	for err == syscall.EINTR {
+		n, err = syscall.Read(int(fd), m.buf)
+	}
+	if n <= 0 {
+		messages.Put(m)
+		i.err = os.NewSyscallError("read", err)
+		if n == 0 {
+			i.err = io.EOF
+		}
+		return err != syscall.EAGAIN
+	}
+	m.w = n
+	i.msg, i.err = m, nil
+	return true
+}
+
+func orEOF(err error) error {
+	if err == nil {
+		return io.ErrNoProgress
+	}
+	return err
+}
