@@ -54,15 +54,15 @@ type Conn struct {
 
 // newConn makes the connection that the HTTP library is given. secured nil: plain.
 func newConn(raw net.Conn, secured *tls.Conn, limits *Limits) net.Conn {
-	c := Conn{Conn: raw, raw: raw, limits: limits, born: time.Now()}
 	if secured != nil {
-		c.Conn = secured
-		return &TLSConn{Conn: c, tls: secured}
+		c := &TLSConn{tls: secured}
+		c.Conn.Conn, c.raw, c.limits, c.born = secured, raw, limits, time.Now()
+		return c
 	}
-	plain := &c
+	c := &Conn{Conn: raw, raw: raw, limits: limits, born: time.Now()}
 	tcp, _ := raw.(*net.TCPConn)
-	plain.idle.init(tcp)
-	return plain
+	c.idle.init(tcp)
+	return c
 }
 
 // Read gives the HTTP library a stand-in for each request: a short request that

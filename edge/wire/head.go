@@ -288,7 +288,7 @@ func (p *parser) whole(h *Head) *Refusal {
 		return errFraming
 	case p.codings > 0 && h.Minor == 0:
 		return errCoding10
-	case p.hosts > 1 || p.hosts == 0 && h.Minor > 0:
+	case p.hosts > 1 || len(p.host) == 0 && h.Minor > 0:
 		return errHost
 	}
 	if p.codings > 0 {
