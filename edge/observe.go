@@ -3,12 +3,15 @@ package edge
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/netip"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
+
+	"gatehouse/edge/wire"
 )
 
 // observe is the outermost link: whatever happens below it ends in one access
@@ -38,7 +41,8 @@ func (s *Server) account(r *request) {
 	took := time.Since(r.Start)
 	s.metrics.observe(r, took)
 	s.opts.AccessLog.write(r, took)
-	if r.record.Err != nil && r.response.status >= 500 {
+	_, refused := errors.AsType[*wire.Refusal](r.record.Err) // the client's doing, whatever the status
+	if r.record.Err != nil && r.response.status >= 500 && !refused {
 		s.log.Warn("request failed", "id", r.ID, "vhost", r.record.Route, "backend", r.record.Backend,
 			"status", r.response.status, "err", r.record.Err)
 	}

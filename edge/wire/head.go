@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"math"
 	"net/http"
 )
 
@@ -264,20 +265,23 @@ func (p *parser) note(h *Head, f Field) *Refusal {
 	return nil
 }
 
-// length reads Content-Length: digits and nothing else, at most 18 of them, so
-// that no reader's integer overflows (RFC 9110 §8.6).
+// length reads Content-Length: digits and nothing else, and a number that every
+// reader's integer holds (RFC 9110 §8.6).
 func (p *parser) length(h *Head, value []byte) *Refusal {
-	if len(value) == 0 || len(value) > 18 {
+	if len(value) == 0 || len(value) > 19 {
 		return errLength
 	}
-	n := int64(0)
+	n := uint64(0) // nineteen digits fit
 	for _, c := range value {
 		if c < '0' || c > '9' {
 			return errLength
 		}
-		n = n*10 + int64(c-'0')
+		n = n*10 + uint64(c-'0')
 	}
-	h.Length = n
+	if n > math.MaxInt64 {
+		return errLength
+	}
+	h.Length = int64(n)
 	return nil
 }
 
