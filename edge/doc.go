@@ -6,8 +6,9 @@
 //
 //  1. A listener of package wire accepts; over TLS the certificate is chosen by
 //     SNI (Certificates), and an unknown name gets alert 112 and no certificate.
-//  2. fasthttp parses HTTP/1.1 and calls serveHTTP1, which makes a request of
-//     ours: from here on no link asks fasthttp for the peer, the scheme or TLS.
+//  2. Package wire reads and checks the request; fasthttp, which is given a
+//     stand-in for it, calls serveHTTP1, which makes a request of ours: from here
+//     on no link asks fasthttp for anything.
 //  3. The chain runs, in the one order of links (chain.go). Each link passes the
 //     request on, or answers it, or returns an error. The order is a security
 //     property and a test asserts it.
