@@ -6,7 +6,7 @@ import "sync/atomic"
 // follows each object from Set to its one exit. Its methods run on ristretto's
 // worker, which must not wait, so it is atomics only.
 type ledger struct {
-	max int64
+	max atomic.Int64 // bytes that may be stored
 
 	bytes     atomic.Int64
 	objects   atomic.Int64
@@ -17,7 +17,7 @@ type ledger struct {
 
 // fits reports whether growth more bytes stay within the limit.
 func (l *ledger) fits(growth int64) bool {
-	return growth <= 0 || l.bytes.Load()+growth <= l.max
+	return growth <= 0 || l.bytes.Load()+growth <= l.max.Load()
 }
 
 // add books an object that is about to be set.

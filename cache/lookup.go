@@ -90,6 +90,9 @@ func (s *Store) find(req *Request, c *control, l *Lookup) {
 		l.Forward, l.Detail = ForwardRequest, string(ReasonAuthorization)
 		return
 	}
+	if !o.used.Load() { // a load that is shared costs less than a store
+		o.used.Store(true)
+	}
 	l.Entry, l.Age, l.TTL = e, age, ttl
 }
 

@@ -32,6 +32,10 @@ func newMetrics(r prometheus.Registerer, l *ledger) (*metrics, error) {
 			Help: "Memory that stored responses take, in bytes.",
 		}, func() float64 { return float64(l.bytes.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatehouse_cache_limit_bytes",
+			Help: "Memory that stored responses may take, in bytes: the setting, or less while memory is short.",
+		}, func() float64 { return float64(l.max.Load()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gatehouse_cache_entries",
 			Help: "Stored responses, each variant counted.",
 		}, func() float64 { return float64(l.entries.Load()) }),

@@ -13,7 +13,7 @@ const (
 )
 
 // object is all that is stored under one key. It is replaced, never changed, so
-// readers need no lock; only its two flags move, each from false to true.
+// readers need no lock; only its flags move.
 type object struct {
 	key      []byte
 	variants []*Entry // newest first, at least one
@@ -22,6 +22,7 @@ type object struct {
 
 	invalid  atomic.Bool // an unsafe request succeeded: nothing in it may be used
 	released atomic.Bool // it left the store and the ledger
+	used     atomic.Bool // it was a hit since the last Shrink
 }
 
 // pick finds the entry that the request selects. Among several it prefers the

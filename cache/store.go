@@ -44,6 +44,7 @@ type Options struct {
 type Store struct {
 	cache   *ristretto.Cache[uint64, *object]
 	maxCost int64 // of one entry
+	setting int64 // Options.MaxBytes; ledger.max is the bound in force
 	now     func() time.Time
 	hash    func(key []byte) uint64
 	ledger  ledger
@@ -58,6 +59,7 @@ type Store struct {
 	// racing Sets of a new key. Readers do not take it.
 	stripe [stripes]sync.Mutex
 
+	resize sync.Mutex   // held by Shrink and Grow
 	life   sync.RWMutex // held by writers against Close
 	closed bool
 }
@@ -82,7 +84,8 @@ func New(o Options) (*Store, error) {
 		now:     o.Now,
 		hash:    func(key []byte) uint64 { return maphash.Bytes(seed, key) },
 	}
-	s.ledger.max = o.MaxBytes
+	s.setting = o.MaxBytes
+	s.ledger.max.Store(o.MaxBytes)
 	// Costs are bytes, so the counters follow from the bytes: about a hundred
 	// per object of usual size gave the best hit ratio.
 	counters := max(100_000, o.MaxBytes/320)
@@ -224,8 +227,8 @@ func (s *Store) Invalidate(key []byte) {
 
 // Stats is a snapshot of the store's figures; they are read one by one.
 type Stats struct {
-	Bytes     int64 // cost of what is stored
-	MaxBytes  int64
+	Bytes     int64  // cost of what is stored
+	MaxBytes  int64  // the bound in force: Options.MaxBytes, or less after Shrink
 	Objects   int64  // keys
 	Entries   int64  // responses; a key with Vary has several
 	Evictions uint64 // entries that left for others, since New
@@ -236,7 +239,7 @@ type Stats struct {
 func (s *Store) Stats() Stats {
 	return Stats{
 		Bytes:     s.ledger.bytes.Load(),
-		MaxBytes:  s.ledger.max,
+		MaxBytes:  s.ledger.max.Load(),
 		Objects:   s.ledger.objects.Load(),
 		Entries:   s.ledger.entries.Load(),
 		Evictions: s.ledger.evictions.Load(),

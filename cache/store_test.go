@@ -219,7 +219,7 @@ func wantLedgerExact(t *testing.T, s *Store) {
 	if st := s.Stats(); st.Bytes != bytes || st.Objects != objects || st.Entries != entries {
 		t.Errorf("ledger %+v, held %d bytes, %d objects, %d entries", st, bytes, objects, entries)
 	}
-	if used := s.ledger.max - s.cache.RemainingCost(); used != bytes {
+	if used := s.ledger.max.Load() - s.cache.RemainingCost(); used != bytes {
 		t.Errorf("the policy counts %d bytes, held %d", used, bytes)
 	}
 }
@@ -333,6 +333,7 @@ func TestMetrics(t *testing.T) {
 		"gatehouse_cache_bytes":           float64(s.Stats().Bytes),
 		"gatehouse_cache_entries":         1,
 		"gatehouse_cache_evictions_total": 0,
+		"gatehouse_cache_limit_bytes":     MinMaxBytes,
 		"gatehouse_cache_rejected_total":  1,
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) || want["gatehouse_cache_bytes"] == 0 {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -172,19 +171,5 @@ func startCounting(t *testing.T) *counting {
 // rss is the resident memory of the node in bytes.
 func (n *node) rss() int64 {
 	n.t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.cmd.Process.Pid))
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
-			if err != nil {
-				n.t.Fatal(err)
-			}
-			return kb << 10
-		}
-	}
-	n.t.Fatal("no VmRSS")
-	return 0
+	return n.memory("VmRSS:")
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"gatehouse/cache"
+	"gatehouse/edge/overload"
 	"gatehouse/edge/waf"
 	"gatehouse/edge/wire"
 	"gatehouse/routes"
@@ -38,6 +39,9 @@ type Options struct {
 	// PublicHTTPS is the port in redirects to https; 0 and 443 are left out.
 	PublicHTTPS int
 	Limits      Limits
+	// Overload says what the server has to give up for memory; it is asked for
+	// each request and must be quick. Nil: nothing.
+	Overload func() overload.Level
 	// Denied reports whether an address must never be a backend, beside link-local
 	// and metadata addresses: our own listeners and socket, our Redis. network is
 	// "tcp4", "tcp6" or "unix"; the address is an IP address with a port, or a
@@ -51,45 +55,6 @@ type Options struct {
 	Logger *slog.Logger
 	// Registerer: nil leaves the metrics unregistered.
 	Registerer prometheus.Registerer
-}
-
-// Limits bound what one client may ask of the server. A zero field stands for
-// its default.
-type Limits struct {
-	Header            int           // bytes of a request's head; default 32 KiB; answered 431
-	Target            int64         // bytes of a request target; default 8 KiB; answered 414
-	HeaderFields      int           // field lines of a request; default 100; answered 431
-	Body              int64         // bytes of a request body; default 100 MiB; answered 413
-	KeepAliveRequests int           // requests per connection; default 1000
-	Idle              time.Duration // between two requests of a connection; default 75 s
-}
-
-func (l Limits) withDefaults() Limits {
-	set := func(v *int, d int) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	set(&l.Header, 32<<10)
-	set(&l.HeaderFields, 100)
-	set(&l.KeepAliveRequests, 1000)
-	if l.Target == 0 {
-		l.Target = 8 << 10
-	}
-	if l.Body == 0 {
-		l.Body = 100 << 20
-	}
-	if l.Idle == 0 {
-		l.Idle = 75 * time.Second
-	}
-	return l
-}
-
-// wire translates the limits to those of the connections.
-func (l Limits) wire() wire.Limits {
-	return wire.Limits{
-		Header: l.Header, Target: l.Target, HeaderFields: l.HeaderFields, Idle: l.Idle, Requests: l.KeepAliveRequests,
-	}
 }
 
 // A Server is the edge. It is safe for concurrent use.

@@ -257,9 +257,9 @@ func TestServeRefusesBadSettingsAndPassesGoodOnes(t *testing.T) {
 		got = cfg
 		return errors.New("port 443 is taken")
 	}
-	code, _, errOut := invoke(t, "serve", "--limits.body_bytes", "1GiB", "--proxy_protocol")
+	code, _, errOut := invoke(t, "serve", "--limits.body_bytes", "1GiB", "--waf.shadow", "5")
 	want(t, "refused", code, exitFailed)
-	want(t, "refused", errOut, "--proxy_protocol: not supported yet\n")
+	want(t, "refused", errOut, "--waf.shadow: not supported yet\n")
 	if got != nil {
 		t.Fatal("it served with bad settings")
 	}

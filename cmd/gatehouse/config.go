@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"gatehouse/routes"
 )
@@ -33,10 +34,11 @@ type Config struct {
 	SealKeys     []string     `json:"seal_keys" help:"keys that seal shared state (not supported yet)"`
 	Certificates Certificates `json:"certificates"`
 	// TrustedProxies are the peers whose X-Forwarded-* and X-Request-Id fields
-	// are believed. A network too wide here lets clients forge their address.
-	TrustedProxies []CIDR `json:"trusted_proxies" help:"networks whose X-Forwarded-* fields are believed"`
-	// ProxyProtocol: only false acts in this version.
-	ProxyProtocol bool `json:"proxy_protocol" help:"accept PROXY headers from trusted proxies (not supported yet)"`
+	// and PROXY headers are believed. A network too wide here lets clients forge their address.
+	TrustedProxies []CIDR `json:"trusted_proxies" help:"networks whose X-Forwarded-* fields and PROXY headers are believed"`
+	// ProxyProtocol makes a PROXY header (v1 or v2) in front of every connection
+	// from TrustedProxies, which must name some, tell the client's address.
+	ProxyProtocol bool `json:"proxy_protocol" help:"accept PROXY headers from trusted proxies"`
 	// Defaults applies to a vhost without tenant, or whose tenant has no document. Never nil.
 	Defaults *routes.Tenant `json:"defaults"`
 	Cache    CacheConfig    `json:"cache"`
@@ -112,15 +114,30 @@ type AccessLog struct {
 	To     string `json:"to" help:"stdout, stderr or a file"`
 }
 
-// Limits bound what one client may send. 0: none, for the last four.
+// Limits bound what one client may ask, and what one backend may answer. 0 means
+// no bound where the help text says so. docs/security.md says what each is for.
 type Limits struct {
 	HeaderBytes       routes.Size `json:"header_bytes" help:"largest head of a request"`
 	TargetBytes       routes.Size `json:"target_bytes" help:"longest request target"`
 	HeaderFields      int         `json:"header_fields" help:"most header fields of a request"`
-	BodyBytes         routes.Size `json:"body_bytes" help:"largest request body; 0: none"`
-	ConnectionsPerIP  int         `json:"connections_per_ip" help:"connections per address (not supported yet)"`
+	BodyBytes         routes.Size `json:"body_bytes" help:"largest request body; 0: no bound"`
+	Connections       int         `json:"connections" help:"open connections of all clients; 0: what the descriptor limit leaves"`
+	ConnectionsPerIP  int         `json:"connections_per_ip" help:"open connections per address (IPv6: per /64); 0: no bound"`
 	HandshakesPerIP   int         `json:"handshakes_per_ip" help:"TLS handshakes per address and second (not supported yet)"`
 	KeepaliveRequests int         `json:"keepalive_requests" help:"requests per connection; 0: no bound"`
+
+	ConnectionAge    routes.Duration `json:"connection_age" help:"age from which an answer ends its connection; 0s: no bound"`
+	IdleTimeout      routes.Duration `json:"idle_timeout" help:"longest time between two requests of a connection"`
+	HandshakeTimeout routes.Duration `json:"handshake_timeout" help:"longest TLS handshake"`
+	HeaderTimeout    routes.Duration `json:"header_timeout" help:"longest time from a head's first byte to its last"`
+	StallTimeout     routes.Duration `json:"stall_timeout" help:"longest silence within a request's body, or of a client that takes an answer"`
+	MinRate          routes.Size     `json:"min_rate" help:"least bytes per second of either, over stall_timeout; 0: no bound"`
+
+	ResponseHeaderBytes  routes.Size `json:"response_header_bytes" help:"largest head of a backend's answer"`
+	ResponseHeaderFields int         `json:"response_header_fields" help:"most header fields of a backend's answer"`
+
+	DrainAccept routes.Duration `json:"drain_accept" help:"longest time that a draining node goes on accepting"`
+	DrainGrace  routes.Duration `json:"drain_grace" help:"time that requests under way have to end"`
 }
 
 // letsEncrypt is the directory that is used when none is given.
@@ -140,10 +157,19 @@ func defaultConfig() *Config {
 		WAF:          WAFConfig{CRS: "embedded", Gate: "off"},
 		Compat:       "none",
 		Log:          Log{Access: AccessLog{Format: "combined", To: "stdout"}, Level: "info"},
-		Limits: Limits{
-			HeaderBytes: 32 << 10, TargetBytes: 8 << 10, HeaderFields: 100,
-			BodyBytes: 100 << 20, KeepaliveRequests: 1000,
-		},
+		Limits:       defaultLimits(),
+	}
+}
+
+func defaultLimits() Limits {
+	seconds := func(n int) routes.Duration { return routes.Duration(time.Duration(n) * time.Second) }
+	return Limits{
+		HeaderBytes: 32 << 10, TargetBytes: 8 << 10, HeaderFields: 100, BodyBytes: 100 << 20,
+		ConnectionsPerIP: 256, KeepaliveRequests: 1000,
+		ConnectionAge: seconds(3600), IdleTimeout: seconds(75), HandshakeTimeout: seconds(10),
+		HeaderTimeout: seconds(10), StallTimeout: seconds(30), MinRate: 1 << 10,
+		ResponseHeaderBytes: 64 << 10, ResponseHeaderFields: 200,
+		DrainAccept: seconds(5), DrainGrace: seconds(30),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"gatehouse/routes"
 )
@@ -83,7 +84,18 @@ limits.header_bytes=32KiB
 limits.target_bytes=8KiB
 limits.header_fields=100
 limits.body_bytes=100MiB
-limits.keepalive_requests=1000`))
+limits.connections_per_ip=256
+limits.keepalive_requests=1000
+limits.connection_age=1h
+limits.idle_timeout=1m15s
+limits.handshake_timeout=10s
+limits.header_timeout=10s
+limits.stall_timeout=30s
+limits.min_rate=1KiB
+limits.response_header_bytes=64KiB
+limits.response_header_fields=200
+limits.drain_accept=5s
+limits.drain_grace=30s`))
 }
 
 func TestEverySettingIsReadFromTheFile(t *testing.T) {
@@ -94,10 +106,14 @@ data: /srv/data
 routes: redis://127.0.0.1:6379/2#gh
 certificates: {issuer: acme, acme: {directory: "https://ca.test/dir", email: ops@example.com, trust: ca.pem, eab: {kid: k1, hmac: c2VjcmV0}}}
 trusted_proxies: [10.0.0.0/8, 192.0.2.1]
+proxy_protocol: true
 defaults: {waf: {mode: block, paranoia: 2}}
 cache: {memory: 1GiB}
 log: {access: {format: json, to: access.log}, level: debug}
-limits: {header_bytes: 16KiB, target_bytes: 4KiB, header_fields: 50, body_bytes: 0, keepalive_requests: 0}
+limits:
+  {header_bytes: 16KiB, target_bytes: 4KiB, header_fields: 50, body_bytes: 0, connections: 5000, connections_per_ip: 0, keepalive_requests: 0,
+   connection_age: 0s, idle_timeout: 60s, handshake_timeout: 5s, header_timeout: 6s, stall_timeout: 1m, min_rate: 0,
+   response_header_bytes: 32KiB, response_header_fields: 100, drain_accept: 0s, drain_grace: 20s}
 `, nil, nil)
 	if len(problems) > 0 {
 		t.Fatal(problems)
@@ -116,7 +132,13 @@ limits: {header_bytes: 16KiB, target_bytes: 4KiB, header_fields: 50, body_bytes:
 	want(t, "defaults", cfg.Defaults.WAF.Mode, "block")
 	want(t, "cache", cfg.Cache.Memory, 1<<30)
 	want(t, "log file beside the file", cfg.Log.Access.To, filepath.Join(folder, "access.log"))
-	want(t, "limits", cfg.Limits, Limits{16 << 10, 4 << 10, 50, 0, 0, 0, 0})
+	want(t, "PROXY protocol", cfg.ProxyProtocol, true)
+	second := routes.Duration(time.Second)
+	want(t, "limits", cfg.Limits, Limits{
+		HeaderBytes: 16 << 10, TargetBytes: 4 << 10, HeaderFields: 50, Connections: 5000,
+		IdleTimeout: 60 * second, HandshakeTimeout: 5 * second, HeaderTimeout: 6 * second, StallTimeout: 60 * second,
+		ResponseHeaderBytes: 32 << 10, ResponseHeaderFields: 100, DrainGrace: 20 * second,
+	})
 }
 
 func TestEnvironmentOverridesTheFileAndFlagsOverrideBoth(t *testing.T) {
@@ -258,8 +280,11 @@ func TestSecretsStayOutOfExcerpts(t *testing.T) {
 func TestEverySettingCanBeGivenAsText(t *testing.T) {
 	for _, s := range settings {
 		text := map[reflect.Kind]string{reflect.Bool: "true", reflect.Int: "1", reflect.Int64: "1MiB"}[s.kind.Kind()]
-		if s.kind.Kind() == reflect.Slice {
+		switch {
+		case s.kind.Kind() == reflect.Slice:
 			text = "192.0.2.1"
+		case s.kind == reflect.TypeFor[routes.Duration]():
+			text = "1m"
 		}
 		err := defaultConfig().assign(s.path, text)
 		if s.kind == laterType {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -29,5 +30,45 @@ func TestOperationsListsEverySetting(t *testing.T) {
 	}
 	for path := range documented {
 		t.Errorf("docs/operations.md has a row for %s, which is no setting", path)
+	}
+}
+
+// TestSecurityListsEveryLimit: docs/security.md has one row for each limit, with
+// its default and what it is for.
+func TestSecurityListsEveryLimit(t *testing.T) {
+	text, err := os.ReadFile("../../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]string{}
+	for line := range strings.SplitSeq(string(text), "\n") {
+		cells := strings.Split(line, " | ")
+		path, ok := strings.CutPrefix(cells[0], "| `limits.")
+		if !ok {
+			continue
+		}
+		path = "limits." + strings.TrimSuffix(path, "`")
+		if _, twice := documented[path]; twice {
+			t.Errorf("docs/security.md has two rows for %s", path)
+		}
+		if len(cells) != 5 || slices.Contains(cells, "") {
+			t.Errorf("docs/security.md: the row of %s has %d cells, or an empty one; want 5", path, len(cells))
+			continue
+		}
+		documented[path] = strings.Trim(cells[1], "`")
+	}
+	defaults := defaultConfig()
+	for _, s := range settings {
+		if !strings.HasPrefix(s.path, "limits.") {
+			continue
+		}
+		given := defaultConfig()
+		if err := given.assign(s.path, documented[s.path]); err != nil || given.text(s.path) != defaults.text(s.path) {
+			t.Errorf("docs/security.md has %q as the default of %s, want %q", documented[s.path], s.path, or(defaults.text(s.path), "0"))
+		}
+		delete(documented, s.path)
+	}
+	for path := range documented {
+		t.Errorf("docs/security.md has a row for %s, which is no setting", path)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"gatehouse/admin"
 	"gatehouse/cache"
 	"gatehouse/edge"
+	"gatehouse/edge/overload"
 	"gatehouse/edge/waf"
 	"gatehouse/internal/redisconn"
 	"gatehouse/routes"
@@ -38,10 +39,13 @@ type node struct {
 	metrics    *prometheus.Registry
 	rules      *waf.Engine
 	cache      *cache.Store
+	memory     *overload.Monitor
 	certs      *acme.Manager
 	access     *edge.AccessLog
 	edge       *edge.Server
 	api        *admin.API
+
+	memoryLimit int64 // bytes; 0: none
 
 	servers []*http.Server // of the admin listener and the socket
 	closers []func() error // run last to first

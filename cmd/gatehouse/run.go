@@ -20,6 +20,7 @@ import (
 	"gatehouse/admin"
 	"gatehouse/cache"
 	"gatehouse/edge"
+	"gatehouse/edge/overload"
 	"gatehouse/edge/waf"
 	"gatehouse/internal/redisconn"
 	"gatehouse/routes"
@@ -42,9 +43,6 @@ func init() {
 	}
 }
 
-// drainTime is how long requests under way may take to end after a signal.
-const drainTime = 30 * time.Second
-
 // firstTable is how long a starting node waits for its routes before it opens
 // its doors: long enough for a healthy source, short enough for a dead one.
 const firstTable = time.Second
@@ -54,6 +52,7 @@ const firstTable = time.Second
 // was half-started.
 func serve(ctx context.Context, cfg *Config, out io.Writer) (err error) {
 	n := &node{cfg: cfg, log: newLogger(out, cfg.Log.Level)}
+	n.memoryLimit = overload.SetGoLimit("/", n.log).Limit // first: what follows fills memory
 	defer func() { err = errors.Join(err, n.close()) }()
 	for _, step := range []func() error{
 		n.openListeners, n.openRoutes, n.openData, n.openAccessLog, n.openEngines, n.openEdge, n.openAdmin,
@@ -125,6 +124,10 @@ func (n *node) openEngines() (err error) {
 		return fmt.Errorf("cache: %w", err)
 	}
 	n.onClose(func() error { n.cache.Close(); return nil })
+	n.memory, err = overload.New(overload.Options{Limit: n.memoryLimit, Cache: n.cache, Logger: n.log, Registerer: n.metrics})
+	if err != nil {
+		return err
+	}
 	n.certs, err = acme.New(acme.Options{
 		Data: n.cfg.Data, Issuer: n.cfg.Certificates.Issuer, ACME: acmeOptions(&n.cfg.Certificates.ACME),
 		Known:  func(host string) bool { return n.follower.Table().Match(host) != nil },
@@ -148,23 +151,31 @@ func (n *node) openEdge() (err error) {
 	n.edge, err = edge.New(edge.Options{
 		Node: n.cfg.Node, Certificates: n.certs, WAF: n.rules, Cache: n.cache, Defaults: n.cfg.Defaults,
 		TrustedProxies: n.cfg.Trusted(), PublicHTTPS: n.cfg.Listen.PublicHTTPS, Limits: edgeLimits(&n.cfg.Limits),
-		Denied: n.ownAddress, AccessLog: n.access, Logger: n.log, Registerer: n.metrics,
+		Overload: n.memory.Level,
+		Denied:   n.ownAddress, AccessLog: n.access, Logger: n.log, Registerer: n.metrics,
 	})
 	return err
 }
 
 // edgeLimits translates "0: none" of the settings into the edge's "negative: none".
 func edgeLimits(l *Limits) edge.Limits {
-	none := func(v int64) int64 {
-		if v == 0 {
-			return -1
-		}
-		return v
-	}
 	return edge.Limits{
 		Header: int(l.HeaderBytes), Target: int64(l.TargetBytes), HeaderFields: l.HeaderFields,
-		Body: none(int64(l.BodyBytes)), KeepAliveRequests: int(none(int64(l.KeepaliveRequests))),
+		Body: int64(noneIfZero(l.BodyBytes)), Connections: l.Connections,
+		ConnectionsPerIP: noneIfZero(l.ConnectionsPerIP), KeepAliveRequests: noneIfZero(l.KeepaliveRequests),
+		ConnectionAge: time.Duration(noneIfZero(l.ConnectionAge)), Idle: time.Duration(l.IdleTimeout),
+		Handshake: time.Duration(l.HandshakeTimeout), HeaderTime: time.Duration(l.HeaderTimeout),
+		Stall: time.Duration(l.StallTimeout), MinRate: int(noneIfZero(l.MinRate)),
+		ResponseHeader: int(l.ResponseHeaderBytes), ResponseHeaderFields: l.ResponseHeaderFields,
+		DrainAccept: time.Duration(noneIfZero(l.DrainAccept)), DrainGrace: time.Duration(l.DrainGrace),
 	}
+}
+
+func noneIfZero[T int | routes.Size | routes.Duration](v T) T {
+	if v == 0 {
+		return -1
+	}
+	return v
 }
 
 func (n *node) openAdmin() error {
@@ -193,6 +204,7 @@ func (n *node) run(ctx context.Context) error {
 	}
 	begin("certificates", func() error { return n.certs.Run(work) })
 	begin("routes", func() error { return n.follower.Run(work) })
+	begin("memory guard", func() error { return n.memory.Run(work) })
 	select {
 	case <-n.follower.First():
 	case <-time.After(firstTable):
@@ -219,7 +231,7 @@ func (n *node) run(ctx context.Context) error {
 
 // drain ends the edge; a second signal ends it at once.
 func (n *node) drain() error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(n.cfg.Limits.DrainGrace))
 	defer cancel()
 	ctx, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer release()

@@ -19,17 +19,16 @@ func (l *loader) check() {
 	l.checkPlaces()
 	l.checkCertificates()
 	l.checkWords()
-	l.checkNumbers()
+	l.checkLimits()
+	l.checkProxyProtocol()
 	for _, p := range l.cfg.Defaults.Check("") {
 		l.fail("defaults."+p.Field, p.Reason, p.Guess)
 	}
 	l.refuse("redis", l.cfg.Redis != "")
 	l.refuse("seal_keys", len(l.cfg.SealKeys) > 0)
-	l.refuse("proxy_protocol", l.cfg.ProxyProtocol)
 	l.refuse("waf.shadow", l.cfg.WAF.Shadow != 0)
 	l.refuse("backends.deny", len(l.cfg.Backends.Deny) > 0)
 	l.refuse("backends.allow", len(l.cfg.Backends.Allow) > 0)
-	l.refuse("limits.connections_per_ip", l.cfg.Limits.ConnectionsPerIP != 0)
 	l.refuse("limits.handshakes_per_ip", l.cfg.Limits.HandshakesPerIP != 0)
 }
 
@@ -167,23 +166,5 @@ func (l *loader) oneOf(path, value string, words []string, later ...string) {
 		l.fail(path, fmt.Sprintf("%q is %v", value, routes.ErrNotSupportedYet), "")
 	default:
 		l.fail(path, fmt.Sprintf("bad value %q: want %s", value, strings.Join(words, ", ")), routes.Nearest(value, words))
-	}
-}
-
-func (l *loader) checkNumbers() {
-	limits := l.cfg.Limits
-	l.atLeast("cache.memory", int64(l.cfg.Cache.Memory), 1<<20, "the cache takes at least 1MiB; it is turned off per vhost")
-	l.atLeast("limits.header_bytes", int64(limits.HeaderBytes), 1<<10, "the head of a request takes at least 1KiB")
-	l.atLeast("limits.target_bytes", int64(limits.TargetBytes), 256, "a request target takes at least 256 bytes")
-	l.atLeast("limits.header_fields", int64(limits.HeaderFields), 10, "browsers send 10 header fields and more")
-	l.atLeast("limits.keepalive_requests", int64(limits.KeepaliveRequests), 0, "want 0 (no bound) or more")
-	if limits.TargetBytes > limits.HeaderBytes {
-		l.fail("limits.target_bytes", "longer than the whole head may be (limits.header_bytes)", "")
-	}
-}
-
-func (l *loader) atLeast(path string, value, least int64, reason string) {
-	if value < least {
-		l.fail(path, reason, "")
 	}
 }

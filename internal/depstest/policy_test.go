@@ -60,6 +60,10 @@ var barriers = append([]barrier{
 		reason: "the round trip delivers; it does not decide",
 	},
 	{
+		from: "edge/overload", below: true, to: []string{""},
+		reason: "it says what has to be given up; those who give it up know it, never the other way round",
+	},
+	{
 		from: "waf-rules", below: true, to: []string{"edge", "cache", "acme", "routes", "admin"},
 		reason: "rule text is data",
 	},

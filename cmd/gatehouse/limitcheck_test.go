@@ -1,0 +1,88 @@
+package main
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestLimitsThatShutOutGoodClientsAreErrors(t *testing.T) {
+	for _, tc := range []struct{ setting, message string }{
+		{"header_bytes: 512", "limits.header_bytes: the head of a request takes at least 1KiB"},
+		{"header_bytes: 2MiB", "limits.header_bytes: each connection may hold a head in memory: want 1MiB at most"},
+		{"{target_bytes: 64KiB}", "limits.target_bytes: longer than the whole head may be"},
+		{"header_fields: 5", "limits.header_fields: browsers send 10 header fields and more"},
+		{"connections: -1", "limits.connections: want 0 (what the descriptor limit leaves) or more"},
+		{"connections_per_ip: -5", "limits.connections_per_ip: want 0 (no bound) or more"},
+		{"handshakes_per_ip: 5", "limits.handshakes_per_ip: not supported yet"},
+		{"handshake_timeout: 10ms", `limits.handshake_timeout: bad duration "10ms": want 1s to 5m`},
+		{"header_timeout: 0s", `limits.header_timeout: bad duration "0s": want 1s to 5m`},
+		{"header_timeout: 1h", `limits.header_timeout: bad duration "1h": want 1s to 5m`},
+		{"idle_timeout: 2d", `limits.idle_timeout: bad duration "2d": want 1s to 1d`},
+		{"stall_timeout: 100ms", `limits.stall_timeout: bad duration "100ms": want 1s to 1h`},
+		{"connection_age: 10ms", `limits.connection_age: bad duration "10ms": want 1s or more, or 0s for no bound`},
+		{"min_rate: 1GiB", "limits.min_rate: clients on slow networks would be cut"},
+		{"response_header_bytes: 1KiB", "limits.response_header_bytes: the head of an answer takes at least 4KiB"},
+		{"response_header_fields: 3", "limits.response_header_fields: answers have 20 header fields and more"},
+		{"drain_grace: 2s", "limits.drain_grace: shorter than limits.drain_accept"},
+		{"drain_accept: 1h", `limits.drain_accept: bad duration "1h": want 0s to 10m`},
+		{"header_timeout: 10", "limits.header_timeout: bad duration"},
+	} {
+		_, problems := load(t, "limits: {"+strings.Trim(tc.setting, "{}")+"}\n", nil, nil)
+		contains(t, tc.setting, problems.Error(), tc.message)
+	}
+	_, problems := load(t, "limits: {drain_accept: 0s, drain_grace: 1s, header_timeout: 1s, connection_age: 0s, min_rate: 0, connections: 10}\n", nil, nil)
+	want(t, "at the bounds", len(problems), 0)
+}
+
+// Without a network to believe, every client could say where it comes from.
+func TestProxyProtocolNeedsTrustedProxies(t *testing.T) {
+	_, problems := load(t, "proxy_protocol: true\n", nil, nil)
+	contains(t, "nobody trusted", problems.Error(), "proxy_protocol: trusted_proxies is empty: name the networks whose PROXY headers are believed")
+	_, problems = load(t, "trusted_proxies: [10.0.0.0/8]\nproxy_protocol: true\n", nil, nil)
+	want(t, "somebody trusted", len(problems), 0)
+	_, problems = load(t, "", []string{"GATEHOUSE_TRUSTED_PROXIES=10.0.0.0/8"}, map[string]string{"proxy_protocol": "true"})
+	want(t, "by variable and flag", len(problems), 0)
+}
+
+// A limit that the edge has and no setting reaches would be no setting; two
+// that are mixed up would bound the wrong thing.
+func TestEveryLimitReachesTheEdge(t *testing.T) {
+	var l Limits
+	v := reflect.ValueOf(&l).Elem()
+	for i := range v.NumField() {
+		v.Field(i).SetInt(int64(i + 1)) // all different
+	}
+	got := reflect.ValueOf(edgeLimits(&l))
+	seen := map[int64]string{}
+	for f, value := range got.Fields() {
+		n := value.Int()
+		if n < 1 {
+			t.Errorf("%s is %d: no setting reaches it", f.Name, n)
+		}
+		if other, twice := seen[n]; twice {
+			t.Errorf("%s and %s come from one setting", f.Name, other)
+		}
+		seen[n] = f.Name
+	}
+	want(t, "limits", len(seen), v.NumField()-1) // handshakes_per_ip does not act yet
+	want(t, "connection age", edgeLimits(&l).ConnectionAge, time.Duration(l.ConnectionAge))
+	want(t, "header time", edgeLimits(&l).HeaderTime, time.Duration(l.HeaderTimeout))
+	want(t, "grace", edgeLimits(&l).DrainGrace, time.Duration(l.DrainGrace))
+}
+
+func TestZeroMeansNoneAndDefaultsAreTheEdges(t *testing.T) {
+	none := edgeLimits(&Limits{})
+	for name, n := range map[string]int64{
+		"body": none.Body, "per address": int64(none.ConnectionsPerIP), "requests": int64(none.KeepAliveRequests),
+		"age": int64(none.ConnectionAge), "rate": int64(none.MinRate), "accept": int64(none.DrainAccept),
+	} {
+		if n >= 0 {
+			t.Errorf("%s: 0 became %d, which is the default", name, n)
+		}
+	}
+	want(t, "connections", none.Connections, 0) // which the edge takes from the machine
+	c := defaultLimits()
+	want(t, "stall", edgeLimits(&c).Stall, 30*time.Second)
+}
