@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"gatehouse/edge/overload"
 	"gatehouse/internal/edgetest"
 )
 
@@ -149,6 +151,31 @@ func TestBrokenBodyNeverReachesTheBackendWhole(t *testing.T) {
 				}
 				n.waitFor(t, n.access, `"status":400`)
 			})
+		}
+	}
+}
+
+// Memory pressure first costs keep-alive, then requests, and nothing else.
+func TestOverloadTurnsKeepAliveOffAndThenRequestsAway(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	var level atomic.Int32
+	n := start(t, shopSite(b.URL, "waf: {mode: off}"), func(o *Options) {
+		o.Overload = func() overload.Level { return overload.Level(level.Load()) }
+	})
+	for _, c := range []struct {
+		level  overload.Level
+		status int
+		close  bool
+	}{
+		{overload.Normal, 200, false},
+		{overload.NoKeepAlive, 200, true},
+		{overload.Shed, 503, true},
+		{overload.Normal, 200, false},
+	} {
+		level.Store(int32(c.level))
+		got := n.get(t, "www.shop.test", "/")
+		if got.Status != c.status || got.Close != c.close || (c.status == 503) != (got.Header.Get("Retry-After") != "") {
+			t.Errorf("%v: status %d, close %v, Retry-After %q", c.level, got.Status, got.Close, got.Header.Get("Retry-After"))
 		}
 	}
 }

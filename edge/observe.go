@@ -41,11 +41,17 @@ func (s *Server) account(r *request) {
 	took := time.Since(r.Start)
 	s.metrics.observe(r, took)
 	s.opts.AccessLog.write(r, took)
-	_, refused := errors.AsType[*wire.Refusal](r.record.Err) // the client's doing, whatever the status
-	if r.record.Err != nil && r.response.status >= 500 && !refused {
+	if r.record.Err != nil && r.response.status >= 500 && !expected(r.record.Err) {
 		s.log.Warn("request failed", "id", r.ID, "vhost", r.record.Route, "backend", r.record.Backend,
 			"status", r.response.status, "err", r.record.Err)
 	}
+}
+
+// expected reports whether an error is no news to the operator, whatever its
+// status: the client's doing, or of a state that has been reported as such.
+func expected(err error) bool {
+	_, refused := errors.AsType[*wire.Refusal](err)
+	return refused || errors.Is(err, errNoMemory)
 }
 
 // identify gives the request its id and resolves who the client is. A trusted

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"gatehouse/edge/overload"
 	"gatehouse/edge/waf"
 	"gatehouse/edge/wire"
 	"gatehouse/routes"
@@ -104,6 +106,9 @@ type wafRecord struct {
 	Rules   []int
 }
 
+// errNoMemory is why a request is refused before any work is done for it.
+var errNoMemory = errors.New("memory is short: see gatehouse_overload_level")
+
 var requests = sync.Pool{New: func() any { return &request{} }}
 
 // newRequest makes the request that the connection is at. It is usable, for the
@@ -131,6 +136,11 @@ func (s *Server) newRequest(ctx *fasthttp.RequestCtx) (*request, error) {
 	s.identify(r)
 	if h.Refused != nil {
 		return r, refused(h.Refused)
+	}
+	level := s.level()
+	r.last = r.last || level >= overload.NoKeepAlive
+	if level >= overload.Shed {
+		return r, fail(503, "the server is short of memory", errNoMemory)
 	}
 	if most := s.opts.Limits.Body; most > 0 && h.Length > most {
 		return r, &httpError{status: 413, reason: "request body too large", cause: errBodyTooLarge}

@@ -238,5 +238,13 @@ func (s *Server) Close() error {
 	return errors.Join(err, s.tunnels.closeAll(), s.endless.closeAll())
 }
 
+// level is how short memory is.
+func (s *Server) level() overload.Level {
+	if s.opts.Overload == nil {
+		return overload.Normal
+	}
+	return s.opts.Overload()
+}
+
 // Draining reports whether Shutdown has begun.
 func (s *Server) Draining() bool { return s.draining.Load() }
