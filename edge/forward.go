@@ -8,16 +8,13 @@ import (
 
 	"gatehouse/edge/balance"
 	"gatehouse/edge/upstream"
+	"gatehouse/edge/waf"
 )
 
 var headLines = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return &b }}
 
 // smallBody is what package upstream reads of a body before it connects.
 const smallBody = 8 << 10
-
-// attempts is how many backends a request may try: a failed connect is tried
-// once more, elsewhere.
-const attempts = 2
 
 // forward is the end of the chain: it asks a backend. The request that goes out
 // is a new one; nothing of the client's connection reaches it. Its Host is the
@@ -36,6 +33,7 @@ func (s *Server) forward(r *request) error {
 	}
 	r.response.asked = time.Now()
 	ctx, cancel := context.WithCancel(context.Background())
+	out.Informational = r.informational(cancel)
 	watch := s.watchClient(r, cancel)
 	answer, member, err := s.tryBackends(ctx, r, &out)
 	r.record.Answered = time.Now()
@@ -56,42 +54,91 @@ func (s *Server) forward(r *request) error {
 	return nil
 }
 
-// tryBackends makes the round trip, on another backend if the first could not be
-// connected to: then nothing was sent.
+// informational returns what passes interim answers on to the client, nil where
+// none can be: HTTP/1.0 has none. Nor does a client get any of a site whose
+// answers are inspected before a byte of them may leave.
+//
+// All end-to-end fields go along. Set-Cookie is legal there, too: a browser may
+// ignore it in an interim answer (RFC 6265 §3), and what an early hint means is
+// for its receiver to say (RFC 8297 §2).
+func (r *request) informational(cancel context.CancelFunc) func(int, []upstream.Field) {
+	if r.Proto == "HTTP/1.0" || r.site.profile.Responses && r.site.profile.Mode == waf.Block {
+		return nil
+	}
+	return func(status int, fields []upstream.Field) {
+		hint := response{fields: fields}
+		hint.without("x-request-id") // ours, and the final answer has it
+		var lines []byte
+		for _, f := range hint.fields {
+			lines = appendField(lines, f.Name, f.Value)
+		}
+		if r.conn.Inform(status, lines) != nil {
+			cancel() // the client is gone
+		}
+	}
+}
+
+// tryBackends makes the round trip. One that failed is repeated once, if that
+// cannot do harm and the site's budget has room: on another backend or, if there
+// is none and a kept connection was closed at the wrong moment, on a fresh one.
 func (s *Server) tryBackends(ctx context.Context, r *request, out *upstream.Request) (*upstream.Response, *balance.Member[*upstream.Pool], error) {
-	var tried []*balance.Member[*upstream.Pool]
-	var failed error
-	if len(r.site.pool.Members()) > 1 && r.body.length > 0 && r.body.length <= smallBody {
-		// The round trip reads a small body before it connects: keep it for a second try.
+	if r.body.length > 0 && r.body.length <= smallBody {
+		// The round trip reads a small body before it takes a connection: keep it for a second try.
 		if _, _, err := r.body.peek(smallBody); err != nil {
-			return nil, nil, bodyFault(err)
+			return nil, nil, &upstream.Error{Op: upstream.OpBody, Err: err}
 		}
 	}
-	for len(tried) < attempts && r.body.rewind() {
-		member, ok := r.site.pool.Pick(tried)
-		if !ok {
-			break
-		}
-		tried = append(tried, member)
-		r.record.Backend = member.Backend.Address().String()
-		member.Begin()
-		answer, err := member.Backend.RoundTrip(ctx, out)
-		if err == nil {
-			return answer, member, nil
-		}
-		failed = err
-		var up *upstream.Error
-		connect := errors.As(err, &up) && up.Op == upstream.OpConnect && !up.Sent
-		left := ctx.Err() != nil // the client has: that says nothing of the backend
-		member.Done(connect && !left)
-		if !connect || left {
-			break
-		}
-	}
-	if failed == nil {
+	budget := r.site.budget
+	budget.Count(r.response.asked)
+	first, ok := r.site.pool.Pick(nil)
+	if !ok {
 		return nil, nil, fail(503, "the site is not available", errNoBackend)
 	}
-	return nil, nil, failed
+	answer, err := ask(ctx, r, first, out)
+	if err == nil {
+		return answer, first, nil
+	}
+	second := repeater(r.site.pool, first, err)
+	if second == nil || !r.body.rewind() {
+		return nil, nil, err
+	}
+	if !budget.Take(time.Now()) {
+		s.metrics.retries.WithLabelValues("refused").Inc()
+		return nil, nil, err
+	}
+	defer budget.Release()
+	s.metrics.retries.WithLabelValues("taken").Inc()
+	out.Fresh = true
+	answer, err = ask(ctx, r, second, out)
+	return answer, second, err
+}
+
+// ask makes one round trip to one backend.
+func ask(ctx context.Context, r *request, member *balance.Member[*upstream.Pool], out *upstream.Request) (*upstream.Response, error) {
+	r.record.Backend = member.Backend.Address().String()
+	member.Begin()
+	answer, err := member.Backend.RoundTrip(ctx, out)
+	if err != nil {
+		up, ok := errors.AsType[*upstream.Error](err)
+		// That a client has left says nothing of the backend.
+		member.Done(ok && up.Op == upstream.OpConnect && ctx.Err() == nil)
+	}
+	return answer, err
+}
+
+// repeater returns who may get a request that failed with err at first; nil: nobody.
+func repeater(pool *balance.Pool[*upstream.Pool], first *balance.Member[*upstream.Pool], err error) *balance.Member[*upstream.Pool] {
+	up, ok := errors.AsType[*upstream.Error](err)
+	if !ok || !up.Repeatable {
+		return nil
+	}
+	if other, ok := pool.Pick([]*balance.Member[*upstream.Pool]{first}); ok {
+		return other
+	}
+	if up.Stale {
+		return first
+	}
+	return nil // it would fail again
 }
 
 // adopt makes the backend's answer the request's response.

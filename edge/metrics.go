@@ -15,6 +15,7 @@ type metrics struct {
 	cache    *prometheus.CounterVec
 	waf      *prometheus.CounterVec
 	refused  *prometheus.CounterVec
+	retries  *prometheus.CounterVec
 	inFlight prometheus.Gauge
 	tunnels  prometheus.Gauge
 }
@@ -29,6 +30,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		cache:    counter("gatehouse_cache_requests_total", "Requests to vhosts with a cache, by result.", "tenant", "result"),
 		waf:      counter("gatehouse_waf_events_total", "Requests that the WAF blocked, or would have blocked in detect mode.", "tenant", "action"),
 		refused:  counter("gatehouse_requests_unrouted_total", "Requests that reached no vhost, by class of status.", "code_class"),
+		retries:  counter("gatehouse_backend_retries_total", "Requests that a backend failed and that could be repeated, by whether the budget allowed it (taken, refused).", "result"),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "gatehouse_request_duration_seconds", Help: "Time from a request's head to the last byte of its response.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
@@ -39,7 +41,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.bytes, m.cache, m.waf, m.refused, m.inFlight, m.tunnels} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.bytes, m.cache, m.waf, m.refused, m.retries, m.inFlight, m.tunnels} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -86,7 +86,7 @@ var (
 	headReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, headLimit) }}
 )
 
-// headLimit holds the largest head that a backend may send, and what we add.
+// headLimit holds the largest head that a backend may send by default, and what we add.
 const headLimit = 80 << 10
 
 // writeHead fills fasthttp's response header. The fields go in as a raw block:
@@ -123,6 +123,10 @@ func writeHead(h *fasthttp.ResponseHeader, p *response, bodyless bool) error {
 	}
 	block.WriteString("\r\n")
 	reader := headReaders.Get().(*bufio.Reader)
+	if block.Len() > reader.Size() { // limits.response_header_bytes is above its default
+		headReaders.Put(reader)
+		reader = bufio.NewReaderSize(nil, block.Len())
+	}
 	defer headReaders.Put(reader)
 	reader.Reset(block)
 	err := h.Read(reader)

@@ -27,6 +27,7 @@ type site struct {
 	settings routes.Settings
 	pool     *balance.Pool[*upstream.Pool]
 	pools    map[poolKey]*upstream.Pool
+	budget   *upstream.Budget // of retries, on all backends together
 	profile  *waf.Profile
 	cache    *cache.Policy // nil: off
 	redirect string
@@ -60,6 +61,11 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 		st.cache = &cache.Policy{TTL: settings.CacheTTL, MaxBody: settings.CacheMaxBody}
 	}
 	old, _ := previous.(*site)
+	if old != nil {
+		st.budget = old.budget
+	} else {
+		st.budget = &upstream.Budget{}
+	}
 	st.err = s.openPools(st, route, old)
 	if old != nil {
 		for key, pool := range old.pools {
@@ -85,6 +91,7 @@ func (s *Server) openPools(st *site, route *routes.Route, old *site) error {
 			var err error
 			pool, err = upstream.NewPool(upstream.Options{
 				Address: b.URL, ConnectTimeout: key.connect, FirstByteTimeout: key.firstByte,
+				ResponseHeader: s.opts.Limits.ResponseHeader, ResponseFields: s.opts.Limits.ResponseHeaderFields,
 				Dial: s.dial, TLS: s.opts.BackendTLS,
 			})
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // fixed answers every request on a connection with the same bytes and looks at nothing but where
@@ -116,7 +117,9 @@ func TestAllocationsPerRoundTrip(t *testing.T) {
 			}
 		}
 	}))
+	p.trust()
 	req, scratch := typicalRequest(), make([]byte, 100)
+	req.Method = "DELETE" // the longest way to a kept connection
 	n := testing.AllocsPerRun(200, func() {
 		resp, err := p.RoundTrip(context.Background(), req)
 		if err != nil {
@@ -133,3 +136,14 @@ func TestAllocationsPerRoundTrip(t *testing.T) {
 }
 
 var okBytes = []byte(typical + "Content-Length: 2\r\n\r\nok")
+
+func BenchmarkBudgetCount(b *testing.B) {
+	var budget Budget
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		now := time.Now()
+		for pb.Next() {
+			budget.Count(now)
+		}
+	})
+}

@@ -21,13 +21,17 @@ type conn struct {
 	quiet bool // result of the last peek
 
 	stall  time.Duration // longest silence per read once the head has come; 0 while it has not, negative for none
-	idled  time.Time     // when it was put into the pool
 	reused bool
+
+	// The backend has counted this connection as idle for at least as long as we have (idled), and at
+	// most since its last request went out (asked): the answer may have waited in our kernel, for a
+	// client that reads slowly or a processor.
+	asked, idled time.Time
 }
 
 func newConn(raw net.Conn) *conn {
 	c := &conn{nc: raw, raw: raw}
-	c.src = c
+	c.src, c.maxHead, c.maxFields = c, defaultHead, defaultFields
 	if sc, ok := raw.(syscall.Conn); ok {
 		if rc, err := sc.SyscallConn(); err == nil {
 			c.look, c.peek = rc, c.peekDescriptor

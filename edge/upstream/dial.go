@@ -16,6 +16,7 @@ func (p *Pool) dial(ctx context.Context) (*conn, error) {
 		return nil, err
 	}
 	c := newConn(raw)
+	c.maxHead, c.maxFields = p.opts.ResponseHeader, p.opts.ResponseFields
 	if p.tls == nil {
 		return c, nil
 	}

@@ -7,15 +7,15 @@
 //
 // It is not an HTTP client: no redirects, no cookies, no decompression, no proxies, no HTTP/2. It
 // does not choose between backends (package balance does), does not decide which client fields go
-// to a backend (the caller hands over clean field lines), and retries only what was certainly
-// never begun: a kept connection that turns out to be closed.
+// to a backend (the caller hands over clean field lines), and never sends a request twice: the
+// *Error of a failed one says whether the caller may, and a Budget says how often.
 //
 // To start, make one Pool per backend and call RoundTrip:
 //
 //	pool, err := upstream.NewPool(upstream.Options{Address: "http://10.0.0.7:9000/app"})
 //	…
 //	resp, err := pool.RoundTrip(ctx, &upstream.Request{Method: "GET", Target: "/x?y", Host: "www.shop.test"})
-//	if err != nil { … }            // *upstream.Error says what failed and whether anything was sent
+//	if err != nil { … }            // *upstream.Error says what failed and whether it may be repeated
 //	defer resp.Body.Close()        // always, also when the body is empty
 //
 // # The life of a round trip
@@ -24,10 +24,13 @@
 //  2. A body of up to 8 KiB of known length is read first, so that the connection taken next is
 //     written to at once and the whole request leaves in one write.
 //  3. A connection is taken: the most recently used idle one that is open and has no unread byte,
-//     else a fresh one.
+//     else a fresh one. A request that must not be sent twice (POST, PUT, a streamed body) gets a
+//     kept one only if that is much younger than what the backend is known to leave open: it would
+//     be lost if the backend closed the connection just then.
 //  4. The head is written. A larger or unmeasured body is written by a goroutine of its own, so
 //     that an answer that comes early (401, 413) is seen while the client still uploads.
-//  5. Interim answers (1xx) are handed to Request.Informational or dropped, and the final head is parsed.
+//  5. Interim answers 102 and 103 are handed to Request.Informational, other 1xx are dropped, and
+//     the final head is parsed.
 //  6. The caller reads Response.Body; nothing is read ahead beyond one buffer of 32 KiB, which
 //     the connection holds only while it is busy.
 //  7. At the end of the body, or at Close, the connection goes back to the pool or is closed. When

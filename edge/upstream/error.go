@@ -27,6 +27,16 @@ type Error struct {
 	Err     error  // the cause; the context's error when the context ended the round trip
 	Sent    bool   // any byte of the request may have reached the backend: a repetition may act twice
 	Timeout bool   // a time limit was hit, ours or the context's
+
+	// Repeatable says that the caller may send the request once more, on a Request with Fresh set: no
+	// byte of an answer has come, and either no connection came about, or it failed for another
+	// reason than a time limit while nothing had been sent or the method is safe (RFC 9110 §9.2.1)
+	// and its body, if any, small. It is for the caller to have the body once more, and to see to it
+	// that repetitions do not become a load of their own (Budget).
+	Repeatable bool
+	// Stale says that the connection was a kept one: its end tells nothing of the backend, and the
+	// repetition may go to the same.
+	Stale bool
 }
 
 // Error gives the phase and the cause.

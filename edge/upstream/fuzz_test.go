@@ -32,34 +32,47 @@ func (r *recording) SetDeadline(time.Time) error      { return nil }
 func (r *recording) SetReadDeadline(time.Time) error  { return nil }
 func (r *recording) SetWriteDeadline(time.Time) error { return nil }
 
-// replay gives what RoundTrip makes of the bytes: the answer, its body, and whether it ended cleanly.
-func replay(t testing.TB, raw []byte, piece int, method string) (resp *Response, body []byte, fit bool, err error) {
-	c := newConn(&recording{rest: raw, piece: piece})
+// outcome is what RoundTrip made of an answer.
+type outcome struct {
+	resp *Response
+	body []byte
+	fit  bool   // the connection may be used again
+	rest []byte // what the connection still held, beyond what had been read ahead
+	err  error  // nil: the answer ended cleanly
+}
+
+// replay gives what RoundTrip makes of the bytes when they come in pieces of that size. With pieces
+// of one byte nothing is read ahead.
+func replay(t testing.TB, raw []byte, piece int, method string) (o outcome) {
+	from := &recording{rest: raw, piece: piece}
+	c := newConn(from)
 	c.open()
 	x := &exchange{pool: &Pool{opts: Options{FirstByteTimeout: time.Hour, StallTimeout: time.Hour}}, c: c}
 	req := get("/")
 	req.Method = method
-	if err := x.receive(req); err != nil {
-		return nil, nil, false, err
+	if o.err = x.receive(req); o.err != nil {
+		return o
 	}
-	resp = &x.Response
-	for p := make([]byte, 7); err == nil; { // small reads, so that every phase meets the end of p
+	o.resp = &x.Response
+	for p := make([]byte, 7); o.err == nil; { // small reads, so that every phase meets the end of p
 		var n int
-		n, err = x.Read(p)
-		body = append(body, p[:n]...)
+		n, o.err = x.Read(p)
+		o.body = append(o.body, p[:n]...)
 	}
-	if err == io.EOF {
-		err = nil
+	if o.err == io.EOF {
+		o.err = nil
 	}
-	fit = err == nil && x.keep
-	if cerr := x.Close(); cerr != nil {
-		t.Error(cerr)
+	o.fit = o.err == nil && x.keep
+	if err := x.Close(); err != nil {
+		t.Error(err)
 	}
-	return resp, body, fit, err
+	o.rest = from.rest
+	return o
 }
 
-// FuzzAnswer checks that every answer that is accepted means the same to net/http, that the way
-// it is cut into segments does not matter, and that nothing beyond its end is swallowed.
+// FuzzAnswer checks that every answer that is accepted means the same to net/http: the same
+// status, fields, body and leftover; that the way it is cut into segments does not matter; and that
+// nothing is accepted that net/http refuses.
 func FuzzAnswer(f *testing.F) {
 	for _, row := range answers(f) {
 		var raw []byte
@@ -67,51 +80,62 @@ func FuzzAnswer(f *testing.F) {
 			raw = append(raw, s.B64...)
 		}
 		if len(raw) < 4096 {
-			f.Add(raw, 3)
+			f.Add(raw, 3, false)
 		}
 	}
-	f.Add([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nok\r\n0\r\nX: y\r\n\r\nH"), 1)
-	f.Add([]byte("HTTP/1.1 103 E\r\nLink: x\r\n\r\nHTTP/1.1 304 N\r\n\r\n"), 100)
-	f.Fuzz(func(t *testing.T, raw []byte, piece int) {
-		resp, body, fit, err := replay(t, raw, piece, "GET")
-		again, againBody, againFit, againErr := replay(t, raw, 1<<20, "GET")
-		if (err == nil) != (againErr == nil) || fit != againFit || !bytes.Equal(body, againBody) || (resp == nil) != (again == nil) {
-			t.Fatalf("pieces of %d: %q %v %v; whole: %q %v %v", piece, body, fit, err, againBody, againFit, againErr)
+	for _, seed := range answerSeeds {
+		f.Add([]byte(seed), 5, false)
+		f.Add([]byte(seed), 1, true)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte, piece int, head bool) {
+		method := "GET"
+		if head {
+			method = "HEAD"
 		}
-		if err != nil {
+		cut, whole, ours := replay(t, raw, piece, method), replay(t, raw, 1<<20, method), replay(t, raw, 1, method)
+		for _, o := range []outcome{cut, whole} {
+			if (o.err == nil) != (ours.err == nil) || o.fit != ours.fit || !bytes.Equal(o.body, ours.body) || (o.resp == nil) != (ours.resp == nil) {
+				t.Fatalf("%q in pieces of %d: %q %v %v; in bytes: %q %v %v", raw, piece, o.body, o.fit, o.err, ours.body, ours.fit, ours.err)
+			}
+		}
+		if ours.err != nil {
 			return
 		}
-		theirs, err := finalAnswer(raw)
+		br := bufio.NewReader(bytes.NewReader(raw))
+		theirs, err := finalAnswer(br, method)
 		if err != nil {
 			t.Fatalf("accepted what net/http refuses: %v", err)
 		}
 		defer theirs.Body.Close()
 		theirBody, err := io.ReadAll(theirs.Body)
-		if err != nil || !bytes.Equal(body, theirBody) {
-			t.Fatalf("body %q, theirs %q, %v", body, theirBody, err)
+		if err != nil || !bytes.Equal(ours.body, theirBody) {
+			t.Fatalf("body %q, theirs %q, %v", ours.body, theirBody, err)
 		}
-		if resp.Status != theirs.StatusCode {
-			t.Fatalf("status %d, theirs %d", resp.Status, theirs.StatusCode)
+		if rest, _ := io.ReadAll(br); !bytes.Equal(ours.rest, rest) {
+			t.Fatalf("left over %q, theirs %q", ours.rest, rest)
 		}
-		compareFields(t, resp, theirs.Header)
-		if fit && theirs.Close {
+		if ours.resp.Status != theirs.StatusCode {
+			t.Fatalf("status %d, theirs %d", ours.resp.Status, theirs.StatusCode)
+		}
+		compareFields(t, ours.resp, theirs.Header, raw)
+		if ours.fit && theirs.Close {
 			t.Fatal("net/http would close where we keep")
 		}
 	})
 }
 
 // finalAnswer reads past interim answers with net/http.
-func finalAnswer(raw []byte) (*http.Response, error) {
-	br := bufio.NewReader(bytes.NewReader(raw))
+func finalAnswer(br *bufio.Reader, method string) (*http.Response, error) {
 	for {
-		resp, err := http.ReadResponse(br, nil)
+		resp, err := http.ReadResponse(br, &http.Request{Method: method})
 		if err != nil || resp.StatusCode >= 200 {
 			return resp, err
 		}
 	}
 }
 
-func compareFields(t *testing.T, resp *Response, theirs http.Header) {
+// compareFields checks that we have every end-to-end field that net/http has, and no other.
+func compareFields(t *testing.T, resp *Response, theirs http.Header, raw []byte) {
 	t.Helper()
 	seen := map[string]int{}
 	for _, f := range resp.Fields {
@@ -121,6 +145,29 @@ func compareFields(t *testing.T, resp *Response, theirs http.Header) {
 			t.Fatalf("field %q: %q, theirs %q", name, f.Value, values)
 		}
 		seen[name]++
+	}
+	ends := map[string]bool{}
+	for _, name := range []string{
+		"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length",
+	} {
+		ends[name] = true
+	}
+	for line := range strings.SplitSeq(string(raw), "\r\n") { // net/http does not show a Connection: close
+		field, listed, _ := strings.Cut(line, ":")
+		if !strings.EqualFold(field, "connection") {
+			continue
+		}
+		for name := range strings.SplitSeq(listed, ",") {
+			if name = http.CanonicalHeaderKey(strings.Trim(name, " \t")); name != "Cache-Control" {
+				ends[name] = true
+			}
+		}
+	}
+	for name, values := range theirs {
+		added := name == "Cache-Control" && len(theirs["Pragma"]) > 0 // net/http makes one out of a Pragma
+		if seen[name] != len(values) && !ends[name] && !added {
+			t.Fatalf("field %q: %d of %q", name, seen[name], values)
+		}
 	}
 }
 

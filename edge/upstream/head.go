@@ -69,8 +69,9 @@ func nextLine(b []byte) (line, rest []byte) {
 	return b[:i-1], b[i+1:]
 }
 
-// parseStatusLine reads HTTP/1.0 or HTTP/1.1, a status from 100 to 999 and an optional reason
-// (RFC 9112 §4; a missing space before an empty reason is common and harmless).
+// parseStatusLine reads HTTP/1.0 or HTTP/1.1, a status from 100 to 599 and an optional reason
+// (RFC 9112 §4; a missing space before an empty reason is common and harmless). A client takes a
+// status above 599 for a failure of the server (RFC 9110 §15); so do we, and say so.
 func (h *head) parseStatusLine(line []byte) error {
 	if len(line) < 12 || string(line[:7]) != "HTTP/1." || line[7] != '0' && line[7] != '1' || line[8] != ' ' {
 		return errStatusLine
@@ -81,7 +82,7 @@ func (h *head) parseStatusLine(line []byte) error {
 		}
 		h.status = h.status*10 + int(c-'0')
 	}
-	if h.status < 100 || len(line) > 12 && line[12] != ' ' || !isFieldText(line[12:]) {
+	if h.status < 100 || h.status > 599 || len(line) > 12 && line[12] != ' ' || !isFieldText(line[12:]) {
 		return errStatusLine
 	}
 	h.http10 = line[7] == '0'

@@ -13,6 +13,8 @@ func TestMalformedHeadsAreRefused(t *testing.T) {
 	for name, answer := range map[string]string{
 		"status 99":            "HTTP/1.1 99 X\r\n\r\n",
 		"status 000":           "HTTP/1.1 000 X\r\n\r\n",
+		"status 600":           "HTTP/1.1 600 X\r\nContent-Length: 0\r\n\r\n",
+		"status 999":           "HTTP/1.1 999 X\r\nContent-Length: 0\r\n\r\n",
 		"status 2x0":           "HTTP/1.1 2x0 X\r\n\r\n",
 		"status 2000":          "HTTP/1.1 2000 X\r\n\r\n",
 		"status with sign":     "HTTP/1.1 +20 X\r\n\r\n",

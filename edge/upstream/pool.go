@@ -41,17 +41,22 @@ type Options struct {
 	// backend's own limit. 0 means 20 s.
 	IdleTimeout time.Duration
 
+	// ResponseHeader is the largest head of an answer in bytes, status line and empty line included;
+	// ResponseFields is how many field lines it may have. An answer with more is refused (Op
+	// protocol). 0 means 64 KiB and 200.
+	ResponseHeader, ResponseFields int
+
 	// MaxIdle is how many unused connections are kept. 0 means 64, negative none.
 	MaxIdle int
 }
 
 // Stats are running totals since NewPool, and the present number of idle connections.
 type Stats struct {
-	Dials   uint64 // connections asked for, failed ones included
-	Reused  uint64 // round trips begun on a kept connection
-	Stale   uint64 // kept connections found closed, or with unread bytes, before use
-	Retried uint64 // round trips repeated because a kept connection closed under them
-	Idle    int
+	Dials  uint64 // connections asked for, failed ones included
+	Reused uint64 // round trips begun on a kept connection
+	Stale  uint64 // kept connections found closed, or with unread bytes, before use
+	Spared uint64 // round trips begun on a fresh connection although kept ones were there, since those could close under them
+	Idle   int
 }
 
 // Pool holds the connections to one backend. All methods are safe for concurrent use; the zero
@@ -61,7 +66,8 @@ type Pool struct {
 	address Address
 	tls     *tls.Config // nil: plain
 
-	dials, reused, stale, retried atomic.Uint64
+	dials, reused, stale, spared atomic.Uint64
+	lifetime                     lifetime
 
 	mu     sync.Mutex
 	idle   []*conn // oldest first; taken from the end
@@ -82,6 +88,11 @@ func NewPool(o Options) (*Pool, error) {
 			return nil, fmt.Errorf("backend %s: %s is negative", address, name)
 		}
 	}
+	if o.ResponseHeader < 0 || o.ResponseFields < 0 {
+		return nil, fmt.Errorf("backend %s: a limit of the response's head is negative", address)
+	}
+	orDefault(&o.ResponseHeader, defaultHead)
+	orDefault(&o.ResponseFields, defaultFields)
 	orDefault(&o.ConnectTimeout, 3*time.Second)
 	orDefault(&o.FirstByteTimeout, time.Minute)
 	orDefault(&o.StallTimeout, 5*time.Minute)
@@ -99,7 +110,7 @@ func NewPool(o Options) (*Pool, error) {
 	return p, nil
 }
 
-func orDefault(d *time.Duration, value time.Duration) {
+func orDefault[T ~int | ~int64](d *T, value T) {
 	if *d == 0 {
 		*d = value
 	}
@@ -114,7 +125,7 @@ func (p *Pool) Stats() Stats {
 	idle := len(p.idle)
 	p.mu.Unlock()
 	return Stats{
-		Dials: p.dials.Load(), Reused: p.reused.Load(), Stale: p.stale.Load(), Retried: p.retried.Load(), Idle: idle,
+		Dials: p.dials.Load(), Reused: p.reused.Load(), Stale: p.stale.Load(), Spared: p.spared.Load(), Idle: idle,
 	}
 }
 
@@ -137,72 +148,6 @@ func (p *Pool) Close() {
 	}
 	p.mu.Unlock()
 	for _, c := range idle {
-		c.retire()
-	}
-}
-
-// take gives the most recently used idle connection that is fit for use, or nil.
-func (p *Pool) take() *conn {
-	for {
-		p.mu.Lock()
-		last := len(p.idle) - 1
-		if last < 0 {
-			p.mu.Unlock()
-			return nil
-		}
-		c := p.idle[last]
-		p.idle[last] = nil
-		p.idle = p.idle[:last]
-		p.mu.Unlock()
-		if c.usable() && time.Since(c.idled) < p.opts.IdleTimeout {
-			c.reused = true
-			p.reused.Add(1)
-			return c
-		}
-		p.stale.Add(1)
-		c.retire()
-	}
-}
-
-// put keeps a connection whose last answer ended cleanly, if there is room.
-func (p *Pool) put(c *conn) {
-	if c.look == nil {
-		c.retire()
-		return
-	}
-	c.idled = time.Now()
-	p.mu.Lock()
-	if p.closed || len(p.idle) >= p.opts.MaxIdle {
-		p.mu.Unlock()
-		c.retire()
-		return
-	}
-	p.idle = append(p.idle, c)
-	switch {
-	case p.reaper == nil:
-		p.reaper = time.AfterFunc(p.opts.IdleTimeout, p.reap)
-	case len(p.idle) == 1:
-		p.reaper.Reset(p.opts.IdleTimeout)
-	}
-	p.mu.Unlock()
-}
-
-// reap closes what has been idle too long. It runs only while there are idle connections.
-func (p *Pool) reap() {
-	p.mu.Lock()
-	old := 0
-	for old < len(p.idle) && time.Since(p.idle[old].idled) >= p.opts.IdleTimeout {
-		old++
-	}
-	expired := append([]*conn(nil), p.idle[:old]...)
-	kept := copy(p.idle, p.idle[old:])
-	clear(p.idle[kept:])
-	p.idle = p.idle[:kept]
-	if kept > 0 && !p.closed {
-		p.reaper.Reset(p.opts.IdleTimeout - time.Since(p.idle[0].idled))
-	}
-	p.mu.Unlock()
-	for _, c := range expired {
 		c.retire()
 	}
 }

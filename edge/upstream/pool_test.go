@@ -152,45 +152,96 @@ func resetting(t *testing.T, seen *atomic.Int64) *backend {
 	})
 }
 
-func TestOnlyIdempotentRequestsAreRepeatedOnAFreshConnection(t *testing.T) {
+// trust makes the pool use kept connections for any request, as if the backend had left one open for an hour.
+func (p *Pool) trust() { p.lifetime.saw(true, time.Hour, time.Now()) }
+
+func TestOnlySafeRequestsMayBeRepeatedAfterTheyWereSent(t *testing.T) {
 	var seen atomic.Int64
 	p := poolTo(t, resetting(t, &seen))
-	wantOK(t, p, get("/"))
-	wantOK(t, p, get("/")) // dies under it, and is repeated
-	if s := p.Stats(); s.Retried != 1 || s.Dials != 2 || seen.Load() != 1 {
-		t.Errorf("GET: %+v, %d seen", s, seen.Load())
-	}
-	put := post("small")
-	put.Method = "PUT"
-	wantOK(t, p, put)
-	if s := p.Stats(); s.Retried != 2 || s.Dials != 3 {
-		t.Errorf("PUT with a small body: %+v", s)
-	}
-	_, _, err := fetch(t, p, post("money"))
-	if e := wantError(t, err, OpHead); !e.Sent || e.Timeout {
-		t.Errorf("POST: %+v", e)
-	}
-	if s := p.Stats(); s.Retried != 2 || s.Dials != 3 {
-		t.Errorf("POST: %+v", s)
+	for i, c := range []struct {
+		method     string
+		body       int
+		repeatable bool
+	}{
+		{"GET", 0, true},
+		{"HEAD", 0, true},
+		{"OPTIONS", 0, true},
+		{"GET", 5, true},
+		{"GET", 100_000, false}, // its body is gone
+		{"PUT", 5, false},       // idempotent, but not safe
+		{"DELETE", 0, false},
+		{"POST", 5, false},
+		{"X-OWN", 0, false},
+	} {
+		wantOK(t, p, get("/"))
+		p.trust()
+		req := post(strings.Repeat("x", c.body))
+		req.Method = c.method
+		_, _, err := fetch(t, p, req) // dies under it
+		var e *Error
+		if !errors.As(err, &e) || !e.Sent || !e.Stale || e.Repeatable != c.repeatable {
+			t.Errorf("%s with %d bytes: %+v, want repeatable %v", c.method, c.body, e, c.repeatable)
+		}
+		if n := p.Stats().Reused; n != uint64(i+1) {
+			t.Errorf("%s: not on the kept connection", c.method)
+		}
+		if n := seen.Load(); n > int64(i+1) {
+			t.Errorf("%s: delivered twice", c.method)
+		}
 	}
 }
 
-func TestARepetitionThatCannotConnectSaysThatSomethingWasSent(t *testing.T) {
-	var seen atomic.Int64
-	b := resetting(t, &seen)
+func TestAFreshConnectionIsUsedForARepetition(t *testing.T) {
+	b := answering(t, okAnswer)
 	p := poolTo(t, b)
 	wantOK(t, p, get("/"))
-	b.Listener.Close()
-	_, _, err := fetch(t, p, get("/"))
-	if e := wantError(t, err, OpConnect); !e.Sent {
-		t.Errorf("%+v", e)
+	req := get("/")
+	req.Fresh = true
+	wantOK(t, p, req)
+	if n := b.conns.Load(); n != 2 {
+		t.Errorf("%d connections, want 2", n)
 	}
 }
 
-func TestAFreshConnectionThatFailsIsNotRepeated(t *testing.T) {
+// broken is a connection whose other end is gone before the first byte is written.
+type broken struct{ *net.TCPConn }
+
+func (b broken) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+func TestWhatWasNotSentMayBeRepeatedWhateverTheMethod(t *testing.T) {
+	p := poolTo(t, answering(t, okAnswer))
+	for _, size := range []int{0, 5, 100_000} {
+		wantOK(t, p, get("/"))
+		p.trust()
+		c := p.idle[0]
+		c.nc = broken{c.nc.(*net.TCPConn)}
+		_, _, err := fetch(t, p, post(strings.Repeat("x", size)))
+		if e := wantError(t, err, OpWrite); e.Sent || !e.Repeatable {
+			t.Errorf("POST of %d bytes: %+v", size, e)
+		}
+	}
+}
+
+func TestAFailedConnectMayBeRepeated(t *testing.T) {
+	b := answering(t, okAnswer)
+	p := poolTo(t, b)
+	b.Listener.Close()
+	_, _, err := fetch(t, p, post("money"))
+	if e := wantError(t, err, OpConnect); e.Sent || e.Stale || !e.Repeatable {
+		t.Errorf("%+v", e)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err = p.RoundTrip(ctx, get("/"))
+	if e := wantError(t, err, OpConnect); e.Repeatable {
+		t.Errorf("to be repeated for a client that has left: %+v", e)
+	}
+}
+
+func TestAFreshConnectionThatFailsIsTheBackendsDoing(t *testing.T) {
 	b := serve(t, func(s *session) { s.request() })
 	_, _, err := fetch(t, poolTo(t, b), get("/"))
-	if e := wantError(t, err, OpHead); !e.Sent || !errors.Is(err, io.ErrUnexpectedEOF) {
+	if e := wantError(t, err, OpHead); !e.Sent || e.Stale || !e.Repeatable || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("%+v", e)
 	}
 	if n := b.conns.Load(); n != 1 {
@@ -294,7 +345,7 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if s := p.Stats(); s.Idle > 8 || s.Dials > 8+s.Stale {
+	if s := p.Stats(); s.Dials > 8+s.Stale+s.Spared {
 		t.Errorf("%+v for 8 clients", s)
 	}
 }
@@ -306,6 +357,8 @@ func TestOptionsAreChecked(t *testing.T) {
 		{Address: "http://h", ConnectTimeout: -1},
 		{Address: "http://h", FirstByteTimeout: -1},
 		{Address: "http://h", IdleTimeout: -1},
+		{Address: "http://h", ResponseHeader: -1},
+		{Address: "http://h", ResponseFields: -1},
 	} {
 		if _, err := NewPool(o); err == nil {
 			t.Errorf("%+v was accepted", o)

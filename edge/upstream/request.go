@@ -37,8 +37,14 @@ type Request struct {
 	// Upgrade asks for another protocol: empty or "websocket". Then there can be no body.
 	Upgrade string
 
-	// Informational gets each interim answer but 100 and 101 (RFC 9110 §15.2: a proxy forwards
-	// them) before RoundTrip returns, on the same goroutine. The fields may be kept. Nil drops them.
+	// Fresh asks for a connection of its own: the request is the repetition of one that failed.
+	Fresh bool
+
+	// Informational gets the interim answers 102 (RFC 2518 §10.1) and 103 (RFC 8297) in their order,
+	// cleaned like a final answer. It is called by the goroutine that called RoundTrip, before that
+	// returns, also while another goroutine still sends the body. The fields may be kept. Nil drops
+	// them. Others are always dropped: 100 answers an Expect that RoundTrip does not send, and what
+	// an unknown one asks of the two ends, a hop between them cannot promise.
 	Informational func(status int, fields []Field)
 }
 
@@ -54,11 +60,13 @@ func abort(body io.Reader) {
 // streamed reports whether the body is written by its own goroutine.
 func (r *Request) streamed() bool { return r.ContentLength < 0 || r.ContentLength > smallBody }
 
-// idempotent reports whether the method may be repeated (RFC 9110 §9.2.2).
-func (r *Request) idempotent() bool {
+// repeatable reports whether the request may be sent a second time after the first may have
+// arrived: its method is safe (RFC 9110 §9.2.1), and no sender was taking its body. An idempotent
+// method that is not safe is left out: a PUT repeated late undoes what came in between.
+func (r *Request) repeatable() bool {
 	switch r.Method {
-	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE":
-		return true
+	case "GET", "HEAD", "OPTIONS":
+		return !r.streamed()
 	}
 	return false
 }

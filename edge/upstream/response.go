@@ -8,7 +8,7 @@ import (
 
 // Response is the backend's final answer.
 type Response struct {
-	Status int // 200–999, or 101 for an upgrade that was asked for
+	Status int // 200–599, or 101 for an upgrade that was asked for
 
 	// Fields are the end-to-end fields in the backend's order; hop-by-hop fields, those that
 	// Connection lists, Content-Length and Transfer-Encoding are gone. They alias memory of this

@@ -8,24 +8,21 @@ import (
 	"time"
 )
 
-// maxInterim is how many 1xx answers may precede the final one.
+// maxInterim is how many 1xx answers may precede the final one. Together they may be as large as
+// one head (Options.ResponseHeader).
 const maxInterim = 32
 
 const (
-	errInterims = malformed("more than 32 interim answers")
+	errInterims = malformed("more than 32 interim answers, or more bytes of them than a head may have")
 	errSwitch   = malformed("101 Switching Protocols was not asked for, or does not say websocket (RFC 9110 §7.8)")
 )
 
-// RoundTrip sends req and returns when the head of the final answer has come; the body is then
-// read from Response.Body, which must be closed. A non-nil error is an *Error.
+// RoundTrip sends req once and returns when the head of the final answer has come; the body is then
+// read from Response.Body, which must be closed. A non-nil error is an *Error; its field Repeatable
+// says whether the caller may send the request once more.
 //
 // The context covers the round trip up to the end of Response.Body: when it ends, what waits is
 // woken at once and the connection is closed. It no longer covers Response.Upgraded.
-//
-// A kept connection that fails before a byte of the answer has come, other than by a time limit,
-// is replaced by a fresh one, once, if nothing of the request was sent, or if the method is
-// idempotent (RFC 9110 §9.2.2) and the body is none or at most 8 KiB of known length. Nothing else
-// is repeated here.
 func (p *Pool) RoundTrip(ctx context.Context, req *Request) (*Response, error) {
 	if err := req.check(); err != nil {
 		return nil, &Error{Op: OpWrite, Err: err}
@@ -45,7 +42,7 @@ func (p *Pool) RoundTrip(ctx context.Context, req *Request) (*Response, error) {
 			return nil, newError(OpBody, w.cause(err), false)
 		}
 	}
-	x, err := p.try(ctx, req, *out, w)
+	x, err := p.attempt(ctx, req, *out, w)
 	if err != nil {
 		w.end()
 		if cause := w.cause(nil); cause != nil {
@@ -56,32 +53,19 @@ func (p *Pool) RoundTrip(ctx context.Context, req *Request) (*Response, error) {
 	return &x.Response, nil
 }
 
-// try makes one attempt, and a second one if the first met a connection that was closed already.
-func (p *Pool) try(ctx context.Context, req *Request, out []byte, w *watch) (*exchange, *Error) {
-	x, err, again := p.attempt(ctx, req, out, w, false)
-	if !again {
-		return x, err
-	}
-	p.retried.Add(1)
-	sent := err.Sent
-	if x, err, _ = p.attempt(ctx, req, out, w, true); err != nil {
-		err.Sent = err.Sent || sent
-	}
-	return x, err
-}
-
-// attempt sends the request on one connection and receives the answer's head. again says that
-// the failure is that of a stale connection and that a repetition is safe.
-func (p *Pool) attempt(ctx context.Context, req *Request, out []byte, w *watch, fresh bool) (x *exchange, fault *Error, again bool) {
-	c, err := p.connection(ctx, fresh)
+// attempt sends the request on one connection and receives the answer's head.
+func (p *Pool) attempt(ctx context.Context, req *Request, out []byte, w *watch) (*exchange, *Error) {
+	c, err := p.connection(ctx, req)
 	if err != nil {
-		return nil, newError(OpConnect, err, false), false
+		fault := newError(OpConnect, err, false)
+		fault.Repeatable = true
+		return nil, fault
 	}
 	c.open()
-	x = &exchange{pool: p, c: c, watch: w}
+	x := &exchange{pool: p, c: c, watch: w}
 	if err := w.hold(c); err != nil {
 		x.drop()
-		return nil, newError(OpConnect, err, false), false
+		return nil, newError(OpConnect, err, false)
 	}
 	sent, err := x.send(req, out)
 	op := OpWrite
@@ -89,24 +73,26 @@ func (p *Pool) attempt(ctx context.Context, req *Request, out []byte, w *watch, 
 		op, err = OpHead, x.receive(req)
 	}
 	if err == nil {
-		return x, nil, false
+		return x, nil
 	}
-	fault = newError(op, err, sent)
+	fault := newError(op, err, sent)
 	if f := x.senderFault(); f != nil && fault.Op != OpProtocol {
 		fault = f
 	}
-	again = c.reused && !c.got && !fault.Timeout && w.cause(nil) == nil &&
-		(!sent || req.idempotent() && x.sender == nil)
+	fault.Repeatable = !c.got && !fault.Timeout && (!sent || req.repeatable())
+	fault.Stale = c.reused && !c.got
 	x.drop()
-	return nil, fault, again
+	return nil, fault
 }
 
-func (p *Pool) connection(ctx context.Context, fresh bool) (*conn, error) {
+// connection gives a kept connection or a fresh one. A request that must not be sent twice gets a
+// kept one only where the backend is unlikely to be closing it this moment.
+func (p *Pool) connection(ctx context.Context, req *Request) (*conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if !fresh {
-		if c := p.take(); c != nil {
+	if !req.Fresh {
+		if c := p.take(!req.repeatable()); c != nil {
 			return c, nil
 		}
 	}
@@ -116,15 +102,15 @@ func (p *Pool) connection(ctx context.Context, fresh bool) (*conn, error) {
 // send writes the head, with the body if that is small, and else leaves the body to a sender.
 func (x *exchange) send(req *Request, out []byte) (sent bool, err error) {
 	c, limit := x.c, x.pool.opts.FirstByteTimeout
-	c.stall = 0
+	c.stall, c.asked = 0, time.Now()
 	if !req.streamed() {
-		if err := c.nc.SetDeadline(time.Now().Add(limit)); err != nil {
+		if err := c.nc.SetDeadline(c.asked.Add(limit)); err != nil {
 			return false, err
 		}
 		return c.write(out)
 	}
 	// The wait for the answer has no limit while the client uploads; sender.settleRead sets it.
-	if err := errors.Join(c.nc.SetReadDeadline(time.Time{}), c.nc.SetWriteDeadline(time.Now().Add(limit))); err != nil {
+	if err := errors.Join(c.nc.SetReadDeadline(time.Time{}), c.nc.SetWriteDeadline(c.asked.Add(limit))); err != nil {
 		return false, err
 	}
 	if sent, err = c.write(out); err != nil {
@@ -139,6 +125,7 @@ func (x *exchange) send(req *Request, out []byte) (sent bool, err error) {
 func (x *exchange) receive(req *Request) error {
 	var h head
 	surplus := false // an interim answer that announces content is not trusted with a next request
+	size := 0        // of the interim answers
 	for interim := 0; ; interim++ {
 		raw, lines, err := x.c.head()
 		if err != nil {
@@ -150,11 +137,11 @@ func (x *exchange) receive(req *Request) error {
 		if h.status >= 200 || h.status == 101 {
 			break
 		}
-		if interim == maxInterim {
+		if size += len(raw); interim == maxInterim || size > x.c.maxHead {
 			return errInterims
 		}
 		surplus = surplus || h.announces()
-		if h.status != 100 && req.Informational != nil {
+		if (h.status == 102 || h.status == 103) && req.Informational != nil {
 			req.Informational(h.status, h.fields)
 		}
 		if err := x.extend(); err != nil {

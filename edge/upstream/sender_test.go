@@ -221,6 +221,7 @@ func TestABodyShorterThanItsLengthFails(t *testing.T) {
 func TestABodyLongerThanItsLengthDoesNotBecomeARequest(t *testing.T) {
 	b := answering(t, okAnswer)
 	p := poolTo(t, b)
+	p.trust()
 	for _, length := range []int64{5, 10_000} {
 		req := post(strings.Repeat("x", int(length)) + "GET /evil HTTP/1.1\r\nHost: h\r\n\r\n")
 		req.ContentLength = length
@@ -251,6 +252,7 @@ func (idle) Read([]byte) (int, error) { return 0, nil }
 func TestALargeUploadKeepsItsConnection(t *testing.T) {
 	b := answering(t, okAnswer)
 	p := poolTo(t, b)
+	p.trust()
 	for _, length := range []int64{300_000, -1} {
 		for range 50 {
 			req := post(strings.Repeat("x", 300_000))

@@ -10,15 +10,14 @@ const (
 	// bufferSize is the read buffer of a busy connection. It is larger than a TLS record's
 	// plaintext (16 KiB), on which stream.full relies.
 	bufferSize = 32 << 10
-	// maxHead is the largest head of an answer, status line and final empty line included.
-	maxHead = 64 << 10
-	// maxFields is the largest number of field lines in one head.
-	maxFields = 200
+	// defaultHead and defaultFields are the defaults of Options.ResponseHeader and ResponseFields.
+	defaultHead   = 64 << 10
+	defaultFields = 200
 )
 
 const (
-	errHeadTooLarge  = malformed("head is larger than 64 KiB")
-	errTooManyFields = malformed("head has more than 200 fields")
+	errHeadTooLarge  = malformed("head is too large")
+	errTooManyFields = malformed("head has too many fields")
 	errBareLF        = malformed("line ends with LF alone")
 	errNotHTTP       = malformed("answer does not begin with an HTTP/1 status line")
 	errLineTooLong   = malformed("chunk size or trailer line is too long")
@@ -34,6 +33,9 @@ type stream struct {
 	r, w int
 	full bool // the last read filled all the space it was given: the source may hold more
 	got  bool // a byte has arrived since open
+
+	maxHead   int // largest head of an answer in bytes, status line and final empty line included
+	maxFields int // largest number of field lines in one head
 }
 
 func (s *stream) open() {
@@ -102,6 +104,9 @@ func (s *stream) head() (b []byte, lines int, err error) {
 			if end == 0 || s.buf[s.r+end-1] != '\r' {
 				return nil, 0, s.whyNoHead()
 			}
+			if end >= s.maxHead {
+				return nil, 0, errHeadTooLarge
+			}
 			if end-1 == start {
 				if lines == 0 {
 					return nil, 0, errNotHTTP
@@ -110,7 +115,7 @@ func (s *stream) head() (b []byte, lines int, err error) {
 				s.r += end + 1
 				return b, lines, nil
 			}
-			if lines++; lines > maxFields+1 {
+			if lines++; lines > s.maxFields+1 {
 				return nil, 0, errTooManyFields
 			}
 			pos = end + 1
@@ -120,7 +125,7 @@ func (s *stream) head() (b []byte, lines int, err error) {
 		if !s.mayBeHTTP() {
 			return nil, 0, errNotHTTP
 		}
-		if pos >= maxHead {
+		if pos >= s.maxHead {
 			return nil, 0, errHeadTooLarge
 		}
 		s.grow()
@@ -133,7 +138,7 @@ func (s *stream) head() (b []byte, lines int, err error) {
 // grow makes room for a head that does not fit the pooled buffer.
 func (s *stream) grow() {
 	if s.r == 0 && s.w == len(s.buf) && len(s.buf) == bufferSize {
-		large := make([]byte, maxHead)
+		large := make([]byte, max(s.maxHead, 2*bufferSize))
 		copy(large, s.buf)
 		buffers.Put((*[bufferSize]byte)(s.buf))
 		s.buf = large
