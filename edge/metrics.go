@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"gatehouse/edge/wire"
 )
 
 // metrics are the server's counters. Labels are bounded: tenants are those of
@@ -15,9 +17,11 @@ type metrics struct {
 	cache    *prometheus.CounterVec
 	waf      *prometheus.CounterVec
 	refused  *prometheus.CounterVec
-	retries  *prometheus.CounterVec
-	inFlight prometheus.Gauge
-	tunnels  prometheus.Gauge
+
+	turnedAway *prometheus.CounterVec
+	retries    *prometheus.CounterVec
+	inFlight   prometheus.Gauge
+	tunnels    prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -25,12 +29,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &metrics{
-		requests: counter("gatehouse_requests_total", "Requests answered, by tenant and class of status.", "tenant", "code_class"),
-		bytes:    counter("gatehouse_response_body_bytes_total", "Bytes of response bodies sent to clients.", "tenant"),
-		cache:    counter("gatehouse_cache_requests_total", "Requests to vhosts with a cache, by result.", "tenant", "result"),
-		waf:      counter("gatehouse_waf_events_total", "Requests that the WAF blocked, or would have blocked in detect mode.", "tenant", "action"),
-		refused:  counter("gatehouse_requests_unrouted_total", "Requests that reached no vhost, by class of status.", "code_class"),
-		retries:  counter("gatehouse_backend_retries_total", "Requests that a backend failed and that could be repeated, by whether the budget allowed it (taken, refused).", "result"),
+		requests:   counter("gatehouse_requests_total", "Requests answered, by tenant and class of status.", "tenant", "code_class"),
+		bytes:      counter("gatehouse_response_body_bytes_total", "Bytes of response bodies sent to clients.", "tenant"),
+		cache:      counter("gatehouse_cache_requests_total", "Requests to vhosts with a cache, by result.", "tenant", "result"),
+		waf:        counter("gatehouse_waf_events_total", "Requests that the WAF blocked, or would have blocked in detect mode.", "tenant", "action"),
+		refused:    counter("gatehouse_requests_unrouted_total", "Requests that reached no vhost, by class of status.", "code_class"),
+		retries:    counter("gatehouse_backend_retries_total", "Requests that a backend failed and that could be repeated, by whether the budget allowed it (taken, refused).", "result"),
+		turnedAway: counter("gatehouse_connections_refused_total", "Client connections refused, by reason.", "reason"),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "gatehouse_request_duration_seconds", Help: "Time from a request's head to the last byte of its response.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
@@ -41,12 +46,19 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.bytes, m.cache, m.waf, m.refused, m.retries, m.inFlight, m.tunnels} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.bytes, m.cache, m.waf, m.refused, m.turnedAway, m.retries, m.inFlight, m.tunnels} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// registerDoor registers what the door tells.
+func (m *metrics) registerDoor(reg prometheus.Registerer, door *wire.Door) error {
+	return reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gatehouse_client_connections", Help: "Client connections that are open.",
+	}, func() float64 { return float64(door.Open()) }))
 }
 
 var codeClasses = [...]string{"0xx", "1xx", "2xx", "3xx", "4xx", "5xx"}

@@ -36,6 +36,8 @@ type Options struct {
 	Defaults *routes.Tenant
 	// TrustedProxies are the networks whose X-Forwarded-* and X-Request-Id are believed.
 	TrustedProxies []netip.Prefix
+	// ProxyProtocol has PROXY headers (v1, v2) of TrustedProxies read.
+	ProxyProtocol bool
 	// PublicHTTPS is the port in redirects to https; 0 and 443 are left out.
 	PublicHTTPS int
 	Limits      Limits
@@ -66,6 +68,7 @@ type Server struct {
 	via      string  // our name in Via, unlike any other node's
 	handle   handler // the chain
 	http     *fasthttp.Server
+	door     *wire.Door
 	tls      *tls.Config
 	table    atomic.Pointer[routes.Table]
 	tunnels  connSet // upgraded connections
@@ -98,12 +101,27 @@ func New(opts Options) (*Server, error) {
 	if opts.Certificates != nil {
 		s.tls = s.tlsConfig()
 	}
-	s.http = s.newHTTP()
-	return s, nil
+	s.http, s.door = s.newHTTP(), s.newDoor()
+	if opts.Registerer != nil {
+		err = s.metrics.registerDoor(opts.Registerer, s.door)
+	}
+	return s, err
 }
 
-// newHTTP configures fasthttp as a parser and writer of HTTP/1.1 and nothing
-// else. Its whole-message timeouts stay off: they cut healthy slow transfers.
+// newDoor makes what all listeners share.
+func (s *Server) newDoor() *wire.Door {
+	return wire.NewDoor(wire.Options{
+		PerIP: s.opts.Limits.ConnectionsPerIP, Connections: s.opts.Limits.Connections,
+		Trusted: s.opts.TrustedProxies, ProxyProtocol: s.opts.ProxyProtocol,
+		Shed:    func() bool { return s.level() >= overload.NoConnections },
+		Refused: func(reason string) { s.metrics.turnedAway.WithLabelValues(reason).Inc() },
+		Limits:  s.opts.Limits.wire(), Log: s.log,
+	})
+}
+
+// newHTTP configures fasthttp as what runs connections and writes responses, and
+// nothing else. Its whole-message timeouts stay off: they cut healthy slow
+// transfers.
 func (s *Server) newHTTP() *fasthttp.Server {
 	h := &fasthttp.Server{
 		Handler:               s.serveHTTP1,
@@ -129,7 +147,7 @@ func (q quiet) Printf(format string, args ...any) { q.log.Debug("http", "line", 
 // Serve accepts plain connections until the listener closes; it takes the
 // listener over. It returns nil after Shutdown.
 func (s *Server) Serve(ln net.Listener) error {
-	return s.serve(wire.Listen(ln, nil, s.opts.Limits.wire(), s.log))
+	return s.serve(s.door.Listen(ln, nil))
 }
 
 // ServeTLS accepts TLS connections; see Serve.
@@ -137,7 +155,7 @@ func (s *Server) ServeTLS(ln net.Listener) error {
 	if s.tls == nil {
 		return errors.New("edge: TLS needs certificates")
 	}
-	return s.serve(wire.Listen(ln, s.tls, s.opts.Limits.wire(), s.log))
+	return s.serve(s.door.Listen(ln, s.tls))
 }
 
 func (s *Server) serve(ln net.Listener) error {

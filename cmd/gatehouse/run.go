@@ -150,7 +150,7 @@ func acmeOptions(c *ACME) acme.ACME {
 func (n *node) openEdge() (err error) {
 	n.edge, err = edge.New(edge.Options{
 		Node: n.cfg.Node, Certificates: n.certs, WAF: n.rules, Cache: n.cache, Defaults: n.cfg.Defaults,
-		TrustedProxies: n.cfg.Trusted(), PublicHTTPS: n.cfg.Listen.PublicHTTPS, Limits: edgeLimits(&n.cfg.Limits),
+		TrustedProxies: n.cfg.Trusted(), ProxyProtocol: n.cfg.ProxyProtocol, PublicHTTPS: n.cfg.Listen.PublicHTTPS, Limits: edgeLimits(&n.cfg.Limits),
 		Overload: n.memory.Level,
 		Denied:   n.ownAddress, AccessLog: n.access, Logger: n.log, Registerer: n.metrics,
 	})

@@ -94,9 +94,9 @@ func BenchmarkRequest(b *testing.B) {
 					}
 				},
 			}
-			limits := Limits{Requests: -1}.withDefaults()
+			client := &endless{request: kind.request, left: b.N}
 			b.ReportAllocs()
-			if err := server.ServeConn(newConn(&endless{request: kind.request, left: b.N}, nil, &limits)); err != nil {
+			if err := server.ServeConn(newConn(newSocket(client, openDoor(Limits{Requests: -1})), nil)); err != nil {
 				b.Fatal(err)
 			}
 		})

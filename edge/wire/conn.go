@@ -33,7 +33,7 @@ var ErrUnread = errors.New("wire: the request's body has not been read")
 // any.
 type Conn struct {
 	net.Conn // what is read and written: the TLS layer if there is one
-	raw      net.Conn
+	raw      *socket
 	limits   *Limits
 	born     time.Time
 
@@ -52,16 +52,16 @@ type Conn struct {
 	answering bool      // the final answer is being written: no interim one any more
 }
 
-// newConn makes the connection that the HTTP library is given. secured nil: plain.
-func newConn(raw net.Conn, secured *tls.Conn, limits *Limits) net.Conn {
+// newConn makes the connection that the HTTP library is given, over s. secured is
+// the TLS layer over s; nil: plain.
+func newConn(s *socket, secured *tls.Conn) net.Conn {
 	if secured != nil {
 		c := &TLSConn{tls: secured}
-		c.Conn.Conn, c.raw, c.limits, c.born = secured, raw, limits, time.Now()
+		c.Conn.Conn, c.raw, c.limits, c.born = secured, s, &s.door.opts.Limits, time.Now()
 		return c
 	}
-	c := &Conn{Conn: raw, raw: raw, limits: limits, born: time.Now()}
-	tcp, _ := raw.(*net.TCPConn)
-	c.idle.init(tcp)
+	c := &Conn{Conn: s, raw: s, limits: &s.door.opts.Limits, born: time.Now()}
+	c.idle.init(s)
 	return c
 }
 
@@ -195,6 +195,7 @@ func (c *Conn) inform(head []byte) error {
 // silence in it is its ends' business.
 func (c *Conn) Tunnel() {
 	c.tunnel.Store(true)
+	c.raw.unhurried()
 	_ = c.Conn.SetDeadline(time.Time{}) // fails only on a closed connection
 }
 
@@ -256,11 +257,13 @@ func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 // Reset closes the connection so that its peer sees an error and not an end.
 func (c *Conn) Reset() error {
 	c.linger.Store(false)
-	if tcp, ok := c.raw.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // fails only on a closed connection
-	}
-	return c.raw.Close()
+	return c.raw.Reset()
 }
+
+// Left reports whether the client has closed the connection, or its half of it.
+// It asks the kernel and reads nothing. Where the system cannot tell, the client
+// counts as still there.
+func (c *Conn) Left() bool { return c.raw.Left() }
 
 // CloseWrite says that nothing more will be sent.
 func (c *Conn) CloseWrite() error {
@@ -283,7 +286,7 @@ func (c *Conn) drain() {
 	if c.CloseWrite() != nil {
 		return
 	}
-	if tcp, ok := c.raw.(*net.TCPConn); ok && c.Conn != c.raw && tcp.CloseWrite() != nil {
+	if c.Conn != net.Conn(c.raw) && c.raw.CloseWrite() != nil {
 		return
 	}
 	if c.raw.SetDeadline(time.Now().Add(lingerTime)) != nil {
@@ -299,9 +302,13 @@ type TLSConn struct {
 	tls *tls.Conn
 }
 
-// Handshake runs the TLS handshake within Limits.Handshake.
+// Handshake reads the PROXY header, if there may be one, and runs the TLS
+// handshake, both within Limits.Handshake.
 func (c *TLSConn) Handshake() error {
 	if err := c.raw.SetDeadline(time.Now().Add(c.limits.Handshake)); err != nil {
+		return err
+	}
+	if err := c.raw.announce(); err != nil {
 		return err
 	}
 	if err := c.tls.Handshake(); err != nil {

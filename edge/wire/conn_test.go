@@ -14,10 +14,8 @@ import (
 // pair returns a client's end and ours. Both live in the test's bubble.
 func pair(t *testing.T, limits Limits) (client net.Conn, ours *Conn) {
 	t.Helper()
-	client, raw := net.Pipe()
-	t.Cleanup(func() { client.Close(); raw.Close() })
-	limits = limits.withDefaults()
-	return client, newConn(raw, nil, &limits).(*Conn)
+	client, s := pipe(t, Options{Limits: limits})
+	return client, newConn(s, nil).(*Conn)
 }
 
 // drip sends text again and again, with a pause, until the other end is gone.

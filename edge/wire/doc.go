@@ -1,6 +1,7 @@
 // Package wire is what comes off a client's connection before there is a
-// request: the accept loop that survives a shortage of descriptors, the TLS
-// handshake with its deadline, and strict HTTP/1.1.
+// request: the accept loop that survives a shortage of descriptors, the bounds on
+// connections in all and per client, PROXY headers, the TLS handshake with its
+// deadline, readers that take too little, and strict HTTP/1.1.
 //
 // # The one reader
 //
@@ -27,6 +28,6 @@
 //   - Unless the body is over, there is no next request.
 //
 // The package knows nothing of vhosts or of certificates: the tls.Config that it
-// is given decides those. Start with Listen, which returns a net.Listener whose
-// connections are *Conn (plain) or *TLSConn.
+// is given decides those. Start with NewDoor, once per node, and Door.Listen, once
+// per listener: its connections are *Conn (plain) or *TLSConn.
 package wire

@@ -43,8 +43,12 @@ func (t *tape) Close() error                     { return nil }
 
 func play(in []byte, piece int, limits Limits) (*tape, *Conn) {
 	source := &tape{in: in, piece: max(piece, 1)}
-	limits = limits.withDefaults()
-	return source, newConn(source, nil, &limits).(*Conn)
+	return source, newConn(newSocket(source, openDoor(limits)), nil).(*Conn)
+}
+
+// openDoor bounds the connections themselves and not their number.
+func openDoor(limits Limits) *Door {
+	return NewDoor(Options{PerIP: -1, Connections: -1, Limits: limits})
 }
 
 // nextHead reads a stand-in and returns the head behind it.

@@ -11,28 +11,28 @@ import (
 // while there are none: ten thousand idle connections cost no ten thousand
 // buffers.
 type idleReader struct {
-	raw   syscall.RawConn // of a plain TCP connection; nil: one byte is read first
-	first [1]byte
+	socket *socket
+	raw    syscall.RawConn // of a plain TCP connection; nil: one byte is read first
+	first  [1]byte
 
 	attempt func(fd uintptr) bool // try, bound once
 	msg     *message              // what try has read
 	err     error
 }
 
-// init is told of a connection whose bytes come from tcp as they are; nil: they
-// do not.
-func (i *idleReader) init(tcp *net.TCPConn) {
-	if tcp == nil {
+// init is told of a plain connection.
+func (i *idleReader) init(s *socket) {
+	if s.tcp == nil {
 		return
 	}
-	if raw, err := tcp.SyscallConn(); err == nil {
-		i.raw, i.attempt = raw, i.try
+	if raw, err := s.tcp.SyscallConn(); err == nil {
+		i.socket, i.raw, i.attempt = s, raw, i.try
 	}
 }
 
 // read waits for bytes and returns them as a new message's.
 func (i *idleReader) read(conn net.Conn) (*message, error) {
-	if i.raw == nil {
+	if i.raw == nil || i.socket.early.Load() { // a PROXY header is the socket's to read
 		n, err := conn.Read(i.first[:])
 		if n == 0 {
 			return nil, orEOF(err)

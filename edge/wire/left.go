@@ -1,10 +1,6 @@
 package wire
 
-import (
-	"net"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // States of a TCP connection whose peer has closed it or its half (tcp(7),
 // linux/include/net/tcp_states.h).
@@ -17,19 +13,41 @@ const (
 // Left reports whether the client has closed the connection, or its half of it.
 // It asks the kernel and reads nothing, so it can be called at any time. Where
 // the system cannot tell, the client counts as still there.
-func (c *Conn) Left() bool {
-	tcp, ok := c.raw.(*net.TCPConn)
-	if !ok {
+func (s *socket) Left() bool {
+	if s.tcp == nil {
 		return false
 	}
-	raw, err := tcp.SyscallConn()
-	if err != nil {
+	info, open := s.tcpInfo()
+	if !open {
 		return true // closed at our end
 	}
-	left := false
+	return info != nil && (info.State == tcpClose || info.State == tcpCloseWait || info.State == tcpLastAck)
+}
+
+// bytesAcked is how much the peer has acknowledged; 0 if the system does not tell.
+func (s *socket) bytesAcked() uint64 {
+	if s.tcp == nil {
+		return 0
+	}
+	if info, _ := s.tcpInfo(); info != nil {
+		return info.Bytes_acked
+	}
+	return 0
+}
+
+// tcpInfo asks the kernel: nil where it does not tell, and whether the connection
+// is open at our end.
+func (s *socket) tcpInfo() (info *unix.TCPInfo, open bool) {
+	raw, err := s.tcp.SyscallConn()
+	if err != nil {
+		return nil, false
+	}
+	var asked error
 	err = raw.Control(func(fd uintptr) {
-		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-		left = err == nil && (info.State == tcpClose || info.State == tcpCloseWait || info.State == tcpLastAck)
+		info, asked = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 	})
-	return left || err != nil
+	if asked != nil {
+		info = nil
+	}
+	return info, err == nil
 }

@@ -9,11 +9,15 @@ type Limits struct {
 	Target       int64 // bytes of a request target; default 8 KiB; answered 414
 	HeaderFields int   // field lines of a head, and of trailers; default 100; answered 431
 
-	Handshake  time.Duration // of TLS; default 10 s
+	Handshake  time.Duration // of TLS, PROXY header included, and of a PROXY header without TLS; default 10 s
 	HeaderTime time.Duration // from a head's first byte to its last; default 10 s; answered 408
 	Idle       time.Duration // between two requests, and before the first; default 75 s
-	Stall      time.Duration // silence inside a body, either way; default 30 s; a request's is answered 408
-	MinRate    int           // bytes a second, over Stall, of a body either way; default 1 KiB; negative: none
+	// Stall is the longest silence inside a body: of a client that sends one, which
+	// is answered 408, or that takes one, which is reset. Default 30 s. MinRate is
+	// the least rate in bytes per second of the time that the client makes us wait,
+	// over Stall. Default 1 KiB/s; negative: none, and nobody who takes is cut.
+	Stall   time.Duration
+	MinRate int
 
 	Requests int           // requests per connection; default 1,000; negative: no bound
 	Age      time.Duration // of a connection, after which its next answer is its last; default 1 h; negative: no bound

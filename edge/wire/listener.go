@@ -3,33 +3,22 @@ package wire
 import (
 	"crypto/tls"
 	"errors"
-	"log/slog"
 	"net"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// A Listener accepts plain or TLS connections. A passing error of the system's
-// accept, such as a shortage of descriptors, makes it wait and go on: the HTTP
-// server in front of it would stop serving for good.
+// A Listener accepts plain or TLS connections through a Door. A passing error of
+// the system's accept, such as a shortage of descriptors, makes it wait and go
+// on: the HTTP server in front of it would stop serving for good. It is safe for
+// concurrent use.
 type Listener struct {
 	net.Listener
-	// Config: nil for plain connections. It is used as it is, not cloned, so that
-	// what its callbacks see is always live.
-	config *tls.Config
-	limits Limits
-	log    *slog.Logger
+	door   *Door
+	config *tls.Config // nil: plain
 	closed chan struct{}
 	once   sync.Once
-}
-
-// Listen wraps a listener. config nil: plain connections. A nil logger discards.
-func Listen(inner net.Listener, config *tls.Config, limits Limits, log *slog.Logger) *Listener {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	return &Listener{Listener: inner, config: config, limits: limits.withDefaults(), log: log, closed: make(chan struct{})}
 }
 
 // Back-off between attempts to accept while the system refuses.
@@ -38,25 +27,70 @@ const (
 	longestPause  = time.Second
 )
 
-// Accept returns the next connection. The TLS handshake has not taken place
-// yet: it runs in the goroutine that serves the connection. It fails only once
-// the listener is closed or broken for good.
+// Accept returns the next connection, a *Conn or a *TLSConn. Neither PROXY header
+// nor TLS handshake has been read yet: that is for the goroutine that serves the
+// connection. It fails only once the listener is closed or broken for good.
 func (l *Listener) Accept() (net.Conn, error) {
-	for pause := shortestPause; ; pause = min(2*pause, longestPause) {
+	pause := shortestPause
+	for {
+		if err := l.awaitRoom(); err != nil {
+			return nil, err
+		}
 		conn, err := l.Listener.Accept()
 		if err == nil {
-			return l.wrap(conn), nil
+			if s := l.door.admit(conn); s != nil {
+				return l.wrap(s), nil
+			}
+			continue
 		}
 		if !passing(err) {
 			return nil, err
 		}
-		l.log.Warn("connection not accepted, waiting", "listener", l.Addr().String(), "err", err, "pause", pause)
+		if unsaid, due := l.door.said.due("accept"); due {
+			l.door.opts.Log.Warn("connection not accepted, waiting", "listener", l.Addr().String(), "unsaid", unsaid, "err", err)
+		}
+		if err := l.rest(pause); err != nil {
+			return nil, err
+		}
+		pause = min(2*pause, longestPause)
+	}
+}
+
+// awaitRoom returns once there is room for a connection, with net.ErrClosed if
+// the listener is closed before.
+func (l *Listener) awaitRoom() error {
+	if !l.door.crowded() {
+		return nil
+	}
+	l.door.waiting.Add(1)
+	defer l.door.waiting.Add(-1)
+	for {
+		closed := l.door.nextClose()
+		if !l.door.crowded() {
+			return nil
+		}
 		select {
-		case <-time.After(pause):
+		case <-closed:
 		case <-l.closed:
-			return nil, net.ErrClosed
+			return net.ErrClosed
 		}
 	}
+}
+
+// rest waits for a pause, or until a connection closes: its descriptor may be
+// what is missing.
+func (l *Listener) rest(pause time.Duration) error {
+	l.door.waiting.Add(1)
+	defer l.door.waiting.Add(-1)
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.door.nextClose():
+	case <-l.closed:
+		return net.ErrClosed
+	}
+	return nil
 }
 
 // Close ends accepting. Connections go on.
@@ -65,12 +99,11 @@ func (l *Listener) Close() error {
 	return l.Listener.Close()
 }
 
-func (l *Listener) wrap(conn net.Conn) net.Conn {
-	LimitUnsent(conn)
+func (l *Listener) wrap(s *socket) net.Conn {
 	if l.config == nil {
-		return newConn(conn, nil, &l.limits)
+		return newConn(s, nil)
 	}
-	return newConn(conn, tls.Server(conn, l.config), &l.limits)
+	return newConn(s, tls.Server(s, l.config))
 }
 
 // passing reports whether accept may succeed later: out of descriptors or

@@ -1,0 +1,236 @@
+package wire
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// Why a connection was refused, as Options.Refused has it.
+const (
+	refusedPerIP = "per_ip"       // its client has PerIP connections
+	refusedShed  = "shed"         // Shed said so
+	refusedProxy = "proxy_header" // its PROXY header is malformed or did not come in time
+)
+
+// Options are the bounds of a Door. A zero field stands for its default, a
+// negative number for none.
+type Options struct {
+	// PerIP bounds the open connections of a client: an IPv4 address or an IPv6
+	// /64. Default 256. Beyond it a connection is reset. Trusted is exempt.
+	PerIP int
+	// Connections bounds the open connections of all listeners. Beyond it nothing
+	// is accepted: the kernel's backlog holds who waits. Listeners that wait for
+	// the last place at the same time may exceed it by one each, less one. Default:
+	// half of what the process's descriptor limit (RLIMIT_NOFILE, soft) leaves after
+	// 128 for files, listeners and the like, since a client may need one more
+	// towards a backend.
+	Connections int
+	// Trusted are the proxies whose PROXY headers are believed and who are exempt
+	// from PerIP. Whoever is in here can claim any client address.
+	Trusted []netip.Prefix
+	// ProxyProtocol has PROXY headers (v1, v2) of Trusted read. From others they are
+	// bytes like any.
+	ProxyProtocol bool
+	// Shed: new connections are reset while it is true. It is called per connection,
+	// from several goroutines. nil: never.
+	Shed func() bool
+	// Refused is called for each refused connection, from several goroutines, with
+	// the reason: "per_ip", "shed" or "proxy_header". nil: nobody counts.
+	Refused func(reason string)
+	// Limits are those of each connection.
+	Limits Limits
+	// Log gets what is refused, at most a line a minute and reason. nil discards.
+	Log *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	if o.PerIP == 0 {
+		o.PerIP = 256
+	}
+	if o.Connections == 0 {
+		o.Connections = affordable()
+	}
+	o.Limits = o.Limits.withDefaults()
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Refused == nil {
+		o.Refused = func(string) {}
+	}
+	return o
+}
+
+// A Door is what all listeners of a node share: the bounds of client connections
+// and their counts. It is safe for concurrent use. It holds no goroutine.
+type Door struct {
+	opts  Options
+	open  atomic.Int64
+	peers *peers
+	said  seldom // what was logged
+
+	// Whoever waits for a close adds itself to waiting and then looks at what it
+	// waits for; whoever closes does so first and then looks at waiting. So no
+	// close is missed, and nobody locks while nobody waits.
+	waiting atomic.Int64
+	mu      sync.Mutex
+	closed  chan struct{} // closed and replaced when a connection closes
+}
+
+// NewDoor makes a Door without listeners.
+func NewDoor(o Options) *Door {
+	o = o.withDefaults()
+	return &Door{opts: o, peers: newPeers(), closed: make(chan struct{})}
+}
+
+// Listen has connections of inner come through the door. config nil: plain
+// connections. It is used as it is, not cloned, so that what its callbacks see is
+// always live.
+func (d *Door) Listen(inner net.Listener, config *tls.Config) *Listener {
+	return &Listener{Listener: inner, door: d, config: config, closed: make(chan struct{})}
+}
+
+// Open is the number of connections that are open now.
+func (d *Door) Open() int { return int(d.open.Load()) }
+
+// Full is the share of Connections that is in use: 0 to 1, and 0 if there is no
+// such bound.
+func (d *Door) Full() float64 {
+	if d.opts.Connections < 0 {
+		return 0
+	}
+	return min(float64(d.open.Load())/float64(d.opts.Connections), 1)
+}
+
+func (d *Door) crowded() bool {
+	return d.opts.Connections >= 0 && d.open.Load() >= int64(d.opts.Connections)
+}
+
+// admit takes an accepted connection in, or resets it and returns nil. It does
+// nothing slow: whoever comes next waits for it.
+func (d *Door) admit(conn net.Conn) *socket {
+	s := newSocket(conn, d)
+	d.open.Add(1)
+	if d.opts.Shed != nil && d.opts.Shed() {
+		d.refuse(s, refusedShed, nil)
+		return nil
+	}
+	addr := addrOf(conn.RemoteAddr())
+	trusted := d.trusts(addr)
+	if !trusted && !d.enter(s, addr) {
+		d.refuse(s, refusedPerIP, nil)
+		return nil
+	}
+	s.early.Store(trusted && d.opts.ProxyProtocol)
+	LimitUnsent(conn)
+	return s
+}
+
+func (d *Door) trusts(addr netip.Addr) bool {
+	for _, prefix := range d.opts.Trusted {
+		if prefix.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// enter counts s under its client's address, unless that has its share already.
+func (d *Door) enter(s *socket, addr netip.Addr) bool {
+	if d.opts.PerIP < 0 || !addr.IsValid() {
+		return true
+	}
+	client := clientOf(addr)
+	if !d.peers.enter(client, d.opts.PerIP) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.released.Load() { // closed meanwhile, so release has been here
+		d.peers.leave(client)
+		return true
+	}
+	s.counted = client
+	return true
+}
+
+// release takes a closed connection out of the counts and wakes who waits for it.
+func (d *Door) release(s *socket) {
+	s.mu.Lock()
+	client := s.counted
+	s.counted = netip.Addr{}
+	s.mu.Unlock()
+	if client.IsValid() {
+		d.peers.leave(client)
+	}
+	d.open.Add(-1)
+	if d.waiting.Load() == 0 {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	close(d.closed)
+	d.closed = make(chan struct{})
+}
+
+// nextClose is closed when a connection closes. The caller has added itself to
+// waiting.
+func (d *Door) nextClose() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closed
+}
+
+// refuse resets a connection, counts it and says so. err may be nil.
+func (d *Door) refuse(s *socket, reason string, err error) {
+	peer := s.RemoteAddr()
+	_ = s.Reset() // it is gone either way
+	d.opts.Refused(reason)
+	unsaid, due := d.said.due(reason)
+	switch {
+	case !due:
+	case err != nil:
+		d.opts.Log.Warn("connection refused", "reason", reason, "client", peer.String(), "unsaid", unsaid, "err", err)
+	default:
+		d.opts.Log.Warn("connection refused", "reason", reason, "client", peer.String(), "unsaid", unsaid)
+	}
+}
+
+// descriptorReserve is what is kept for files, listeners, Redis and the like.
+const descriptorReserve = 128
+
+// affordable is the default of Options.Connections.
+func affordable() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		limit.Cur = 1024 // as most systems have it
+	}
+	if limit.Cur < descriptorReserve+2 {
+		return 1
+	}
+	return int(min((limit.Cur-descriptorReserve)/2, math.MaxInt32))
+}
+
+// RaiseDescriptors raises the process's limit of open descriptors (RLIMIT_NOFILE)
+// to what the system allows and returns the limit in force. It belongs before
+// NewDoor, whose default follows the limit.
+func RaiseDescriptors() (soft uint64, err error) {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("read the limit of open files: %w", err)
+	}
+	if limit.Cur >= limit.Max {
+		return limit.Cur, nil
+	}
+	soft, limit.Cur = limit.Cur, limit.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return soft, fmt.Errorf("raise the limit of open files: %w", err)
+	}
+	return limit.Cur, nil
+}
