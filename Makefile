@@ -8,7 +8,7 @@ GO      := go
 # What the tests start besides Go programs.
 NEEDS   := redis-server openssl curl
 
-.PHONY: help build run test e2e lint bench fuzz compose-test tools-for-tests clean
+.PHONY: help build run test e2e lint bench fuzz corpus compose-test tools-for-tests clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,8 +34,11 @@ lint: ## golangci-lint and gofumpt, both from tools/go.mod
 bench: ## benchmarks with allocations; compare two runs with benchstat
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem $(PKGS)
 
-fuzz: ## every fuzz target for FUZZTIME (30s each)
-	scripts/fuzz.sh $(TAGS) $(or $(FUZZTIME),30s)
+fuzz: ## every fuzz target for FUZZTIME (30s each); FUZZ=regex and PKGS choose some
+	scripts/fuzz.sh $(TAGS) $(or $(FUZZTIME),30s) '$(or $(FUZZ),.)' $(PKGS)
+
+corpus: tools-for-tests ## replay raw requests and hostile answers: ours, and ../shared/corpus; a skip fails
+	scripts/noskip.sh ./e2e -tags $(TAGS) -run '^(TestCorpus|TestStrict|TestCareful)' -parallel 3
 
 compose-test: ## docker-compose.yml with real containers, offline
 	TAGS=$(TAGS) scripts/compose-test.sh
