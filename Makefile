@@ -6,9 +6,9 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 PKGS    ?= ./...
 GO      := go
 # What the tests start besides Go programs.
-NEEDS   := redis-server openssl curl
+NEEDS   := redis-server openssl curl prlimit
 
-.PHONY: help build run test e2e lint bench fuzz corpus compose-test tools-for-tests clean
+.PHONY: help build run test e2e lint bench fuzz corpus faults compose-test tools-for-tests clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ fuzz: ## every fuzz target for FUZZTIME (30s each); FUZZ=regex and PKGS choose s
 
 corpus: tools-for-tests ## replay raw requests and hostile answers: ours, and ../shared/corpus; a skip fails
 	scripts/noskip.sh ./e2e -tags $(TAGS) -run '^(TestCorpus|TestStrict|TestCareful)' -parallel 3
+
+faults: tools-for-tests ## faults of backends, Redis, clients and logs in full size; a skip fails
+	scripts/faults.sh $(TAGS)
 
 compose-test: ## docker-compose.yml with real containers, offline
 	TAGS=$(TAGS) scripts/compose-test.sh

@@ -45,6 +45,7 @@ type node struct {
 	dir                string // gatehouse.yaml, conf.d, data
 	http, https, admin string // addresses
 	cmd                *exec.Cmd
+	adjust             func(*exec.Cmd) // nil: the command is started as it is
 	stderr, stdout     *edgetest.Output
 	ended              chan struct{}
 	err                error
@@ -126,6 +127,9 @@ func (n *node) startOnly() {
 	n.cmd = exec.Command(binary, "serve")
 	n.cmd.Dir = n.dir
 	n.cmd.Stdout, n.cmd.Stderr = n.stdout, n.stderr
+	if n.adjust != nil {
+		n.adjust(n.cmd)
+	}
 	if err := n.cmd.Start(); err != nil {
 		n.t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,24 +8,17 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"gatehouse/internal/logpipe"
 )
 
-// An AccessLog writes one line per request. Lines are held back for at most a
-// moment, so that many of them leave in one write; Close writes the rest.
-// It is safe for concurrent use. A nil AccessLog writes nothing.
+// An AccessLog writes one line per request. Lines wait for at most a moment, so
+// that many of them leave in one write. No request ever waits for the writer: if
+// it stalls or fails, lines are lost and counted. It is safe for concurrent use.
+// A nil AccessLog writes nothing.
 type AccessLog struct {
 	format func(dst []byte, r *request, took time.Duration) []byte
-	log    *slog.Logger
-
-	mu   sync.Mutex
-	out  io.Writer
-	w    *bufio.Writer // in front of out
-	line []byte
-	lost int64 // lines, since writing began to fail
-	held int64 // lines in w
-
-	stop chan struct{}
-	done chan struct{}
+	pipe   *logpipe.Pipe
 }
 
 // The formats of an access log.
@@ -35,15 +27,19 @@ const (
 	FormatJSON     = "json"     // one object per line
 )
 
-const flushInterval = 200 * time.Millisecond
+const (
+	lineHold  = 200 * time.Millisecond // how long a line waits for others
+	linesHeld = 4 << 20                // bytes of lines that wait for a writer that does not keep up
+)
 
 // NewAccessLog starts a log that writes to w, which Close does not close. A nil
-// logger discards what it would say about failing writes.
+// logger discards what it would say about failing writes, once when lines begin to
+// be lost and once, with their number, when they are written again.
 func NewAccessLog(w io.Writer, format string, log *slog.Logger) (*AccessLog, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	a := &AccessLog{log: log, out: w, w: bufio.NewWriterSize(w, 64<<10), stop: make(chan struct{}), done: make(chan struct{})}
+	a := &AccessLog{}
 	switch format {
 	case FormatCombined:
 		a.format = appendCombined
@@ -52,66 +48,42 @@ func NewAccessLog(w io.Writer, format string, log *slog.Logger) (*AccessLog, err
 	default:
 		return nil, fmt.Errorf("access log format %q: want %s or %s", format, FormatCombined, FormatJSON)
 	}
-	go a.flushNowAndThen()
+	a.pipe = logpipe.New(w, logpipe.Options{
+		Size: linesHeld, Hold: lineHold,
+		Failed:  func(err error) { log.Error("access log cannot be written, lines are lost", "err", err) },
+		Resumed: func(lost int64) { log.Warn("access log is being written again", "lost", lost) },
+	})
 	return a, nil
 }
 
-// Close writes what is held back and ends the log.
+// Close writes what is held back and ends the log. It waits two seconds at most
+// for a writer that takes nothing; the error says that lines were lost so.
 func (a *AccessLog) Close() error {
-	close(a.stop)
-	<-a.done
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.w.Flush()
+	if err := a.pipe.Close(); err != nil {
+		return fmt.Errorf("close the access log: %w", err)
+	}
+	return nil
 }
 
-func (a *AccessLog) flushNowAndThen() {
-	defer close(a.done)
-	tick := time.NewTicker(flushInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			a.mu.Lock()
-			a.flush()
-			a.mu.Unlock()
-		case <-a.stop:
-			return
-		}
+// Lost is how many lines were lost since the log was started; 0 for a nil log.
+func (a *AccessLog) Lost() int64 {
+	if a == nil {
+		return 0
 	}
+	return a.pipe.Lost()
 }
+
+// accessLines hold a line while it is put together.
+var accessLines = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
 
 func (a *AccessLog) write(r *request, took time.Duration) {
 	if a == nil {
 		return
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.line = a.format(a.line[:0], r, took)
-	if len(a.line) > a.w.Available() {
-		a.flush()
-	}
-	a.held++
-	_, _ = a.w.Write(a.line) // an error stays in the writer and shows at the next flush
-}
-
-// flush writes what is held back, with mu held. Lines that cannot be written are
-// lost, and that is said once; a later success says how many.
-func (a *AccessLog) flush() {
-	held := a.held
-	a.held = 0
-	if err := a.w.Flush(); err != nil {
-		a.w.Reset(a.out) // a bufio.Writer keeps its first error for ever
-		if a.lost == 0 {
-			a.log.Error("access log cannot be written, lines are lost", "err", err)
-		}
-		a.lost += max(held, 1)
-		return
-	}
-	if a.lost > 0 && held > 0 {
-		a.log.Warn("access log is being written again", "lost", a.lost)
-		a.lost = 0
-	}
+	line := accessLines.Get().(*[]byte)
+	*line = a.format((*line)[:0], r, took)
+	_, _ = a.pipe.Write(*line) // a lost line is counted there, and said once
+	accessLines.Put(line)
 }
 
 // appendCombined writes Apache's combined format and the request's id.

@@ -24,7 +24,8 @@ type metrics struct {
 	tunnels    prometheus.Gauge
 }
 
-func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+// newMetrics makes the counters and registers them; lostLines is how many lines the access log has lost.
+func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
@@ -46,7 +47,10 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.bytes, m.cache, m.waf, m.refused, m.turnedAway, m.retries, m.inFlight, m.tunnels} {
+	lost := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "gatehouse_access_log_lost_lines_total", Help: "Lines of the access log that its writer did not take.",
+	}, func() float64 { return float64(lostLines()) })
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.bytes, m.cache, m.waf, m.refused, m.turnedAway, m.retries, m.inFlight, m.tunnels, lost} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

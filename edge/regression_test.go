@@ -145,7 +145,7 @@ func TestAccessLogStaysSilentAfterOneFailedWrite(t *testing.T) {
 	}
 	out.broken.Store(true)
 	line("/lost")
-	edgetest.WaitFor(t, "the loss to be noticed", func() bool { log.mu.Lock(); defer log.mu.Unlock(); return log.lost > 0 })
+	edgetest.WaitFor(t, "the loss to be noticed", func() bool { return log.Lost() > 0 })
 	out.broken.Store(false)
 	line("/kept")
 	if err := log.Close(); err != nil {

@@ -93,7 +93,7 @@ func New(opts Options) (*Server, error) {
 		s.idPrefix = opts.Node + "-"
 	}
 	var err error
-	if s.metrics, err = newMetrics(opts.Registerer); err != nil {
+	if s.metrics, err = newMetrics(opts.Registerer, opts.AccessLog.Lost); err != nil {
 		return nil, err
 	}
 	s.via = "gatehouse-" + s.newID()

@@ -15,6 +15,7 @@ for program in $missing; do
 	docker | dockerd) packages="$packages docker.io" ;;
 	ip | ss) packages="$packages iproute2" ;;
 	redis-cli) packages="$packages redis-tools" ;;
+	prlimit) packages="$packages util-linux" ;;
 	*) packages="$packages $program" ;;
 	esac
 done

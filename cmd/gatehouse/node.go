@@ -21,6 +21,7 @@ import (
 	"gatehouse/edge"
 	"gatehouse/edge/overload"
 	"gatehouse/edge/waf"
+	"gatehouse/internal/logpipe"
 	"gatehouse/internal/redisconn"
 	"gatehouse/routes"
 )
@@ -29,6 +30,7 @@ import (
 type node struct {
 	cfg *Config
 	log *slog.Logger
+	out *logpipe.Pipe // what log writes to
 
 	http, https, admin, socket net.Listener // nil: off
 
@@ -128,7 +130,12 @@ func (n *node) openAccessLog() error {
 		return fmt.Errorf("log.access: %w", err)
 	}
 	n.access = log
-	n.onClose(log.Close)
+	n.onClose(func() error {
+		if err := log.Close(); err != nil { // no reason to fail: the requests were served
+			n.log.Warn("the access log is not whole", "err", err)
+		}
+		return nil
+	})
 	return nil
 }
 

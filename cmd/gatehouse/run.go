@@ -22,6 +22,7 @@ import (
 	"gatehouse/edge"
 	"gatehouse/edge/overload"
 	"gatehouse/edge/waf"
+	"gatehouse/internal/logpipe"
 	"gatehouse/internal/redisconn"
 	"gatehouse/routes"
 	"gatehouse/routes/filestore"
@@ -51,8 +52,12 @@ const firstTable = time.Second
 // tried before the first connection is accepted, so an error means that nothing
 // was half-started.
 func serve(ctx context.Context, cfg *Config, out io.Writer) (err error) {
-	n := &node{cfg: cfg, log: newLogger(out, cfg.Log.Level)}
+	n := &node{cfg: cfg}
+	n.out = logpipe.New(out, logpipe.Options{Resumed: func(lost int64) { n.log.Warn("lines of this log were lost", "lines", lost) }})
+	n.log = newLogger(n.out, cfg.Log.Level)
 	n.memoryLimit = overload.SetGoLimit("/", n.log).Limit // first: what follows fills memory
+	defer func() { _ = n.out.Close() }() // a log that takes nothing is no reason to fail
+	defer ignoreBrokenPipes()()
 	defer func() { err = errors.Join(err, n.close()) }()
 	for _, step := range []func() error{
 		n.openListeners, n.openRoutes, n.openData, n.openAccessLog, n.openEngines, n.openEdge, n.openAdmin,
@@ -62,6 +67,15 @@ func serve(ctx context.Context, cfg *Config, out io.Writer) (err error) {
 		}
 	}
 	return n.run(ctx)
+}
+
+// ignoreBrokenPipes keeps the process alive when the reader of its output goes
+// away (os/signal: a write to a broken pipe on descriptor 1 or 2 ends a program
+// that does not ask for SIGPIPE): such a write fails, and the line is lost.
+func ignoreBrokenPipes() (stop func()) {
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	return func() { signal.Stop(broken) }
 }
 
 func newLogger(out io.Writer, level string) *slog.Logger {
@@ -115,7 +129,10 @@ func (n *node) openRoutes() (err error) {
 
 func (n *node) openEngines() (err error) {
 	n.metrics = prometheus.NewRegistry()
-	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "gatehouse_log_lost_lines_total", Help: "Lines of the log that stderr did not take.",
+		}, func() float64 { return float64(n.out.Lost()) }))
 	if n.rules, err = waf.New(waf.Options{Logger: n.log, Registerer: n.metrics}); err != nil {
 		return fmt.Errorf("waf: %w", err)
 	}

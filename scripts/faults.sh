@@ -1,0 +1,7 @@
+#!/bin/sh
+# faults.sh TAGS: the black-box tests of faults, upgrades and kills in their full
+# size. Without the race detector: ten thousand connections would need a machine
+# of their own for it. The same tests run in a small size, with it, in `make test`.
+set -eu
+GATEHOUSE_FAULTS=full CI=true exec scripts/noskip.sh ./e2e/... -tags "$1" -timeout 45m \
+	-run 'Fault|Upgrade|Kill|Drain'
