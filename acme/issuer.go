@@ -193,6 +193,9 @@ func (i *issuer) process(ctx context.Context, name string) {
 		i.plan.set(name, spread(held))
 		return
 	}
+	if !force && i.adopt(name) {
+		return
+	}
 	i.setActive(o, true)
 	l, err := i.issue(name)
 	i.setActive(o, false)
@@ -204,6 +207,23 @@ func (i *issuer) process(ctx context.Context, name string) {
 		return
 	}
 	i.finish(name, o, err, max(jitter(backoffs[min(i.failures(o), len(backoffs)-1)]), min(rateLimit(err), 24*time.Hour)))
+}
+
+// adopt takes a certificate that another process of this data folder has issued
+// since New, and reports whether it spares an order.
+func (i *issuer) adopt(name string) bool {
+	l, err := i.read(name)
+	if err != nil || !time.Now().Before(l.renewAt()) {
+		return false // absent, or in need of a new one anyway
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if _, wanted := i.wanted[name]; !wanted {
+		return true
+	}
+	i.replaced(i.store.putIssued(name, l), l)
+	i.plan.set(name, spread(l))
+	return true
 }
 
 // issue orders a certificate, checks it, stores it and puts it in place.

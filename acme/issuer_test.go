@@ -160,6 +160,28 @@ func TestIssuanceByHTTP01AndRestartWithoutOrder(t *testing.T) {
 	}
 }
 
+// A process that takes over has read the folder before the other one stopped.
+func TestCertificateThatAnotherProcessHasIssuedIsNotOrderedAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{http: true, known: []string{"www.shop.test"}})
+	next := newSite(t, siteOptions{data: s.data, server: s.pebble, known: []string{"www.shop.test"}})
+	next.Update(next.names.changes()) // due at once, but it does not run yet
+	stop := run(t, s.Manager)
+	s.Update(s.names.changes())
+	first := s.issued(t, "www.shop.test", nil)
+	stop()
+	run(t, next.Manager)
+	if !next.issued(t, "www.shop.test", nil).Equal(first) {
+		t.Error("another certificate is served")
+	}
+	if st := statusOf(t, next.Manager, "www.shop.test"); time.Until(st.NextTry) < time.Hour {
+		t.Errorf("no renewal is planned: %+v", st)
+	}
+	if orders := strings.Count(s.pebble.Log(), "Issued certificate serial"); orders != 1 {
+		t.Errorf("%d certificates issued, want 1", orders)
+	}
+}
+
 func TestIssuanceByTLSALPN01WithExternalAccount(t *testing.T) {
 	t.Parallel()
 	const key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"

@@ -33,6 +33,9 @@ type Options struct {
 	// NotReady returns the reasons why the node should get no traffic; empty:
 	// it is ready. Nil: always ready.
 	NotReady func() []string
+	// Upgrade hands the node over to a new process of its binary and returns once
+	// that serves. An error says why the node goes on as it is. Nil: refused.
+	Upgrade func(ctx context.Context) (Upgraded, error)
 	// Gatherer holds the metrics. Nil: none.
 	Gatherer prometheus.Gatherer
 	// Version and Node name the program and the process. The node's name is also
@@ -85,6 +88,7 @@ func New(opts Options) *API {
 //	DELETE /vhosts/{name}     Removed
 //	…      /tenants…          the same with TenantList and TenantDetail; PATCH makes a new one
 //	POST   /waf/test          InspectRequest → InspectResult
+//	POST   /upgrade           Upgraded
 //	GET    /version           Version
 //	GET    /health            Readiness, as /readyz
 //
@@ -106,6 +110,7 @@ func (a *API) Private() http.Handler {
 		"DELETE /tenants/{name}": a.deleteTenant,
 
 		"POST /waf/test": a.inspect,
+		"POST /upgrade":  a.upgrade,
 		"GET /version":   a.version,
 		"GET /health":    a.ready,
 	} {

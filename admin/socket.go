@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,8 +17,8 @@ const maxSocketPath = 107
 // ListenSocket makes the unix socket at path, which only the user of this process
 // may open (mode 0600). A socket that a killed process left behind is replaced;
 // one that answers belongs to a running node and is an error. Closing the
-// listener removes the socket.
-func ListenSocket(path string) (net.Listener, error) {
+// socket removes its file, unless Keep says otherwise.
+func ListenSocket(path string) (*Socket, error) {
 	fresh := path + ".new"
 	if len(fresh) > maxSocketPath {
 		return nil, fmt.Errorf("listen on %s: the path of a socket takes at most %d bytes: name a shorter data folder", path, maxSocketPath-len(".new"))
@@ -41,22 +42,43 @@ func ListenSocket(path string) (net.Listener, error) {
 	if err := errors.Join(os.Chmod(fresh, 0o600), os.Rename(fresh, path)); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen on %s: %w", path, err), l.Close(), os.Remove(fresh))
 	}
-	s := &socket{UnixListener: l}
-	s.remove = sync.OnceValue(func() error {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	})
-	return s, nil
+	return &Socket{UnixListener: l, path: path}, nil
 }
 
-// socket removes its file when it is closed: once, because after that the file
-// may be another node's.
-type socket struct {
+// InheritSocket is ListenSocket for a socket that another process of this node has
+// made at path, and listens on. Closing it leaves the file, which is the other's
+// still, until Keep(false).
+func InheritSocket(l *net.UnixListener, path string) *Socket {
+	s := &Socket{UnixListener: l, path: path}
+	s.Keep(true)
+	return s
+}
+
+// A Socket is the listener of the private API. It is safe for concurrent use.
+type Socket struct {
 	*net.UnixListener
-	remove func() error
+	path string
+	kept atomic.Bool
+	once sync.Once // after the first Close the file may be another node's
 }
 
-// Close stops listening and removes the socket.
-func (s *socket) Close() error { return errors.Join(s.UnixListener.Close(), s.remove()) }
+// Keep says whether Close leaves the file in place, since another process listens
+// on the same socket.
+func (s *Socket) Keep(keep bool) { s.kept.Store(keep) }
+
+// Path is where the socket is found.
+func (s *Socket) Path() string { return s.path }
+
+// Close stops listening and removes the file, once.
+func (s *Socket) Close() error {
+	err := s.UnixListener.Close()
+	s.once.Do(func() {
+		if s.kept.Load() {
+			return
+		}
+		if gone := os.Remove(s.path); !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, gone)
+		}
+	})
+	return err
+}

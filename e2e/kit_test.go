@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,9 @@ type node struct {
 	t                  testing.TB
 	dir                string // gatehouse.yaml, conf.d, data
 	http, https, admin string // addresses
+	binary             string // empty: the one that was built for all tests
+	environ            []string
+	attr               *syscall.SysProcAttr
 	cmd                *exec.Cmd
 	adjust             func(*exec.Cmd) // nil: the command is started as it is
 	stderr, stdout     *edgetest.Output
@@ -124,8 +128,9 @@ func (n *node) start() {
 func (n *node) startOnly() {
 	n.t.Helper()
 	n.stdout, n.stderr, n.ended = &edgetest.Output{}, &edgetest.Output{}, make(chan struct{})
-	n.cmd = exec.Command(binary, "serve")
+	n.cmd = exec.Command(cmp.Or(n.binary, binary), "serve")
 	n.cmd.Dir = n.dir
+	n.cmd.Env, n.cmd.SysProcAttr = append(os.Environ(), n.environ...), n.attr
 	n.cmd.Stdout, n.cmd.Stderr = n.stdout, n.stderr
 	if n.adjust != nil {
 		n.adjust(n.cmd)

@@ -55,10 +55,11 @@ type Limits struct {
 	ResponseHeaderFields int
 
 	// DrainAccept is how long a draining server goes on accepting connections at
-	// most. Default 5 s, negative: not at all.
+	// most: clients and load balancers need a moment to see that the node is going,
+	// and a refused connection is a failed request. It is less if no request came
+	// for a second. Default 5 s, negative: not at all.
 	DrainAccept time.Duration
-	// DrainGrace is how long requests under way may take to end, from the begin of
-	// the drain. Default 30 s.
+	// DrainGrace is how long requests under way may take to end after that. Default 30 s.
 	DrainGrace time.Duration
 }
 

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
@@ -74,6 +73,8 @@ type Server struct {
 	tunnels  connSet // upgraded connections
 	endless  connSet // answers that the end of the connection ends
 	heavy    heavyBodies
+
+	listening listenerSet
 
 	draining atomic.Bool
 	active   atomic.Int64            // when a request last began, unix nanoseconds
@@ -145,10 +146,8 @@ type quiet struct{ log *slog.Logger }
 func (q quiet) Printf(format string, args ...any) { q.log.Debug("http", "line", format, "args", args) }
 
 // Serve accepts plain connections until the listener closes; it takes the
-// listener over. It returns nil after Shutdown.
-func (s *Server) Serve(ln net.Listener) error {
-	return s.serve(s.door.Listen(ln, nil))
-}
+// listener over. It returns nil after Shutdown and Handover.
+func (s *Server) Serve(ln net.Listener) error { return s.serve(s.door.Listen(ln, nil)) }
 
 // ServeTLS accepts TLS connections; see Serve.
 func (s *Server) ServeTLS(ln net.Listener) error {
@@ -159,6 +158,9 @@ func (s *Server) ServeTLS(ln net.Listener) error {
 }
 
 func (s *Server) serve(ln net.Listener) error {
+	if !s.listening.add(ln) {
+		return nil
+	}
 	err := s.http.Serve(ln)
 	if s.draining.Load() {
 		return nil
@@ -187,63 +189,6 @@ func (s *Server) Apply(table *routes.Table, replaced []routes.Replaced) {
 // Table returns the table that requests see now; nil before the first Apply.
 func (s *Server) Table() *routes.Table { return s.table.Load() }
 
-// How long a draining server goes on accepting: clients and load balancers need
-// a moment to see that the node is going, and a refused connection is a failed
-// request.
-const (
-	drainQuiet = time.Second     // without a new request, it is enough
-	drainMost  = 5 * time.Second // in any case
-)
-
-// Shutdown drains the server: it goes on accepting for a moment, answers with
-// Connection: close, then closes the listeners, lets requests under way end
-// until ctx does, and closes upgraded connections last. It returns ctx's error
-// if requests had to be cut.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.active.Store(time.Now().UnixNano())
-	s.draining.Store(true)
-	s.linger(ctx)
-	err := s.http.ShutdownWithContext(ctx)
-	// What fasthttp has handed over is ours to wait for and to close.
-	select {
-	case <-s.endless.wait():
-	case <-ctx.Done():
-		err = errors.Join(err, ctx.Err(), s.endless.closeAll())
-	}
-	grace := 2 * time.Second
-	if deadline, ok := ctx.Deadline(); ok {
-		grace = min(grace, time.Until(deadline))
-	}
-	select {
-	case <-s.tunnels.wait():
-	case <-time.After(grace):
-	}
-	err = errors.Join(err, s.tunnels.closeAll())
-	select {
-	case <-s.tunnels.wait():
-	case <-ctx.Done():
-	}
-	return err
-}
-
-// linger waits until nobody has begun a request for a moment.
-func (s *Server) linger(ctx context.Context) {
-	begin := time.Now()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		since := time.Since(time.Unix(0, s.active.Load()))
-		if since > drainQuiet || time.Since(begin) > drainMost {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 // Close ends everything at once.
 func (s *Server) Close() error {
 	s.draining.Store(true)
@@ -264,5 +209,5 @@ func (s *Server) level() overload.Level {
 	return s.opts.Overload()
 }
 
-// Draining reports whether Shutdown has begun.
+// Draining reports whether Shutdown or Handover has begun.
 func (s *Server) Draining() bool { return s.draining.Load() }

@@ -49,6 +49,8 @@ type Follower struct {
 	first chan struct{} // closed with the source's first batch
 	dirty chan struct{} // the last-good file is behind
 
+	saving sync.Mutex // one write of the last-good file at a time
+
 	mu       sync.Mutex
 	synced   bool
 	held     map[Key]struct{}
@@ -280,12 +282,23 @@ func (f *Follower) markDirty() {
 	}
 }
 
-// writeLastGood reports whether the state is on disk.
-func (f *Follower) writeLastGood() bool {
+// Save writes the last good state now, so that another process can begin with it.
+// Run does so by itself, but a moment behind the changes.
+func (f *Follower) Save() error {
+	if f.opts.LastGood == "" {
+		return nil
+	}
+	f.saving.Lock()
+	defer f.saving.Unlock()
 	f.mu.Lock()
 	held := maps.Clone(f.held)
 	f.mu.Unlock()
-	if err := saveLastGood(f.opts.LastGood, f.table.Load(), held); err != nil {
+	return saveLastGood(f.opts.LastGood, f.table.Load(), held)
+}
+
+// writeLastGood reports whether the state is on disk.
+func (f *Follower) writeLastGood() bool {
+	if err := f.Save(); err != nil {
 		f.log.Error("last good routes cannot be written", "file", f.opts.LastGood, "err", err)
 		return false
 	}

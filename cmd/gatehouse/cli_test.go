@@ -253,7 +253,7 @@ func TestServeRefusesBadSettingsAndPassesGoodOnes(t *testing.T) {
 	was := runServer
 	t.Cleanup(func() { runServer = was })
 	var got *Config
-	runServer = func(_ context.Context, cfg *Config, _ io.Writer) error {
+	runServer = func(_ context.Context, cfg *Config, _ io.Writer, _ *inheritance) error {
 		got = cfg
 		return errors.New("port 443 is taken")
 	}

@@ -100,7 +100,7 @@ func serveDemo(ctx context.Context, cfg *Config, logs io.Writer) (served <-chan 
 	var result error
 	go func() {
 		defer close(ended)
-		result = runServer(ctx, cfg, logs)
+		result = runServer(ctx, cfg, logs, nil)
 		if ctx.Err() == nil {
 			early <- result
 			result = nil // told already

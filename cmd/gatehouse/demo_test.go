@@ -20,7 +20,7 @@ import (
 
 func TestDemoSaysWhyTheServerDidNotStartAndLeavesNothing(t *testing.T) {
 	before := runServer
-	runServer = func(context.Context, *Config, io.Writer) error { return errors.New("port in use") }
+	runServer = func(context.Context, *Config, io.Writer, *inheritance) error { return errors.New("port in use") }
 	t.Cleanup(func() { runServer = before })
 	t.Setenv("TMPDIR", t.TempDir())
 	for _, check := range []bool{false, true} {

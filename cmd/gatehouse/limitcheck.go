@@ -53,9 +53,6 @@ func (l *loader) checkTimes() {
 		l.fail("limits.connection_age", fmt.Sprintf("bad duration %q: want 1s or more, or 0s for no bound", c.ConnectionAge.String()), "")
 	}
 	l.atMost("limits.min_rate", int64(c.MinRate), 1<<20, "clients on slow networks would be cut: want 1MiB (per second) at most")
-	if c.DrainGrace < c.DrainAccept {
-		l.fail("limits.drain_grace", "shorter than limits.drain_accept: requests that are accepted last would have no time to end", "")
-	}
 }
 
 // checkProxyProtocol refuses PROXY headers that nobody could be believed for.

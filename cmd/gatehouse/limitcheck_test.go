@@ -25,7 +25,7 @@ func TestLimitsThatShutOutGoodClientsAreErrors(t *testing.T) {
 		{"min_rate: 1GiB", "limits.min_rate: clients on slow networks would be cut"},
 		{"response_header_bytes: 1KiB", "limits.response_header_bytes: the head of an answer takes at least 4KiB"},
 		{"response_header_fields: 3", "limits.response_header_fields: answers have 20 header fields and more"},
-		{"drain_grace: 2s", "limits.drain_grace: shorter than limits.drain_accept"},
+		{"drain_grace: 2d", `limits.drain_grace: bad duration "2d": want 1s to 1d`},
 		{"drain_accept: 1h", `limits.drain_accept: bad duration "1h": want 0s to 10m`},
 		{"header_timeout: 10", "limits.header_timeout: bad duration"},
 	} {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,8 +32,14 @@ type node struct {
 	cfg *Config
 	log *slog.Logger
 	out *logpipe.Pipe // what log writes to
+	in  *inheritance  // nil: this process cannot be upgraded
 
-	http, https, admin, socket net.Listener // nil: off
+	http, https, admin net.Listener    // nil: off
+	fixed              map[string]bool // listeners, by name, that the service manager named
+	socket             *admin.Socket   // of the private API
+
+	life   life
+	handed chan struct{} // closed once a heir serves
 
 	store      routes.Store
 	redis      *redisconn.Client // nil: routes in files
@@ -61,53 +68,6 @@ func (n *node) close() error {
 		errs = append(errs, f())
 	}
 	return errors.Join(errs...)
-}
-
-// openListeners takes all addresses, or none.
-func (n *node) openListeners() error {
-	for _, l := range []struct {
-		setting, address string
-		into             *net.Listener
-	}{
-		{"listen.http", n.cfg.Listen.HTTP, &n.http},
-		{"listen.https", n.cfg.Listen.HTTPS, &n.https},
-		{"listen.admin", n.cfg.Listen.Admin, &n.admin},
-	} {
-		if l.address == "" {
-			continue
-		}
-		ln, err := net.Listen("tcp", l.address)
-		if err != nil {
-			return listenError(l.setting, l.address, err)
-		}
-		*l.into = ln
-		n.onClose(func() error { return closed(ln.Close()) })
-	}
-	return nil
-}
-
-// listenError says what to do about the two usual reasons.
-func listenError(setting, address string, err error) error {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%s: %s is in use by another program: stop it, or choose another address", setting, address)
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("%s: no permission to listen on %s: ports below 1024 need root or CAP_NET_BIND_SERVICE", setting, address)
-	}
-	return fmt.Errorf("%s: %w", setting, err)
-}
-
-func (n *node) openData() error {
-	if err := os.MkdirAll(n.cfg.Data, 0o700); err != nil {
-		return fmt.Errorf("data: %w", err)
-	}
-	ln, err := admin.ListenSocket(n.cfg.Socket())
-	if err != nil {
-		return err
-	}
-	n.socket = ln
-	n.onClose(func() error { return closed(ln.Close()) })
-	return nil
 }
 
 func (n *node) openAccessLog() error {
@@ -160,10 +120,11 @@ func (n *node) serveAPI(begin func(string, func() error), what string, ln net.Li
 	}
 	n.servers = append(n.servers, server)
 	begin(what, func() error {
-		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-			return err
+		err := server.Serve(ln)
+		if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) { // nobody but us closes it
+			return nil
 		}
-		return nil
+		return err
 	})
 }
 
@@ -172,6 +133,17 @@ func (n *node) closeServers() error {
 	for _, s := range n.servers {
 		errs = append(errs, closed(s.Close()))
 	}
+	return errors.Join(errs...)
+}
+
+// shutServers lets requests under way end until ctx does.
+func (n *node) shutServers(ctx context.Context) error {
+	errs := make([]error, len(n.servers))
+	var all sync.WaitGroup
+	for i, s := range n.servers {
+		all.Go(func() { errs[i] = closed(s.Shutdown(ctx)) })
+	}
+	all.Wait()
 	return errors.Join(errs...)
 }
 

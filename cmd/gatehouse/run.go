@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
 
@@ -48,16 +48,23 @@ func init() {
 // its doors: long enough for a healthy source, short enough for a dead one.
 const firstTable = time.Second
 
+// heirTable is how long a node that takes over waits for routes if it has none at
+// all: the process before serves meanwhile, and goes on if there are none.
+const heirTable = 20 * time.Second
+
 // serve runs a node until ctx ends, then drains it. Everything that can fail is
 // tried before the first connection is accepted, so an error means that nothing
 // was half-started.
-func serve(ctx context.Context, cfg *Config, out io.Writer) (err error) {
-	n := &node{cfg: cfg}
+func serve(ctx context.Context, cfg *Config, out io.Writer, in *inheritance) (err error) {
+	n := &node{cfg: cfg, in: in, handed: make(chan struct{})}
 	n.out = logpipe.New(out, logpipe.Options{Resumed: func(lost int64) { n.log.Warn("lines of this log were lost", "lines", lost) }})
 	n.log = newLogger(n.out, cfg.Log.Level)
 	n.memoryLimit = overload.SetGoLimit("/", n.log).Limit // first: what follows fills memory
-	defer func() { _ = n.out.Close() }() // a log that takes nothing is no reason to fail
+	defer func() { _ = n.out.Close() }()                  // a log that takes nothing is no reason to fail
 	defer ignoreBrokenPipes()()
+	usr2 := make(chan os.Signal, 1)
+	signal.Notify(usr2, syscall.SIGUSR2) // from now on: unheard, it would end the process
+	defer signal.Stop(usr2)
 	defer func() { err = errors.Join(err, n.close()) }()
 	for _, step := range []func() error{
 		n.openListeners, n.openRoutes, n.openData, n.openAccessLog, n.openEngines, n.openEdge, n.openAdmin,
@@ -66,7 +73,7 @@ func serve(ctx context.Context, cfg *Config, out io.Writer) (err error) {
 			return err
 		}
 	}
-	return n.run(ctx)
+	return n.run(ctx, usr2)
 }
 
 // ignoreBrokenPipes keeps the process alive when the reader of its output goes
@@ -202,63 +209,74 @@ func (n *node) openAdmin() error {
 		Inspect: func(_ context.Context, r admin.InspectRequest) (admin.InspectResult, error) {
 			return inspect(n.edge, r)
 		},
-		NotReady: n.notReady, Gatherer: n.metrics, Version: readVersion().Version, Node: n.cfg.Node, Logger: n.log,
+		Upgrade: n.upgrade, NotReady: n.notReady, Gatherer: n.metrics, Version: readVersion().Version, Node: n.cfg.Node, Logger: n.log,
 	})
 	return nil
 }
 
-// run serves until ctx ends or something breaks, and drains.
-func (n *node) run(ctx context.Context) error {
-	work, stop := context.WithCancel(context.WithoutCancel(ctx))
-	broken := make(chan error, 8)
-	var running sync.WaitGroup
-	begin := func(what string, f func() error) {
-		running.Go(func() {
-			if err := f(); err != nil && work.Err() == nil {
-				broken <- fmt.Errorf("%s: %w", what, err)
-			}
-		})
+// run serves until ctx ends, something breaks or a heir serves, and drains.
+func (n *node) run(ctx context.Context, usr2 <-chan os.Signal) error {
+	w := newWork(ctx)
+	w.begin(w.data, "routes", func() error { return n.follower.Run(w.data) })
+	if err := n.awaitTable(ctx); err != nil {
+		w.stop()
+		return err
 	}
-	begin("certificates", func() error { return n.certs.Run(work) })
-	begin("routes", func() error { return n.follower.Run(work) })
-	begin("memory guard", func() error { return n.memory.Run(work) })
-	select {
-	case <-n.follower.First():
-	case <-time.After(firstTable):
-		n.log.Warn("the routes' source does not answer yet", "routes", n.redactedRoutes(), "err", n.store.Up())
-	case <-ctx.Done():
-	}
-	n.serveAll(begin)
+	w.begin(w.all, "memory guard", func() error { return n.memory.Run(w.all) })
+	n.serveAll(func(what string, f func() error) { w.begin(w.all, what, f) })
 	n.log.Info("serving", "http", addr(n.http), "https", addr(n.https), "admin", addr(n.admin), "socket", n.cfg.Socket(),
 		"vhosts", n.follower.Table().Len())
+	n.tellServing()
+	w.begin(w.data, "certificates", func() error { return n.workInData(w.data) })
+	w.begin(w.all, "upgrade", func() error { n.upgradeOnSignal(w.all, usr2); return nil })
 
 	var failed error
 	select {
 	case <-ctx.Done():
-		n.log.Info("draining")
-	case failed = <-broken:
+	case <-n.handed:
+	case failed = <-w.broken:
 		n.log.Error("stopping", "err", failed)
 	}
-	drained := n.drain()
-	stop()
-	running.Wait()
+	h := n.life.end()
+	var drained error
+	if h != nil {
+		n.log.Info("draining, handed over", "to", h.process.Pid)
+		w.begin(w.all, "lease", func() error { w.stopData(); return h.lease.Close() })
+		drained = n.drainHanded()
+	} else {
+		n.log.Info("draining")
+		n.notify("STOPPING=1")
+		drained = n.drain()
+	}
+	w.stop()
 	n.log.Info("stopped")
 	return errors.Join(failed, drained)
 }
 
-// drain ends the edge; a second signal ends it at once.
-func (n *node) drain() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(n.cfg.Limits.DrainGrace))
-	defer cancel()
-	ctx, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer release()
-	begin := time.Now()
-	err := n.edge.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		n.log.Warn("requests were cut", "after", time.Since(begin).Round(100*time.Millisecond))
-		err = nil
+var errNoRoutes = errors.New("the source does not answer")
+
+// awaitTable waits a moment for the routes. A node that takes over from one that
+// has routes does not do so without.
+func (n *node) awaitTable(ctx context.Context) error {
+	before := n.predecessor()
+	needed := before != nil && before.offer.Routes
+	wait := firstTable
+	if needed && n.follower.Table().Len() == 0 {
+		wait = heirTable
 	}
-	return errors.Join(err, n.edge.Close(), n.closeServers())
+	select {
+	case <-n.follower.First():
+	case <-time.After(wait):
+		n.log.Warn("the routes' source does not answer yet", "routes", n.redactedRoutes(), "err", n.store.Up())
+		if needed && n.follower.Table().Len() == 0 {
+			return fmt.Errorf("no routes could be loaded from %s within %v: %w", n.redactedRoutes(), wait, cmp.Or(n.store.Up(), errNoRoutes))
+		}
+	case <-ctx.Done():
+		if before != nil {
+			return errors.New("stopped before it took over")
+		}
+	}
+	return nil
 }
 
 func addr(ln net.Listener) string {

@@ -17,13 +17,20 @@ func newServeCommand(s *session) *cobra.Command {
 
 Settings come from gatehouse.yaml (or -c FILE), overridden by environment variables
 (GATEHOUSE_LISTEN_HTTPS; with _FILE at the end the value is read from a file),
-overridden by flags. Sites come from the folder or the Redis that "routes" names.`,
+overridden by flags. Sites come from the folder or the Redis that "routes" names.
+Listening sockets may come from the service manager (LISTEN_FDS), by the names http,
+https and admin or by their addresses. SIGUSR2 is gatehouse upgrade.`,
 		Example: "  gatehouse serve\n  gatehouse serve -c /etc/gatehouse/gatehouse.yaml --listen.https :443",
 		Args:    cobra.NoArgs,
 	}
 	s.addConfigFlag(cmd)
 	flags := addSettingFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		in, err := inherit(s.Environ)
+		if err != nil {
+			return err
+		}
+		s.Environ = withoutInheritance(s.Environ)
 		cfg, err := s.loadConfig(flags.given)
 		if err != nil {
 			s.printProblems(err)
@@ -32,7 +39,7 @@ overridden by flags. Sites come from the folder or the Redis that "routes" names
 		if runServer == nil {
 			return errors.New("this binary was built without a server")
 		}
-		return runServer(cmd.Context(), cfg, s.Err)
+		return runServer(cmd.Context(), cfg, s.Err, in)
 	}
 	return cmd
 }

@@ -15,8 +15,9 @@ import (
 // knows every package, sets these before the command tree runs.
 var (
 	// runServer serves until ctx ends. An error means that it could not start
-	// or did not end well; log lines go to out where cfg says so.
-	runServer func(ctx context.Context, cfg *Config, out io.Writer) error
+	// or did not end well; log lines go to out where cfg says so. in holds
+	// inherited sockets; nil: there are none, and it cannot be upgraded.
+	runServer func(ctx context.Context, cfg *Config, out io.Writer, in *inheritance) error
 
 	// offlineInspect judges one request with the rules and routes that cfg
 	// names, without a node.

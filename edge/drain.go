@@ -1,0 +1,119 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+const (
+	// drainQuiet without a new request ends the time in which connections are
+	// accepted, and idle ones kept.
+	drainQuiet = time.Second
+	// tunnelGrace is what upgraded connections get after the last request.
+	tunnelGrace = 2 * time.Second
+)
+
+// Shutdown drains the server: it goes on accepting for a moment, answers with
+// Connection: close, then closes the listeners, lets requests under way end, and
+// closes upgraded connections last; see Limits. It returns an error that is
+// context.DeadlineExceeded, or ctx's, if requests had to be cut.
+func (s *Server) Shutdown(ctx context.Context) error { return s.drain(ctx, false) }
+
+// Handover drains the server after another process has begun to accept from the
+// same sockets. It is Shutdown with two differences: accepting stops at once,
+// since a waiting connection is the other's now, and upgraded connections may
+// stay until Limits.DrainGrace is over, since nobody waits for this process. Idle
+// connections stay open for a moment: a request may be on its way on them.
+func (s *Server) Handover(ctx context.Context) error { return s.drain(ctx, true) }
+
+func (s *Server) drain(ctx context.Context, handed bool) error {
+	s.active.Store(time.Now().UnixNano())
+	s.draining.Store(true)
+	var err error
+	if handed {
+		err = s.listening.close()
+	}
+	s.linger(ctx)
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Limits.DrainGrace)
+	defer cancel()
+	if ended := s.http.ShutdownWithContext(ctx); !errors.Is(ended, net.ErrClosed) { // Handover has closed them
+		err = errors.Join(err, ended)
+	}
+	// What fasthttp has handed over is ours to wait for and to close.
+	select {
+	case <-s.endless.wait():
+	case <-ctx.Done():
+		err = errors.Join(err, ctx.Err(), s.endless.closeAll())
+	}
+	most := make(<-chan time.Time) // never
+	if !handed {
+		most = time.After(tunnelGrace)
+	}
+	select {
+	case <-s.tunnels.wait():
+	case <-most:
+	case <-ctx.Done():
+	}
+	err = errors.Join(err, s.tunnels.closeAll())
+	select {
+	case <-s.tunnels.wait():
+	case <-ctx.Done():
+	}
+	return err
+}
+
+// linger waits until nobody has begun a request for a moment.
+func (s *Server) linger(ctx context.Context) {
+	most := max(s.opts.Limits.DrainAccept, 0)
+	quiet := min(drainQuiet, most)
+	begin := time.Now()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		since := time.Since(time.Unix(0, s.active.Load()))
+		if since > quiet || time.Since(begin) > most {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// listenerSet holds the listeners that are being served.
+type listenerSet struct {
+	mu        sync.Mutex
+	listeners []net.Listener
+	closed    bool
+}
+
+// add reports false if the set was closed before; the listener is closed then.
+func (l *listenerSet) add(ln net.Listener) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		_ = ln.Close() // nobody has accepted from it
+		return false
+	}
+	l.listeners = append(l.listeners, ln)
+	return true
+}
+
+func (l *listenerSet) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	var errs []error
+	for _, ln := range l.listeners {
+		if err := ln.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	l.listeners = nil
+	return errors.Join(errs...)
+}
