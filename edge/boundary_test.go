@@ -2,10 +2,13 @@ package edge
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -155,8 +158,9 @@ func TestBrokenBodyNeverReachesTheBackendWhole(t *testing.T) {
 	}
 }
 
-// Memory pressure first costs keep-alive, then requests, and nothing else.
-func TestOverloadTurnsKeepAliveOffAndThenRequestsAway(t *testing.T) {
+// Memory pressure first costs keep-alive, then new connections, then requests, and
+// nothing else.
+func TestOverloadCostsKeepAliveThenConnectionsThenRequests(t *testing.T) {
 	b := edgetest.NewBackend(t)
 	var level atomic.Int32
 	n := start(t, shopSite(b.URL, "waf: {mode: off}"), func(o *Options) {
@@ -169,13 +173,26 @@ func TestOverloadTurnsKeepAliveOffAndThenRequestsAway(t *testing.T) {
 	}{
 		{overload.Normal, 200, false},
 		{overload.NoKeepAlive, 200, true},
+		{overload.NoConnections, 200, true},
 		{overload.Shed, 503, true},
 		{overload.Normal, 200, false},
 	} {
+		level.Store(int32(overload.Normal))
+		conn := edgetest.Dial(t, n.http)
+		conn.Do("GET", head("GET", "www.shop.test", "/")+"\r\n")
 		level.Store(int32(c.level))
-		got := n.get(t, "www.shop.test", "/")
+		got := conn.Do("GET", head("GET", "www.shop.test", "/")+"\r\n")
 		if got.Status != c.status || got.Close != c.close || (c.status == 503) != (got.Header.Get("Retry-After") != "") {
 			t.Errorf("%v: status %d, close %v, Retry-After %q", c.level, got.Status, got.Close, got.Header.Get("Retry-After"))
 		}
+	}
+	level.Store(int32(overload.NoConnections))
+	if late, err := net.Dial("tcp", n.http); err == nil {
+		defer late.Close()
+		if _, err := late.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("a new connection: %v", err)
+		}
+	} else if !errors.Is(err, syscall.ECONNRESET) {
+		t.Error(err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +38,28 @@ func TestForwardingFieldsComeFromUsNotFromTheClient(t *testing.T) {
 	}
 	if id := seen.Header.Get("X-Request-Id"); !strings.HasPrefix(id, "n1-") {
 		t.Errorf("X-Request-Id %q is not ours", id)
+	}
+}
+
+// Whoever is not a trusted proxy cannot say who the client is, in whatever field
+// and spelling a backend might believe.
+func TestNoClaimOfAnUntrustedPeerReachesABackend(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	n := start(t, shopSite(b.URL, "waf: {mode: off}"))
+	names := []string{"x-forwarded-port", "x-forwarded-anything", "x-ssl-client-verify", "ssl-client-cert", "x-real-host"}
+	for name := range claims {
+		names = append(names, name)
+	}
+	for _, name := range names {
+		for _, spelled := range []string{name, strings.ToUpper(name), strings.ReplaceAll(name, "-", "_")} {
+			n.get(t, "www.shop.test", "/", spelled+": 6.6.6.6")
+			seen := b.Requests()
+			for got, values := range seen[len(seen)-1].Header {
+				if slices.Contains(values, "6.6.6.6") {
+					t.Errorf("%s reached the backend as %s", spelled, got)
+				}
+			}
+		}
 	}
 }
 

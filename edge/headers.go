@@ -21,13 +21,18 @@ var rewritten = map[string]bool{
 }
 
 // claims are the fields in which a proxy says who the client is or what it asked
-// for: believed from trusted proxies, dropped from everybody else.
+// for: believed from trusted proxies, dropped from everybody else. Those that
+// begin as claimPrefixes say are claims too.
 var claims = map[string]bool{
-	"forwarded": true, "x-forwarded-port": true, "x-forwarded-protocol": true, "x-forwarded-ssl": true,
-	"x-forwarded-server": true, "x-forwarded-scheme": true, "x-forwarded-prefix": true, "x-forwarded-by": true,
-	"x-client-ip": true, "true-client-ip": true, "cf-connecting-ip": true,
-	"x-original-url": true, "x-rewrite-url": true, "proxy": true,
+	"forwarded": true, "x-client-ip": true, "client-ip": true, "true-client-ip": true, "cf-connecting-ip": true,
+	"cf-connecting-ipv6": true, "fastly-client-ip": true, "x-cluster-client-ip": true, "x-remote-ip": true,
+	"x-remote-addr": true, "x-remote-user": true, "remote-user": true, "x-originating-ip": true, "x-proxyuser-ip": true,
+	"x-original-url": true, "x-original-uri": true, "x-original-host": true, "x-rewrite-url": true,
+	"x-host": true, "x-http-host-override": true, "x-client-cert": true, "x-client-verify": true,
+	"x-client-dn": true, "front-end-https": true, "x-url-scheme": true, "proxy": true,
 }
+
+var claimPrefixes = []string{"x-forwarded-", "x-ssl-", "ssl-client-", "x-real-"}
 
 // dropped reports whether a field of the client stays here. lower is the name in
 // lower case. A name with an underscore is dropped: CGI servers read it as the
@@ -45,7 +50,7 @@ func (r *request) dropped(lower string) bool {
 	if r.PeerTrusted {
 		return false
 	}
-	return claims[lower] || strings.HasPrefix(lower, "x-forwarded-") || strings.HasPrefix(lower, "x-ssl-")
+	return claims[lower] || slices.ContainsFunc(claimPrefixes, func(prefix string) bool { return strings.HasPrefix(lower, prefix) })
 }
 
 // outboundHead returns the field lines of the request to the backend: the

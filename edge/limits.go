@@ -21,9 +21,10 @@ type Limits struct {
 	// bound; answered 413.
 	Body int64
 
-	// Connections is the largest number of open client connections. Default: half
-	// of what the limit of file descriptors leaves; negative: no bound. Beyond it
-	// nothing is accepted, and who waits does so in the kernel's backlog.
+	// Connections is the largest number of open client connections. Default: three
+	// quarters of the limit of file descriptors; negative: no bound. Beyond it the
+	// oldest that brought no request are reset, and who finds no room waits in the
+	// kernel's backlog.
 	Connections int
 	// ConnectionsPerIP is the largest number of open connections of one IPv4
 	// address or IPv6 /64; TrustedProxies are exempt. Default 256,

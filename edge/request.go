@@ -109,10 +109,6 @@ type wafRecord struct {
 // errNoMemory is why a request is refused before any work is done for it.
 var errNoMemory = errors.New("memory is short: see gatehouse_overload_level")
 
-// crowded is the share of limits.connections from which nobody keeps a connection
-// between requests.
-const crowded = 0.85
-
 var requests = sync.Pool{New: func() any { return &request{} }}
 
 // newRequest makes the request that the connection is at. It is usable, for the
@@ -142,7 +138,7 @@ func (s *Server) newRequest(ctx *fasthttp.RequestCtx) (*request, error) {
 		return r, refused(h.Refused)
 	}
 	level := s.level()
-	r.last = r.last || level >= overload.NoKeepAlive || s.door.Full() >= crowded
+	r.last = r.last || level >= overload.NoKeepAlive
 	if level >= overload.Shed {
 		return r, fail(503, "the server is short of memory", errNoMemory)
 	}

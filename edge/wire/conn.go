@@ -20,6 +20,13 @@ const (
 	lingerTime  = 5 * time.Second
 )
 
+// From this share of Options.Connections on, a connection may be idle between
+// requests for crowdedIdle only.
+const (
+	crowded     = 0.85
+	crowdedIdle = 5 * time.Second
+)
+
 // standIn is what the HTTP library reads in place of a request.
 const standIn = "GET / HTTP/1.1\r\nHost: -\r\n\r\n"
 
@@ -107,6 +114,9 @@ func (c *Conn) next() error {
 	}
 	c.requests++
 	h := &c.msg.head
+	if h.Refused == nil {
+		c.raw.brought()
+	}
 	if h.Refused != nil || h.Length == 0 {
 		c.msg.err = io.EOF
 	}
@@ -119,7 +129,11 @@ func (c *Conn) next() error {
 
 // await waits for the first bytes of a request. It holds no buffer meanwhile.
 func (c *Conn) await() error {
-	if err := c.armRead(c.limits.Idle); err != nil {
+	idle := c.limits.Idle
+	if c.requests > 0 && c.raw.door.Full() >= crowded {
+		idle = min(idle, crowdedIdle)
+	}
+	if err := c.armRead(idle); err != nil {
 		return err
 	}
 	m, err := c.idle.read(c.Conn)

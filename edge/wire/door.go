@@ -2,7 +2,6 @@ package wire
 
 import (
 	"crypto/tls"
-	"fmt"
 	"log/slog"
 	"math"
 	"net"
@@ -17,6 +16,7 @@ const (
 	refusedPerIP = "per_ip"       // its client has PerIP connections
 	refusedShed  = "shed"         // Shed said so
 	refusedProxy = "proxy_header" // its PROXY header is malformed or did not come in time
+	refusedFresh = "crowded"      // it brought no request while others waited for its place
 )
 
 // Options are the bounds of a Door. A zero field stands for its default, a
@@ -26,11 +26,11 @@ type Options struct {
 	// /64. Default 256. Beyond it a connection is reset. Trusted is exempt.
 	PerIP int
 	// Connections bounds the open connections of all listeners. Beyond it nothing
-	// is accepted: the kernel's backlog holds who waits. Listeners that wait for
-	// the last place at the same time may exceed it by one each, less one. Default:
-	// half of what the process's descriptor limit (RLIMIT_NOFILE, soft) leaves after
-	// 128 for files, listeners and the like, since a client may need one more
-	// towards a backend.
+	// is served: each listener holds one that waits, and the kernel's backlog the
+	// others, while the oldest connections that brought no request within a second
+	// are reset to make room. Default: three quarters of the process's descriptor
+	// limit (RLIMIT_NOFILE, soft) less 128 for files and the like; the rest is for
+	// backends.
 	Connections int
 	// Trusted are the proxies whose PROXY headers are believed and who are exempt
 	// from PerIP. Whoever is in here can claim any client address.
@@ -42,7 +42,7 @@ type Options struct {
 	// from several goroutines. nil: never.
 	Shed func() bool
 	// Refused is called for each refused connection, from several goroutines, with
-	// the reason: "per_ip", "shed" or "proxy_header". nil: nobody counts.
+	// the reason: "per_ip", "shed", "crowded" or "proxy_header". nil: nobody counts.
 	Refused func(reason string)
 	// Limits are those of each connection.
 	Limits Limits
@@ -73,6 +73,7 @@ type Door struct {
 	opts  Options
 	open  atomic.Int64
 	peers *peers
+	fresh fresh
 	said  seldom // what was logged
 
 	// Whoever waits for a close adds itself to waiting and then looks at what it
@@ -127,6 +128,7 @@ func (d *Door) admit(conn net.Conn) *socket {
 		d.refuse(s, refusedPerIP, nil)
 		return nil
 	}
+	d.fresh.add(s)
 	s.early.Store(trusted && d.opts.ProxyProtocol)
 	LimitUnsent(conn)
 	return s
@@ -169,6 +171,7 @@ func (d *Door) release(s *socket) {
 	if client.IsValid() {
 		d.peers.leave(client)
 	}
+	d.fresh.remove(s)
 	d.open.Add(-1)
 	if d.waiting.Load() == 0 {
 		return
@@ -211,26 +214,6 @@ func affordable() int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		limit.Cur = 1024 // as most systems have it
 	}
-	if limit.Cur < descriptorReserve+2 {
-		return 1
-	}
-	return int(min((limit.Cur-descriptorReserve)/2, math.MaxInt32))
-}
-
-// RaiseDescriptors raises the process's limit of open descriptors (RLIMIT_NOFILE)
-// to what the system allows and returns the limit in force. It belongs before
-// NewDoor, whose default follows the limit.
-func RaiseDescriptors() (soft uint64, err error) {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, fmt.Errorf("read the limit of open files: %w", err)
-	}
-	if limit.Cur >= limit.Max {
-		return limit.Cur, nil
-	}
-	soft, limit.Cur = limit.Cur, limit.Max
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return soft, fmt.Errorf("raise the limit of open files: %w", err)
-	}
-	return limit.Cur, nil
+	left := limit.Cur - min(limit.Cur/4, descriptorReserve)
+	return int(max(min(left/4*3, math.MaxInt32), 1))
 }

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -43,7 +42,7 @@ func TestPerIPCapCountsIPv6BySlash64(t *testing.T) {
 	h := newHouse(t, Options{PerIP: 1, Trusted: []netip.Prefix{loopback}, ProxyProtocol: true}, nil)
 	announce := func(client string) error {
 		fmt.Fprintf(h.dial(t, "127.0.0.1"), "PROXY TCP6 %s 2001:db8::1 1 2\r\nx", client)
-		_, err := h.next(t).Read(make([]byte, 1))
+		_, err := asBytes(h.next(t)).Read(make([]byte, 1))
 		return err
 	}
 	if err := announce("2001:db8:0:1::1"); err != nil {
@@ -83,7 +82,7 @@ func TestPerIPCapCountsTheAnnouncedClient(t *testing.T) {
 	announce := func(client string) (proxy, ours net.Conn, err error) {
 		proxy = h.dial(t, "127.0.0.1")
 		fmt.Fprintf(proxy, "PROXY TCP4 %s 192.0.2.9 1 2\r\nx", client)
-		ours = h.next(t)
+		ours = asBytes(h.next(t))
 		_, err = ours.Read(make([]byte, 1))
 		return proxy, ours, err
 	}
@@ -121,6 +120,7 @@ func TestConnectionBoundWaitsAndResumes(t *testing.T) {
 	for range 2 {
 		h.dial(t, "127.0.0.1")
 		ours = append(ours, h.next(t))
+		ours[len(ours)-1].(*Conn).raw.brought()
 	}
 	if h.Full() != 1 {
 		t.Errorf("full: %v", h.Full())
@@ -143,7 +143,8 @@ func TestConnectionBoundWaitsAndResumes(t *testing.T) {
 func TestClosingAListenerWakesAnAcceptThatWaitsForRoom(t *testing.T) {
 	h := newHouse(t, Options{Connections: 1}, nil)
 	h.dial(t, "127.0.0.1")
-	h.next(t)
+	h.next(t).(*Conn).raw.brought()
+	h.dial(t, "127.0.0.1")
 	until(t, "somebody waits for room", func() bool { return h.waiting.Load() == 1 })
 	h.ln.Close()
 	until(t, "nobody waits", func() bool { return h.waiting.Load() == 0 })
@@ -151,19 +152,34 @@ func TestClosingAListenerWakesAnAcceptThatWaitsForRoom(t *testing.T) {
 
 func TestConnectionBoundIsSharedByListeners(t *testing.T) {
 	h := newHouse(t, Options{Connections: 1}, nil)
-	other := h.Listen(fails{}, nil)
 	h.dial(t, "127.0.0.1")
-	conn := h.next(t)
-	done := make(chan error, 1)
-	go func() {
-		_, err := other.Accept()
-		done <- err
-	}()
-	until(t, "both wait", func() bool { return h.waiting.Load() == 2 })
-	conn.Close()
-	if err := <-done; !errors.Is(err, errBroken) { // it got as far as its own accept
-		t.Error(err)
+	first := h.next(t)
+	first.(*Conn).raw.brought()
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
+	other := h.Listen(inner, nil)
+	defer other.Close()
+	came := make(chan net.Conn, 1)
+	go func() {
+		conn, err := other.Accept()
+		if err != nil {
+			t.Error(err)
+		}
+		came <- conn
+	}()
+	client, err := net.Dial("tcp", inner.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	until(t, "it waits", func() bool { return h.waiting.Load() == 1 })
+	if len(came) != 0 {
+		t.Error("let in beyond the bound")
+	}
+	first.Close()
+	(<-came).Close()
 }
 
 func TestShedResetsNewConnections(t *testing.T) {
@@ -185,19 +201,44 @@ func TestShedResetsNewConnections(t *testing.T) {
 }
 
 func TestConnectionsFollowTheDescriptorLimit(t *testing.T) {
-	soft, err := RaiseDescriptors()
-	if err != nil {
+	var limit syscall.Rlimit // Go raises the soft one to the hard one at start
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur != limit.Max || soft != limit.Cur {
-		t.Errorf("raised to %d, the system has %+v, %v", soft, limit, err)
-	}
-	if got := NewDoor(Options{}).opts.Connections; soft > 1000 && got != int(min((soft-128)/2, 1<<31-1)) {
-		t.Errorf("%d connections of %d descriptors", got, soft)
+	if got := NewDoor(Options{}).opts.Connections; limit.Cur > 1000 && got != int(min((limit.Cur-128)/4*3, 1<<31-1)) {
+		t.Errorf("%d connections of %d descriptors", got, limit.Cur)
 	}
 	if d := NewDoor(Options{Connections: -1}); d.crowded() || d.Full() != 0 {
 		t.Error("a door without bound is full")
+	}
+}
+
+// Where there is no room, silence makes it: the oldest connections without a
+// request go, and those that have brought one stay.
+func TestSilentConnectionsMakeRoom(t *testing.T) {
+	h := newHouse(t, Options{Connections: 3}, nil)
+	good := h.dial(t, "127.0.0.1")
+	ours := h.next(t).(*Conn)
+	send(t, good, get+"\r\n")
+	if head, err := nextHead(t, ours); err != nil || head.Refused != nil {
+		t.Fatal(err, head)
+	}
+	var silent []net.Conn
+	for range 2 {
+		silent = append(silent, h.dial(t, "127.0.0.1"))
+		h.next(t)
+	}
+	for i := range 2 {
+		h.dial(t, "127.0.0.1")
+		h.next(t)
+		wantReset(t, silent[i])
+	}
+	if h.refusals("crowded") != 2 || h.Open() != 3 {
+		t.Errorf("refused %v, %d open", h.refused, h.Open())
+	}
+	send(t, good, get+"\r\n")
+	if _, err := nextHead(t, ours); err != nil {
+		t.Errorf("the good client: %v", err)
 	}
 }
 

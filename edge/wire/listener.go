@@ -33,11 +33,12 @@ const (
 func (l *Listener) Accept() (net.Conn, error) {
 	pause := shortestPause
 	for {
-		if err := l.awaitRoom(); err != nil {
-			return nil, err
-		}
 		conn, err := l.Listener.Accept()
 		if err == nil {
+			if !l.awaitRoom() {
+				_ = conn.Close() // nobody will serve it any more
+				return nil, net.ErrClosed
+			}
 			if s := l.door.admit(conn); s != nil {
 				return l.wrap(s), nil
 			}
@@ -56,24 +57,33 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// awaitRoom returns once there is room for a connection, with net.ErrClosed if
-// the listener is closed before.
-func (l *Listener) awaitRoom() error {
+// awaitRoom returns once there is room for a connection; false: the listener was
+// closed before.
+func (l *Listener) awaitRoom() bool {
 	if !l.door.crowded() {
-		return nil
+		return true
 	}
 	l.door.waiting.Add(1)
 	defer l.door.waiting.Add(-1)
 	for {
 		closed := l.door.nextClose()
 		if !l.door.crowded() {
-			return nil
+			return true
 		}
+		idle, in := l.door.fresh.oldest()
+		if idle != nil {
+			l.door.refuse(idle, refusedFresh, nil)
+			continue
+		}
+		timer := time.NewTimer(in)
 		select {
 		case <-closed:
+		case <-timer.C:
 		case <-l.closed:
-			return net.ErrClosed
+			timer.Stop()
+			return false
 		}
+		timer.Stop()
 	}
 }
 

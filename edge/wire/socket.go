@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"container/list"
 	"errors"
 	"net"
 	"net/netip"
@@ -27,6 +28,10 @@ type socket struct {
 	door   *Door
 	tcp    *net.TCPConn // nil: it is none
 	tunnel atomic.Bool  // no pacing any more
+
+	since time.Time     // when it came
+	place *list.Element // among those without a request; guarded by door.fresh
+	asked atomic.Bool   // it has brought a request
 
 	counted  netip.Addr  // what PerIP counts it under; zero: not at all; guarded by mu
 	released atomic.Bool // closed, and not in the counts any more
@@ -55,6 +60,14 @@ func newSocket(conn net.Conn, d *Door) *socket {
 	s.tcp, _ = conn.(*net.TCPConn)
 	s.acked = s.bytesAcked
 	return s
+}
+
+// brought says that a whole request has come: the connection is somebody's now.
+func (s *socket) brought() {
+	if !s.asked.Load() {
+		s.asked.Store(true)
+		s.door.fresh.remove(s)
+	}
 }
 
 // Read implements net.Conn. The first one reads the PROXY header, if there may
