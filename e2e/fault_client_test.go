@@ -57,7 +57,7 @@ func TestFaultIdleTLSConnectionsCostLittleMemory(t *testing.T) {
 	count := scaled(1000, 10_000)
 	limit := scaled(75, 30) // KiB each; with few, a collection more or less is half of it
 	b := edgetest.NewBackend(t)
-	n := prepare(t, "", map[string]string{"site.yaml": vhost("www.shop.test", b.URL, quick)})
+	n := prepare(t, fmt.Sprintf("limits: {connections: %d}", count+100), map[string]string{"site.yaml": vhost("www.shop.test", b.URL, quick)})
 	n.under(count + 1000)
 	n.start()
 	config := &tls.Config{ServerName: "www.shop.test", RootCAs: n.roots(), NextProtos: []string{"http/1.1"}}
