@@ -104,7 +104,7 @@ func TestPipelinedRequests(t *testing.T) {
 		if !c.Head().Last {
 			t.Error("Connection: close is not heard")
 		}
-		if _, err := c.Read(make([]byte, 1)); err != io.EOF { //nolint:errorlint // a reader's own
+		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
 			t.Errorf("at the end: %v", err)
 		}
 	}

@@ -102,7 +102,7 @@ func (m *message) readTrailers(c *Conn) error {
 	for {
 		line, err := m.readLine(c, trailersMost-size+2)
 		if err != nil {
-			if err == errChunk { //nolint:errorlint // ours, and never wrapped
+			if err == errChunk {
 				err = errTrailersLarge
 			}
 			return err

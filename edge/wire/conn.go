@@ -94,7 +94,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 // next reads the next head.
 func (c *Conn) next() error {
 	if m := c.msg; m != nil {
-		if m.head.Refused != nil || m.err != io.EOF { //nolint:errorlint // never wrapped
+		if m.head.Refused != nil || m.err != io.EOF {
 			return ErrUnread
 		}
 		if m.r == m.w {
@@ -242,7 +242,7 @@ func (c *Conn) Hurry(until time.Time) {
 	c.mu.Unlock()
 }
 
-// SetDeadline, SetReadDeadline and SetWriteDeadline do nothing: the phases of a
+// SetDeadline does nothing, nor do SetReadDeadline and SetWriteDeadline: the phases of a
 // connection have deadlines of their own.
 func (c *Conn) SetDeadline(time.Time) error { return nil }
 

@@ -232,7 +232,7 @@ func byFasthttp(in []byte, ours *reading) (*reading, string, error) {
 		minor = 1
 	}
 	var fields []Field
-	for _, line := range bytes.Split(req.Header.RawHeaders(), []byte("\r\n")) {
+	for line := range bytes.SplitSeq(req.Header.RawHeaders(), []byte("\r\n")) {
 		if name, value, ok := bytes.Cut(line, []byte(":")); ok {
 			fields = append(fields, Field{name, trim(value)})
 		}

@@ -105,7 +105,7 @@ func TestHeadsWithTwoReadingsAreRefused(t *testing.T) {
 				if h.Refused == nil || h.Refused.Status != tc.status || !h.Last {
 					t.Errorf("refused %v, last %v; want %d", h.Refused, h.Last, tc.status)
 				}
-				if _, err := nextHead(t, c); err != ErrUnread { //nolint:errorlint // exactly this
+				if _, err := nextHead(t, c); err != ErrUnread {
 					t.Errorf("after a refusal the connection goes on: %v", err)
 				}
 			})

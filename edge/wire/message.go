@@ -156,23 +156,27 @@ func (m *message) read(c *Conn, b []byte) (int, error) {
 		return 0, err
 	}
 	n, err := c.Conn.Read(b)
-	m.came += n
-	if c.limits.MinRate < 0 {
-		m.waited = 0
-	} else if m.waited += time.Since(begin); m.came >= int(c.limits.Stall.Seconds()*float64(c.limits.MinRate)) {
-		m.waited, m.came = 0, 0
-	} else if m.waited >= c.limits.Stall && err == nil {
-		err = errBodySlow
+	if m.tooSlow(n, time.Since(begin), c.limits) || isTimeout(err) {
+		return 0, errBodySlow
 	}
 	switch {
-	case n > 0 && err != errBodySlow: //nolint:errorlint // ours, and never wrapped
+	case n > 0:
 		return n, nil
-	case err == io.EOF: //nolint:errorlint // a reader's own
+	case err == io.EOF:
 		return 0, errBodyCut
-	case isTimeout(err):
-		return 0, errBodySlow
 	case err == nil:
 		return 0, io.ErrNoProgress
 	}
 	return 0, err
+}
+
+// tooSlow takes down that n bytes came after a wait, and reports whether the
+// client owes a whole Limits.Stall of the minimum rate.
+func (m *message) tooSlow(n int, wait time.Duration, limits *Limits) bool {
+	m.waited += wait
+	m.came += n
+	if limits.MinRate < 0 || m.came >= int(limits.Stall.Seconds()*float64(limits.MinRate)) {
+		m.waited, m.came = 0, 0
+	}
+	return m.waited >= limits.Stall
 }
