@@ -9,17 +9,18 @@ import (
 )
 
 const (
-	// drainQuiet without a new request ends the time in which connections are
-	// accepted, and idle ones kept.
+	// drainQuiet without a new request ends the time in which idle connections are
+	// kept after a hand-over.
 	drainQuiet = time.Second
 	// tunnelGrace is what upgraded connections get after the last request.
 	tunnelGrace = 2 * time.Second
 )
 
-// Shutdown drains the server: it goes on accepting for a moment, answers with
-// Connection: close, then closes the listeners, lets requests under way end, and
-// closes upgraded connections last; see Limits. It returns an error that is
-// context.DeadlineExceeded, or ctx's, if requests had to be cut.
+// Shutdown drains the server: it goes on accepting for Limits.DrainAccept, answers
+// with Connection: close, then closes the listeners, lets requests under way end
+// within Limits.DrainGrace, and closes upgraded connections last. It returns an
+// error that is context.DeadlineExceeded, or ctx's, if requests are left, which
+// Close then cuts.
 func (s *Server) Shutdown(ctx context.Context) error { return s.drain(ctx, false) }
 
 // Handover drains the server after another process has begun to accept from the
@@ -36,9 +37,11 @@ func (s *Server) drain(ctx context.Context, handed bool) error {
 	if handed {
 		err = s.listening.close()
 	}
-	s.linger(ctx)
+	s.linger(ctx, handed)
+	err = errors.Join(err, s.listening.close())
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Limits.DrainGrace)
 	defer cancel()
+	s.keepPromises(ctx)
 	if ended := s.http.ShutdownWithContext(ctx); !errors.Is(ended, net.ErrClosed) { // Handover has closed them
 		err = errors.Join(err, ended)
 	}
@@ -46,7 +49,7 @@ func (s *Server) drain(ctx context.Context, handed bool) error {
 	select {
 	case <-s.endless.wait():
 	case <-ctx.Done():
-		err = errors.Join(err, ctx.Err(), s.endless.closeAll())
+		err = errors.Join(err, ctx.Err(), s.endless.closeAll((*taken).reset))
 	}
 	most := make(<-chan time.Time) // never
 	if !handed {
@@ -57,7 +60,7 @@ func (s *Server) drain(ctx context.Context, handed bool) error {
 	case <-most:
 	case <-ctx.Done():
 	}
-	err = errors.Join(err, s.tunnels.closeAll())
+	err = errors.Join(err, s.tunnels.closeAll((*taken).Close))
 	select {
 	case <-s.tunnels.wait():
 	case <-ctx.Done():
@@ -65,8 +68,9 @@ func (s *Server) drain(ctx context.Context, handed bool) error {
 	return err
 }
 
-// linger waits until nobody has begun a request for a moment.
-func (s *Server) linger(ctx context.Context) {
+// linger goes on serving for Limits.DrainAccept. After a hand-over nobody new
+// comes, so a moment in which nobody has begun a request is enough.
+func (s *Server) linger(ctx context.Context, handed bool) {
 	most := max(s.opts.Limits.DrainAccept, 0)
 	quiet := min(drainQuiet, most)
 	begin := time.Now()
@@ -74,7 +78,28 @@ func (s *Server) linger(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		since := time.Since(time.Unix(0, s.active.Load()))
-		if since > quiet || time.Since(begin) > most {
+		if handed && since > quiet || time.Since(begin) > most {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// keepPromises waits until no answer is under way whose client was told that the
+// connection goes on, and a moment more: its next request may be on its way.
+func (s *Server) keepPromises(ctx context.Context) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	waited := false
+	for last := time.Now(); ; {
+		if s.door.Promised() > 0 {
+			last, waited = time.Now(), true
+		}
+		if !waited || time.Since(last) > drainQuiet {
 			return
 		}
 		select {

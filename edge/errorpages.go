@@ -77,7 +77,10 @@ func asHTTPError(err error) *httpError {
 		return &httpError{status: 413, reason: "request body too large", cause: err}
 	}
 	if up, ok := errors.AsType[*upstream.Error](err); ok {
+		_, panicked := errors.AsType[*upstream.PanicError](err)
 		switch {
+		case panicked:
+			return fail(500, "internal error", err)
 		case errors.Is(err, context.Canceled): // nobody will read it; 499 is what nginx logs
 			return &httpError{status: 499, reason: "client closed the connection", cause: err}
 		case up.Op == upstream.OpBody: // of the request: the client's doing
@@ -112,6 +115,9 @@ func (s *Server) errorPages(next handler) handler {
 		err := next(r)
 		if err == nil {
 			return nil
+		}
+		if p, ok := errors.AsType[*upstream.PanicError](err); ok {
+			s.log.Error("panic while forwarding a request", "id", r.ID, "panic", p.Value, "stack", string(p.Stack))
 		}
 		r.response.discard()
 		r.response = errorResponse(r, asHTTPError(err))

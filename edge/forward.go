@@ -32,7 +32,7 @@ func (s *Server) forward(r *request) error {
 		out.Body = r.body
 	}
 	r.response.asked = time.Now()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(s.base)
 	out.Informational = r.informational(cancel)
 	watch := s.watchClient(r, cancel)
 	answer, member, err := s.tryBackends(ctx, r, &out)
@@ -40,8 +40,11 @@ func (s *Server) forward(r *request) error {
 	if err != nil {
 		watch.stop()
 		cancel()
-		if errors.Is(err, errBodyTooLarge) {
+		switch {
+		case errors.Is(err, errBodyTooLarge):
 			return errBodyTooLarge // the client's doing, whatever it did to the round trip
+		case s.base.Err() != nil:
+			return fail(503, "the server is going away", err)
 		}
 		return err
 	}

@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,7 +22,7 @@ type metrics struct {
 
 	turnedAway *prometheus.CounterVec
 	retries    *prometheus.CounterVec
-	inFlight   prometheus.Gauge
+	inFlight   level
 	tunnels    prometheus.Gauge
 }
 
@@ -41,8 +43,7 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 			Name: "gatehouse_request_duration_seconds", Help: "Time from a request's head to the last byte of its response.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, []string{"tenant"}),
-		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_requests_in_flight", Help: "Requests being served."}),
-		tunnels:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_upgraded_connections", Help: "Open WebSocket connections."}),
+		tunnels: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_upgraded_connections", Help: "Open WebSocket connections."}),
 	}
 	if reg == nil {
 		return m, nil
@@ -50,7 +51,7 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 	lost := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "gatehouse_access_log_lost_lines_total", Help: "Lines of the access log that its writer did not take.",
 	}, func() float64 { return float64(lostLines()) })
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.bytes, m.cache, m.waf, m.refused, m.turnedAway, m.retries, m.inFlight, m.tunnels, lost} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.bytes, m.cache, m.waf, m.refused, m.turnedAway, m.retries, m.inFlight.gauge(), m.tunnels, lost} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -60,9 +61,24 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 
 // registerDoor registers what the door tells.
 func (m *metrics) registerDoor(reg prometheus.Registerer, door *wire.Door) error {
-	return reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "gatehouse_client_connections", Help: "Client connections that are open.",
-	}, func() float64 { return float64(door.Open()) }))
+	return errors.Join(
+		reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatehouse_client_connections", Help: "Client connections that are open.",
+		}, func() float64 { return float64(door.Open()) })),
+		reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatehouse_client_connections_limit", Help: "How many client connections there may be; negative: no bound.",
+		}, func() float64 { return float64(door.Most()) })))
+}
+
+// A level goes up and down, and can be read back.
+type level struct{ atomic.Int64 }
+
+func (l *level) Inc() { l.Add(1) }
+func (l *level) Dec() { l.Add(-1) }
+
+func (l *level) gauge() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gatehouse_requests_in_flight", Help: "Requests being served."},
+		func() float64 { return float64(l.Load()) })
 }
 
 var codeClasses = [...]string{"0xx", "1xx", "2xx", "3xx", "4xx", "5xx"}

@@ -71,7 +71,7 @@ type clientConn interface {
 	Left() bool                            // the client has gone
 	Expecting() bool                       // the client waits for leave to send its body
 	Inform(status int, lines []byte) error // send an interim answer
-	Answering()                            // the final answer begins
+	Answering(goesOn bool)                 // the final answer begins; the connection goes on after it, or not
 }
 
 // An http1Conn is a connection that package wire reads.

@@ -3,8 +3,10 @@ package edge
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"net"
+	"runtime/debug"
 	"strconv"
 	"sync"
 
@@ -14,6 +16,16 @@ import (
 // serveHTTP1 is the door between fasthttp and the chain: it makes the request,
 // runs the chain and hands over the response.
 func (s *Server) serveHTTP1(ctx *fasthttp.RequestCtx) {
+	var r *request
+	defer func() { // observe recovers what happens in the chain; nobody above here would
+		if v := recover(); v != nil {
+			s.log.Error("panic around a request", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			_ = ctx.Conn().(http1Conn).Reset()
+			if r != nil {
+				r.done()
+			}
+		}
+	}()
 	r, err := s.newRequest(ctx)
 	run := s.handle
 	if err != nil {
@@ -39,7 +51,11 @@ func (s *Server) refusing(err error) handler {
 // returned. The done hook is called when the body is out.
 func (s *Server) send(ctx *fasthttp.RequestCtx, r *request) {
 	p := &r.response
-	r.conn.Answering()
+	r.conn.Answering(!p.close && p.upgraded == nil)
+	if s.draining.Load() && !p.close && p.upgraded == nil { // since it was last looked at: a promise made now would not be kept
+		p.close = true
+		r.conn.Answering(false)
+	}
 	if p.upgraded != nil {
 		s.sendUpgrade(ctx, r)
 		return
@@ -144,8 +160,15 @@ type outbound struct {
 }
 
 // Read implements io.Reader.
-func (o *outbound) Read(b []byte) (int, error) {
-	n, err := o.r.response.stream.Read(b)
+func (o *outbound) Read(b []byte) (n int, err error) {
+	defer func() { // the library would swallow it
+		if v := recover(); v != nil {
+			o.r.log.Error("panic while sending a response", "id", o.r.ID, "panic", v, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", v)
+			o.r.response.cut, o.r.record.Err = true, err
+		}
+	}()
+	n, err = o.r.response.stream.Read(b)
 	o.r.response.sent += int64(n)
 	if err != nil && err != io.EOF {
 		o.r.response.cut = true

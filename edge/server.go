@@ -5,10 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
@@ -76,6 +78,8 @@ type Server struct {
 
 	listening listenerSet
 
+	base     context.Context // of all round trips
+	cut      context.CancelFunc
 	draining atomic.Bool
 	active   atomic.Int64            // when a request last began, unix nanoseconds
 	blank    fasthttp.ResponseHeader // as the HTTP library hands it to us: stored heads begin as its copy
@@ -93,6 +97,7 @@ func New(opts Options) (*Server, error) {
 	if opts.Node != "" {
 		s.idPrefix = opts.Node + "-"
 	}
+	s.base, s.cut = context.WithCancel(context.Background())
 	var err error
 	if s.metrics, err = newMetrics(opts.Registerer, opts.AccessLog.Lost); err != nil {
 		return nil, err
@@ -126,7 +131,8 @@ func (s *Server) newDoor() *wire.Door {
 func (s *Server) newHTTP() *fasthttp.Server {
 	h := &fasthttp.Server{
 		Handler:               s.serveHTTP1,
-		ReadBufferSize:        256, // holds a stand-in; see package wire
+		ReadBufferSize:        256,           // holds a stand-in; see package wire
+		Concurrency:           math.MaxInt32, // the door bounds connections: beyond this one, the library writes to a client where it accepts
 		NoDefaultServerHeader: true,
 		NoDefaultDate:         true,
 		NoDefaultContentType:  true,
@@ -189,17 +195,31 @@ func (s *Server) Apply(table *routes.Table, replaced []routes.Replaced) {
 // Table returns the table that requests see now; nil before the first Apply.
 func (s *Server) Table() *routes.Table { return s.table.Load() }
 
-// Close ends everything at once.
+// closeTime is what Close gives requests that it has cut, for their access lines.
+const closeTime = time.Second
+
+// Close ends everything at once: round trips and connections are cut, and the
+// requests on them end with their access lines.
 func (s *Server) Close() error {
 	s.draining.Store(true)
+	s.cut()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	err := s.http.ShutdownWithContext(ctx)
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
-	return errors.Join(err, s.tunnels.closeAll(), s.endless.closeAll())
+	err = errors.Join(err, s.tunnels.closeAll((*taken).Close), s.endless.closeAll((*taken).reset))
+	s.door.Reset()
+	for end := time.Now().Add(closeTime); s.InFlight() > 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	return err
 }
+
+// InFlight is the number of requests that are being served, upgraded connections
+// among them.
+func (s *Server) InFlight() int { return int(s.metrics.inFlight.Load()) }
 
 // level is how short memory is.
 func (s *Server) level() overload.Level {

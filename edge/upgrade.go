@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -19,6 +21,9 @@ type taken struct {
 	net.Conn
 	ahead io.Reader
 }
+
+// reset ends the connection so that what was sent does not look whole.
+func (t *taken) reset() error { return t.Conn.(http1Conn).Reset() }
 
 func (t *taken) Read(p []byte) (int, error) { return t.ahead.Read(p) }
 
@@ -38,6 +43,7 @@ func (s *Server) take(ctx *fasthttp.RequestCtx, r *request, set *connSet, serve 
 		defer func() {
 			if v := recover(); v != nil {
 				s.log.Error("panic on a connection", "id", r.ID, "panic", v, "stack", string(debug.Stack()))
+				_ = client.reset() // an end would say that this was all
 			}
 		}()
 		serve(client)
@@ -84,18 +90,48 @@ func (s *Server) sendUpgrade(ctx *fasthttp.RequestCtx, r *request) {
 	})
 }
 
+// halfOpenTime is how long a backend may be silent after its client has sent its
+// last byte: one that ignores the end would hold the tunnel for ever.
+const halfOpenTime = 5 * time.Minute
+
+// A halfOpen connection is a backend's whose reads are bounded once its client has
+// sent its last byte.
+type halfOpen struct {
+	net.Conn
+	half atomic.Bool
+}
+
+func (h *halfOpen) Read(p []byte) (int, error) {
+	if h.half.Load() {
+		_ = h.SetReadDeadline(time.Now().Add(halfOpenTime)) // fails only on a closed connection
+	}
+	return h.Conn.Read(p)
+}
+
+// finish passes the client's end on.
+func (h *halfOpen) finish() {
+	h.half.Store(true)
+	_ = h.SetReadDeadline(time.Now().Add(halfOpenTime)) // see Read
+	if c, ok := h.Conn.(interface{ CloseWrite() error }); !ok || c.CloseWrite() != nil {
+		_ = h.Close()
+	}
+}
+
 // join copies both ways and returns how many bytes went to the client. A client
 // that has sent its last byte still gets the backend's answer; when the backend
-// has said its last, both connections end.
+// has said its last, or the client is gone, both connections end.
 func join(client, backend net.Conn) int64 {
+	back := &halfOpen{Conn: backend}
 	var up sync.WaitGroup
 	up.Go(func() {
-		_, _ = io.Copy(backend, client) // either end may go away at any time
-		if half, ok := backend.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
+		if _, err := io.Copy(backend, client); err != nil { // either end has gone: that is no half close
+			_ = client.Close()
 			_ = backend.Close()
+			return
 		}
+		back.finish()
 	})
-	sent, _ := io.Copy(client, backend)
+	sent, _ := io.Copy(client, back)
 	_ = client.Close()
 	_ = backend.Close()
 	up.Wait()
@@ -105,15 +141,15 @@ func join(client, backend net.Conn) int64 {
 // connSet is the set of connections that the HTTP library has handed over.
 type connSet struct {
 	mu    sync.Mutex
-	conns map[net.Conn]struct{}
+	conns map[*taken]struct{}
 	empty chan struct{} // closed and replaced whenever the set becomes empty
 }
 
-func (c *connSet) add(conn net.Conn) {
+func (c *connSet) add(conn *taken) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conns == nil {
-		c.conns = map[net.Conn]struct{}{}
+		c.conns = map[*taken]struct{}{}
 	}
 	if len(c.conns) == 0 {
 		c.empty = make(chan struct{})
@@ -121,7 +157,7 @@ func (c *connSet) add(conn net.Conn) {
 	c.conns[conn] = struct{}{}
 }
 
-func (c *connSet) remove(conn net.Conn) {
+func (c *connSet) remove(conn *taken) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, ok := c.conns[conn]; !ok {
@@ -145,8 +181,8 @@ func (c *connSet) wait() <-chan struct{} {
 	return c.empty
 }
 
-// closeAll closes every connection of the set.
-func (c *connSet) closeAll() error {
+// closeAll ends every connection of the set.
+func (c *connSet) closeAll(end func(*taken) error) error {
 	c.mu.Lock()
 	conns := slices.Collect(maps.Keys(c.conns))
 	c.mu.Unlock()
@@ -154,7 +190,7 @@ func (c *connSet) closeAll() error {
 	var all sync.WaitGroup
 	for i, conn := range conns { // side by side: each may linger
 		all.Go(func() {
-			if err := conn.Close(); !errors.Is(err, net.ErrClosed) {
+			if err := end(conn); !errors.Is(err, net.ErrClosed) {
 				errs[i] = err
 			}
 		})

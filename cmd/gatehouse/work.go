@@ -107,7 +107,7 @@ func (n *node) leaveAPIs(ctx context.Context) error {
 // cut makes requests that had to be cut a line in the log.
 func (n *node) cut(err error, begin time.Time) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		n.log.Warn("requests were cut", "after", time.Since(begin).Round(100*time.Millisecond))
+		n.log.Warn("requests are cut", "requests", n.edge.InFlight(), "after", time.Since(begin).Round(100*time.Millisecond))
 		return nil
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -38,14 +39,24 @@ type sender struct {
 
 func (s *sender) run() {
 	defer close(s.done)
+	s.err = s.send()
+	s.settleRead()
+}
+
+// send writes the body. A panic of the caller's body is an error of it: nobody above this
+// goroutine would recover it.
+func (s *sender) send() (fault *Error) {
+	defer func() {
+		if v := recover(); v != nil {
+			fault = &Error{Op: OpBody, Err: &PanicError{Value: v, Stack: debug.Stack()}, Sent: true}
+		}
+	}()
 	buf := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buf)
 	if s.length < 0 {
-		s.err = s.sendChunked(buf[:])
-	} else {
-		s.err = s.sendLength(buf[:])
+		return s.sendChunked(buf[:])
 	}
-	s.settleRead()
+	return s.sendLength(buf[:])
 }
 
 func (s *sender) sendLength(buf []byte) *Error {

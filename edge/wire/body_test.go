@@ -201,7 +201,7 @@ func TestContinueIsSentWhenTheBodyIsWanted(t *testing.T) {
 			}
 			source.in = append(source.in, "abc"[len(tc.early):]...)
 			if tc.answered {
-				c.Answering()
+				c.Answering(true)
 			}
 			body, err := io.ReadAll(c.Body())
 			if err != nil || string(body) != "abc" || source.out.String() != tc.want {
@@ -220,7 +220,7 @@ func TestInform(t *testing.T) {
 	if err := c.Inform(103, []byte("Link: </a.css>\r\n")); err != nil {
 		t.Fatal(err)
 	}
-	c.Answering()
+	c.Answering(true)
 	if err := c.Inform(103, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -111,7 +111,7 @@ func (m *message) readTrailers(c *Conn) error {
 			return io.EOF
 		}
 		size += len(line) + 2
-		if count++; c.limits.HeaderFields > 0 && count > c.limits.HeaderFields || size > trailersMost {
+		if count++; count > c.limits.HeaderFields || size > trailersMost {
 			return errTrailersLarge
 		}
 		if refusal := checkTrailer(line); refusal != nil {

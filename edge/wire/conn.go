@@ -3,9 +3,11 @@ package wire
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -18,13 +20,8 @@ import (
 const (
 	lingerBytes = 1 << 30 // the time is what bounds it
 	lingerTime  = 5 * time.Second
-)
-
-// From this share of Options.Connections on, a connection may be idle between
-// requests for crowdedIdle only.
-const (
-	crowded     = 0.85
-	crowdedIdle = 5 * time.Second
+	// lateLingerTime is for a client whose head took too long: it has had its time.
+	lateLingerTime = time.Second
 )
 
 // standIn is what the HTTP library reads in place of a request.
@@ -50,8 +47,14 @@ type Conn struct {
 	host     string // of the last request
 	idle     idleReader
 
-	linger atomic.Bool
+	linger atomic.Int64 // how long Close takes what still comes; 0: not at all
 	tunnel atomic.Bool
+	// begun: a head is coming, and the HTTP library takes the connection for idle
+	// still: it closes those when it shuts down.
+	begun  atomic.Bool
+	idling atomic.Bool // waiting for a request's first byte
+	kept   atomic.Bool // the answer under way lets the connection go on
+	last   atomic.Bool // the answer under way is the last
 
 	mu        sync.Mutex
 	hurry     time.Time // a bound on all reads besides; zero: none
@@ -76,7 +79,12 @@ func newConn(s *socket, secured *tls.Conn) net.Conn {
 // means nothing, while Head has the true one. It waits for the next request, and
 // returns io.EOF when the client sends none. After Tunnel it reads what the
 // client sends.
-func (c *Conn) Read(p []byte) (int, error) {
+func (c *Conn) Read(p []byte) (n int, err error) {
+	defer func() { // the library would let a panic end the process
+		if v := recover(); v != nil {
+			err = c.panicked("panic while reading a request", v)
+		}
+	}()
 	if c.tunnel.Load() {
 		return c.readTunnel(p)
 	}
@@ -86,13 +94,27 @@ func (c *Conn) Read(p []byte) (int, error) {
 		}
 		c.offered = 0
 	}
-	n := copy(p, standIn[c.offered:])
-	c.offered += n
+	n = copy(p, standIn[c.offered:])
+	if c.offered += n; c.offered == len(standIn) {
+		c.begun.Store(false) // from the stand-in's first byte on, the library knows that there is a request
+	}
 	return n, nil
+}
+
+// panicked says what happened and ends the connection: it is in no known state.
+func (c *Conn) panicked(where string, v any) error {
+	c.logPanic(where, v)
+	_ = c.Reset() // it is gone either way
+	return fmt.Errorf("%s: %v", where, v)
+}
+
+func (c *Conn) logPanic(where string, v any) {
+	c.raw.door.opts.Log.Error(where, "client", c.RemoteAddr().String(), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 }
 
 // next reads the next head.
 func (c *Conn) next() error {
+	c.letGo() // whoever asks for the next request has written the answer
 	if m := c.msg; m != nil {
 		if m.head.Refused != nil || m.err != io.EOF {
 			return ErrUnread
@@ -107,15 +129,17 @@ func (c *Conn) next() error {
 			return err
 		}
 	}
+	c.begun.Store(true)
 	c.setAnswering(false)
 	c.msg.begin(c.limits)
 	if err := c.msg.readHead(c); err != nil {
+		c.begun.Store(false)
 		return err
 	}
 	c.requests++
 	h := &c.msg.head
 	if h.Refused == nil {
-		c.raw.brought()
+		c.raw.serving()
 	}
 	if h.Refused != nil || h.Length == 0 {
 		c.msg.err = io.EOF
@@ -129,14 +153,14 @@ func (c *Conn) next() error {
 
 // await waits for the first bytes of a request. It holds no buffer meanwhile.
 func (c *Conn) await() error {
-	idle := c.limits.Idle
-	if c.requests > 0 && c.raw.door.Full() >= crowded {
-		idle = min(idle, crowdedIdle)
-	}
-	if err := c.armRead(idle); err != nil {
+	if err := c.armRead(c.limits.Idle); err != nil {
 		return err
 	}
+	c.raw.waiting()
+	c.idling.Store(true)
 	m, err := c.idle.read(c.Conn)
+	c.begun.Store(err == nil)
+	c.idling.Store(false)
 	if err != nil {
 		return err
 	}
@@ -174,8 +198,23 @@ func (b *body) Read(p []byte) (int, error) {
 // send it or not, so the connection cannot be used again without reading it.
 func (c *Conn) Expecting() bool { return c.msg.head.expects }
 
-// Answering says that the final answer is about to be written.
-func (c *Conn) Answering() { c.setAnswering(true) }
+// Answering says that the final answer is about to be written, and whether the
+// connection goes on after it.
+func (c *Conn) Answering(goesOn bool) {
+	c.setAnswering(true)
+	if c.last.Store(!goesOn); goesOn && !c.kept.Swap(true) {
+		c.raw.door.promised.Add(1)
+	} else if !goesOn {
+		c.letGo()
+	}
+}
+
+// letGo takes back that a client counts on the connection.
+func (c *Conn) letGo() {
+	if c.kept.Swap(false) {
+		c.raw.door.promised.Add(-1)
+	}
+}
 
 func (c *Conn) setAnswering(on bool) {
 	c.mu.Lock()
@@ -224,7 +263,13 @@ func (c *Conn) readTunnel(p []byte) (int, error) {
 
 // Linger makes Close wait a moment for what the client still sends. It is for a
 // connection that is closed while a request's body may be on its way.
-func (c *Conn) Linger() { c.linger.Store(true) }
+func (c *Conn) Linger() {
+	wait := lingerTime
+	if c.msg.head.Refused == errHeadTime {
+		wait = lateLingerTime
+	}
+	c.linger.Store(int64(wait))
+}
 
 // AbortRead makes a blocked Read of the body, and every later one, fail at once.
 func (c *Conn) AbortRead() error {
@@ -270,7 +315,8 @@ func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
 // Reset closes the connection so that its peer sees an error and not an end.
 func (c *Conn) Reset() error {
-	c.linger.Store(false)
+	c.letGo()
+	c.linger.Store(0)
 	return c.raw.Reset()
 }
 
@@ -288,22 +334,36 @@ func (c *Conn) CloseWrite() error {
 	return half.CloseWrite()
 }
 
-// Close closes the connection, after lingering if Linger was called.
+// Close closes the connection, after lingering if Linger was called, or if it ends
+// with the answer although the client has sent more: the kernel's reset for unread
+// bytes would discard what the client has not read (RFC 9112 §9.6). It does nothing
+// while a head is coming: whoever serves the connection closes it after the answer.
 func (c *Conn) Close() error {
-	if c.linger.Swap(false) {
-		c.drain()
+	if c.begun.Load() {
+		return nil
+	}
+	c.letGo()
+	wait := time.Duration(c.linger.Swap(0))
+	if wait == 0 && c.last.Swap(false) && c.raw.unread() {
+		wait = lingerTime
+	}
+	if wait > 0 {
+		c.drain(wait)
+	}
+	if c.idling.Load() {
+		c.raw.brief.Store(true)
 	}
 	return c.Conn.Close()
 }
 
-func (c *Conn) drain() {
+func (c *Conn) drain(wait time.Duration) {
 	if c.CloseWrite() != nil {
 		return
 	}
 	if c.Conn != net.Conn(c.raw) && c.raw.CloseWrite() != nil {
 		return
 	}
-	if c.raw.SetDeadline(time.Now().Add(lingerTime)) != nil {
+	if c.raw.SetDeadline(time.Now().Add(wait)) != nil {
 		return
 	}
 	// The outcome does not matter: the connection is closed either way.
@@ -318,7 +378,12 @@ type TLSConn struct {
 
 // Handshake reads the PROXY header, if there may be one, and runs the TLS
 // handshake, both within Limits.Handshake.
-func (c *TLSConn) Handshake() error {
+func (c *TLSConn) Handshake() (err error) {
+	defer func() { // the HTTP library would let it end the process
+		if v := recover(); v != nil {
+			err = c.panicked("panic in a TLS handshake", v)
+		}
+	}()
 	if err := c.raw.SetDeadline(time.Now().Add(c.limits.Handshake)); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ const (
 	refusedPerIP = "per_ip"       // its client has PerIP connections
 	refusedShed  = "shed"         // Shed said so
 	refusedProxy = "proxy_header" // its PROXY header is malformed or did not come in time
-	refusedFresh = "crowded"      // it brought no request while others waited for its place
+	refusedIdle  = "crowded"      // it waited for a request while others waited for its place
 )
 
 // Options are the bounds of a Door. A zero field stands for its default, a
@@ -27,10 +27,11 @@ type Options struct {
 	PerIP int
 	// Connections bounds the open connections of all listeners. Beyond it nothing
 	// is served: each listener holds one that waits, and the kernel's backlog the
-	// others, while the oldest connections that brought no request within a second
-	// are reset to make room. Default: three quarters of the process's descriptor
-	// limit (RLIMIT_NOFILE, soft) less 128 for files and the like; the rest is for
-	// backends.
+	// others, while connections that wait for a request are closed to make room:
+	// those that never brought one first, then the longest idle, each after a second
+	// at least. Default, and the most that is taken: the process's descriptor limit
+	// (RLIMIT_NOFILE, soft) less 128 for files and the like (a quarter of a small
+	// limit), less what backends need: half of the rest, but 4,096 at most.
 	Connections int
 	// Trusted are the proxies whose PROXY headers are believed and who are exempt
 	// from PerIP. Whoever is in here can claim any client address.
@@ -51,16 +52,19 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	if o.PerIP == 0 {
-		o.PerIP = 256
-	}
-	if o.Connections == 0 {
-		o.Connections = affordable()
-	}
-	o.Limits = o.Limits.withDefaults()
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.PerIP == 0 {
+		o.PerIP = 256
+	}
+	if usual, most := affordable(); o.Connections == 0 {
+		o.Connections = usual
+	} else if o.Connections > most {
+		o.Log.Warn("more connections than the limit of descriptors allows", "asked", o.Connections, "taken", most)
+		o.Connections = most
+	}
+	o.Limits = o.Limits.withDefaults()
 	if o.Refused == nil {
 		o.Refused = func(string) {}
 	}
@@ -73,8 +77,10 @@ type Door struct {
 	opts  Options
 	open  atomic.Int64
 	peers *peers
-	fresh fresh
-	said  seldom // what was logged
+	conns roster
+	// promised answers are under way whose clients may count on the connection.
+	promised atomic.Int64
+	said     seldom // what was logged
 
 	// Whoever waits for a close adds itself to waiting and then looks at what it
 	// waits for; whoever closes does so first and then looks at waiting. So no
@@ -100,13 +106,36 @@ func (d *Door) Listen(inner net.Listener, config *tls.Config) *Listener {
 // Open is the number of connections that are open now.
 func (d *Door) Open() int { return int(d.open.Load()) }
 
-// Full is the share of Connections that is in use: 0 to 1, and 0 if there is no
-// such bound.
-func (d *Door) Full() float64 {
-	if d.opts.Connections < 0 {
-		return 0
+// Promised is the number of answers that are being written on connections that go
+// on after them: their clients may send another request.
+func (d *Door) Promised() int { return int(d.promised.Load()) }
+
+// Most is the bound of Open; negative: there is none.
+func (d *Door) Most() int { return d.opts.Connections }
+
+// Reset ends every connection at once.
+func (d *Door) Reset() {
+	for _, s := range d.conns.all() {
+		_ = s.Reset() // it is gone either way
 	}
-	return min(float64(d.open.Load())/float64(d.opts.Connections), 1)
+}
+
+// makeRoom closes connections that can be done without, and reports whether there
+// were any.
+func (d *Door) makeRoom() bool {
+	spare := d.conns.spare()
+	for _, s := range spare {
+		if s.waits.Load() == 0 {
+			continue // a request has come meanwhile
+		}
+		if !s.asked.Load() {
+			d.refuse(s, refusedIdle, nil)
+			continue
+		}
+		_ = s.Close() // as at the end of its idle time: nothing is lost with it
+		d.opts.Refused(refusedIdle)
+	}
+	return len(spare) > 0
 }
 
 func (d *Door) crowded() bool {
@@ -128,7 +157,8 @@ func (d *Door) admit(conn net.Conn) *socket {
 		d.refuse(s, refusedPerIP, nil)
 		return nil
 	}
-	d.fresh.add(s)
+	s.waiting()
+	d.conns.add(s)
 	s.early.Store(trusted && d.opts.ProxyProtocol)
 	LimitUnsent(conn)
 	return s
@@ -171,7 +201,7 @@ func (d *Door) release(s *socket) {
 	if client.IsValid() {
 		d.peers.leave(client)
 	}
-	d.fresh.remove(s)
+	d.conns.remove(s)
 	d.open.Add(-1)
 	if d.waiting.Load() == 0 {
 		return
@@ -208,12 +238,17 @@ func (d *Door) refuse(s *socket, reason string, err error) {
 // descriptorReserve is what is kept for files, listeners, Redis and the like.
 const descriptorReserve = 128
 
-// affordable is the default of Options.Connections.
-func affordable() int {
+// backendReserve is the most that is kept for backends unasked: who has more of
+// them busy at a time has a higher limit of descriptors, too.
+const backendReserve = 4096
+
+// affordable is the default of Options.Connections, and most is what it may be set
+// to at all.
+func affordable() (usual, most int) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		limit.Cur = 1024 // as most systems have it
 	}
-	left := limit.Cur - min(limit.Cur/4, descriptorReserve)
-	return int(max(min(left/4*3, math.MaxInt32), 1))
+	left := min(limit.Cur-min(limit.Cur/4, descriptorReserve), math.MaxInt32)
+	return int(max(left-min(left/2, backendReserve), 1)), int(max(left, 1))
 }

@@ -2,7 +2,9 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -120,10 +122,7 @@ func TestConnectionBoundWaitsAndResumes(t *testing.T) {
 	for range 2 {
 		h.dial(t, "127.0.0.1")
 		ours = append(ours, h.next(t))
-		ours[len(ours)-1].(*Conn).raw.brought()
-	}
-	if h.Full() != 1 {
-		t.Errorf("full: %v", h.Full())
+		ours[len(ours)-1].(*Conn).raw.serving()
 	}
 	waits := h.dial(t, "127.0.0.1") // the kernel's backlog takes it
 	until(t, "somebody waits for room", func() bool { return h.waiting.Load() == 1 })
@@ -143,7 +142,7 @@ func TestConnectionBoundWaitsAndResumes(t *testing.T) {
 func TestClosingAListenerWakesAnAcceptThatWaitsForRoom(t *testing.T) {
 	h := newHouse(t, Options{Connections: 1}, nil)
 	h.dial(t, "127.0.0.1")
-	h.next(t).(*Conn).raw.brought()
+	h.next(t).(*Conn).raw.serving()
 	h.dial(t, "127.0.0.1")
 	until(t, "somebody waits for room", func() bool { return h.waiting.Load() == 1 })
 	h.ln.Close()
@@ -154,7 +153,7 @@ func TestConnectionBoundIsSharedByListeners(t *testing.T) {
 	h := newHouse(t, Options{Connections: 1}, nil)
 	h.dial(t, "127.0.0.1")
 	first := h.next(t)
-	first.(*Conn).raw.brought()
+	first.(*Conn).raw.serving()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -205,40 +204,63 @@ func TestConnectionsFollowTheDescriptorLimit(t *testing.T) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	if got := NewDoor(Options{}).opts.Connections; limit.Cur > 1000 && got != int(min((limit.Cur-128)/4*3, 1<<31-1)) {
+	left := limit.Cur - 128
+	if got := NewDoor(Options{}).Most(); limit.Cur > 1000 && got != int(min(left-min(left/2, 4096), 1<<31-1)) {
 		t.Errorf("%d connections of %d descriptors", got, limit.Cur)
 	}
-	if d := NewDoor(Options{Connections: -1}); d.crowded() || d.Full() != 0 {
-		t.Error("a door without bound is full")
+	if got := NewDoor(Options{Connections: 1 << 40}).Most(); limit.Cur > 1000 && limit.Cur < 1<<30 && got != int(left) {
+		t.Errorf("as many as there can be: %d connections of %d descriptors", got, limit.Cur)
+	}
+	if d := NewDoor(Options{Connections: -1}); d.crowded() || d.Most() >= 0 {
+		t.Error("a door without bound has one")
 	}
 }
 
-// Where there is no room, silence makes it: the oldest connections without a
-// request go, and those that have brought one stay.
-func TestSilentConnectionsMakeRoom(t *testing.T) {
-	h := newHouse(t, Options{Connections: 3}, nil)
-	good := h.dial(t, "127.0.0.1")
-	ours := h.next(t).(*Conn)
-	send(t, good, get+"\r\n")
-	if head, err := nextHead(t, ours); err != nil || head.Refused != nil {
-		t.Fatal(err, head)
+// Where there is no room, silence makes it: connections without a request go
+// first, then those that are idle between two; one that is being served stays.
+func TestWaitingConnectionsMakeRoom(t *testing.T) {
+	h := newHouse(t, Options{Connections: 4}, nil)
+	ask := func() (client net.Conn, ours *Conn) {
+		client = h.dial(t, "127.0.0.1")
+		ours = h.next(t).(*Conn)
+		send(t, client, get+"\r\n")
+		if head, err := nextHead(t, ours); err != nil || head.Refused != nil {
+			t.Fatal(err, head)
+		}
+		return client, ours
 	}
+	ask() // and is being served
+	idle, ours := ask()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := ours.Read(make([]byte, 1))
+		ended <- err
+	}()
 	var silent []net.Conn
 	for range 2 {
 		silent = append(silent, h.dial(t, "127.0.0.1"))
 		h.next(t)
 	}
-	for i := range 2 {
+	for range 2 {
 		h.dial(t, "127.0.0.1")
-		h.next(t)
-		wantReset(t, silent[i])
+		h.next(t).(*Conn).raw.serving()
 	}
-	if h.refusals("crowded") != 2 || h.Open() != 3 {
+	for _, conn := range silent {
+		wantReset(t, conn)
+	}
+	select {
+	case err := <-ended:
+		t.Errorf("the idle one went before the silent ones: %v", err)
+	default:
+	}
+	h.dial(t, "127.0.0.1")
+	h.next(t)
+	if n, err := idle.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("the idle one: %d bytes, %v", n, err)
+	}
+	<-ended
+	if h.refusals("crowded") != 3 || h.Open() != 4 {
 		t.Errorf("refused %v, %d open", h.refused, h.Open())
-	}
-	send(t, good, get+"\r\n")
-	if _, err := nextHead(t, ours); err != nil {
-		t.Errorf("the good client: %v", err)
 	}
 }
 

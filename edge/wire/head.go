@@ -16,8 +16,9 @@ type Head struct {
 	Fields []Field
 	// Length of the body: 0 none, -1 chunked.
 	Length int64
-	// Upgrade is "websocket" for a handshake of RFC 6455 §4.1, else empty: every
-	// other offer of a protocol is ignored.
+	// Upgrade is "websocket" for a GET of HTTP/1.1 without content that offers it
+	// (RFC 6455 §4.1; the rest of the handshake is the backend's to judge), else
+	// empty: every other offer of a protocol is ignored.
 	Upgrade string
 	// Last: the connection ends after this request, by the client's wish, by its
 	// protocol, or by a limit.
@@ -156,7 +157,7 @@ func (p *parser) requestLine(h *Head, line []byte) *Refusal {
 		}
 		return errRequestLine
 	}
-	if most := p.limits.Target; most > 0 && int64(len(target)) > most {
+	if int64(len(target)) > p.limits.Target {
 		return errTargetLong
 	}
 	if refusal := checkTarget(target); refusal != nil {
@@ -217,7 +218,7 @@ func (p *parser) field(h *Head, line []byte) *Refusal {
 	if !isText(f.Value) {
 		return errFieldValue
 	}
-	if most := p.limits.HeaderFields; most > 0 && len(h.Fields) >= most {
+	if len(h.Fields) >= p.limits.HeaderFields {
 		return errFields
 	}
 	h.Fields = append(h.Fields, f)

@@ -24,6 +24,20 @@ func (s *socket) Left() bool {
 	return info != nil && (info.State == tcpClose || info.State == tcpCloseWait || info.State == tcpLastAck)
 }
 
+// unread reports whether the kernel holds bytes of the peer that nobody has read.
+func (s *socket) unread() bool {
+	if s.tcp == nil {
+		return false
+	}
+	raw, err := s.tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	pending := 0
+	err = raw.Control(func(fd uintptr) { pending, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) }) // 0 where it does not tell
+	return err == nil && pending > 0
+}
+
 // bytesAcked is how much the peer has acknowledged; 0 if the system does not tell.
 func (s *socket) bytesAcked() uint64 {
 	if s.tcp == nil {

@@ -1,9 +1,12 @@
 package wire
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
-// Limits bound one client's connection. A zero field stands for its default, a
-// negative one for none where that is said.
+// Limits bound one client's connection. A zero field stands for its default, and
+// so does a negative one unless it is said to stand for none.
 type Limits struct {
 	Header       int   // bytes of a head; default 32 KiB; answered 431
 	Target       int64 // bytes of a request target; default 8 KiB; answered 414
@@ -15,7 +18,7 @@ type Limits struct {
 	// Stall is the longest silence inside a body: of a client that sends one, which
 	// is answered 408, or that takes one, which is reset. Default 30 s. MinRate is
 	// the least rate in bytes per second of the time that the client makes us wait,
-	// over Stall. Default 1 KiB/s; negative: none, and nobody who takes is cut.
+	// over Stall. Default 1 KiB/s; negative: none, only silence is cut.
 	Stall   time.Duration
 	MinRate int
 
@@ -24,21 +27,22 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	orDefault(&l.Header, 32<<10)
-	orDefault(&l.Target, 8<<10)
-	orDefault(&l.HeaderFields, 100)
-	orDefault(&l.Handshake, 10*time.Second)
-	orDefault(&l.HeaderTime, 10*time.Second)
-	orDefault(&l.Idle, 75*time.Second)
-	orDefault(&l.Stall, 30*time.Second)
-	orDefault(&l.MinRate, 1<<10)
-	orDefault(&l.Requests, 1000)
-	orDefault(&l.Age, time.Hour)
+	positive(&l.Header, 32<<10)
+	positive(&l.Target, 8<<10)
+	positive(&l.HeaderFields, 100)
+	positive(&l.Handshake, 10*time.Second)
+	positive(&l.HeaderTime, 10*time.Second)
+	positive(&l.Idle, 75*time.Second)
+	positive(&l.Stall, 30*time.Second)
+	l.Target = min(l.Target, int64(l.Header))
+	l.MinRate = cmp.Or(l.MinRate, 1<<10)
+	l.Requests = cmp.Or(l.Requests, 1000)
+	l.Age = cmp.Or(l.Age, time.Hour)
 	return l
 }
 
-func orDefault[T int | int64 | time.Duration](v *T, d T) {
-	if *v == 0 {
+func positive[T int | int64 | time.Duration](v *T, d T) {
+	if *v <= 0 {
 		*v = d
 	}
 }

@@ -35,10 +35,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
 		if err == nil {
-			if !l.awaitRoom() {
-				_ = conn.Close() // nobody will serve it any more
-				return nil, net.ErrClosed
-			}
+			l.awaitRoom()
 			if s := l.door.admit(conn); s != nil {
 				return l.wrap(s), nil
 			}
@@ -50,6 +47,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		if unsaid, due := l.door.said.due("accept"); due {
 			l.door.opts.Log.Warn("connection not accepted, waiting", "listener", l.Addr().String(), "unsaid", unsaid, "err", err)
 		}
+		l.door.makeRoom()
 		if err := l.rest(pause); err != nil {
 			return nil, err
 		}
@@ -57,31 +55,32 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// awaitRoom returns once there is room for a connection; false: the listener was
-// closed before.
-func (l *Listener) awaitRoom() bool {
+// awaitRoom returns once there is room for a connection, or the listener is
+// closed: one that has been accepted is nobody else's to serve, and goes in.
+func (l *Listener) awaitRoom() {
 	if !l.door.crowded() {
-		return true
+		return
 	}
 	l.door.waiting.Add(1)
 	defer l.door.waiting.Add(-1)
 	for {
 		closed := l.door.nextClose()
 		if !l.door.crowded() {
-			return true
+			return
 		}
-		idle, in := l.door.fresh.oldest()
-		if idle != nil {
-			l.door.refuse(idle, refusedFresh, nil)
+		if l.door.makeRoom() {
 			continue
 		}
-		timer := time.NewTimer(in)
+		if suppressed, due := l.door.said.due("full"); due {
+			l.door.opts.Log.Warn("all connections are in use, others wait", "connections", l.door.Open(), "suppressed", suppressed)
+		}
+		timer := time.NewTimer(roomAfter / 4)
 		select {
 		case <-closed:
 		case <-timer.C:
 		case <-l.closed:
 			timer.Stop()
-			return false
+			return
 		}
 		timer.Stop()
 	}

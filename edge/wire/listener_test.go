@@ -81,6 +81,7 @@ func TestShortageOfDescriptorsEndsWhenAConnectionCloses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		held.(*Conn).raw.serving()
 		done := make(chan net.Conn)
 		go func() {
 			conn, _ := ln.Accept()

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"io"
 	"sync"
 	"time"
@@ -46,14 +47,22 @@ func (m *message) release() {
 	if len(m.buf) != firstBuffer {
 		m.buf = make([]byte, firstBuffer)
 	}
+	clear(m.buf)
 	clear(m.head.Fields[:cap(m.head.Fields)])
+	m.head, m.parser = Head{Fields: m.head.Fields[:0]}, parser{}
 	m.r, m.w = 0, 0
 	messages.Put(m)
 }
 
 // readHead reads until the head is whole or refused. It returns an error when
 // the connection gave out before a byte of it came.
-func (m *message) readHead(c *Conn) error {
+func (m *message) readHead(c *Conn) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.logPanic("panic while reading a head", v)
+			m.head, err = Head{Refused: errInternal}, nil
+		}
+	}()
 	begun := false
 	for {
 		n, refusal := m.parser.parse(&m.head, m.buf[:m.w])
@@ -67,7 +76,8 @@ func (m *message) readHead(c *Conn) error {
 			c.host = m.head.Host
 			return nil
 		}
-		if !begun {
+		empty := m.parser.lines == 0 && len(bytes.Trim(m.buf[:m.w], "\r\n")) == 0 // no request yet: RFC 9112 §2.2
+		if !begun && !empty {
 			begun = true
 			if err := c.armRead(c.limits.HeaderTime); err != nil {
 				return err
@@ -78,7 +88,11 @@ func (m *message) readHead(c *Conn) error {
 		}
 		got, err := c.Conn.Read(m.buf[m.w:])
 		m.w += got
-		if err != nil && got == 0 {
+		switch {
+		case err == nil || got > 0:
+		case empty:
+			return io.EOF
+		default:
 			m.head.Refused = headFault(err)
 			return nil
 		}

@@ -12,7 +12,7 @@ import "time"
 //
 // It is not safe for concurrent use.
 type pace struct {
-	rate  int64         // bytes per second; not positive: nobody is judged
+	rate  int64         // bytes per second; not positive: any will do, but for none
 	stall time.Duration // the debt that is too much
 
 	waited  time.Duration // since the last sample
@@ -51,7 +51,13 @@ func (p *pace) wrote(n int, d time.Duration, acked func() uint64) (stalled bool)
 	if now > p.ackedThen {
 		took = max(took, now-p.ackedThen)
 	}
-	paid := time.Duration(min(float64(took)/float64(p.rate)*float64(time.Second), float64(2*p.stall)))
+	paid := 2 * p.stall // without a rate every byte will do
+	switch {
+	case took == 0:
+		paid = 0
+	case p.rate > 0:
+		paid = time.Duration(min(float64(took)/float64(p.rate)*float64(time.Second), float64(paid)))
+	}
 	p.debt = max(p.debt+p.waited-paid, 0)
 	p.waited, p.writtenThen, p.ackedThen = 0, p.written, now
 	return p.debt >= p.stall

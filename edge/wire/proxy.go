@@ -111,9 +111,6 @@ func (s *socket) readHeader() (h header, rest []byte, err error) {
 // armHeader has the header end in time, from its first byte on.
 func (s *socket) armHeader() error {
 	limit := s.door.opts.Limits.Handshake
-	if limit < 0 {
-		return nil
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.headerBy = time.Now().Add(limit)

@@ -33,6 +33,7 @@ var (
 	errCoding10      = &Refusal{400, "Transfer-Encoding in HTTP/1.0 (RFC 9112 §6.1)"}
 	errFraming       = &Refusal{400, "ambiguous message framing (RFC 9112 §6.3)"}
 	errExpectation   = &Refusal{417, "expectation not supported (RFC 9110 §10.1.1)"}
+	errInternal      = &Refusal{500, "internal error"}
 	errHeadCut       = &Refusal{400, "the request ended early"}
 	errHeadTime      = &Refusal{408, "the request took too long"}
 	errChunk         = &Refusal{400, "malformed chunk (RFC 9112 §7.1)"}

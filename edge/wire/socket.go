@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"container/list"
 	"errors"
 	"net"
 	"net/netip"
@@ -28,10 +27,10 @@ type socket struct {
 	door   *Door
 	tcp    *net.TCPConn // nil: it is none
 	tunnel atomic.Bool  // no pacing any more
+	brief  atomic.Bool  // what would wait is not written any more: the goodbye of TLS to a client that takes nothing
 
-	since time.Time     // when it came
-	place *list.Element // among those without a request; guarded by door.fresh
-	asked atomic.Bool   // it has brought a request
+	waits atomic.Int64 // since when it waits for a request, unix nanoseconds; 0: one is being served
+	asked atomic.Bool  // it has brought a request
 
 	counted  netip.Addr  // what PerIP counts it under; zero: not at all; guarded by mu
 	released atomic.Bool // closed, and not in the counts any more
@@ -62,13 +61,14 @@ func newSocket(conn net.Conn, d *Door) *socket {
 	return s
 }
 
-// brought says that a whole request has come: the connection is somebody's now.
-func (s *socket) brought() {
-	if !s.asked.Load() {
-		s.asked.Store(true)
-		s.door.fresh.remove(s)
-	}
+// serving says that a whole request has come.
+func (s *socket) serving() {
+	s.asked.Store(true)
+	s.waits.Store(0)
 }
+
+// waiting says that the next request is waited for.
+func (s *socket) waiting() { s.waits.Store(time.Now().UnixNano()) }
 
 // Read implements net.Conn. The first one reads the PROXY header, if there may
 // be one, and fails for good if that is malformed.
@@ -87,7 +87,7 @@ func (s *socket) Read(p []byte) (int, error) {
 // Write implements net.Conn. It fails, and the connection is reset, once the
 // client took less than Limits.MinRate over Limits.Stall of waiting.
 func (s *socket) Write(p []byte) (int, error) {
-	if s.pace.rate <= 0 || s.tunnel.Load() {
+	if s.tunnel.Load() {
 		return s.Conn.Write(p)
 	}
 	s.writing.Lock()
@@ -148,6 +148,9 @@ func (s *socket) overdue() bool {
 func (s *socket) SetWriteDeadline(t time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if soon := time.Now().Add(time.Millisecond); s.brief.Load() && t.After(soon) {
+		t = soon
+	}
 	s.writeBy = t
 	return s.setWrite()
 }

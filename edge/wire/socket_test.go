@@ -114,26 +114,39 @@ func TestNothingToWriteIsNoStall(t *testing.T) {
 	})
 }
 
-func TestTunnelAndUnboundedWritesMayWait(t *testing.T) {
-	for name, o := range map[string]Options{"tunnel": {}, "MinRate": {Limits: Limits{MinRate: -1}}} {
-		synctest.Test(t, func(t *testing.T) {
-			client, ours := pipe(t, o)
-			begun := make(chan (<-chan int64))
-			go func() {
-				time.Sleep(10 * time.Second)
-				if name == "tunnel" {
-					ours.unhurried() // in the middle of a write
-				}
-				time.Sleep(time.Hour)
-				begun <- readSlowly(client, 1, 0)
-			}()
-			if took, err := write(ours, 1); err != nil || took < time.Hour {
-				t.Errorf("%s: %v after %v", name, err, took)
+func TestTunnelMayWaitInAWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, ours := pipe(t, Options{})
+		begun := make(chan (<-chan int64))
+		go func() {
+			time.Sleep(10 * time.Second)
+			ours.unhurried() // in the middle of a write
+			time.Sleep(time.Hour)
+			begun <- readSlowly(client, 1, 0)
+		}()
+		if took, err := write(ours, 1); err != nil || took < time.Hour {
+			t.Errorf("%v after %v", err, took)
+		}
+		ours.Close()
+		<-<-begun
+	})
+}
+
+// Without a least rate a reader may be as slow as it likes, but not stop.
+func TestWithoutARateOnlySilenceIsCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, ours := pipe(t, Options{Limits: Limits{MinRate: -1}})
+		go func() {
+			for range 10 {
+				_, _ = client.Read(make([]byte, 1))
+				time.Sleep(20 * time.Second)
 			}
-			ours.Close()
-			<-<-begun
-		})
-	}
+		}()
+		took, err := write(ours, 100)
+		if !errors.Is(err, errStalled) || took < 200*time.Second || took > 250*time.Second {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
 }
 
 // The pace does not get in the way of a deadline that was asked for, nor the
