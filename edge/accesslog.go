@@ -92,11 +92,7 @@ func appendCombined(dst []byte, r *request, _ time.Duration) []byte {
 	dst = append(dst, " - - ["...)
 	dst = r.Start.AppendFormat(dst, "02/Jan/2006:15:04:05 -0700")
 	dst = append(dst, `] "`...)
-	dst = appendQuoted(dst, r.Method)
-	dst = append(dst, ' ')
-	dst = appendQuoted(dst, r.Target)
-	dst = append(dst, ' ')
-	dst = appendQuoted(dst, r.Proto)
+	dst = appendRequestLine(dst, r)
 	dst = append(dst, `" `...)
 	dst = strconv.AppendInt(dst, int64(r.response.status), 10)
 	dst = append(dst, ' ')
@@ -108,6 +104,18 @@ func appendCombined(dst []byte, r *request, _ time.Duration) []byte {
 	dst = append(dst, `" `...)
 	dst = append(dst, r.ID...)
 	return append(dst, '\n')
+}
+
+// appendRequestLine writes what was read of the request line: of a refused request
+// that is not always all, and "-" if it has no method.
+func appendRequestLine(dst []byte, r *request) []byte {
+	dst = appendQuoted(dst, orDash(r.Method))
+	for _, part := range [...]string{r.Target, r.Proto} {
+		if part != "" {
+			dst = appendQuoted(append(dst, ' '), part)
+		}
+	}
+	return dst
 }
 
 func orDash(s string) string {
@@ -146,6 +154,7 @@ type accessRecord struct {
 	Rules      []int   `json:"rules"`
 	Cache      string  `json:"cache"`
 	Backend    string  `json:"backend"`
+	Error      string  `json:"error,omitempty"`
 }
 
 func appendJSON(dst []byte, r *request, took time.Duration) []byte {
@@ -164,6 +173,7 @@ func appendJSON(dst []byte, r *request, took time.Duration) []byte {
 		DurationMS: float64(took.Microseconds()) / 1000,
 		Tenant:     r.record.Tenant, Vhost: r.record.Route,
 		WAF: r.record.WAF.Verdict, Rules: rules, Cache: r.record.Cache, Backend: r.record.Backend,
+		Error: errorText(r.record.Err),
 	})
 	if err != nil { // strings and numbers: cannot happen
 		return append(append(append(dst, `{"error":`...), strconv.Quote(err.Error())...), "}\n"...)

@@ -40,13 +40,14 @@ func TestRefusalIsAnsweredInItsTurn(t *testing.T) {
 		t.Errorf("delivered: %v", b.Requests())
 	}
 	n.waitFor(t, n.access, `"target":"/three"`)
-	families, err := metrics.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == "gatehouse_requests_unrouted_total" && f.Metric[0].Counter.GetValue() != 1 {
-			t.Errorf("%v refusals counted", f.Metric)
+	for name, want := range map[string]float64{
+		`gatehouse_requests_unrouted_total{code_class="4xx"}`:     1,
+		`gatehouse_requests_refused_total{reason="field_name"}`:   1,
+		`gatehouse_requests_refused_total{reason="request_line"}`: 0,
+		`gatehouse_request_duration_seconds_count{tenant="shop"}`: 2,
+	} {
+		if got := series(t, metrics, name); got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
 		}
 	}
 }

@@ -272,7 +272,7 @@ func (f *fill) commit() {
 	switch {
 	case f.tooLong:
 		r.record.Cache = "miss too-large"
-	case !f.whole || r.response.cut:
+	case !f.whole:
 		r.record.Cache = "miss incomplete"
 	case f.cached.s.opts.Cache.Put(&f.cached.request, f.entry(exact(f.body))):
 	default:

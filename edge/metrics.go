@@ -2,7 +2,11 @@ package edge
 
 import (
 	"errors"
+	"io"
+	"net"
+	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,9 +22,12 @@ type metrics struct {
 	bytes    *prometheus.CounterVec
 	cache    *prometheus.CounterVec
 	waf      *prometheus.CounterVec
+	unrouted *prometheus.CounterVec
 	refused  *prometheus.CounterVec
+	cut      *prometheus.CounterVec
 
 	turnedAway *prometheus.CounterVec
+	handshakes *prometheus.CounterVec // that failed
 	retries    *prometheus.CounterVec
 	inFlight   level
 	tunnels    prometheus.Gauge
@@ -36,27 +43,82 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 		bytes:      counter("gatehouse_response_body_bytes_total", "Bytes of response bodies sent to clients.", "tenant"),
 		cache:      counter("gatehouse_cache_requests_total", "Requests to vhosts with a cache, by result.", "tenant", "result"),
 		waf:        counter("gatehouse_waf_events_total", "Requests that the WAF blocked, or would have blocked in detect mode.", "tenant", "action"),
-		refused:    counter("gatehouse_requests_unrouted_total", "Requests that reached no vhost, by class of status.", "code_class"),
+		unrouted:   counter("gatehouse_requests_unrouted_total", "Requests that reached no vhost, by class of status.", "code_class"),
+		refused:    counter("gatehouse_requests_refused_total", "Requests that are not valid HTTP or that the connection's limits forbid, by rule.", "reason"),
+		cut:        counter("gatehouse_responses_cut_total", "Responses that ended before their end, by who ended them (backend, client).", "by"),
 		retries:    counter("gatehouse_backend_retries_total", "Requests that a backend failed and that could be repeated, by whether the budget allowed it (taken, refused).", "result"),
 		turnedAway: counter("gatehouse_connections_refused_total", "Client connections refused, by reason.", "reason"),
+		handshakes: counter("gatehouse_tls_handshakes_failed_total", "TLS handshakes that failed, by reason.", "reason"),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "gatehouse_request_duration_seconds", Help: "Time from a request's head to the last byte of its response.",
+			Name: "gatehouse_request_duration_seconds", Help: "Time from a request's first byte to the last of its response.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, []string{"tenant"}),
 		tunnels: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_upgraded_connections", Help: "Open WebSocket connections."}),
 	}
+	m.preset()
 	if reg == nil {
 		return m, nil
 	}
 	lost := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "gatehouse_access_log_lost_lines_total", Help: "Lines of the access log that its writer did not take.",
 	}, func() float64 { return float64(lostLines()) })
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.bytes, m.cache, m.waf, m.refused, m.turnedAway, m.retries, m.inFlight.gauge(), m.tunnels, lost} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.bytes, m.cache, m.waf, m.unrouted, m.refused, m.cut, m.turnedAway, m.handshakes, m.retries, m.inFlight.gauge(), m.tunnels, lost} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// preset makes the series whose labels are known: an alert on the growth of a
+// counter misses the first event of one that was not there before.
+func (m *metrics) preset() {
+	for vec, values := range map[*prometheus.CounterVec][]string{
+		m.unrouted:   {"2xx", "4xx", "5xx"},
+		m.refused:    wire.RefusalCodes(),
+		m.cut:        {cutByBackend, cutByClient},
+		m.turnedAway: wire.Reasons(),
+		m.handshakes: {handshakeTimeout, handshakeUnknownName, handshakeLeft, handshakeOther},
+		m.retries:    {"taken", "refused"},
+	} {
+		for _, value := range values {
+			vec.WithLabelValues(value)
+		}
+	}
+}
+
+// Who cut a response, as counted.
+const (
+	cutByBackend = "backend"
+	cutByClient  = "client"
+)
+
+// Why a TLS handshake failed, as counted.
+const (
+	handshakeTimeout     = "timeout"
+	handshakeUnknownName = "unknown_name"
+	handshakeLeft        = "left" // the client went, as port scans and checks of load balancers do
+	handshakeOther       = "other"
+)
+
+// noCertificate is the text of crypto/tls's error, which has no name, after
+// GetCertificate knew none; a test asks a real handshake for it.
+const noCertificate = "tls: no certificates configured"
+
+// handshakeFailed counts a handshake, unless we ended it ourselves.
+func (m *metrics) handshakeFailed(err error) {
+	reason := handshakeOther
+	switch {
+	case errors.Is(err, net.ErrClosed):
+		return
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		reason = handshakeTimeout
+	case err.Error() == noCertificate:
+		reason = handshakeUnknownName
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		reason = handshakeLeft
+	}
+	m.handshakes.WithLabelValues(reason).Inc()
 }
 
 // registerDoor registers what the door tells.
@@ -92,8 +154,9 @@ func codeClass(status int) string {
 
 func (m *metrics) observe(r *request, took time.Duration) {
 	class := codeClass(r.response.status)
+	m.observeFault(r)
 	if r.site == nil {
-		m.refused.WithLabelValues(class).Inc()
+		m.unrouted.WithLabelValues(class).Inc()
 		return
 	}
 	tenant := r.record.Tenant
@@ -105,6 +168,24 @@ func (m *metrics) observe(r *request, took time.Duration) {
 	}
 	if v := r.record.WAF.Verdict; v == verdictBlock || v == verdictDetect {
 		m.waf.WithLabelValues(tenant, v).Inc()
+	}
+}
+
+// observeFault counts what is no fault of a whole tenant's traffic, but of one request.
+func (m *metrics) observeFault(r *request) {
+	err := r.record.Err
+	if err == nil {
+		return
+	}
+	if refusal, ok := errors.AsType[*wire.Refusal](err); ok {
+		m.refused.WithLabelValues(refusal.Code).Inc()
+	}
+	switch {
+	case !r.response.cut:
+	case byClient(err):
+		m.cut.WithLabelValues(cutByClient).Inc()
+	default:
+		m.cut.WithLabelValues(cutByBackend).Inc()
 	}
 }
 

@@ -41,7 +41,11 @@ func (s *Server) account(r *request) {
 	took := time.Since(r.Start)
 	s.metrics.observe(r, took)
 	s.opts.AccessLog.write(r, took)
-	if r.record.Err != nil && r.response.status >= 500 && !expected(r.record.Err) {
+	switch {
+	case r.response.cut && !byClient(r.record.Err):
+		s.log.Warn("response cut", "id", r.ID, "vhost", r.record.Route, "backend", r.record.Backend,
+			"status", r.response.status, "bytes", r.response.sent, "err", r.record.Err)
+	case r.record.Err != nil && r.response.status >= 500 && !expected(r.record.Err):
 		s.log.Warn("request failed", "id", r.ID, "vhost", r.record.Route, "backend", r.record.Backend,
 			"status", r.response.status, "err", r.record.Err)
 	}

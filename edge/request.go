@@ -25,7 +25,7 @@ import (
 // Byte slices and strings alias the connection's buffers and live until done.
 type request struct {
 	ID    string
-	Start time.Time
+	Start time.Time // when its first byte came
 
 	Client netip.AddrPort // after trusted proxies: what logs, limits and lists use
 	Peer   netip.AddrPort // who holds the connection
@@ -35,7 +35,7 @@ type request struct {
 	TLS         *tls.ConnectionState // nil: plain
 	Scheme      string               // "http" or "https"; a trusted proxy's word counts
 
-	Proto   string // "HTTP/1.1"
+	Proto   string // "HTTP/1.1"; of a refused request the version that it claimed, or empty
 	Method  string
 	Target  string // origin-form, exactly as it came: path and query
 	RawHost string // the Host field, or the authority of an absolute-form target
@@ -93,7 +93,7 @@ type record struct {
 	WAF     wafRecord
 	Cache   string // hit, miss, bypass, … ; empty: off
 	Backend string // the address that answered, or was tried last
-	Err     error  // what the operator reads of a failure
+	Err     error  // what the operator reads of a failure, or of an answer that was cut
 
 	Routed, Inspected, Looked, Answered time.Time // when each was decided
 }
@@ -119,16 +119,13 @@ func (s *Server) newRequest(ctx *fasthttp.RequestCtx) (*request, error) {
 	r := requests.Get().(*request)
 	*r = request{atEnd: r.atEnd[:0], body: r.body}
 	r.log, r.via = s.log, s.via
-	r.Start = time.Now()
-	s.active.Store(r.Start.UnixNano())
+	r.Start = h.Begun
+	s.active.Store(time.Now().UnixNano()) // not Start: a head that came slowly would set the clock back
 	s.once.Do(func() { ctx.Response.Header.CopyTo(&s.blank) })
 	r.table = s.table.Load()
 	r.connection(ctx, conn)
 	r.Method, r.Target, r.RawHost, r.Fields, r.Upgrade = h.Method, h.Target, h.Host, h.Fields, h.Upgrade
-	r.Proto, r.last = "HTTP/1.1", h.Last
-	if h.Minor == 0 {
-		r.Proto = "HTTP/1.0"
-	}
+	r.Proto, r.last = h.Proto, h.Last
 	if r.body == nil {
 		r.body = &requestBody{}
 	}
@@ -141,9 +138,6 @@ func (s *Server) newRequest(ctx *fasthttp.RequestCtx) (*request, error) {
 	r.last = r.last || level >= overload.NoKeepAlive
 	if level >= overload.Shed {
 		return r, fail(503, "the server is short of memory", errNoMemory)
-	}
-	if most := s.opts.Limits.Body; most > 0 && h.Length > most {
-		return r, &httpError{status: 413, reason: "request body too large", cause: errBodyTooLarge}
 	}
 	if h.Length != 0 {
 		r.body.reset(conn.Body(), h.Length, s.opts.Limits.Body, conn)

@@ -25,7 +25,7 @@ type response struct {
 	received time.Time                // when the backend's head came
 	asked    time.Time                // when the backend was asked
 	sent     int64                    // body bytes written so far
-	cut      bool                     // the stream failed
+	cut      bool                     // not all of the stream went out: record.Err says why
 }
 
 // set adds a field.

@@ -156,6 +156,7 @@ func writeHead(h *fasthttp.ResponseHeader, p *response, bodyless bool) error {
 // Close is the end of the request.
 type outbound struct {
 	r      *request
+	whole  bool // the stream has ended as it should
 	closed bool
 }
 
@@ -170,9 +171,11 @@ func (o *outbound) Read(b []byte) (n int, err error) {
 	}()
 	n, err = o.r.response.stream.Read(b)
 	o.r.response.sent += int64(n)
-	if err != nil && err != io.EOF {
-		o.r.response.cut = true
-		o.r.record.Err = err
+	switch {
+	case err == io.EOF:
+		o.whole = true
+	case err != nil:
+		o.r.cut(bodyCut(err))
 	}
 	return n, err
 }
@@ -199,6 +202,7 @@ func (o *outbound) WriteTo(w io.Writer) (int64, error) {
 				werr = flusher.Flush()
 			}
 			if werr != nil {
+				o.r.cut(clientCut(werr))
 				return total, werr
 			}
 		}
@@ -217,6 +221,9 @@ func (o *outbound) Close() error {
 		return nil
 	}
 	o.closed = true
+	if p := &o.r.response; !o.whole && p.sent != p.length {
+		o.r.cut(clientCut(nil)) // nobody wanted more
+	}
 	err := o.r.response.stream.Close()
 	o.r.done()
 	return err
@@ -247,7 +254,7 @@ func (s *Server) sendUntilClose(ctx *fasthttp.RequestCtx, r *request) {
 		if err == nil {
 			return
 		}
-		r.response.cut, r.record.Err = true, err
+		r.cut(clientCut(err))          // unless the backend's body was
 		_ = r.conn.(http1Conn).Reset() // an end would say that this was all
 	})
 }

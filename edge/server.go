@@ -119,9 +119,10 @@ func (s *Server) newDoor() *wire.Door {
 	return wire.NewDoor(wire.Options{
 		PerIP: s.opts.Limits.ConnectionsPerIP, Connections: s.opts.Limits.Connections,
 		Trusted: s.opts.TrustedProxies, ProxyProtocol: s.opts.ProxyProtocol,
-		Shed:    func() bool { return s.level() >= overload.NoConnections },
-		Refused: func(reason string) { s.metrics.turnedAway.WithLabelValues(reason).Inc() },
-		Limits:  s.opts.Limits.wire(), Log: s.log,
+		Shed:            func() bool { return s.level() >= overload.NoConnections },
+		Refused:         func(reason string) { s.metrics.turnedAway.WithLabelValues(reason).Inc() },
+		HandshakeFailed: s.metrics.handshakeFailed,
+		Limits:          s.opts.Limits.wire(), Log: s.log,
 	})
 }
 

@@ -16,6 +16,9 @@ const challengePath = "/.well-known/acme-challenge/"
 // to an ACME challenge, and only if TLS was made for the same tenant.
 func (s *Server) selectVhost(next handler) handler {
 	return func(r *request) error {
+		if r.RawHost == "" { // HTTP/1.0 may come without
+			return refuse(400, "a Host field is needed")
+		}
 		host, err := routes.CanonicalHost(r.RawHost)
 		if err != nil {
 			r.record.Route = ""
@@ -43,6 +46,9 @@ func (s *Server) selectVhost(next handler) handler {
 		r.site, r.record.Route, r.record.Tenant = site, route.Name, site.tenant
 		if err != nil {
 			return fail(503, "the site is not available", err)
+		}
+		if most := s.opts.Limits.Body; most > 0 && r.body.length > most { // here, so that it counts for the tenant
+			return errBodyTooLarge
 		}
 		if s.mustRedirect(r) {
 			s.redirect(r)

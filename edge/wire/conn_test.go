@@ -48,6 +48,9 @@ func TestSlowHeadEndsInTime(t *testing.T) {
 		if took := time.Since(begin) - time.Minute; took != 10*time.Second {
 			t.Errorf("after %v", took)
 		}
+		if since := h.Begun.Sub(begin); since != time.Minute {
+			t.Errorf("it is said to begin after %v, want its first byte's time", since)
+		}
 	})
 }
 

@@ -19,6 +19,11 @@ const (
 	refusedIdle  = "crowded"      // it waited for a request while others waited for its place
 )
 
+// Reasons returns all reasons for which a connection is refused.
+func Reasons() []string {
+	return []string{refusedPerIP, refusedShed, refusedProxy, refusedIdle}
+}
+
 // Options are the bounds of a Door. A zero field stands for its default, a
 // negative number for none.
 type Options struct {
@@ -43,8 +48,13 @@ type Options struct {
 	// from several goroutines. nil: never.
 	Shed func() bool
 	// Refused is called for each refused connection, from several goroutines, with
-	// the reason: "per_ip", "shed", "crowded" or "proxy_header". nil: nobody counts.
+	// the reason, one of Reasons. nil: nobody counts.
 	Refused func(reason string)
+	// HandshakeFailed is called for each TLS handshake that failed, from several
+	// goroutines, with the error: that of crypto/tls, or of the connection, and
+	// then net.ErrClosed if it was closed at our end. A connection that was refused
+	// for its PROXY header is none of them. nil: nobody counts.
+	HandshakeFailed func(error)
 	// Limits are those of each connection.
 	Limits Limits
 	// Log gets what is refused, at most a line a minute and reason. nil discards.
@@ -67,6 +77,9 @@ func (o Options) withDefaults() Options {
 	o.Limits = o.Limits.withDefaults()
 	if o.Refused == nil {
 		o.Refused = func(string) {}
+	}
+	if o.HandshakeFailed == nil {
+		o.HandshakeFailed = func(error) {}
 	}
 	return o
 }
@@ -225,13 +238,13 @@ func (d *Door) refuse(s *socket, reason string, err error) {
 	peer := s.RemoteAddr()
 	_ = s.Reset() // it is gone either way
 	d.opts.Refused(reason)
-	unsaid, due := d.said.due(reason)
+	suppressed, due := d.said.due(reason)
 	switch {
 	case !due:
 	case err != nil:
-		d.opts.Log.Warn("connection refused", "reason", reason, "client", peer.String(), "unsaid", unsaid, "err", err)
+		d.opts.Log.Warn("connection refused", "reason", reason, "client", peer.String(), "suppressed", suppressed, "err", err)
 	default:
-		d.opts.Log.Warn("connection refused", "reason", reason, "client", peer.String(), "unsaid", unsaid)
+		d.opts.Log.Warn("connection refused", "reason", reason, "client", peer.String(), "suppressed", suppressed)
 	}
 }
 

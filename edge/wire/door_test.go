@@ -280,7 +280,7 @@ func TestRefusalsAreLoggedOnceAMinuteAndReason(t *testing.T) {
 		if n := strings.Count(out.String(), "reason=per_ip"); n != 2 {
 			t.Errorf("%d lines in 90 seconds:\n%s", n, out.String())
 		}
-		if !strings.Contains(out.String(), "unsaid=59") {
+		if !strings.Contains(out.String(), "suppressed=59") {
 			t.Errorf("the lines left out are not counted:\n%s", out.String())
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"net/http"
+	"time"
 )
 
 // A Head is a request's head, checked. Its byte slices are the connection's: they
@@ -12,8 +13,10 @@ type Head struct {
 	Method string // a token (RFC 9110 §9.1), never CONNECT or TRACE
 	Target string // origin-form exactly as it came, or "*"; of an absolute-form its path and query
 	Host   string // the Host field's value; empty only in HTTP/1.0
+	Proto  string // "HTTP/1.1" or "HTTP/1.0"
 	Minor  int    // 1 for HTTP/1.1, 0 for HTTP/1.0
 	Fields []Field
+	Begun  time.Time // when its first byte was read, or its turn came among pipelined requests
 	// Length of the body: 0 none, -1 chunked.
 	Length int64
 	// Upgrade is "websocket" for a GET of HTTP/1.1 without content that offers it
@@ -24,7 +27,9 @@ type Head struct {
 	// protocol, or by a limit.
 	Last bool
 	// Refused is why the request is not let in; nil: it is. The other fields then
-	// hold what had been read before.
+	// hold what had been read before, for logs: Method any token or nothing, Target
+	// of a refused request line and Host at most 256 bytes, Proto the version as it
+	// came ("HTTP/2.0"), or empty if none was read.
 	Refused *Refusal
 
 	expects bool // 100-continue
@@ -39,6 +44,23 @@ func (f Field) Is(lower string) bool { return equalFold(f.Name, lower) }
 
 // methodBytes is the length beyond which a method is not one that we could know.
 const methodBytes = 64
+
+// keptBytes is how much of a target and a Host that are refused is kept for logs.
+const keptBytes = 256
+
+// keep notes what a request line that is refused, or has not come whole, says.
+func (h *Head) keep(line []byte) {
+	method, rest, ok := bytes.Cut(line, []byte{' '})
+	if !ok || !isToken(method) || len(method) > methodBytes {
+		return
+	}
+	target, version, _ := bytes.Cut(rest, []byte{' '})
+	h.Method = methodName(method)
+	h.Target = string(target[:min(len(target), keptBytes)])
+	if isVersion(version) {
+		h.Proto = string(version)
+	}
+}
 
 // A parser reads a head line by line, as it comes. A line that is bad is refused
 // at once: one that sends garbage need not be waited for.
@@ -149,8 +171,9 @@ func (p *parser) requestLine(h *Head, line []byte) *Refusal {
 	h.Method = methodName(method)
 	switch string(version) {
 	case "HTTP/1.1":
-		h.Minor = 1
+		h.Proto, h.Minor = "HTTP/1.1", 1
 	case "HTTP/1.0":
+		h.Proto = "HTTP/1.0"
 	default:
 		if isVersion(version) {
 			return errVersion

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 const get = "GET / HTTP/1.1\r\nHost: a.test\r\n"
@@ -157,7 +158,11 @@ func TestHeadsAreKeptAsTheyCame(t *testing.T) {
 					t.Errorf("fields %q, want %q", raw.String(), want)
 				}
 				got := *h
-				got.Fields = nil
+				if got.Begun.IsZero() {
+					t.Error("nobody knows when it began")
+				}
+				got.Fields, got.Begun = nil, time.Time{}
+				tc.want.Proto = fmt.Sprint("HTTP/1.", tc.want.Minor)
 				if fmt.Sprint(got) != fmt.Sprint(tc.want) {
 					t.Errorf("got %+v, want %+v", got, tc.want)
 				}
@@ -175,4 +180,59 @@ func fieldLines(in string) string {
 		}
 	}
 	return out.String()
+}
+
+// Of a refused request the log needs what was read of it, and no more.
+func TestRefusedHeadsKeepWhatWasRead(t *testing.T) {
+	long := "/" + strings.Repeat("a", 8<<10) // one more than is let in, so that the line is read to its end
+	for name, tc := range map[string]struct {
+		in   string
+		want Head
+	}{
+		"target too long":         {"GET " + long + " HTTP/1.1\r\nHost: a.test\r\n\r\n", Head{Method: "GET", Target: long[:256], Proto: "HTTP/1.1"}},
+		"target that never ends":  {"POST " + long + long, Head{Method: "POST", Target: long[:256]}},
+		"target with a fragment":  {"GET /a#b HTTP/1.1\r\nHost: a.test\r\n\r\n", Head{Method: "GET", Target: "/a#b", Proto: "HTTP/1.1"}},
+		"h2 preface":              {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Head{Method: "PRI", Target: "*", Proto: "HTTP/2.0"}},
+		"HTTP/0.9":                {"GET /old\r\n\r\n", Head{Method: "GET", Target: "/old"}},
+		"a version that is none":  {"GET / HTTP/1.10\r\n\r\n", Head{Method: "GET", Target: "/"}},
+		"LF line ends":            {"GET /lf HTTP/1.1\nHost: a.test\n\n", Head{Method: "GET", Target: "/lf", Proto: "HTTP/1.1"}},
+		"after an empty line":     {"\r\nGET /a#b HTTP/1.0\r\n\r\n", Head{Method: "GET", Target: "/a#b", Proto: "HTTP/1.0"}},
+		"cut in the request line": {"GET /half", Head{Method: "GET", Target: "/half"}},
+		"TLS":                     {"\x16\x03\x01\x02\x00\x01", Head{}},
+		"method of 9,000 bytes":   {strings.Repeat("A", 9000) + " / HTTP/1.1\r\n\r\n", Head{}},
+		"bad field after Host":    {get + "X A: b\r\n\r\n", Head{Method: "GET", Target: "/", Proto: "HTTP/1.1", Host: "a.test"}},
+		"cut after Host":          {get + "X: y", Head{Method: "GET", Target: "/", Proto: "HTTP/1.1", Host: "a.test"}},
+		"bad field before Host":   {"GET / HTTP/1.0\r\nX A: b\r\nHost: a.test\r\n\r\n", Head{Method: "GET", Target: "/", Proto: "HTTP/1.0"}},
+		"a Host without end":      {"GET / HTTP/1.1\r\nHost: " + long + "\r\nX A: b\r\n\r\n", Head{Method: "GET", Target: "/", Proto: "HTTP/1.1", Host: long[:256]}},
+	} {
+		for _, piece := range []int{1, 64 << 10} {
+			t.Run(fmt.Sprintf("%s/%d", name, piece), func(t *testing.T) {
+				_, c := play([]byte(tc.in), piece, Limits{})
+				h, err := nextHead(t, c)
+				if err != nil || h.Refused == nil || h.Begun.IsZero() {
+					t.Fatal(err, h)
+				}
+				got := Head{Method: h.Method, Target: h.Target, Host: h.Host, Proto: h.Proto}
+				if fmt.Sprint(got) != fmt.Sprint(tc.want) {
+					t.Errorf("got %+v, want %+v", got, tc.want)
+				}
+			})
+		}
+	}
+}
+
+// Counters are made of the codes: each refusal has its own.
+func TestRefusalCodesAreUnique(t *testing.T) {
+	seen := map[string]bool{}
+	for _, code := range RefusalCodes() {
+		if code == "" || seen[code] {
+			t.Errorf("code %q twice, or empty", code)
+		}
+		seen[code] = true
+	}
+	for _, r := range []*Refusal{errBareLF, errFraming, errHost, errHeadTime, errChunk, errBodySlow} {
+		if !seen[r.Code] {
+			t.Errorf("code %q is not among all", r.Code)
+		}
+	}
 }

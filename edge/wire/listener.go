@@ -44,8 +44,8 @@ func (l *Listener) Accept() (net.Conn, error) {
 		if !passing(err) {
 			return nil, err
 		}
-		if unsaid, due := l.door.said.due("accept"); due {
-			l.door.opts.Log.Warn("connection not accepted, waiting", "listener", l.Addr().String(), "unsaid", unsaid, "err", err)
+		if suppressed, due := l.door.said.due("accept"); due {
+			l.door.opts.Log.Warn("connection not accepted, waiting", "listener", l.Addr().String(), "suppressed", suppressed, "err", err)
 		}
 		l.door.makeRoom()
 		if err := l.rest(pause); err != nil {

@@ -36,7 +36,7 @@ var messages = sync.Pool{New: func() any { return &message{buf: make([]byte, fir
 func (m *message) begin(limits *Limits) {
 	m.w = copy(m.buf, m.buf[m.r:m.w])
 	m.r, m.pinned = 0, 0
-	m.head = Head{Fields: m.head.Fields[:0]}
+	m.head = Head{Fields: m.head.Fields[:0], Begun: time.Now()}
 	m.parser = parser{limits: limits}
 	m.chunks, m.left, m.err = chunkReader{}, 0, nil
 	m.waited, m.came = 0, 0
@@ -60,14 +60,14 @@ func (m *message) readHead(c *Conn) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			c.logPanic("panic while reading a head", v)
-			m.head, err = Head{Refused: errInternal}, nil
+			m.head, err = Head{Refused: errInternal, Begun: m.head.Begun}, nil
 		}
 	}()
 	begun := false
 	for {
 		n, refusal := m.parser.parse(&m.head, m.buf[:m.w])
 		if refusal != nil {
-			m.head.Refused = refusal
+			m.refuse(c, refusal)
 			return nil
 		}
 		if n > 0 {
@@ -93,9 +93,27 @@ func (m *message) readHead(c *Conn) (err error) {
 		case empty:
 			return io.EOF
 		default:
-			m.head.Refused = headFault(err)
+			m.refuse(c, headFault(err))
 			return nil
 		}
+	}
+}
+
+// refuse notes why the message is not let in, and for logs what has been read of it.
+func (m *message) refuse(c *Conn, refusal *Refusal) {
+	m.head.Refused = refusal
+	p := &m.parser
+	if p.hosts > 0 {
+		m.head.Host = string(p.host[:min(len(p.host), keptBytes)])
+	}
+	if p.target != nil {
+		return
+	}
+	came := m.buf[:m.w]
+	line, _, _ := bytes.Cut(bytes.TrimPrefix(came, []byte("\r\n")), []byte{'\n'})
+	m.head.keep(bytes.TrimSuffix(line, []byte{'\r'}))
+	if c.requests == 0 {
+		c.raw.unexpected(came)
 	}
 }
 
@@ -112,7 +130,7 @@ func (m *message) grow() {
 	buf := make([]byte, 4*len(m.buf))
 	copy(buf, m.buf[:m.w])
 	m.buf = buf
-	m.head = Head{Fields: m.head.Fields[:0]}
+	m.head = Head{Fields: m.head.Fields[:0], Begun: m.head.Begun}
 	m.parser = parser{limits: m.parser.limits}
 }
 

@@ -151,6 +151,31 @@ func begun(b []byte) bool {
 	return bytes.HasPrefix(b, signatureV1) || bytes.HasPrefix(b, signatureV2)
 }
 
+// unexpected says, if first is the beginning of a PROXY header, that it came from
+// a peer whose header nobody reads: most likely a load balancer that is missing in
+// Options.Trusted. Of a TLS record that is none, five bytes are known.
+func (s *socket) unexpected(first []byte) {
+	if !s.door.opts.ProxyProtocol {
+		return
+	}
+	announced := begun(first) ||
+		len(first) == 5 && (bytes.HasPrefix(signatureV1, first) || bytes.HasPrefix(signatureV2, first))
+	peer := s.Conn.RemoteAddr()
+	if !announced || s.door.trusts(addrOf(peer)) {
+		return
+	}
+	if suppressed, due := s.door.said.due("untrusted"); due {
+		s.door.opts.Log.Warn("PROXY header from a peer that is not in trusted_proxies", "peer", peer.String(), "suppressed", suppressed)
+	}
+}
+
+// refused reports whether the PROXY header was, and so the connection.
+func (s *socket) refused() bool {
+	s.opening.Lock()
+	defer s.opening.Unlock()
+	return s.failed != nil
+}
+
 // frame finds the header at b's beginning. length: its length, 0 if b begins with
 // none. need: how many bytes b must have for more to be known, 0 if all is.
 func frame(b []byte) (length, need int, err error) {

@@ -6,11 +6,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -388,5 +390,61 @@ func wantHeader(t *testing.T, data, taken []byte, named *header) {
 	}
 	if parsed.source.String() != named.source.String() || parsed.destination.String() != named.destination.String() {
 		t.Fatalf("%v to %v became %v to %v", named.source, named.destination, parsed.source, parsed.destination)
+	}
+}
+
+// A load balancer that is missing in trusted_proxies is what an operator looks
+// for when every request is a 400, or every handshake fails.
+func TestPROXYHeaderOfAnUntrustedPeerIsSaid(t *testing.T) {
+	ca := edgetest.NewCA(t)
+	config := &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "a.test").TLS}}
+	const line = "PROXY header from a peer that is not in trusted_proxies"
+	for name, tc := range map[string]struct {
+		first  string
+		config *tls.Config
+		off    bool
+		said   bool
+	}{
+		"v1":                  {first: "PROXY TCP4 192.0.2.1 192.0.2.9 80 443\r\n" + get + "\r\n", said: true},
+		"v2":                  {first: v2(0x21, 0x11, block4) + get + "\r\n", said: true},
+		"v1 before TLS":       {first: "PROXY TCP4 192.0.2.1 192.0.2.9 80 443\r\n", config: config, said: true},
+		"v2 before TLS":       {first: v2(0x21, 0x11, block4), config: config, said: true},
+		"switched off":        {first: "PROXY TCP4 192.0.2.1 192.0.2.9 80 443\r\n" + get + "\r\n", off: true},
+		"a method PROXY":      {first: "PROXY / HTTP/1.1\r\nX A: b\r\n\r\n"},
+		"another bad line":    {first: "GET /\r\n\r\n"},
+		"no TLS, and no HTTP": {first: "garbage garbage\r\n", config: config},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out edgetest.Output
+			var failed atomic.Int32
+			h := newHouse(t, Options{
+				ProxyProtocol: !tc.off, Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
+				Log:             slog.New(slog.NewTextHandler(&out, nil)),
+				HandshakeFailed: func(error) { failed.Add(1) },
+			}, tc.config)
+			for range 2 { // the second line would come within the minute
+				client := h.dial(t, "127.0.0.1")
+				send(t, client, tc.first)
+				switch ours := h.next(t).(type) {
+				case *TLSConn:
+					if ours.Handshake() == nil {
+						t.Fatal("a handshake of nothing")
+					}
+				case *Conn:
+					if head, err := nextHead(t, ours); err != nil || head.Refused == nil {
+						t.Fatal(err, head)
+					}
+				}
+			}
+			if got := strings.Count(out.String(), line); got != map[bool]int{true: 1}[tc.said] {
+				t.Errorf("said %d times:\n%s", got, out.String())
+			}
+			if tc.said && !strings.Contains(out.String(), "peer=127.0.0.1:") {
+				t.Errorf("the peer is missing:\n%s", out.String())
+			}
+			if want := map[bool]int32{true: 2}[tc.config != nil]; failed.Load() != want {
+				t.Errorf("%d handshakes failed, want %d", failed.Load(), want)
+			}
+		})
 	}
 }

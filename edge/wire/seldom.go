@@ -13,12 +13,12 @@ type seldom struct {
 }
 
 type said struct {
-	at     time.Time
-	unsaid int // lines since then
+	at         time.Time
+	suppressed int // lines since then
 }
 
 // due reports whether a line is due, and how many were not since the last one.
-func (l *seldom) due(key string) (unsaid int, ok bool) {
+func (l *seldom) due(key string) (suppressed int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	last := l.keys[key]
@@ -31,10 +31,10 @@ func (l *seldom) due(key string) (unsaid int, ok bool) {
 	}
 	now := time.Now()
 	if !last.at.IsZero() && now.Sub(last.at) < time.Minute {
-		last.unsaid++
+		last.suppressed++
 		return 0, false
 	}
-	unsaid = last.unsaid
-	last.at, last.unsaid = now, 0
-	return unsaid, true
+	suppressed = last.suppressed
+	last.at, last.suppressed = now, 0
+	return suppressed, true
 }
