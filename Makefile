@@ -8,7 +8,7 @@ GO      := go
 # What the tests start besides Go programs.
 NEEDS   := redis-server openssl curl prlimit
 
-.PHONY: help build run test e2e lint bench fuzz corpus faults compose-test tools-for-tests clean
+.PHONY: help build run test e2e lint bench bench-wire fuzz corpus faults compose-test tools-for-tests clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,11 @@ lint: ## golangci-lint and gofumpt, both from tools/go.mod
 
 bench: ## benchmarks with allocations; compare two runs with benchstat
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem $(PKGS)
+
+bench-wire: ## what the checks of a request cost over the bare HTTP library, by benchstat; two minutes
+	@mkdir -p bin
+	$(GO) test -tags $(TAGS) -run '^$$' -bench '^BenchmarkRequest$$' -benchmem -count 10 ./edge/wire >bin/bench-wire.txt || { cat bin/bench-wire.txt; false; }
+	$(GO) -C tools tool benchstat -col /by $(CURDIR)/bin/bench-wire.txt
 
 fuzz: ## every fuzz target for FUZZTIME (30s each); FUZZ=regex and PKGS choose some
 	scripts/fuzz.sh $(TAGS) $(or $(FUZZTIME),30s) '$(or $(FUZZ),.)' $(PKGS)

@@ -83,6 +83,19 @@ func TestErrorPageIsProblemJSONWhereAcceptPrefersIt(t *testing.T) {
 	}
 }
 
+// RFC 9110 has other words for these than net/http.
+func TestErrorPageHasTheWordsOfRFC9110(t *testing.T) {
+	n := start(t, shopSite(edgetest.NewBackend(t).URL))
+	for title, got := range map[string]*edgetest.RawAnswer{
+		"413 Content Too Large": n.get(t, "www.shop.test", "/", "Content-Length: 999999999999"),
+		"414 URI Too Long":      n.get(t, "www.shop.test", "/"+strings.Repeat("a", 9000)),
+	} {
+		if !strings.Contains(string(got.Body), "<h1>"+title+"</h1>") {
+			t.Errorf("want %q in the page:\n%s", title, got.Body)
+		}
+	}
+}
+
 func TestNoTableYetIs503(t *testing.T) {
 	n := start(t, "")
 	n.table = nil

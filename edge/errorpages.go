@@ -127,9 +127,20 @@ func (s *Server) errorPages(next handler) handler {
 	}
 }
 
+// title is the status in words. net/http has those of RFC 2616 for some.
+func title(status int) string {
+	switch status {
+	case 413: // RFC 9110 §15.5.14
+		return "Content Too Large"
+	case 414: // RFC 9110 §15.5.15
+		return "URI Too Long"
+	}
+	return http.StatusText(status)
+}
+
 func errorResponse(r *request, e *httpError) response {
 	p := problem{
-		Type: "about:blank", Title: http.StatusText(e.status), Status: e.status,
+		Type: "about:blank", Title: title(e.status), Status: e.status,
 		Detail: e.reason, ID: r.ID,
 	}
 	var body []byte

@@ -21,9 +21,9 @@ type Limits struct {
 	// bound; answered 413.
 	Body int64
 
-	// Connections is the largest number of open client connections. Default: three
-	// quarters of the limit of file descriptors; negative: no bound. Beyond it the
-	// oldest that brought no request are reset, and who finds no room waits in the
+	// Connections is the largest number of open client connections. Default, and the
+	// most that is taken: see wire.Options.Connections; negative: no bound. Beyond it
+	// connections that wait for a request make room, and who finds none waits in the
 	// kernel's backlog.
 	Connections int
 	// ConnectionsPerIP is the largest number of open connections of one IPv4
@@ -55,12 +55,13 @@ type Limits struct {
 	// ResponseHeaderFields is the largest number of its field lines. Default 200; answered 502.
 	ResponseHeaderFields int
 
-	// DrainAccept is how long a draining server goes on accepting connections at
-	// most: clients and load balancers need a moment to see that the node is going,
-	// and a refused connection is a failed request. It is less if no request came
-	// for a second. Default 5 s, negative: not at all.
+	// DrainAccept is how long a draining server goes on accepting connections:
+	// clients and load balancers need a moment to see that the node is going, and a
+	// refused connection is a failed request. After a hand-over it bounds how long
+	// idle connections stay. Default 5 s, negative: not at all.
 	DrainAccept time.Duration
-	// DrainGrace is how long requests under way may take to end after that. Default 30 s.
+	// DrainGrace is how long requests under way may take to end after that; what is
+	// left is reset. Default 30 s.
 	DrainGrace time.Duration
 }
 

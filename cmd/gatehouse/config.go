@@ -136,7 +136,7 @@ type Limits struct {
 	ResponseHeaderBytes  routes.Size `json:"response_header_bytes" help:"largest head of a backend's answer"`
 	ResponseHeaderFields int         `json:"response_header_fields" help:"most header fields of a backend's answer"`
 
-	DrainAccept routes.Duration `json:"drain_accept" help:"longest time that a draining node goes on accepting"`
+	DrainAccept routes.Duration `json:"drain_accept" help:"how long a draining node goes on accepting; 0s: not at all"`
 	DrainGrace  routes.Duration `json:"drain_grace" help:"time that requests under way have to end"`
 }
 

@@ -34,11 +34,15 @@ func TestOperationsListsEverySetting(t *testing.T) {
 }
 
 // TestSecurityListsEveryLimit: docs/security.md has one row for each limit, with
-// its default and what it is for.
+// its default, its range and what it is for.
 func TestSecurityListsEveryLimit(t *testing.T) {
 	text, err := os.ReadFile("../../docs/security.md")
 	if err != nil {
 		t.Fatal(err)
+	}
+	allowed := map[string]string{"limits.handshakes_per_ip": "0"}
+	for _, b := range bounds(defaultConfig()) {
+		allowed[b.path] = b.allowed()
 	}
 	documented := map[string]string{}
 	for line := range strings.SplitSeq(string(text), "\n") {
@@ -51,9 +55,12 @@ func TestSecurityListsEveryLimit(t *testing.T) {
 		if _, twice := documented[path]; twice {
 			t.Errorf("docs/security.md has two rows for %s", path)
 		}
-		if len(cells) != 5 || slices.Contains(cells, "") {
-			t.Errorf("docs/security.md: the row of %s has %d cells, or an empty one; want 5", path, len(cells))
+		if len(cells) != 6 || slices.Contains(cells, "") {
+			t.Errorf("docs/security.md: the row of %s has %d cells, or an empty one; want 6", path, len(cells))
 			continue
+		}
+		if cells[2] != allowed[path] {
+			t.Errorf("docs/security.md has %q as the range of %s, want %q", cells[2], path, allowed[path])
 		}
 		documented[path] = strings.Trim(cells[1], "`")
 	}

@@ -28,7 +28,7 @@ type readmeBlock struct {
 
 // readmeTests are the marks that a block can have. Those of compose are run by
 // scripts/compose-test.sh; self is what is running now.
-var readmeTests = []string{"run", "self", "redis-serve", "redis-toy", "redis", "files", "compose", "compose-down"}
+var readmeTests = []string{"run", "self", "redis-serve", "redis-toy", "redis", "files", "files-serve", "files-use", "compose", "compose-down"}
 
 var readmeMark = regexp.MustCompile(`^<!-- test: ([a-z-]+)(?:; expect: (.+?))? -->$`)
 
@@ -126,12 +126,7 @@ func TestTheWholeProgram(t *testing.T) {
 		return dir
 	}
 	t.Run("README with Redis", func(t *testing.T) { readmeWithRedis(t, folder(t)) })
-	t.Run("README with files", func(t *testing.T) {
-		dir := folder(t)
-		for _, b := range readmeOf(t, "files") {
-			runBlock(t, dir, b, strings.NewReplacer())
-		}
-	})
+	t.Run("README with files", func(t *testing.T) { readmeWithFiles(t, folder(t)) })
 	t.Run("make run", func(t *testing.T) { makeRun(t, folder(t)) })
 	for _, broken := range append([]string{""}, demoBreaks...) {
 		t.Run("demo --check, broken: "+broken, func(t *testing.T) { demoCheck(t, folder(t), broken) })
@@ -145,22 +140,44 @@ func readmeWithRedis(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	replace, env := otherPorts(t, "127.0.0.1:6379", redis.Addr(), "redis-cli ", "redis-cli -p "+redisPort+" ")
+	serveAndRun(t, dir, replace, env, "redis-serve", "redis")
+}
+
+// readmeWithFiles follows the README on a folder of documents, on other ports.
+func readmeWithFiles(t *testing.T, dir string) {
+	replace, env := otherPorts(t)
+	for _, b := range readmeOf(t, "files") {
+		runBlock(t, dir, b, replace)
+	}
+	serveAndRun(t, dir, replace, env, "files-serve", "files-use")
+}
+
+// otherPorts replaces the ports of the README by free ones, and what else is to
+// be replaced; env has them for serve, and a drain that nobody has to wait for.
+func otherPorts(t *testing.T, others ...string) (replace *strings.Replacer, env []string) {
+	t.Helper()
 	ports, err := demoPorts(0, 0, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, https, _ := net.SplitHostPort(loopback(ports[0]))
-	replace := strings.NewReplacer(
-		"127.0.0.1:6379", redis.Addr(), "redis-cli ", "redis-cli -p "+redisPort+" ",
-		"127.0.0.1:9000", loopback(ports[1]), ":8443/", ":"+https+"/",
-	)
-	serve := background(t, dir, replace.Replace(readmeOf(t, "redis-serve")[0].text),
-		"GATEHOUSE_LISTEN_HTTPS="+loopback(ports[0]), "GATEHOUSE_LISTEN_HTTP="+loopback(ports[2]), "GATEHOUSE_LISTEN_ADMIN="+loopback(ports[3]))
+	return strings.NewReplacer(append(others, "127.0.0.1:9000", loopback(ports[1]), ":8443/", ":"+https+"/")...), []string{
+		"GATEHOUSE_LISTEN_HTTPS=" + loopback(ports[0]), "GATEHOUSE_LISTEN_HTTP=" + loopback(ports[2]),
+		"GATEHOUSE_LISTEN_ADMIN=" + loopback(ports[3]), "GATEHOUSE_LIMITS_DRAIN_ACCEPT=200ms",
+	}
+}
+
+// serveAndRun starts the edge by one block and the toy, runs the blocks of test,
+// and ends both.
+func serveAndRun(t *testing.T, dir string, replace *strings.Replacer, env []string, serveBlock, test string) {
+	t.Helper()
+	serve := background(t, dir, replace.Replace(readmeOf(t, serveBlock)[0].text), env...)
 	toy := background(t, dir, replace.Replace(readmeOf(t, "redis-toy")[0].text))
 	edgetest.WaitFor(t, "the edge and the toy to serve", func() bool {
 		return strings.Contains(serve.output(), "msg=serving") && strings.Contains(toy.output(), "toy backend shop on")
 	})
-	for _, b := range readmeOf(t, "redis") {
+	for _, b := range readmeOf(t, test) {
 		runBlock(t, dir, b, replace)
 	}
 	if err := serve.interrupt(); err != nil {
