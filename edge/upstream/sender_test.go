@@ -278,3 +278,33 @@ func TestNothingSentOnAClosedFreshConnection(t *testing.T) {
 		}
 	}
 }
+
+// buggy is a body whose reader panics at its end.
+type buggy struct{ before io.Reader }
+
+func (b buggy) Read(p []byte) (int, error) {
+	if n, err := b.before.Read(p); err == nil {
+		return n, nil
+	}
+	panic("a bug in a body's reader")
+}
+
+// Nobody above the sender's goroutine would recover a panic of the caller's body: it
+// would end the process. The backend never sees a whole request.
+func TestAPanicOfAnUploadIsItsError(t *testing.T) {
+	for _, length := range []int64{100_000, -1} {
+		whole := make(chan bool, 1)
+		b := serve(t, func(s *session) { whole <- s.request() != nil })
+		req := post("")
+		req.Body, req.ContentLength = buggy{strings.NewReader("first part")}, length
+		_, _, err := fetch(t, poolTo(t, b), req)
+		if <-whole {
+			t.Errorf("length %d: the backend read a whole request", length)
+		}
+		e := wantError(t, err, OpBody)
+		var p *PanicError
+		if !errors.As(err, &p) || p.Value != "a bug in a body's reader" || !strings.Contains(string(p.Stack), "buggy") || !e.Sent || e.Repeatable {
+			t.Errorf("length %d: %+v", length, e)
+		}
+	}
+}

@@ -141,7 +141,7 @@ func (p *parser) partial(line []byte) *Refusal {
 		}
 	case line[0] != '\r' && !token[line[0]]:
 		return errRequestLine // TLS, a PROXY header, another protocol
-	case len(line) > methodBytes+1+int(p.limits.Target)+len(" HTTP/1.1\r"):
+	case int64(len(line)-methodBytes-1-len(" HTTP/1.1\r")) > p.limits.Target:
 		return tooLong(line)
 	}
 	return nil

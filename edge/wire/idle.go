@@ -76,3 +76,25 @@ func orEOF(err error) error {
 	}
 	return err
 }
+
+// rest says that the connection is as good as idle: what has come is no more than
+// the empty line that old clients send behind a body. Without it the deadline of
+// what was read last would cut the connection, at once behind a slow answer, and a
+// drain would take the line for a head that is coming.
+func (c *Conn) rest() error {
+	if c.raw.waits.Load() == 0 { // else the idle time runs already
+		if err := c.armRead(c.limits.Idle); err != nil {
+			return err
+		}
+		c.raw.waiting()
+	}
+	c.idling.Store(true)
+	c.begun.Store(false)
+	return nil
+}
+
+// stir ends the rest; with bytes, a head is coming.
+func (c *Conn) stir(bytes bool) {
+	c.begun.Store(bytes)
+	c.idling.Store(false)
+}

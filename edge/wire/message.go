@@ -63,7 +63,7 @@ func (m *message) readHead(c *Conn) (err error) {
 			m.head, err = Head{Refused: errInternal, Begun: m.head.Begun}, nil
 		}
 	}()
-	begun := false
+	begun, idle := false, false
 	for {
 		n, refusal := m.parser.parse(&m.head, m.buf[:m.w])
 		if refusal != nil {
@@ -77,17 +77,26 @@ func (m *message) readHead(c *Conn) (err error) {
 			return nil
 		}
 		empty := m.parser.lines == 0 && len(bytes.Trim(m.buf[:m.w], "\r\n")) == 0 // no request yet: RFC 9112 §2.2
-		if !begun && !empty {
+		switch {
+		case empty:
+			idle = true
+			err = c.rest()
+		case !begun:
 			begun = true
-			if err := c.armRead(c.limits.HeaderTime); err != nil {
-				return err
-			}
+			err = c.armRead(c.limits.HeaderTime)
+		}
+		if err != nil {
+			return err
 		}
 		if m.w == len(m.buf) {
 			m.grow()
 		}
 		got, err := c.Conn.Read(m.buf[m.w:])
 		m.w += got
+		if idle {
+			idle = false
+			c.stir(got > 0)
+		}
 		switch {
 		case err == nil || got > 0:
 		case empty:
