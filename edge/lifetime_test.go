@@ -86,9 +86,9 @@ func readUntil(t *testing.T, c *edgetest.RawConn, text string) string {
 	return got.String()
 }
 
-// line waits for an access line of a target and returns how many there are, and the
+// lineOf waits for an access line of a target and returns how many there are, and the
 // last.
-func (n *node) line(t *testing.T, target string) (count int, line string) {
+func (n *node) lineOf(t *testing.T, target string) (count int, line string) {
 	t.Helper()
 	target = `"target":"` + target + `"`
 	n.waitFor(t, n.access, target)
@@ -208,7 +208,7 @@ func TestPanicInTheReaderOfAnUploadEndsTheProcess(t *testing.T) {
 			t.Errorf("%s: status %d, close %v", framing, got.Status, got.Close)
 		}
 		wantStack(t, n, "panic while forwarding a request", "a bug in a connection's reader")
-		if count, line := n.line(t, "/sink"); count != 1 || !strings.Contains(line, `"status":500`) {
+		if count, line := n.lineOf(t, "/sink"); count != 1 || !strings.Contains(line, `"status":500`) {
 			t.Errorf("%s: %d access lines, the last %s", framing, count, line)
 		}
 	}
@@ -249,7 +249,7 @@ func TestPanicInTheReaderOfAnAnswerIsSilent(t *testing.T) {
 				if err := <-errs; err == nil || !strings.Contains(err.Error(), "a bug in a body's reader") {
 					t.Errorf("the record has %v", err)
 				}
-				if count, line := n.line(t, "/"); count != 1 {
+				if count, line := n.lineOf(t, "/"); count != 1 {
 					t.Errorf("%d access lines: %s", count, line)
 				}
 			})
@@ -350,7 +350,7 @@ func TestCloseLeavesRequestsRunning(t *testing.T) {
 			}
 			ws.WantClosed()
 			for target, status := range map[string]string{"/slow?for=10m": "503", "/ws": "101"} {
-				if count, line := n.line(t, target); count != 1 || !strings.Contains(line, `"status":`+status) {
+				if count, line := n.lineOf(t, target); count != 1 || !strings.Contains(line, `"status":`+status) {
 					t.Errorf("%d access lines of %s, the last: %s", count, target, line)
 				}
 			}
@@ -525,7 +525,7 @@ func TestResetOfAWebSocketIsTakenForAHalfClose(t *testing.T) {
 		c.Close()
 	}
 	edgetest.WaitFor(t, "the tunnels to end", func() bool { return n.InFlight() == 0 })
-	if count, _ := n.line(t, "/ws"); count == 0 {
+	if count, _ := n.lineOf(t, "/ws"); count == 0 {
 		t.Error("no access line")
 	}
 }
