@@ -8,20 +8,9 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
-)
-
-// What Close still takes from a client after the last answer, so that the
-// answer is not lost: a close with unread bytes makes the kernel send a reset,
-// which discards what the client has not read (RFC 9112 §9.6).
-const (
-	lingerBytes = 1 << 30 // the time is what bounds it
-	lingerTime  = 5 * time.Second
-	// lateLingerTime is for a client whose head took too long: it has had its time.
-	lateLingerTime = time.Second
 )
 
 // standIn is what the HTTP library reads in place of a request.
@@ -198,52 +187,6 @@ func (b *body) Read(p []byte) (int, error) {
 // send it or not, so the connection cannot be used again without reading it.
 func (c *Conn) Expecting() bool { return c.msg.head.expects }
 
-// Answering says that the final answer is about to be written, and whether the
-// connection goes on after it.
-func (c *Conn) Answering(goesOn bool) {
-	c.setAnswering(true)
-	if c.last.Store(!goesOn); goesOn && !c.kept.Swap(true) {
-		c.raw.door.promised.Add(1)
-	} else if !goesOn {
-		c.letGo()
-	}
-}
-
-// letGo takes back that a client counts on the connection.
-func (c *Conn) letGo() {
-	if c.kept.Swap(false) {
-		c.raw.door.promised.Add(-1)
-	}
-}
-
-func (c *Conn) setAnswering(on bool) {
-	c.mu.Lock()
-	c.answering = on
-	c.mu.Unlock()
-}
-
-// Inform sends an interim answer (RFC 9110 §15.2): a status and whole field
-// lines. Once the final answer has begun, and to a client of HTTP/1.0, it sends
-// nothing.
-func (c *Conn) Inform(status int, lines []byte) error {
-	if c.msg.head.Minor == 0 {
-		return nil
-	}
-	head := append([]byte("HTTP/1.1 "), strconv.Itoa(status)...)
-	head = append(append(append(head, " \r\n"...), lines...), "\r\n"...)
-	return c.inform(head)
-}
-
-func (c *Conn) inform(head []byte) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.answering {
-		return nil
-	}
-	_, err := c.Write(head)
-	return err
-}
-
 // Tunnel makes the connection a tunnel: Read delivers what the client sends, and
 // silence in it is its ends' business.
 func (c *Conn) Tunnel() {
@@ -259,16 +202,6 @@ func (c *Conn) readTunnel(p []byte) (int, error) {
 		return n, nil
 	}
 	return c.Conn.Read(p)
-}
-
-// Linger makes Close wait a moment for what the client still sends. It is for a
-// connection that is closed while a request's body may be on its way.
-func (c *Conn) Linger() {
-	wait := lingerTime
-	if c.msg.head.Refused == errHeadTime {
-		wait = lateLingerTime
-	}
-	c.linger.Store(int64(wait))
 }
 
 // AbortRead makes a blocked Read of the body, and every later one, fail at once.
@@ -313,99 +246,7 @@ func (c *Conn) armRead(within time.Duration) error {
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
-// Reset closes the connection so that its peer sees an error and not an end.
-func (c *Conn) Reset() error {
-	c.letGo()
-	c.linger.Store(0)
-	return c.raw.Reset()
-}
-
 // Left reports whether the client has closed the connection, or its half of it.
 // It asks the kernel and reads nothing. Where the system cannot tell, the client
 // counts as still there.
 func (c *Conn) Left() bool { return c.raw.Left() }
-
-// CloseWrite says that nothing more will be sent.
-func (c *Conn) CloseWrite() error {
-	half, ok := c.Conn.(interface{ CloseWrite() error })
-	if !ok {
-		return errors.ErrUnsupported
-	}
-	return half.CloseWrite()
-}
-
-// Close closes the connection, after lingering if Linger was called, or if it ends
-// with the answer although the client has sent more: the kernel's reset for unread
-// bytes would discard what the client has not read (RFC 9112 §9.6). It does nothing
-// while a head is coming: whoever serves the connection closes it after the answer.
-func (c *Conn) Close() error {
-	if c.begun.Load() {
-		return nil
-	}
-	c.letGo()
-	wait := time.Duration(c.linger.Swap(0))
-	if wait == 0 && c.last.Swap(false) && c.raw.unread() {
-		wait = lingerTime
-	}
-	if wait > 0 {
-		c.drain(wait)
-	}
-	if c.idling.Load() {
-		c.raw.brief.Store(true)
-	}
-	return c.Conn.Close()
-}
-
-func (c *Conn) drain(wait time.Duration) {
-	if c.CloseWrite() != nil {
-		return
-	}
-	if c.Conn != net.Conn(c.raw) && c.raw.CloseWrite() != nil {
-		return
-	}
-	if c.raw.SetDeadline(time.Now().Add(wait)) != nil {
-		return
-	}
-	// The outcome does not matter: the connection is closed either way.
-	_, _ = io.CopyN(io.Discard, c.raw, lingerBytes)
-}
-
-// A TLSConn is a client's connection with TLS.
-type TLSConn struct {
-	Conn
-	tls *tls.Conn
-}
-
-// Handshake reads the PROXY header, if there may be one, and runs the TLS
-// handshake, both within Limits.Handshake.
-func (c *TLSConn) Handshake() error {
-	err := c.handshake()
-	if err == nil {
-		return c.raw.SetDeadline(time.Time{})
-	}
-	if record, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		c.raw.unexpected(record.RecordHeader[:])
-	}
-	if !c.raw.refused() { // that has been counted
-		c.raw.door.opts.HandshakeFailed(err)
-	}
-	return err
-}
-
-func (c *TLSConn) handshake() (err error) {
-	defer func() { // the HTTP library would let it end the process
-		if v := recover(); v != nil {
-			err = c.panicked("panic in a TLS handshake", v)
-		}
-	}()
-	if err := c.raw.SetDeadline(time.Now().Add(c.limits.Handshake)); err != nil {
-		return err
-	}
-	if err := c.raw.announce(); err != nil {
-		return err
-	}
-	return c.tls.Handshake()
-}
-
-// ConnectionState is that of the TLS layer; zero before the handshake.
-func (c *TLSConn) ConnectionState() tls.ConnectionState { return c.tls.ConnectionState() }

@@ -49,7 +49,7 @@ func (r *record) Write(p []byte) (int, error) {
 func (r *record) CloseWrite() error           { return r.Close() }
 func (r *record) Close() error                { r.once.Do(func() { close(r.over) }); return nil }
 func (r *record) SetDeadline(time.Time) error { return nil }
-func (r *record) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1} }
+func (r *record) RemoteAddr() net.Addr        { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1} }
 
 func (r *record) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 2} }
 
