@@ -56,8 +56,8 @@ func labels(m *dto.Metric) string {
 	return "{" + strings.Join(parts, ",") + "}"
 }
 
-// line waits for the access line of a target and returns it.
-func (n *node) line(t *testing.T, target string) accessRecord {
+// accessRecord waits for the access line of a target and returns it.
+func (n *node) accessRecord(t *testing.T, target string) accessRecord {
 	t.Helper()
 	n.waitFor(t, n.access, `"target":"`+target)
 	for text := range strings.SplitSeq(n.access.String(), "\n") {
@@ -90,10 +90,10 @@ func TestCutAnswersLeaveATrace(t *testing.T) {
 	if _, err := c.TryReceive("GET"); err == nil {
 		t.Error("a cut answer arrived whole")
 	}
-	if got := n.line(t, "/cut"); got.Status != 200 || got.Bytes != 5000 || got.Error != "backend body: unexpected EOF" {
+	if got := n.accessRecord(t, "/cut"); got.Status != 200 || got.Bytes != 5000 || got.Error != "backend body: unexpected EOF" {
 		t.Errorf("status %d, %d bytes, error %q", got.Status, got.Bytes, got.Error)
 	}
-	n.waitFor(t, n.log, "level=WARN msg=\"response cut\" id="+n.line(t, "/cut").ID)
+	n.waitFor(t, n.log, "level=WARN msg=\"response cut\" id="+n.accessRecord(t, "/cut").ID)
 	if !strings.Contains(n.log.String(), `err="backend body: unexpected EOF"`) {
 		t.Errorf("the cause is missing:\n%s", n.log.String())
 	}
@@ -112,16 +112,16 @@ func TestCutAnswersLeaveATrace(t *testing.T) {
 			t.Errorf("%v cut by clients, want %d:\n%s", got, i+1, n.access.String())
 		}
 	}
-	if got := n.line(t, "/bytes?n=1"); got.Error != "client left" {
+	if got := n.accessRecord(t, "/bytes?n=1"); got.Error != "client left" {
 		t.Errorf("error %q", got.Error)
 	}
-	if got := n.line(t, "/bytes?chunked"); !strings.HasPrefix(got.Error, "client left") {
+	if got := n.accessRecord(t, "/bytes?chunked"); !strings.HasPrefix(got.Error, "client left") {
 		t.Errorf("error %q", got.Error)
 	}
 	// by a client that takes nothing
 	stalled := edgetest.Dial(t, n.http)
 	stalled.Send(head("GET", "www.shop.test", "/bytes?n=200000000") + "\r\n")
-	if got := n.line(t, "/bytes?n=2"); got.Error != "client takes too little of what is written" {
+	if got := n.accessRecord(t, "/bytes?n=2"); got.Error != "client takes too little of what is written" {
 		t.Errorf("error %q", got.Error)
 	}
 	if back, client := series(t, metrics, byBackend), series(t, metrics, byClient); back != 1 || client != 3 {
@@ -170,21 +170,39 @@ func TestAccessLineSaysWhatWentWrong(t *testing.T) {
 		want   accessRecord
 		code   string
 	}{
-		{"GET /framing HTTP/1.1\r\nHost: www.shop.test\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "/framing",
-			accessRecord{Method: "GET", Proto: "HTTP/1.1", Host: "www.shop.test", Status: 400, Error: "ambiguous message framing (RFC 9112 §6.3)"}, "framing"},
-		{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "*",
-			accessRecord{Method: "PRI", Proto: "HTTP/2.0", Status: 505, Error: "HTTP version not supported"}, "version"},
-		{"POST /chunk HTTP/1.1\r\nHost: www.shop.test\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", "/chunk",
-			accessRecord{Method: "POST", Proto: "HTTP/1.1", Host: "www.shop.test", Status: 400, Error: "malformed chunk (RFC 9112 §7.1)"}, "chunk"},
-		{"GET /slow HTTP/1.0\r\nX", "/slow",
-			accessRecord{Method: "GET", Proto: "HTTP/1.0", Status: 408, Error: "the request took too long"}, "head_time"},
-		{"GET /nobody HTTP/1.1\r\nHost: nobody.test\r\n\r\n", "/nobody",
-			accessRecord{Method: "GET", Proto: "HTTP/1.1", Host: "nobody.test", Status: 404, Error: "no site answers for this host"}, ""},
-		{"GET /hostless HTTP/1.0\r\n\r\n", "/hostless",
-			accessRecord{Method: "GET", Proto: "HTTP/1.0", Status: 400, Error: "a Host field is needed"}, ""},
+		{
+			"GET /framing HTTP/1.1\r\nHost: www.shop.test\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "/framing",
+			accessRecord{Method: "GET", Proto: "HTTP/1.1", Host: "www.shop.test", Status: 400, Error: "ambiguous message framing (RFC 9112 §6.3)"},
+			"framing",
+		},
+		{
+			"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "*",
+			accessRecord{Method: "PRI", Proto: "HTTP/2.0", Status: 505, Error: "HTTP version not supported"},
+			"version",
+		},
+		{
+			"POST /chunk HTTP/1.1\r\nHost: www.shop.test\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", "/chunk",
+			accessRecord{Method: "POST", Proto: "HTTP/1.1", Host: "www.shop.test", Status: 400, Error: "malformed chunk (RFC 9112 §7.1)"},
+			"chunk",
+		},
+		{
+			"GET /slow HTTP/1.0\r\nX", "/slow",
+			accessRecord{Method: "GET", Proto: "HTTP/1.0", Status: 408, Error: "the request took too long"},
+			"head_time",
+		},
+		{
+			"GET /nobody HTTP/1.1\r\nHost: nobody.test\r\n\r\n", "/nobody",
+			accessRecord{Method: "GET", Proto: "HTTP/1.1", Host: "nobody.test", Status: 404, Error: "no site answers for this host"},
+			"",
+		},
+		{
+			"GET /hostless HTTP/1.0\r\n\r\n", "/hostless",
+			accessRecord{Method: "GET", Proto: "HTTP/1.0", Status: 400, Error: "a Host field is needed"},
+			"",
+		},
 	} {
 		got := edgetest.Dial(t, n.http).Do("GET", c.raw)
-		line := n.line(t, c.target)
+		line := n.accessRecord(t, c.target)
 		if line.Method != c.want.Method || line.Proto != c.want.Proto || line.Host != c.want.Host || line.Status != c.want.Status || line.Error != c.want.Error {
 			t.Errorf("%q: line %+v, want %+v", c.raw, line, c.want)
 		}
@@ -195,11 +213,11 @@ func TestAccessLineSaysWhatWentWrong(t *testing.T) {
 			t.Errorf("%s is not counted", c.code)
 		}
 	}
-	if slow := n.line(t, "/slow"); slow.DurationMS < 300 {
+	if slow := n.accessRecord(t, "/slow"); slow.DurationMS < 300 {
 		t.Errorf("a head that took 300 ms to time out is said to have taken %v ms", slow.DurationMS)
 	}
 	n.get(t, "dead.test", "/dead")
-	if got := n.line(t, "/dead"); got.Status != 502 || !strings.HasPrefix(got.Error, "backend connect: ") || !strings.Contains(got.Error, "connection refused") {
+	if got := n.accessRecord(t, "/dead"); got.Status != 502 || !strings.HasPrefix(got.Error, "backend connect: ") || !strings.Contains(got.Error, "connection refused") {
 		t.Errorf("error %q", got.Error)
 	}
 }
@@ -267,7 +285,7 @@ func TestTooLargeBodyCountsForItsTenant(t *testing.T) {
 	if got := series(t, metrics, `gatehouse_requests_unrouted_total{code_class="4xx"}`); got != 0 {
 		t.Errorf("%v counted as unrouted", got)
 	}
-	if got := n.line(t, "/sink"); got.Error != "request body is larger than limits.body_bytes" || got.Tenant != "shop" {
+	if got := n.accessRecord(t, "/sink"); got.Error != "request body is larger than limits.body_bytes" || got.Tenant != "shop" {
 		t.Errorf("line %+v", got)
 	}
 }

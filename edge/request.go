@@ -141,6 +141,9 @@ func (s *Server) newRequest(ctx *fasthttp.RequestCtx) (*request, error) {
 	}
 	if h.Length != 0 {
 		r.body.reset(conn.Body(), h.Length, s.opts.Limits.Body, conn)
+		if most := s.opts.Limits.Body; most > 0 && h.Length > most {
+			r.body.err = errBodyTooLarge // nobody may wait for a byte of it
+		}
 	}
 	return r, nil
 }

@@ -47,7 +47,7 @@ func (s *Server) selectVhost(next handler) handler {
 		if err != nil {
 			return fail(503, "the site is not available", err)
 		}
-		if most := s.opts.Limits.Body; most > 0 && r.body.length > most { // here, so that it counts for the tenant
+		if r.body.err == errBodyTooLarge { // announced so; said only now, so that it counts for the tenant
 			return errBodyTooLarge
 		}
 		if s.mustRedirect(r) {
