@@ -42,7 +42,8 @@ bench-wire: ## what the checks of a request cost over the bare HTTP library, by 
 fuzz: ## every fuzz target for FUZZTIME (30s each); FUZZ=regex and PKGS choose some
 	scripts/fuzz.sh $(TAGS) $(or $(FUZZTIME),30s) '$(or $(FUZZ),.)' $(PKGS)
 
-corpus: tools-for-tests ## replay raw requests and hostile answers: ours, and ../shared/corpus; a skip fails
+corpus: tools-for-tests ## replay raw requests and hostile answers, ours and those of ../shared/corpus, which it needs; takes minutes
+	@test -e ../shared/corpus/replay/main.go || { echo 'make corpus needs ../shared/corpus, beside this folder; make e2e replays our own cases without it' >&2; exit 2; }
 	scripts/noskip.sh ./e2e -tags $(TAGS) -run '^(TestCorpus|TestStrict|TestCareful)' -parallel 3
 
 faults: tools-for-tests ## faults of backends, Redis, clients and logs in full size; a skip fails

@@ -23,7 +23,7 @@ func (n *node) activate(names string, sockets ...*os.File) {
 	n.stdout, n.stderr, n.ended = &edgetest.Output{}, &edgetest.Output{}, make(chan struct{})
 	n.cmd = exec.Command("/bin/sh", "-c", script)
 	n.cmd.Dir, n.cmd.ExtraFiles = n.dir, sockets
-	n.cmd.Env = append(os.Environ(), n.environ...)
+	n.cmd.Env = n.environment()
 	n.cmd.Stdout, n.cmd.Stderr = n.stdout, n.stderr
 	if err := n.cmd.Start(); err != nil {
 		n.t.Fatal(err)

@@ -130,7 +130,7 @@ func (n *node) startOnly() {
 	n.stdout, n.stderr, n.ended = &edgetest.Output{}, &edgetest.Output{}, make(chan struct{})
 	n.cmd = exec.Command(cmp.Or(n.binary, binary), "serve")
 	n.cmd.Dir = n.dir
-	n.cmd.Env, n.cmd.SysProcAttr = append(os.Environ(), n.environ...), n.attr
+	n.cmd.Env, n.cmd.SysProcAttr = n.environment(), n.attr
 	n.cmd.Stdout, n.cmd.Stderr = n.stdout, n.stderr
 	if n.adjust != nil {
 		n.adjust(n.cmd)
@@ -145,6 +145,22 @@ func (n *node) startOnly() {
 			n.t.Logf("the node's log:\n%s", tail(n.stderr.String(), 6000))
 		}
 	})
+}
+
+// environment is the test's own, and the node's last, since the last of a name
+// counts. Unless the test says how long the node goes on accepting after SIGTERM,
+// that is a moment: nobody here needs longer to see that it is going.
+func (n *node) environment() []string {
+	n.t.Helper()
+	settings, err := os.ReadFile(filepath.Join(n.dir, "gatehouse.yaml"))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	env := os.Environ()
+	if !strings.Contains(string(settings), "drain_accept") {
+		env = append(env, "GATEHOUSE_LIMITS_DRAIN_ACCEPT=200ms")
+	}
+	return append(env, n.environ...)
 }
 
 func tail(s string, n int) string {

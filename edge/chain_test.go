@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"bytes"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -46,7 +48,8 @@ func TestChainOrder(t *testing.T) {
 }
 
 func TestPanicBecomes500AndALogLineWithStack(t *testing.T) {
-	s, err := New(Options{})
+	var log bytes.Buffer
+	s, err := New(Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +64,11 @@ func TestPanicBecomes500AndALogLineWithStack(t *testing.T) {
 	}
 	if strings.Contains(string(r.response.body), "boom") {
 		t.Error("the visitor sees the panic")
+	}
+	for _, want := range []string{"level=ERROR", "boom", "id=n1-x", "stack=", "goroutine ", "chain_test.go"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log lacks %q:\n%s", want, &log)
+		}
 	}
 }
 

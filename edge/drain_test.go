@@ -57,6 +57,47 @@ func TestHandoverEndsWithItsGrace(t *testing.T) {
 	}
 }
 
+// Upgraded connections are the last that Shutdown closes: they live as long as a
+// request is under way, and are closed within their grace after it.
+func TestShutdownClosesTunnelsAfterTheLastRequest(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	n := start(t, shopSite(b.URL, "waf: {mode: off}"), func(o *Options) { o.Limits.DrainAccept = 100 * time.Millisecond })
+	ws, slow := edgetest.Dial(t, n.http), edgetest.Dial(t, n.http)
+	ws.UpgradeWebSocket("www.shop.test", "/ws")
+	slow.Send(head("GET", "www.shop.test", "/slow?for=2s") + "\r\n")
+	edgetest.WaitFor(t, "the request to arrive", func() bool { return b.Deliveries("/slow") == 1 })
+	ended := make(chan error, 1)
+	go func() { ended <- n.Shutdown(t.Context()) }()
+	answered := make(chan *edgetest.RawAnswer, 1)
+	go func() {
+		defer close(answered)
+		if got, err := slow.TryReceive("GET"); err == nil {
+			answered <- got
+		}
+	}()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for waiting := true; waiting; {
+		select {
+		case <-tick.C:
+			ws.WebSocketEcho("hello")
+		case got, ok := <-answered:
+			if !ok || got.Status != 200 {
+				t.Errorf("the request under way was answered %+v", got)
+			}
+			waiting = false
+		}
+	}
+	begin := time.Now()
+	ws.WantClosed()
+	if took := time.Since(begin); took > tunnelGrace+5*time.Second { // 5 s: what a loaded machine may add
+		t.Errorf("the tunnel was closed %v after the last answer", took)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDrainCutsWhatOutlastsItsGrace(t *testing.T) {
 	b := edgetest.NewBackend(t)
 	n := start(t, shopSite(b.URL, "waf: {mode: off}"),

@@ -2,9 +2,12 @@ package edge
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"gatehouse/edge/waf"
 	"gatehouse/internal/edgetest"
 )
 
@@ -119,4 +122,52 @@ func TestOneCompiledRuleSetForTwentyTenants(t *testing.T) {
 	if got := n.opts.WAF.Compiles(); got != 1 {
 		t.Errorf("%d rule sets were compiled, want 1", got)
 	}
+}
+
+// The rules' SERVER_NAME is the host that selected the vhost and that the backend
+// sees, however the client spelled it.
+func TestTheFirewallAndTheBackendSeeOneHost(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	rules, err := engine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{}
+	if n.Server, err = New(Options{WAF: rules}); err != nil {
+		t.Fatal(err)
+	}
+	var inspected atomic.Value
+	n.handle = chain(n.links(), func(r *request) error {
+		inspected.Store(serverName(t, r.waf))
+		return n.forward(r)
+	})
+	n.apply(t, shopSite(b.URL, "waf: {mode: block}"))
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	n.http = n.listen(t, n.Serve)
+	if got := n.get(t, "WWW.Shop.test.:80", "/", "User-Agent: test", "Accept: */*"); got.Status != 200 {
+		t.Fatalf("status %d", got.Status)
+	}
+	if got := inspected.Load(); got != "www.shop.test" {
+		t.Errorf("the firewall saw %q", got)
+	}
+	if got := b.Requests()[0].Host; got != "www.shop.test" {
+		t.Errorf("the backend saw %q", got)
+	}
+}
+
+// serverName looks into a transaction: no rule of the CRS shows what it holds.
+func serverName(t *testing.T, tx *waf.Transaction) string {
+	t.Helper()
+	inner := reflect.ValueOf(tx).Elem().FieldByName("tx")
+	if !inner.IsValid() || inner.IsNil() {
+		t.Error("there is no transaction")
+		return ""
+	}
+	inner = reflect.NewAt(inner.Type(), inner.Addr().UnsafePointer()).Elem() // to call an unexported field's methods
+	variables := inner.MethodByName("Variables").Call(nil)[0]
+	return variables.MethodByName("ServerName").Call(nil)[0].MethodByName("Get").Call(nil)[0].String()
 }

@@ -2,7 +2,8 @@
 # fuzz.sh TAGS TIME [REGEX [PACKAGE…]]: runs every fuzz target of the packages (all
 # of the module) that REGEX finds in "PACKAGE TARGET" (all) for TIME each. `go test` takes one
 # target of one package at a time, so they are looked up first. A finding is left in
-# the package's testdata/fuzz, where it is a seed from then on, and printed.
+# the package's testdata/fuzz, where it is a seed from then on, and printed. Inputs are
+# hardly minimised: by default that takes up to a minute for each, of TIME.
 set -eu
 tags=$1 time=$2 regex=${3:-.}
 shift 2
@@ -27,7 +28,7 @@ failed=0
 while read -r package target; do
 	echo "== $package $target"
 	status=0
-	go test -tags "$tags" -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package" >"$work/out" 2>&1 </dev/null || status=$?
+	go test -tags "$tags" -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 10x "$package" >"$work/out" 2>&1 </dev/null || status=$?
 	grep -vE '^fuzz: elapsed: [0-9]+s, gathering' "$work/out" | tail -40
 	[ $status -ne 0 ] || continue
 	input=$(sed -n 's/.*Failing input written to \(.*\)/\1/p' "$work/out" | tail -1)

@@ -109,6 +109,9 @@ func FuzzConn(f *testing.F) {
 		f.Add([]byte(s), 7)
 		f.Add([]byte(s), 4096)
 	}
+	for i, s := range furtherSeeds {
+		f.Add([]byte(s), []int{7, 4096}[i%2])
+	}
 	f.Fuzz(func(t *testing.T, in []byte, piece int) {
 		source, c := play(in, piece, Limits{Requests: -1})
 		start := 0
@@ -220,6 +223,9 @@ func byFasthttp(in []byte, ours *reading) (*reading, string, error) {
 	} else if err := req.ContinueReadBody(br, 1<<30, false); err != nil {
 		if strings.Contains(err.Error(), "railer") {
 			return nil, "it refuses trailers that we drop", nil
+		}
+		if strings.Contains(err.Error(), "too large hex number") {
+			return nil, "it takes 15 digits of a chunk's size at most, leading zeros included; we take 16 as net/http does", nil
 		}
 		return nil, "", err
 	}

@@ -118,3 +118,58 @@ func TestAPackageThatDoesNotLookForLeaksIsReported(t *testing.T) {
 		})
 	}
 }
+
+// excused are the functions of others under which a goroutine may outlive the
+// tests. IgnoreAnyFunction excuses whatever runs below a function: of a worker's
+// base it would excuse every goroutine that serves a connection.
+var excused = []string{
+	"github.com/valyala/fasthttp.updateServerDate.func1",    // the clock of the process
+	"github.com/valyala/fasthttp.(*workerPool).Start.func2", // looks for its end once in 10 s, and runs nothing of ours
+}
+
+// excuseFaults names the calls of goleak.IgnoreAnyFunction for other functions.
+func excuseFaults(t *testing.T, files []source) []string {
+	t.Helper()
+	var out []string
+	for _, s := range files {
+		if !s.isTest() || !strings.Contains(string(s.text), "IgnoreAnyFunction") {
+			continue
+		}
+		fset, f := parse(t, s)
+		ast.Inspect(f, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			if sel, ok := call.Fun.(*ast.SelectorExpr); !ok || sel.Sel.Name != "IgnoreAnyFunction" || len(call.Args) != 1 {
+				return true
+			}
+			name := "what is no literal"
+			if lit, ok := call.Args[0].(*ast.BasicLit); ok {
+				name, _ = strconv.Unquote(lit.Value)
+			}
+			if !slices.Contains(excused, name) {
+				out = append(out, fmt.Sprintf("%s: IgnoreAnyFunction of %s hides the leaks of all that runs below it: end it, or IgnoreTopFunction", fset.Position(n.Pos()), name))
+			}
+			return true
+		})
+	}
+	return out
+}
+
+// TestNoLeakIsExcusedByItsBase holds the module to it.
+func TestNoLeakIsExcusedByItsBase(t *testing.T) {
+	for _, fault := range excuseFaults(t, sources(t)) {
+		t.Error(fault)
+	}
+	for argument, fault := range map[string]bool{
+		`"github.com/valyala/fasthttp.(*workerPool).workerFunc"`: true,
+		`name`:                    true,
+		strconv.Quote(excused[0]): false,
+	} {
+		text := "package a\n\nvar x = goleak.IgnoreAnyFunction(" + argument + ")\n"
+		if got := excuseFaults(t, []source{{"a/a_test.go", []byte(text)}}); len(got) > 0 != fault {
+			t.Errorf("%s: got %q, want a fault: %v", argument, got, fault)
+		}
+	}
+}

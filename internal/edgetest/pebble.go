@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"testing"
 	"time"
 )
@@ -150,15 +151,23 @@ func (p *PebbleServer) Roots(t testing.TB) *x509.CertPool {
 // Log returns what Pebble has written so far.
 func (p *PebbleServer) Log() string { return p.output.String() }
 
-// FreePort returns a TCP port of loopback on which nobody listens at the moment.
+// FreePort returns a TCP port of loopback on which nobody listens at the moment,
+// and which no other call in this process was given.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, "find a free port", err)
-	port := ln.Addr().(*net.TCPAddr).Port
-	must(t, "free a port", ln.Close())
-	return port
+	for {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, "find a free port", err)
+		port := ln.Addr().(*net.TCPAddr).Port
+		must(t, "free a port", ln.Close())
+		if _, given := freePorts.LoadOrStore(port, true); !given {
+			return port
+		}
+	}
 }
+
+// freePorts are those that were given out: whoever got one may not listen yet.
+var freePorts sync.Map
 
 var pebbleVersion = regexp.MustCompile(`letsencrypt/pebble/v2 (v[0-9.]+)`)
 

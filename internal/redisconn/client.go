@@ -19,6 +19,8 @@ const (
 	DialTimeout = 500 * time.Millisecond
 	// CallTimeout bounds one command on an open connection.
 	CallTimeout = 300 * time.Millisecond
+	// PatientTimeout bounds one command of Client.Patient.
+	PatientTimeout = 2 * time.Second
 )
 
 // A Client is the go-redis client that all adapters share, with bounded calls
@@ -61,6 +63,16 @@ func Open(o Options) (*Client, error) {
 }
 
 const clientName = "gatehouse"
+
+// Patient is the same client for what a person waits for, such as a verb's write:
+// its commands have PatientTimeout in place of CallTimeout. It shares the
+// connections, so there is nothing to close. A Cluster's is the client as it is.
+func (c *Client) Patient() redis.UniversalClient {
+	if single, ok := c.UniversalClient.(*redis.Client); ok {
+		return single.WithTimeout(PatientTimeout)
+	}
+	return c.UniversalClient
+}
 
 // Prefix stands before every key that the adapters use.
 func (c *Client) Prefix() string { return c.opts.Prefix }

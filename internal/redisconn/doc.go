@@ -4,7 +4,7 @@
 //
 // Start with Parse and Open. The Client is a go-redis client with bounded calls:
 // a hung server costs a caller at most CallTimeout, never the five seconds of
-// go-redis' defaults. Client.Dial opens a Conn, a RESP3 connection of its own
+// go-redis' defaults; Client.Patient is for calls that a person waits for. Client.Dial opens a Conn, a RESP3 connection of its own
 // that one goroutine reads; routes are followed with it, since what is read on a
 // connection and what is invalidated on it are then in order.
 //

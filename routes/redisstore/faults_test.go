@@ -152,6 +152,32 @@ func TestHungServerIsNoticedAndFoundAgain(t *testing.T) {
 	untilLen(w, 2)
 }
 
+// A server that is busy for a moment costs a verb that moment and not its write.
+func TestWritesWaitForABusyServer(t *testing.T) {
+	t.Parallel()
+	server := edgetest.Redis(t)
+	s := open(t, server, "")
+	for name, write := range map[string]func(ctx context.Context) error{
+		"put": func(ctx context.Context) error {
+			return s.Put(ctx, routes.Document{Key: routes.Key{Kind: routes.KindTenant, Name: "shop"}, Tenant: &routes.Tenant{}})
+		},
+		"delete": func(ctx context.Context) error {
+			return s.Delete(ctx, routes.Key{Kind: routes.KindVhost, Name: "h1.test"})
+		},
+	} {
+		fill(server, 3)
+		server.Suspend()
+		busy := time.AfterFunc(2*redisconn.CallTimeout, server.Resume)
+		if err := write(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if busy.Stop() {
+			t.Errorf("%s: a suspended server has answered", name)
+			server.Resume()
+		}
+	}
+}
+
 func TestAbsentServerIsToldAndServesTheLastGoodState(t *testing.T) {
 	server := edgetest.Redis(t)
 	lastGood := filepath.Join(t.TempDir(), "routes")

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"gatehouse/internal/redisconn"
 	"gatehouse/routes"
 )
@@ -22,6 +24,7 @@ type Options struct {
 // A Store is a routes.Store in Redis. Safe for concurrent use.
 type Store struct {
 	client *redisconn.Client
+	writer redis.UniversalClient // of Put and Delete: a verb waits for them, and no request does
 	prefix string
 	log    *slog.Logger
 	odd    oddKeys
@@ -41,7 +44,7 @@ func Open(client *redisconn.Client, opts Options) (*Store, error) {
 		return nil, errors.New("routes in a Redis Cluster are not supported yet: " +
 			"name a single Redis (redis://) or Sentinels (redis+sentinel://) in routes; redis: may be a Cluster")
 	}
-	s := &Store{client: client, prefix: opts.Prefix, log: opts.Logger, pingEvery: pingEvery}
+	s := &Store{client: client, writer: client.Patient(), prefix: opts.Prefix, log: opts.Logger, pingEvery: pingEvery}
 	if s.prefix == "" {
 		s.prefix = client.Prefix()
 	}

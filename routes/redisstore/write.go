@@ -36,9 +36,9 @@ func (s *Store) Put(ctx context.Context, doc routes.Document) error {
 		return fmt.Errorf("write %s: it would not be a good document, nothing is changed: %w", key, parsed.Problems)
 	}
 	if string(body) == "{}" && doc.Key.Kind == routes.KindVhost {
-		err = s.client.Del(ctx, key).Err()
+		err = s.writer.Del(ctx, key).Err()
 	} else {
-		err = s.client.Set(ctx, key, body, 0).Err()
+		err = s.writer.Set(ctx, key, body, 0).Err()
 	}
 	return s.failed("write "+key, err)
 }
@@ -76,7 +76,7 @@ func (s *Store) frontend(ctx context.Context, doc routes.Key) (*routes.Vhost, er
 		if key.part != partList {
 			continue
 		}
-		list, err := s.client.LRange(ctx, key.raw, 0, maxBackends+1).Result()
+		list, err := s.writer.LRange(ctx, key.raw, 0, maxBackends+1).Result()
 		if redis.HasErrorPrefix(err, "WRONGTYPE") {
 			return nil, fmt.Errorf("%s holds another type: delete it first", key.raw)
 		}
@@ -106,7 +106,7 @@ func (s *Store) Delete(ctx context.Context, doc routes.Key) error {
 	for _, key := range s.odd.keysOf(s.prefix, doc) {
 		raws = append(raws, key.raw)
 	}
-	n, err := s.client.Del(ctx, raws...).Result()
+	n, err := s.writer.Del(ctx, raws...).Result()
 	if err != nil {
 		return s.failed("delete "+strings.Join(raws, ", "), err)
 	}
