@@ -98,7 +98,7 @@ func (c *Conn) panicked(where string, v any) error {
 }
 
 func (c *Conn) logPanic(where string, v any) {
-	c.raw.door.opts.Log.Error(where, "client", c.RemoteAddr().String(), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	c.raw.door.opts.Log.Error("panic", "where", where, "client", c.RemoteAddr().String(), "value", fmt.Sprint(v), "stack", string(debug.Stack()))
 }
 
 // next reads the next head.

@@ -236,8 +236,8 @@ func (d *Door) nextClose() <-chan struct{} {
 // refuse resets a connection, counts it and says so. err may be nil.
 func (d *Door) refuse(s *socket, reason string, err error) {
 	peer := s.RemoteAddr()
-	_ = s.Reset() // it is gone either way
 	d.opts.Refused(reason)
+	_ = s.Reset() // it is gone either way
 	suppressed, due := d.said.due(reason)
 	switch {
 	case !due:
