@@ -12,6 +12,9 @@ const (
 	// drainQuiet without a new request ends the time in which idle connections are
 	// kept after a hand-over.
 	drainQuiet = time.Second
+	// handedMost ends that time at the latest: by then every client that has not
+	// paused so long has been told that its connection ends.
+	handedMost = 5 * time.Second
 	// tunnelGrace is what upgraded connections get after the last request.
 	tunnelGrace = 2 * time.Second
 )
@@ -72,13 +75,15 @@ func (s *Server) drain(ctx context.Context, handed bool) error {
 // comes, so a moment in which nobody has begun a request is enough.
 func (s *Server) linger(ctx context.Context, handed bool) {
 	most := max(s.opts.Limits.DrainAccept, 0)
-	quiet := min(drainQuiet, most)
+	if handed {
+		most = handedMost
+	}
 	begin := time.Now()
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		since := time.Since(time.Unix(0, s.active.Load()))
-		if handed && since > quiet || time.Since(begin) > most {
+		if handed && since > drainQuiet || time.Since(begin) > most {
 			return
 		}
 		select {

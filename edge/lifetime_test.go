@@ -358,6 +358,25 @@ func TestCloseLeavesRequestsRunning(t *testing.T) {
 	}
 }
 
+// A client that takes nothing of an answer is cut, too.
+func TestCloseLeavesSlowReaders(t *testing.T) {
+	n := start(t, shopSite("http://127.0.0.1:1", "waf: {mode: off}"))
+	n.handle = n.observe(func(r *request) error {
+		r.response = response{status: 200, length: 16 << 20, body: make([]byte, 16<<20)}
+		return nil
+	})
+	c := edgetest.Dial(t, n.alsoListen(t, n.Serve))
+	c.Send(head("GET", "www.shop.test", "/") + "\r\n")
+	readUntil(t, c, "HTTP/1.1 200")
+	if err := n.Close(); err != nil {
+		t.Error(err)
+	}
+	edgetest.WaitFor(t, "the connection to end", func() bool { return n.door.Open() == 0 })
+	if _, err := io.Copy(io.Discard, c); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the cut answer ends with %v", err)
+	}
+}
+
 // An answer that began without Connection: close promised that the connection goes
 // on: the client's next request may be on its way when the drain comes to its end.
 func TestDrainBreaksThePromiseOfAnAnswerUnderWay(t *testing.T) {

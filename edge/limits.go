@@ -57,8 +57,7 @@ type Limits struct {
 
 	// DrainAccept is how long a draining server goes on accepting connections:
 	// clients and load balancers need a moment to see that the node is going, and a
-	// refused connection is a failed request. After a hand-over it bounds how long
-	// idle connections stay. Default 5 s, negative: not at all.
+	// refused connection is a failed request. Default 5 s, negative: not at all.
 	DrainAccept time.Duration
 	// DrainGrace is how long requests under way may take to end after that; what is
 	// left is reset. Default 30 s.

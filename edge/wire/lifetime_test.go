@@ -35,8 +35,12 @@ func halfPipes(t *testing.T) (client, ours *halfPipe) {
 
 func (h *halfPipe) Read(p []byte) (int, error)        { return h.in.Read(p) }
 func (h *halfPipe) SetReadDeadline(t time.Time) error { return h.in.SetReadDeadline(t) }
-func (h *halfPipe) CloseWrite() error                 { return h.Conn.Close() }
-func (h *halfPipe) Close() error                      { return errors.Join(h.Conn.Close(), h.in.Close()) }
+func (h *halfPipe) SetWriteDeadline(t time.Time) error {
+	_ = h.Conn.SetWriteDeadline(t) // of a closed half it fails, which TCP's does not
+	return nil
+}
+func (h *halfPipe) CloseWrite() error { return h.Conn.Close() }
+func (h *halfPipe) Close() error      { return errors.Join(h.Conn.Close(), h.in.Close()) }
 
 func (h *halfPipe) SetDeadline(t time.Time) error {
 	return errors.Join(h.SetReadDeadline(t), h.SetWriteDeadline(t))
@@ -132,7 +136,7 @@ func TestIdleConnectionWithAStrayCRLFIsNoRequest(t *testing.T) {
 	for name, tc := range map[string]struct {
 		late, busy time.Duration // when the CRLF comes; how long the answer takes
 	}{"with the body": {}, "late": {late: time.Second}, "with the body of a slow answer": {busy: 50 * time.Second}} {
-		for _, end := range []string{"idle", "next", "close"} {
+		for _, end := range []string{"idle", "next", "half", "close"} {
 			t.Run(name+"/"+end, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { strayThen(t, end, tc.late, tc.busy) })
 			})
@@ -164,6 +168,13 @@ func strayThen(t *testing.T, end string, late, busy time.Duration) {
 	switch end {
 	case "next":
 		time.AfterFunc(40*time.Second, func() { _, _ = io.WriteString(client, "GET /next HTTP/1.1\r\nHost: a.test\r\n\r\n") })
+	case "half": // the drain leaves it alone
+		time.AfterFunc(40*time.Second, func() {
+			_, _ = io.WriteString(client, "GET /ne")
+			time.Sleep(2 * time.Second)
+			_, _ = io.WriteString(client, "xt HTTP/1.1\r\nHost: a.test\r\n\r\n")
+		})
+		time.AfterFunc(41*time.Second, func() { ours.Close() })
 	case "close":
 		time.AfterFunc(40*time.Second, func() { ours.Close() })
 	}
@@ -174,7 +185,7 @@ func strayThen(t *testing.T, end string, late, busy time.Duration) {
 		if err == nil || took < 75*time.Second || took > 75*time.Second+late {
 			t.Errorf("%+v, %v after %v", h, err, took)
 		}
-	case "next":
+	case "next", "half":
 		if err != nil || h.Refused != nil || h.Target != "/next" {
 			t.Errorf("%+v, %v after %v", h, err, took)
 		}
