@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"syscall"
 	"time"
 
 	"gatehouse/edge/balance"
@@ -123,8 +124,9 @@ func ask(ctx context.Context, r *request, member *balance.Member[*upstream.Pool]
 	answer, err := member.Backend.RoundTrip(ctx, out)
 	if err != nil {
 		up, ok := errors.AsType[*upstream.Error](err)
-		// That a client has left says nothing of the backend.
-		member.Done(ok && up.Op == upstream.OpConnect && ctx.Err() == nil)
+		// That a client has left, or that we are out of descriptors, says nothing of the backend.
+		ours := ctx.Err() != nil || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+		member.Done(ok && up.Op == upstream.OpConnect && !ours)
 	}
 	return answer, err
 }

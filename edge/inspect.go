@@ -84,7 +84,11 @@ func (s *Server) phaseHeaders(r *request, tx *waf.Transaction) *waf.Verdict {
 		if f.Is("expect") {
 			continue // ours to answer, and not forwarded: rules against it would refuse every large upload of curl
 		}
-		tx.RequestHeader(string(f.Name), string(f.Value))
+		value := string(f.Value)
+		if f.Is("host") {
+			value = r.Host // the one that routing, the cache and the backend see
+		}
+		tx.RequestHeader(string(f.Name), value)
 	}
 	return tx.RequestHeaders()
 }

@@ -151,7 +151,7 @@ func TestTheFirewallAndTheBackendSeeOneHost(t *testing.T) {
 	if got := n.get(t, "WWW.Shop.test.:80", "/", "User-Agent: test", "Accept: */*"); got.Status != 200 {
 		t.Fatalf("status %d", got.Status)
 	}
-	if got := inspected.Load(); got != "www.shop.test" {
+	if got := inspected.Load(); got != "www.shop.test[www.shop.test]" {
 		t.Errorf("the firewall saw %q", got)
 	}
 	if got := b.Requests()[0].Host; got != "www.shop.test" {
@@ -159,7 +159,8 @@ func TestTheFirewallAndTheBackendSeeOneHost(t *testing.T) {
 	}
 }
 
-// serverName looks into a transaction: no rule of the CRS shows what it holds.
+// serverName looks into a transaction for its SERVER_NAME and its Host fields: no rule
+// of the CRS shows both.
 func serverName(t *testing.T, tx *waf.Transaction) string {
 	t.Helper()
 	inner := reflect.ValueOf(tx).Elem().FieldByName("tx")
@@ -169,5 +170,7 @@ func serverName(t *testing.T, tx *waf.Transaction) string {
 	}
 	inner = reflect.NewAt(inner.Type(), inner.Addr().UnsafePointer()).Elem() // to call an unexported field's methods
 	variables := inner.MethodByName("Variables").Call(nil)[0]
-	return variables.MethodByName("ServerName").Call(nil)[0].MethodByName("Get").Call(nil)[0].String()
+	server := variables.MethodByName("ServerName").Call(nil)[0].MethodByName("Get").Call(nil)[0].String()
+	fields := variables.MethodByName("RequestHeaders").Call(nil)[0].MethodByName("Get").Call([]reflect.Value{reflect.ValueOf("host")})[0]
+	return fmt.Sprint(server, fields.Interface())
 }
