@@ -134,14 +134,19 @@ func (f *Follower) take(b Batch) {
 	table := f.table.Load()
 	changes := b.Changes
 	f.mu.Lock()
+	before, moved := len(f.held), false // of what is held, which is part of the last good state
 	for _, c := range b.Changes {
-		delete(f.held, c.Key) // it is there again, or was really deleted
+		if _, held := f.held[c.Key]; held {
+			delete(f.held, c.Key) // it is there again, or was really deleted
+			moved = true
+		}
 	}
 	if b.Full {
 		changes = append(changes[:len(changes):len(changes)], f.absences(table, &b)...)
 	}
 	first, said := !f.synced, f.problems
 	f.synced, f.problems = true, b.Problems
+	moved = moved || len(f.held) != before
 	f.mu.Unlock()
 
 	next, replaced := table.With(changes)
@@ -149,6 +154,9 @@ func (f *Follower) take(b Batch) {
 	f.opts.Apply(next, replaced)
 	if len(replaced) > 0 || len(changes) > 0 {
 		f.log.Info("routes applied", "vhosts", next.Len(), "changed", len(replaced))
+		moved = true
+	}
+	if moved {
 		f.markDirty()
 	}
 	for _, c := range b.Changes {
