@@ -101,13 +101,16 @@ func FuzzAnswer(f *testing.F) {
 		if ours.err != nil {
 			return
 		}
-		br := bufio.NewReader(bytes.NewReader(raw))
+		br := bufio.NewReaderSize(bytes.NewReader(raw), lookahead)
 		theirs, err := finalAnswer(br, method)
 		if err != nil {
 			t.Fatalf("accepted what net/http refuses: %v", err)
 		}
 		defer theirs.Body.Close()
 		theirBody, err := io.ReadAll(theirs.Body)
+		if stricter(err) {
+			return
+		}
 		if err != nil || !bytes.Equal(ours.body, theirBody) {
 			t.Fatalf("body %q, theirs %q, %v", ours.body, theirBody, err)
 		}
@@ -171,6 +174,15 @@ func compareFields(t *testing.T, resp *Response, theirs http.Header, raw []byte)
 	}
 }
 
+// lookahead is how far net/http can look for the end of trailers: farther than ours may be long.
+const lookahead = 128 << 10
+
+// stricter reports whether net/http minds the size of what stands around chunks, of which it counts
+// the sum. That makes no second reading.
+func stricter(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "non-data") || strings.Contains(err.Error(), "suspiciously long trailer"))
+}
+
 // FuzzChunked checks the chunk decoder alone, with a tail that must stay untouched.
 func FuzzChunked(f *testing.F) {
 	for _, seed := range []string{
@@ -200,13 +212,16 @@ func FuzzChunked(f *testing.F) {
 			t.Fatal(rerr)
 		}
 		head := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-		br := bufio.NewReader(strings.NewReader(head + string(raw) + tail))
+		br := bufio.NewReaderSize(strings.NewReader(head+string(raw)+tail), lookahead)
 		theirs, terr := http.ReadResponse(br, nil)
 		if terr != nil {
 			t.Fatal(terr)
 		}
 		defer theirs.Body.Close()
 		theirBody, terr := io.ReadAll(theirs.Body)
+		if stricter(terr) {
+			return
+		}
 		if terr != nil || !bytes.Equal(theirBody, body) {
 			t.Fatalf("body %q, theirs %q, %v", body, theirBody, terr)
 		}
@@ -227,7 +242,7 @@ func FuzzRequestHead(f *testing.F) {
 			return
 		}
 		raw := req.appendHead(nil, "/app")
-		br := bufio.NewReader(bytes.NewReader(raw))
+		br := bufio.NewReaderSize(bytes.NewReader(raw), lookahead)
 		theirs, err := http.ReadRequest(br)
 		if err != nil {
 			// What net/http refuses beyond framing: hosts and targets that are no URL. Not our question.
