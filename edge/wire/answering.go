@@ -21,9 +21,9 @@ func (c *Conn) letGo() {
 }
 
 func (c *Conn) setAnswering(on bool) {
-	c.mu.Lock()
+	c.interim.Lock()
 	c.answering = on
-	c.mu.Unlock()
+	c.interim.Unlock()
 }
 
 // Inform sends an interim answer (RFC 9110 §15.2): a status and whole field
@@ -39,8 +39,8 @@ func (c *Conn) Inform(status int, lines []byte) error {
 }
 
 func (c *Conn) inform(head []byte) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.interim.Lock()
+	defer c.interim.Unlock()
 	if c.answering {
 		return nil
 	}

@@ -20,10 +20,9 @@ const standIn = "GET / HTTP/1.1\r\nHost: -\r\n\r\n"
 // rest of it must never be read as a request.
 var ErrUnread = errors.New("wire: the request's body has not been read")
 
-// A Conn is a client's connection. Read, Head, the body's methods and Write
-// belong to the goroutine that serves the request; the body may be read by one
-// other meanwhile. Close, AbortRead, Linger, Left and Inform may be called from
-// any.
+// A Conn is a client's connection. Its methods belong to the goroutine that serves
+// the request; the body may be read by one other meanwhile. Close, Reset,
+// AbortRead, Hurry and Left may be called from any.
 type Conn struct {
 	net.Conn // what is read and written: the TLS layer if there is one
 	raw      *socket
@@ -45,10 +44,14 @@ type Conn struct {
 	kept   atomic.Bool // the answer under way lets the connection go on
 	last   atomic.Bool // the answer under way is the last
 
-	mu        sync.Mutex
-	hurry     time.Time // a bound on all reads besides; zero: none
-	readOver  bool      // AbortRead was called
-	answering bool      // the final answer is being written: no interim one any more
+	mu       sync.Mutex // held for moments
+	hurry    time.Time  // a bound on all reads besides; zero: none
+	readOver bool       // AbortRead was called
+
+	// Its own lock, since it is held while an interim answer is written, and a
+	// client that does not take that must not hold up AbortRead.
+	interim   sync.Mutex
+	answering bool // the final answer is being written: no interim one any more
 }
 
 // newConn makes the connection that the HTTP library is given, over s. secured is
@@ -191,6 +194,7 @@ func (c *Conn) Expecting() bool { return c.msg.head.expects }
 // silence in it is its ends' business.
 func (c *Conn) Tunnel() {
 	c.tunnel.Store(true)
+	c.last.Store(false) // it has no last answer that a close could cut
 	c.raw.unhurried()
 	_ = c.Conn.SetDeadline(time.Time{}) // fails only on a closed connection
 }

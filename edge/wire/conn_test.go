@@ -192,3 +192,46 @@ func TestAbortAndHurry(t *testing.T) {
 		}
 	})
 }
+
+// An interim answer that the client does not take must not hold up those who end
+// its request.
+func TestAbortDoesNotWaitForAnInterimAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, ours := pair(t, Limits{})
+		go func() { _, _ = client.Write([]byte(get + "\r\n")) }()
+		if _, err := nextHead(t, ours); err != nil {
+			t.Fatal(err)
+		}
+		var informing sync.WaitGroup
+		defer informing.Wait()
+		defer client.Close()
+		informing.Go(func() { _ = ours.Inform(103, nil) }) // nobody reads
+		synctest.Wait()
+		begin := time.Now()
+		if err := ours.AbortRead(); err != nil || time.Since(begin) != 0 {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+		ours.Hurry(time.Time{})
+	})
+}
+
+// A tunnel that is closed while its client sends is closed at once: only an answer
+// that the kernel's reset would cut is worth waiting for.
+func TestTunnelDoesNotLinger(t *testing.T) {
+	h := newHouse(t, Options{}, nil)
+	client := h.dial(t, "127.0.0.1")
+	ours := h.next(t).(*Conn)
+	send(t, client, "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+	if _, err := nextHead(t, ours); err != nil {
+		t.Fatal(err)
+	}
+	ours.Answering(false)
+	ours.Tunnel()
+	send(t, client, "frames that nobody reads")
+	until(t, "they have come", ours.raw.unread)
+	begin := time.Now()
+	ours.Close()
+	if took := time.Since(begin); took > lingerTime/2 {
+		t.Errorf("closed after %v", took)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // Why a connection was refused, as Options.Refused has it.
@@ -91,6 +92,8 @@ type Door struct {
 	open  atomic.Int64
 	peers *peers
 	conns roster
+	// looked is when room was last looked for, unix nanoseconds.
+	looked atomic.Int64
 	// promised answers are under way whose clients may count on the connection.
 	promised atomic.Int64
 	said     seldom // what was logged
@@ -134,8 +137,12 @@ func (d *Door) Reset() {
 }
 
 // makeRoom closes connections that can be done without, and reports whether there
-// were any.
+// were any. It looks for them every roomEvery at most.
 func (d *Door) makeRoom() bool {
+	now, looked := time.Now().UnixNano(), d.looked.Load()
+	if now-looked < int64(roomEvery) || !d.looked.CompareAndSwap(looked, now) {
+		return false
+	}
 	spare := d.conns.spare()
 	for _, s := range spare {
 		if s.waits.Load() == 0 {

@@ -269,9 +269,9 @@ func (p *parser) note(h *Head, f Field) *Refusal {
 		}
 	case len("connection"):
 		if f.Is("connection") {
-			p.close = p.close || ListHas(f.Value, "close")
-			p.keep = p.keep || ListHas(f.Value, "keep-alive")
-			p.upgrade = p.upgrade || ListHas(f.Value, "upgrade")
+			p.close = p.close || listHas(f.Value, "close")
+			p.keep = p.keep || listHas(f.Value, "keep-alive")
+			p.upgrade = p.upgrade || listHas(f.Value, "upgrade")
 		}
 	case len("content-length"):
 		if f.Is("content-length") {

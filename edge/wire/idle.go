@@ -59,11 +59,15 @@ func (i *idleReader) try(fd uintptr) bool {
 	}
 	if n <= 0 {
 		messages.Put(m)
-		i.err = os.NewSyscallError("read", err)
-		if n == 0 {
+		switch {
+		case err == syscall.EAGAIN: // the usual case: nothing has come yet
+			return false
+		case err == nil:
 			i.err = io.EOF
+		default:
+			i.err = os.NewSyscallError("read", err)
 		}
-		return err != syscall.EAGAIN
+		return true
 	}
 	m.w = n
 	i.msg, i.err = m, nil

@@ -74,7 +74,7 @@ func (l *Listener) awaitRoom() {
 		if suppressed, due := l.door.said.due("full"); due {
 			l.door.opts.Log.Warn("all connections are in use, others wait", "connections", l.door.Open(), "suppressed", suppressed)
 		}
-		timer := time.NewTimer(roomAfter / 4)
+		timer := time.NewTimer(roomEvery)
 		select {
 		case <-closed:
 		case <-timer.C:

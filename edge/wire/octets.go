@@ -100,9 +100,9 @@ func sameFold(a, b []byte) bool {
 	return true
 }
 
-// ListHas reports whether a comma-separated list (RFC 9110 §5.6.1) has a member,
+// listHas reports whether a comma-separated list (RFC 9110 §5.6.1) has a member,
 // whatever its case; lower is in lower case.
-func ListHas(list []byte, lower string) bool {
+func listHas(list []byte, lower string) bool {
 	for more := true; more; {
 		var member []byte
 		member, list, more = bytes.Cut(list, []byte{','})

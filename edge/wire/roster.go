@@ -1,16 +1,20 @@
 package wire
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
 )
 
-// Whoever waits for a request that long has to make room where there is none; so
-// many of them go at a time, since the list is looked through for it.
+// Whoever waits for a request for roomAfter has to make room where there is none.
+// The whole list is looked through for it, so that happens every roomEvery at most,
+// and then a sixteenth of the list may go, but a few in any case.
 const (
-	roomAfter  = time.Second
-	roomAtOnce = 32
+	roomAfter = time.Second
+	roomEvery = 50 * time.Millisecond
+	roomShare = 16
+	roomLeast = 32
 )
 
 // A roster is the list of open connections. It is safe for concurrent use.
@@ -56,7 +60,8 @@ func (r *roster) spare() []*socket {
 	}
 	var fresh, idle []waiting
 	before := time.Now().Add(-roomAfter).UnixNano()
-	for _, s := range r.all() {
+	all := r.all()
+	for _, s := range all {
 		since := s.waits.Load()
 		switch {
 		case since == 0 || since > before:
@@ -69,9 +74,9 @@ func (r *roster) spare() []*socket {
 	if len(fresh) == 0 {
 		fresh = idle
 	}
-	slices.SortFunc(fresh, func(a, b waiting) int { return int(a.since - b.since) })
+	slices.SortFunc(fresh, func(a, b waiting) int { return cmp.Compare(a.since, b.since) })
 	var out []*socket
-	for _, w := range fresh[:min(len(fresh), roomAtOnce)] {
+	for _, w := range fresh[:min(len(fresh), max(len(all)/roomShare, roomLeast))] {
 		out = append(out, w.s)
 	}
 	return out
