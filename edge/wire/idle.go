@@ -59,10 +59,10 @@ func (i *idleReader) try(fd uintptr) bool {
 	}
 	if n <= 0 {
 		messages.Put(m)
-		switch {
-		case err == syscall.EAGAIN: // the usual case: nothing has come yet
+		switch err {
+		case syscall.EAGAIN: // the usual case: nothing has come yet
 			return false
-		case err == nil:
+		case nil:
 			i.err = io.EOF
 		default:
 			i.err = os.NewSyscallError("read", err)
