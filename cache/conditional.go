@@ -3,6 +3,8 @@ package cache
 import (
 	"bytes"
 	"time"
+
+	"gatehouse/internal/octets"
 )
 
 // hasPrecondition reports whether the request has a precondition that only the
@@ -39,7 +41,7 @@ func (e *Entry) NotModified(h Header) bool {
 // matchesAny reports whether e's entity tag is in the list, by weak comparison
 // (RFC 9110 §8.8.3.2), or the list is "*".
 func (e *Entry) matchesAny(list []byte) bool {
-	list = trimSpace(list)
+	list = octets.TrimOWS(list)
 	if len(list) == 1 && list[0] == '*' {
 		return true
 	}
@@ -54,7 +56,7 @@ func (e *Entry) matchesAny(list []byte) bool {
 		if e.etag != "" && string(opaque) == e.etag {
 			return true
 		}
-		if rest = trimSpace(rest); len(rest) > 0 && rest[0] != ',' {
+		if rest = octets.TrimOWS(rest); len(rest) > 0 && rest[0] != ',' {
 			return false
 		}
 		list = rest
@@ -81,7 +83,7 @@ func opaqueTag(h Header) string {
 	if len(lines) != 1 {
 		return ""
 	}
-	opaque, rest, ok := cutTag(trimSpace(lines[0]))
+	opaque, rest, ok := cutTag(octets.TrimOWS(lines[0]))
 	if !ok || len(rest) > 0 {
 		return ""
 	}

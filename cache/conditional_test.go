@@ -3,6 +3,8 @@ package cache
 import (
 	"bytes"
 	"testing"
+
+	"gatehouse/internal/octets"
 )
 
 func TestNotModifiedRFC9111Section4_3_2(t *testing.T) {
@@ -69,7 +71,7 @@ func FuzzIfNoneMatch(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, list []byte) {
 		e := &Entry{Status: 200, etag: `"0123456789abcdef"`}
-		star := string(trimSpace(list)) == "*"
+		star := string(octets.TrimOWS(list)) == "*"
 		if e.matchesAny(list) && !star && !bytes.Contains(list, []byte(e.etag)) {
 			t.Fatalf("%q matches", list)
 		}

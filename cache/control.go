@@ -1,5 +1,7 @@
 package cache
 
+import "gatehouse/internal/octets"
+
 // maxSeconds caps a delta-seconds value (RFC 9111 §1.2.2: a cache that cannot
 // represent a value uses 2^31).
 const maxSeconds = 1 << 31
@@ -96,7 +98,7 @@ func (c *control) parseLine(b []byte) bool {
 			}
 		}
 		c.apply(name, arg, hasArg)
-		if b = trimSpace(b); len(b) > 0 && b[0] != ',' {
+		if b = octets.TrimOWS(b); len(b) > 0 && b[0] != ',' {
 			return false
 		}
 	}
@@ -124,23 +126,23 @@ func cutArgument(b []byte) (arg, rest []byte, ok bool) {
 // it has; one that permits counts only in the form the RFC gives it.
 func (c *control) apply(name, arg []byte, hasArg bool) {
 	switch {
-	case equalFold(name, "no-store"):
+	case octets.Is(name, "no-store"):
 		c.noStore = true
-	case equalFold(name, "no-cache"):
+	case octets.Is(name, "no-cache"):
 		c.noCache = true
-	case equalFold(name, "private"):
+	case octets.Is(name, "private"):
 		c.private = true
-	case equalFold(name, "public"):
+	case octets.Is(name, "public"):
 		c.public = c.public || !hasArg
-	case equalFold(name, "must-revalidate"):
+	case octets.Is(name, "must-revalidate"):
 		c.mustRevalidate = c.mustRevalidate || !hasArg
-	case equalFold(name, "only-if-cached"):
+	case octets.Is(name, "only-if-cached"):
 		c.onlyIfCached = true
-	case equalFold(name, "max-age"):
+	case octets.Is(name, "max-age"):
 		c.maxAge.take(arg)
-	case equalFold(name, "s-maxage"):
+	case octets.Is(name, "s-maxage"):
 		c.sMaxAge.take(arg)
-	case equalFold(name, "min-fresh"):
+	case octets.Is(name, "min-fresh"):
 		c.minFresh.take(arg)
 	}
 }

@@ -3,6 +3,8 @@ package cache
 import (
 	"bytes"
 	"time"
+
+	"gatehouse/internal/octets"
 )
 
 // dateOf is the response's Date. Without a valid one it is the time of receipt
@@ -70,7 +72,7 @@ func ageValue(lines [][]byte) time.Duration {
 		return 0
 	}
 	first, _, _ := bytes.Cut(lines[0], []byte{','})
-	n, ok := parseSeconds(trimSpace(first))
+	n, ok := parseSeconds(octets.TrimOWS(first))
 	if !ok {
 		return 0
 	}

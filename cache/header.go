@@ -1,5 +1,7 @@
 package cache
 
+import "gatehouse/internal/octets"
+
 // Header gives all values of a field, one per field line, in the order
 // received. fasthttp's header types have this method.
 //
@@ -22,54 +24,12 @@ func has(h Header, name string) bool {
 	return false
 }
 
-// isTokenChar reports whether c is a tchar (RFC 9110 §5.6.2).
-func isTokenChar(c byte) bool {
-	switch {
-	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		return true
-	}
-	switch c {
-	case '!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~':
-		return true
-	}
-	return false
-}
-
 // tokenLen is the length of the token that b starts with.
 func tokenLen(b []byte) int {
 	for i, c := range b {
-		if !isTokenChar(c) {
+		if !octets.IsTokenByte(c) {
 			return i
 		}
 	}
 	return len(b)
-}
-
-// trimSpace removes optional whitespace (RFC 9110 §5.6.3: space and tab) from
-// both ends of b.
-func trimSpace(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
-		b = b[1:]
-	}
-	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
-		b = b[:len(b)-1]
-	}
-	return b
-}
-
-// equalFold reports whether b is lower, which must be lower case, in any ASCII
-// case.
-func equalFold(b []byte, lower string) bool {
-	if len(b) != len(lower) {
-		return false
-	}
-	for i, c := range b {
-		if c >= 'A' && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c != lower[i] {
-			return false
-		}
-	}
-	return true
 }

@@ -1,6 +1,10 @@
 package cache
 
-import "time"
+import (
+	"time"
+
+	"gatehouse/internal/octets"
+)
 
 // months and weekdays in lower case: a cache matches dates case-insensitively
 // (RFC 9111 §4.2).
@@ -21,7 +25,7 @@ var longWeekdays = [...]string{"sunday", "monday", "tuesday", "wednesday", "thur
 // what it refuses counts as stale. A two-digit year more than 50 years after
 // now is of the past century.
 func parseDate(b []byte, now time.Time) (time.Time, bool) {
-	b = trimSpace(b)
+	b = octets.TrimOWS(b)
 	switch {
 	case len(b) == 29 && b[3] == ',':
 		return parseFixdate(b)
@@ -38,7 +42,7 @@ func parseFixdate(b []byte) (time.Time, bool) {
 	month, okM := monthOf(b[8:11])
 	year, okY := digits(b[12:16])
 	if !okD || !okM || !okY || !isWeekday(b[:3]) ||
-		b[4] != ' ' || b[7] != ' ' || b[11] != ' ' || b[16] != ' ' || !equalFold(b[25:], " gmt") {
+		b[4] != ' ' || b[7] != ' ' || b[11] != ' ' || b[16] != ' ' || !octets.Is(b[25:], " gmt") {
 		return time.Time{}, false
 	}
 	return civil(year, month, day, b[17:25])
@@ -63,13 +67,13 @@ func parseRFC850(b []byte, now time.Time) (time.Time, bool) {
 	name, b := b[:len(b)-tail], b[len(b)-tail:]
 	known := false
 	for _, w := range longWeekdays {
-		known = known || equalFold(name, w)
+		known = known || octets.Is(name, w)
 	}
 	day, okD := digits(b[2:4])
 	month, okM := monthOf(b[5:8])
 	year, okY := digits(b[9:11])
 	if !known || !okD || !okM || !okY ||
-		b[0] != ',' || b[1] != ' ' || b[4] != '-' || b[8] != '-' || b[11] != ' ' || !equalFold(b[20:], " gmt") {
+		b[0] != ',' || b[1] != ' ' || b[4] != '-' || b[8] != '-' || b[11] != ' ' || !octets.Is(b[20:], " gmt") {
 		return time.Time{}, false
 	}
 	year += now.Year() / 100 * 100
@@ -110,7 +114,7 @@ func digits(b []byte) (int, bool) {
 
 func monthOf(b []byte) (time.Month, bool) {
 	for i := 0; i < len(months); i += 3 {
-		if equalFold(b, months[i:i+3]) {
+		if octets.Is(b, months[i:i+3]) {
 			return time.Month(i/3 + 1), true
 		}
 	}
@@ -119,7 +123,7 @@ func monthOf(b []byte) (time.Month, bool) {
 
 func isWeekday(b []byte) bool {
 	for i := 0; i < len(weekdays); i += 3 {
-		if equalFold(b, weekdays[i:i+3]) {
+		if octets.Is(b, weekdays[i:i+3]) {
 			return true
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+
+	"gatehouse/internal/octets"
 )
 
 // maxVary bounds the field names of one Vary: each is compared on every lookup.
@@ -22,7 +24,7 @@ func parseVary(lines [][]byte) ([]string, Reason) {
 	var names []string
 	for _, line := range lines {
 		for member := range strings.SplitSeq(string(line), ",") {
-			name := string(trimSpace([]byte(member)))
+			name := string(octets.TrimOWS([]byte(member)))
 			switch {
 			case name == "":
 				continue
@@ -83,7 +85,7 @@ func appendNormalised(dst []byte, name string, lines [][]byte) []byte {
 	}
 	quoted := false
 	for i, line := range lines {
-		line = trimSpace(line)
+		line = octets.TrimOWS(line)
 		switch {
 		case !list && i > 0:
 			dst = append(append(dst, '\n'), line...)

@@ -1,6 +1,10 @@
 package upstream
 
-import "io"
+import (
+	"io"
+
+	"gatehouse/internal/octets"
+)
 
 const (
 	maxChunkLine    = 256 // chunk size and extensions
@@ -89,7 +93,7 @@ func parseChunkSize(line []byte) (int64, error) {
 	if digits == 0 || digits < len(line) && line[digits] != ';' {
 		return 0, errChunkSize
 	}
-	if !isFieldText(line[digits:]) {
+	if !octets.IsFieldText(line[digits:]) {
 		return 0, errChunkExt
 	}
 	return size, nil

@@ -1,6 +1,10 @@
 package upstream
 
-import "bytes"
+import (
+	"bytes"
+
+	"gatehouse/internal/octets"
+)
 
 // Field is one field line of an answer, with the name as the backend wrote it and the value
 // without white space around it.
@@ -82,7 +86,7 @@ func (h *head) parseStatusLine(line []byte) error {
 		}
 		h.status = h.status*10 + int(c-'0')
 	}
-	if h.status < 100 || h.status > 599 || len(line) > 12 && line[12] != ' ' || !isFieldText(line[12:]) {
+	if h.status < 100 || h.status > 599 || len(line) > 12 && line[12] != ' ' || !octets.IsFieldText(line[12:]) {
 		return errStatusLine
 	}
 	h.http10 = line[7] == '0'
@@ -93,11 +97,11 @@ func (h *head) parseStatusLine(line []byte) error {
 // line (obs-fold, RFC 9112 §5.2) makes the name no token.
 func parseField(line []byte) (Field, error) {
 	colon := bytes.IndexByte(line, ':')
-	if colon < 1 || !isToken(line[:colon]) {
+	if colon < 1 || !octets.IsToken(line[:colon]) {
 		return Field{}, errFieldLine
 	}
-	value := trimOWS(line[colon+1:])
-	if !isFieldText(value) {
+	value := octets.TrimOWS(line[colon+1:])
+	if !octets.IsFieldText(value) {
 		return Field{}, errFieldValue
 	}
 	return Field{Name: line[:colon:colon], Value: value[:len(value):len(value)]}, nil
@@ -107,43 +111,43 @@ func parseField(line []byte) (Field, error) {
 func (h *head) add(f Field) error {
 	switch len(f.Name) {
 	case len("te"):
-		if is(f.Name, "te") {
+		if octets.Is(f.Name, "te") {
 			return nil
 		}
 	case len("trailer"):
-		if is(f.Name, "upgrade") {
-			h.websocket = is(f.Value, "websocket")
+		if octets.Is(f.Name, "upgrade") {
+			h.websocket = octets.Is(f.Value, "websocket")
 			return nil
 		}
-		if is(f.Name, "trailer") {
+		if octets.Is(f.Name, "trailer") {
 			return nil
 		}
 	case len("connection"):
-		if is(f.Name, "connection") {
+		if octets.Is(f.Name, "connection") {
 			h.addConnection(f.Value)
 			return nil
 		}
-		if is(f.Name, "keep-alive") {
+		if octets.Is(f.Name, "keep-alive") {
 			return nil
 		}
 	case len("content-length"):
-		if is(f.Name, "content-length") {
+		if octets.Is(f.Name, "content-length") {
 			return h.addLength(f.Value)
 		}
 	case len("proxy-connection"):
-		if is(f.Name, "proxy-connection") {
+		if octets.Is(f.Name, "proxy-connection") {
 			return nil
 		}
 	case len("transfer-encoding"):
-		if is(f.Name, "transfer-encoding") {
-			if h.chunked || !is(f.Value, "chunked") {
+		if octets.Is(f.Name, "transfer-encoding") {
+			if h.chunked || !octets.Is(f.Value, "chunked") {
 				return errTransfer
 			}
 			h.chunked = true
 			return nil
 		}
 	case len("proxy-authenticate"):
-		if is(f.Name, "proxy-authenticate") {
+		if octets.Is(f.Name, "proxy-authenticate") {
 			return nil
 		}
 	}
@@ -173,13 +177,13 @@ func (h *head) addLength(value []byte) error {
 func (h *head) addConnection(value []byte) {
 	for len(value) > 0 {
 		option, rest, _ := bytes.Cut(value, []byte{','})
-		option, value = trimOWS(option), rest
+		option, value = octets.TrimOWS(option), rest
 		switch {
-		case is(option, "close"):
+		case octets.Is(option, "close"):
 			h.close = true
-		case is(option, "upgrade"):
+		case octets.Is(option, "upgrade"):
 			h.upgrade = true
-		case len(option) > 0 && !is(option, "keep-alive"):
+		case len(option) > 0 && !octets.Is(option, "keep-alive"):
 			h.listed = append(h.listed, option)
 		}
 	}
@@ -193,7 +197,7 @@ func (h *head) dropListed() {
 	}
 	kept := h.fields[:0]
 	for _, f := range h.fields {
-		if !isListed(h.listed, f.Name) || is(f.Name, "cache-control") {
+		if !isListed(h.listed, f.Name) || octets.Is(f.Name, "cache-control") {
 			kept = append(kept, f)
 		}
 	}

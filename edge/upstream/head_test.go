@@ -220,17 +220,3 @@ func TestAResetInTheBodyIsNoEnd(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
-
-func TestIsFieldTextLooksAtEveryOctet(t *testing.T) {
-	for size := range 20 {
-		for at := range size {
-			for c := range 256 {
-				b := []byte(strings.Repeat("v", size))
-				b[at] = byte(c)
-				if isFieldText(b) != isFieldTextSlow(b) {
-					t.Fatalf("octet %#x at %d of %d", c, at, size)
-				}
-			}
-		}
-	}
-}

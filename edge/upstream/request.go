@@ -6,6 +6,8 @@ import (
 	"io"
 	"strconv"
 	"sync"
+
+	"gatehouse/internal/octets"
 )
 
 // smallBody is the largest body of known length that is read before a connection is taken and
@@ -74,7 +76,7 @@ func (r *Request) repeatable() bool {
 // check refuses a request that would not be read by every backend as the one message it is meant to be.
 func (r *Request) check() error {
 	switch {
-	case !isToken(r.Method) || r.Method == "CONNECT":
+	case !octets.IsToken(r.Method) || r.Method == "CONNECT":
 		return fmt.Errorf("%w: method %q", ErrBadRequest, r.Method)
 	case !isVisible(r.Target) || (r.Target == "" || r.Target[0] != '/') && (r.Target != "*" || r.Method != "OPTIONS"):
 		return fmt.Errorf("%w: target %q is not in origin form", ErrBadRequest, r.Target)
@@ -97,10 +99,10 @@ func checkFieldLines(head []byte) error {
 			return fmt.Errorf("%w: a field line does not end in CRLF", ErrBadRequest)
 		}
 		name, value, ok := bytes.Cut(head[:end-1], []byte{':'})
-		if !ok || !isToken(name) {
+		if !ok || !octets.IsToken(name) {
 			return fmt.Errorf("%w: field name %q", ErrBadRequest, name)
 		}
-		if !isFieldText(value) {
+		if !octets.IsFieldText(value) {
 			return fmt.Errorf("%w: field %s has a control character", ErrBadRequest, name)
 		}
 		if isOurs(name) {
@@ -115,15 +117,15 @@ func checkFieldLines(head []byte) error {
 func isOurs(name []byte) bool {
 	switch len(name) {
 	case 4:
-		return is(name, "host")
+		return octets.Is(name, "host")
 	case 7:
-		return is(name, "upgrade")
+		return octets.Is(name, "upgrade")
 	case 10:
-		return is(name, "connection")
+		return octets.Is(name, "connection")
 	case 14:
-		return is(name, "content-length")
+		return octets.Is(name, "content-length")
 	case 17:
-		return is(name, "transfer-encoding")
+		return octets.Is(name, "transfer-encoding")
 	}
 	return false
 }

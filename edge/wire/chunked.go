@@ -3,6 +3,8 @@ package wire
 import (
 	"bytes"
 	"io"
+
+	"gatehouse/internal/octets"
 )
 
 // Bounds of what stands around chunks and means nothing to us (RFC 9112 §7.1.1
@@ -92,8 +94,8 @@ func (k *chunkReader) size(line []byte) error {
 // isExtension reports whether b begins as extensions do, with BWS and a
 // semicolon, and holds no control character. What they say is nobody's business.
 func isExtension(b []byte) bool {
-	b = trim(b)
-	return len(b) > 1 && b[0] == ';' && isText(b)
+	b = octets.TrimOWS(b)
+	return len(b) > 1 && b[0] == ';' && octets.IsFieldText(b)
 }
 
 // readTrailers reads up to the empty line that ends the message.
@@ -124,7 +126,7 @@ func (m *message) readTrailers(c *Conn) error {
 // was decided by the head (RFC 9110 §6.5.1).
 func checkTrailer(line []byte) *Refusal {
 	name, value, ok := bytes.Cut(line, []byte{':'})
-	if !ok || !isToken(name) || !isText(trim(value)) {
+	if !ok || !octets.IsToken(name) || !octets.IsFieldText(octets.TrimOWS(value)) {
 		return errTrailer
 	}
 	f := Field{Name: name}

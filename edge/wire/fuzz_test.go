@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"gatehouse/internal/octets"
 )
 
 // A tape is a connection from which a client's bytes come in pieces.
@@ -240,7 +242,7 @@ func byFasthttp(in []byte, ours *reading) (*reading, string, error) {
 	var fields []Field
 	for line := range bytes.SplitSeq(req.Header.RawHeaders(), []byte("\r\n")) {
 		if name, value, ok := bytes.Cut(line, []byte(":")); ok {
-			fields = append(fields, Field{name, trim(value)})
+			fields = append(fields, Field{name, octets.TrimOWS(value)})
 		}
 	}
 	return &reading{

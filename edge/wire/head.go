@@ -5,6 +5,8 @@ import (
 	"math"
 	"net/http"
 	"time"
+
+	"gatehouse/internal/octets"
 )
 
 // A Head is a request's head, checked. Its byte slices are the connection's: they
@@ -40,7 +42,7 @@ type Head struct {
 type Field struct{ Name, Value []byte }
 
 // Is compares the name, which is case-insensitive; lower is in lower case.
-func (f Field) Is(lower string) bool { return equalFold(f.Name, lower) }
+func (f Field) Is(lower string) bool { return octets.Is(f.Name, lower) }
 
 // methodBytes is the length beyond which a method is not one that we could know.
 const methodBytes = 64
@@ -51,7 +53,7 @@ const keptBytes = 256
 // keep notes what a request line that is refused, or has not come whole, says.
 func (h *Head) keep(line []byte) {
 	method, rest, ok := bytes.Cut(line, []byte{' '})
-	if !ok || !isToken(method) || len(method) > methodBytes {
+	if !ok || !octets.IsToken(method) || len(method) > methodBytes {
 		return
 	}
 	target, version, _ := bytes.Cut(rest, []byte{' '})
@@ -139,7 +141,7 @@ func (p *parser) partial(line []byte) *Refusal {
 		if p.at+len(line) > p.limits.Header {
 			return errHeadLong
 		}
-	case line[0] != '\r' && !token[line[0]]:
+	case line[0] != '\r' && !octets.IsTokenByte(line[0]):
 		return errRequestLine // TLS, a PROXY header, another protocol
 	case int64(len(line)-methodBytes-1-len(" HTTP/1.1\r")) > p.limits.Target:
 		return tooLong(line)
@@ -158,7 +160,7 @@ func tooLong(line []byte) *Refusal {
 // requestLine reads method SP request-target SP HTTP-version (RFC 9112 §3).
 func (p *parser) requestLine(h *Head, line []byte) *Refusal {
 	method, rest, ok := bytes.Cut(line, []byte{' '})
-	if !ok || !isToken(method) {
+	if !ok || !octets.IsToken(method) {
 		return errRequestLine
 	}
 	target, version, ok := bytes.Cut(rest, []byte{' '})
@@ -231,14 +233,14 @@ func (p *parser) field(h *Head, line []byte) *Refusal {
 		return errFold
 	}
 	colon := 0
-	for colon < len(line) && token[line[colon]] {
+	for colon < len(line) && octets.IsTokenByte(line[colon]) {
 		colon++
 	}
 	if colon == 0 || colon == len(line) || line[colon] != ':' {
 		return errFieldName
 	}
-	f := Field{Name: line[:colon:colon], Value: trim(line[colon+1:])}
-	if !isText(f.Value) {
+	f := Field{Name: line[:colon:colon], Value: octets.TrimOWS(line[colon+1:])}
+	if !octets.IsFieldText(f.Value) {
 		return errFieldValue
 	}
 	if len(h.Fields) >= p.limits.HeaderFields {
@@ -258,13 +260,13 @@ func (p *parser) note(h *Head, f Field) *Refusal {
 		}
 	case len("expect"):
 		if f.Is("expect") {
-			if !equalFold(f.Value, "100-continue") {
+			if !octets.Is(f.Value, "100-continue") {
 				return errExpectation
 			}
 			h.expects = true
 		}
 	case len("upgrade"):
-		if f.Is("upgrade") && equalFold(f.Value, "websocket") {
+		if f.Is("upgrade") && octets.Is(f.Value, "websocket") {
 			h.Upgrade = "websocket"
 		}
 	case len("connection"):
@@ -281,7 +283,7 @@ func (p *parser) note(h *Head, f Field) *Refusal {
 	case len("transfer-encoding"):
 		if f.Is("transfer-encoding") {
 			p.codings++
-			if !equalFold(f.Value, "chunked") {
+			if !octets.Is(f.Value, "chunked") {
 				return errCoding
 			}
 		}

@@ -1,6 +1,10 @@
 package wire
 
-import "bytes"
+import (
+	"bytes"
+
+	"gatehouse/internal/octets"
+)
 
 // checkTarget refuses what no reading of RFC 9112 §3.2 allows in a target: white
 // space and control characters (they split the line elsewhere), a fragment, and
@@ -62,5 +66,5 @@ func origin(method string, target, host []byte) ([]byte, *Refusal) {
 
 func afterScheme(target []byte) ([]byte, bool) {
 	scheme, rest, ok := bytes.Cut(target, []byte("://"))
-	return rest, ok && (equalFold(scheme, "http") || equalFold(scheme, "https"))
+	return rest, ok && (octets.Is(scheme, "http") || octets.Is(scheme, "https"))
 }
