@@ -664,3 +664,29 @@ func TestStrayCRLFBehindABodyIsAnsweredOrHoldsTheDrain(t *testing.T) {
 		t.Errorf("%d access lines:\n%s", lines, n.access)
 	}
 }
+
+// Whoever has closed a listener himself may still close the server.
+func TestCloseAfterItsListenersWereClosed(t *testing.T) {
+	for range 20 { // the library forgets a listener some time after it was closed
+		s, err := New(Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- s.Serve(ln) }()
+		if conn, err := net.Dial("tcp", ln.Addr().String()); err != nil {
+			t.Fatal(err)
+		} else {
+			conn.Close()
+		}
+		ln.Close()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		<-done
+	}
+}

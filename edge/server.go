@@ -207,7 +207,7 @@ func (s *Server) Close() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	err := s.http.ShutdownWithContext(ctx)
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, net.ErrClosed) { // a listener that is closed already
 		err = nil
 	}
 	err = errors.Join(err, s.tunnels.closeAll((*taken).Close), s.endless.closeAll((*taken).reset))
