@@ -1,0 +1,108 @@
+package loadtest
+
+import "time"
+
+// A Result is what a run found: the JSON form of `gatehouse loadtest`. Times are
+// in microseconds where the name says so. The warm-up is in none of its numbers.
+type Result struct {
+	Schema  int       `json:"schema"` // 1
+	Started time.Time `json:"started"`
+	Load    Load      `json:"load"`
+
+	Seconds  float64          `json:"seconds"`  // how long was measured
+	Requests int64            `json:"requests"` // answered, whatever the status; of a load of handshakes: handshakes
+	Rate     float64          `json:"rate"`     // of those, per second
+	Errors   map[string]int64 `json:"errors"`   // requests that got no answer, by kind: connect, tls, timeout, reset, protocol, …
+	Statuses map[string]int64 `json:"statuses"` // answers by status: "200"
+	BytesIn  int64            `json:"bytes_in"` // of answers as received, heads included, without TLS
+	BytesOut int64            `json:"bytes_out"`
+
+	Connections Connections `json:"connections"`
+	Latency     Latency     `json:"latency"`
+	// Late counts the requests of an open load that could not be sent within a
+	// millisecond of their time because all connections were busy. They are not
+	// lost: their latency counts from the planned time.
+	Late int64 `json:"late"`
+	// Unsent counts planned requests that the run's end came before.
+	Unsent int64 `json:"unsent"`
+
+	Percentiles []Percentile `json:"percentiles"` // for a plot: ascending
+	Series      []Interval   `json:"series"`      // one a second
+	Targets     []TargetPart `json:"targets"`     // in the plan's order
+
+	SLOs   []Objective `json:"slos,omitempty"`
+	Missed bool        `json:"missed"` // at least one of SLOs was
+}
+
+// A Load is the plan in words, for a reader of the result.
+type Load struct {
+	Model       string  `json:"model"`          // "closed" or "open"
+	Rate        float64 `json:"rate,omitempty"` // planned requests per second; open
+	Connections int     `json:"connections"`    // at most
+	HTTP        string  `json:"http"`           // "1.1" or "2"
+	TLS         string  `json:"tls"`            // "none", "full", "resumed"
+	Curve       string  `json:"curve,omitempty"`
+	KeepAlive   bool    `json:"keep_alive"`
+	Handshakes  bool    `json:"handshakes,omitempty"` // connections only, no request on them
+	Warmup      float64 `json:"warmup_seconds"`
+	Duration    float64 `json:"duration_seconds"` // the bound
+}
+
+// Connections are totals of the measured time.
+type Connections struct {
+	Opened   int64   `json:"opened"`
+	Resumed  int64   `json:"resumed"`             // TLS sessions resumed
+	MeanUS   float64 `json:"handshake_mean_us"`   // TCP and TLS together
+	MedianUS float64 `json:"handshake_median_us"` // the same
+}
+
+// Latency is from the time that counts (see Result.Late) to the answer's last byte, in microseconds.
+type Latency struct {
+	Min  float64 `json:"min_us"`
+	Mean float64 `json:"mean_us"`
+	SD   float64 `json:"sd_us"`
+	P50  float64 `json:"p50_us"`
+	P75  float64 `json:"p75_us"`
+	P90  float64 `json:"p90_us"`
+	P99  float64 `json:"p99_us"`
+	P999 float64 `json:"p999_us"`
+	Max  float64 `json:"max_us"`
+}
+
+// A Percentile is one point of the distribution.
+type Percentile struct {
+	P  float64 `json:"p"` // 0 to 100
+	US float64 `json:"us"`
+}
+
+// An Interval is one second of the measured time; the last may be shorter.
+type Interval struct {
+	At       float64 `json:"at"` // seconds since the measuring began, of its end
+	Seconds  float64 `json:"seconds"`
+	Requests int64   `json:"requests"`
+	Errors   int64   `json:"errors"`
+	BytesIn  int64   `json:"bytes_in"`
+	P50      float64 `json:"p50_us"`
+	P90      float64 `json:"p90_us"`
+	P99      float64 `json:"p99_us"`
+	Max      float64 `json:"max_us"`
+}
+
+// A TargetPart is one target's share of the result.
+type TargetPart struct {
+	Name     string           `json:"name"` // "GET https://shop.test/a"
+	Weight   float64          `json:"weight"`
+	Requests int64            `json:"requests"`
+	Errors   int64            `json:"errors"`
+	Statuses map[string]int64 `json:"statuses"`
+	Latency  Latency          `json:"latency"`
+}
+
+// An Objective is a service level that the line asked for.
+type Objective struct {
+	Text   string  `json:"slo"` // as given: "p99<50ms"
+	Value  float64 `json:"value"`
+	Limit  float64 `json:"limit"`
+	Unit   string  `json:"unit"` // "us", "%", "/s"
+	Missed bool    `json:"missed"`
+}
