@@ -1,13 +1,10 @@
 package edge
 
 import (
-	"bytes"
 	"io"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"gatehouse/cache"
 	"gatehouse/edge/upstream"
@@ -66,16 +63,12 @@ func (c *cached) unfit() bool {
 // hit answers from the entry.
 func (c *cached) hit() {
 	e, r := c.lookup.Entry, c.r
-	template := e.Template.(*fasthttp.ResponseHeader)
+	template := e.Template.(*storedHead)
 	r.record.Cache = "hit"
 	r.response = response{status: e.Status, template: template, body: e.Body, length: int64(len(e.Body))}
 	if e.NotModified(requestFields(r.Fields)) {
 		r.response = response{status: 304, length: -1}
-		for _, name := range []string{"Date", "Etag", "Cache-Control", "Expires", "Vary", "Content-Location", "Last-Modified"} {
-			for _, value := range template.PeekAll(name) { // RFC 9110 §15.4.5
-				r.response.set(name, string(value))
-			}
-		}
+		r.response.fields = template.notModified()
 	}
 	r.response.set("Age", strconv.FormatInt(int64(c.lookup.Age/time.Second), 10))
 	r.response.set("Cache-Status", string(cache.FormatStatus(nil, &c.lookup, cache.Outcome{})))
@@ -106,12 +99,8 @@ func (c *cached) forwarded() error {
 	}
 	// The head is copied now: links and the done hook see later additions.
 	fill := &fill{
-		cached: c, head: head, template: c.s.template(p), src: p.stream,
+		cached: c, head: head, template: storeHead(p), src: p.stream,
 		most: min(c.decision.MaxBody, c.s.opts.Cache.MaxEntry()),
-	}
-	if fill.template == nil {
-		c.status(cache.Outcome{Detail: "malformed"})
-		return nil
 	}
 	if p.length >= 0 && p.length <= collected {
 		return c.store(fill)
@@ -160,7 +149,8 @@ func (c *cached) store(f *fill) error {
 		c.r.record.Cache = "miss admission"
 	}
 	c.status(outcome)
-	p.stream = &prefixed{Reader: bytes.NewReader(body), Closer: f.src}
+	p.discard()
+	p.body = body
 	return nil
 }
 
@@ -177,26 +167,6 @@ func (c *cached) invalidate() {
 
 func (c *cached) status(o cache.Outcome) {
 	c.r.response.set("Cache-Status", string(cache.FormatStatus(nil, &c.lookup, o)))
-}
-
-// template is the head that hits are written from.
-func (s *Server) template(p *response) *fasthttp.ResponseHeader {
-	t := &fasthttp.ResponseHeader{}
-	s.blank.CopyTo(t)
-	stored := response{status: p.status, length: p.length}
-	for _, f := range p.fields {
-		// Age is the entry's to tell; Cache-Status and the id belong to one answer.
-		if name := field(f); !name.Is("age") && !name.Is("cache-status") && !name.Is("x-request-id") {
-			stored.fields = append(stored.fields, f)
-		}
-	}
-	if stored.value("date") == "" {
-		stored.set("Date", p.received.UTC().Format(dateLayout)) // RFC 9110 §6.6.1
-	}
-	if err := writeHead(t, &stored, false); err != nil {
-		return nil
-	}
-	return t
 }
 
 // fieldList lets the cache read a backend's fields.
@@ -232,7 +202,7 @@ func (l requestFields) PeekAll(name string) [][]byte {
 type fill struct {
 	cached   *cached
 	head     cache.Response
-	template *fasthttp.ResponseHeader
+	template *storedHead
 	src      io.ReadCloser
 	most     int64
 	body     []byte
@@ -262,8 +232,7 @@ func (f *fill) Close() error { return f.src.Close() }
 
 func (f *fill) entry(body []byte) *cache.Entry {
 	r := f.cached.r
-	size := len(f.template.Header()) + 512
-	return cache.NewEntry(&f.cached.request, &f.head, f.cached.decision, f.template, size, body, r.site.profile.Digest())
+	return cache.NewEntry(&f.cached.request, &f.head, f.cached.decision, f.template, f.template.size(), body, r.site.profile.Digest())
 }
 
 // commit stores the response if all of it came; a truncated one never is.

@@ -49,11 +49,6 @@ func (s *Server) drain(ctx context.Context, handed bool) error {
 		err = errors.Join(err, ended)
 	}
 	// What fasthttp has handed over is ours to wait for and to close.
-	select {
-	case <-s.endless.wait():
-	case <-ctx.Done():
-		err = errors.Join(err, ctx.Err(), s.endless.closeAll((*taken).reset))
-	}
 	most := make(<-chan time.Time) // never
 	if !handed {
 		most = time.After(tunnelGrace)

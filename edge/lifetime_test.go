@@ -276,6 +276,9 @@ func TestAnswerWithoutLengthThatTheEndCutsLooksWhole(t *testing.T) {
 			if err := end(n, t.Context()); err != nil != (name != "close") {
 				t.Error(err)
 			}
+			if err := n.Close(); err != nil { // as whoever shuts down and has requests left
+				t.Error(err)
+			}
 			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("the cut answer ends with %v", err)
 			}
@@ -415,8 +418,7 @@ func wantLast(t *testing.T, c *edgetest.RawConn) {
 	}
 }
 
-// The same with an answer that is in memory: the chain is done with it long before
-// a slow client is.
+// The same with an answer that is in memory.
 func TestDrainBreaksThePromiseOfAHit(t *testing.T) {
 	for way, drain := range ways {
 		t.Run(way, func(t *testing.T) {
@@ -435,7 +437,6 @@ func TestDrainBreaksThePromiseOfAHit(t *testing.T) {
 			c := edgetest.Dial(t, n.http)
 			c.Send(head("GET", "www.shop.test", "/big") + "\r\n")
 			readUntil(t, c, "HTTP/1.1 200")
-			edgetest.WaitFor(t, "the chain to end", func() bool { return n.InFlight() == 0 })
 			if got := n.door.Promised(); got != 1 {
 				t.Fatalf("%d promises: the answer is out already", got)
 			}

@@ -79,6 +79,8 @@ type http1Conn interface {
 	clientConn
 	Head() *wire.Head
 	Body() io.Reader
+	Send(p []byte) (int, error) // a piece of the answer
+	Sent()                      // all of it has been sent
 	Tunnel()
 	Reset() error
 }
@@ -121,7 +123,6 @@ func (s *Server) newRequest(ctx *fasthttp.RequestCtx) (*request, error) {
 	r.log, r.via = s.log, s.via
 	r.Start = h.Begun
 	s.active.Store(time.Now().UnixNano()) // not Start: a head that came slowly would set the clock back
-	s.once.Do(func() { ctx.Response.Header.CopyTo(&s.blank) })
 	r.table = s.table.Load()
 	r.connection(ctx, conn)
 	r.Method, r.Target, r.RawHost, r.Fields, r.Upgrade = h.Method, h.Target, h.Host, h.Fields, h.Upgrade

@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"gatehouse/edge/upstream"
 )
 
@@ -19,13 +17,13 @@ type response struct {
 	length   int64            // of the body; -1: unknown
 	body     []byte           // used if stream is nil; never written to
 	stream   io.ReadCloser
-	template *fasthttp.ResponseHeader // of a stored response: instead of fields that it had then
-	upgraded net.Conn                 // the backend's connection after 101
-	close    bool                     // the client's connection ends after this response
-	received time.Time                // when the backend's head came
-	asked    time.Time                // when the backend was asked
-	sent     int64                    // body bytes written so far
-	cut      bool                     // not all of the stream went out: record.Err says why
+	template *storedHead // of a stored response: the fields that it had then
+	upgraded net.Conn    // the backend's connection after 101
+	close    bool        // the client's connection ends after this response
+	received time.Time   // when the backend's head came
+	asked    time.Time   // when the backend was asked
+	sent     int64       // body bytes written so far
+	cut      bool        // not all of the stream went out: record.Err says why
 }
 
 // set adds a field.

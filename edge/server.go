@@ -8,7 +8,6 @@ import (
 	"math"
 	"net"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -73,7 +72,6 @@ type Server struct {
 	tls      *tls.Config
 	table    atomic.Pointer[routes.Table]
 	tunnels  connSet // upgraded connections
-	endless  connSet // answers that the end of the connection ends
 	heavy    heavyBodies
 
 	listening listenerSet
@@ -81,9 +79,7 @@ type Server struct {
 	base     context.Context // of all round trips
 	cut      context.CancelFunc
 	draining atomic.Bool
-	active   atomic.Int64            // when a request last began, unix nanoseconds
-	blank    fasthttp.ResponseHeader // as the HTTP library hands it to us: stored heads begin as its copy
-	once     sync.Once               // fills blank
+	active   atomic.Int64 // when a request last began, unix nanoseconds
 }
 
 // New makes a server without listeners and without a table: until Apply, every
@@ -126,8 +122,8 @@ func (s *Server) newDoor() *wire.Door {
 	})
 }
 
-// newHTTP configures fasthttp as what runs connections and writes responses, and
-// nothing else. Its whole-message timeouts stay off: they cut healthy slow
+// newHTTP configures fasthttp as what runs connections, and nothing else: it is given
+// a stand-in for each request and gives one for each response. Its whole-message timeouts stay off: they cut healthy slow
 // transfers.
 func (s *Server) newHTTP() *fasthttp.Server {
 	h := &fasthttp.Server{
@@ -210,7 +206,7 @@ func (s *Server) Close() error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, net.ErrClosed) { // a listener that is closed already
 		err = nil
 	}
-	err = errors.Join(err, s.tunnels.closeAll((*taken).Close), s.endless.closeAll((*taken).reset))
+	err = errors.Join(err, s.tunnels.closeAll((*taken).Close))
 	s.door.Reset()
 	for end := time.Now().Add(closeTime); s.InFlight() > 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)

@@ -50,16 +50,6 @@ func (s *Server) take(ctx *fasthttp.RequestCtx, r *request, set *connSet, serve 
 	})
 }
 
-// head returns the response's head as bytes, for a connection that is taken.
-func (s *Server) head(r *request) ([]byte, error) {
-	var h fasthttp.ResponseHeader
-	s.blank.CopyTo(&h)
-	if err := writeHead(&h, &r.response, true); err != nil {
-		return nil, err
-	}
-	return h.Header(), nil
-}
-
 // sendUpgrade answers 101 and joins the two connections until one of them ends.
 func (s *Server) sendUpgrade(ctx *fasthttp.RequestCtx, r *request) {
 	p := &r.response
@@ -75,11 +65,7 @@ func (s *Server) sendUpgrade(ctx *fasthttp.RequestCtx, r *request) {
 		if p.stream != nil {
 			defer p.stream.Close() // an upgraded answer has no body
 		}
-		head, err := s.head(r)
-		if err == nil {
-			_, err = client.Write(head)
-		}
-		if err != nil {
+		if _, err := client.Write(r.appendHead(nil, true)); err != nil {
 			r.record.Err = err
 			return
 		}

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"io"
 
 	"gatehouse/internal/octets"
@@ -73,6 +74,33 @@ func (k *chunked) next(c *conn, p []byte) (int, error) {
 			return 0, io.EOF
 		}
 	}
+}
+
+// ready reports with how many bytes of b next need not wait for more.
+func (k *chunked) ready(b []byte) int {
+	phase := k.phase
+	if phase == chunkEnd && len(b) >= len("\r\n") {
+		phase, b = chunkSize, b[len("\r\n"):]
+	}
+	if phase == chunkSize {
+		line, data, whole := bytes.Cut(b, []byte{'\n'})
+		if !whole {
+			return 0
+		}
+		phase, b = chunkData, data
+		if bytes.HasPrefix(line, []byte{'0'}) { // the last chunk, in the usual spelling
+			phase = chunkTrailer
+		}
+	}
+	switch phase {
+	case chunkData:
+		return len(b)
+	case chunkTrailer:
+		return min(len(b)/len("\r\n"), 1)
+	case chunkDone:
+		return 1
+	}
+	return 0
 }
 
 // parseChunkSize reads 1*HEXDIG and bounded extensions. No sign, no 0x, no space: what one reader

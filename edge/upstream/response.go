@@ -95,6 +95,18 @@ func (x *exchange) readFramed(p []byte) (int, error) {
 	}
 }
 
+// Buffered is how many bytes have come that Read can make something of without waiting; its
+// result may still be an error, or the end. 0 means that Read may wait.
+func (x *exchange) Buffered() int {
+	switch {
+	case x.err != nil:
+		return 1
+	case x.framing == byChunks:
+		return x.chunks.ready(x.c.buffered())
+	}
+	return len(x.c.buffered())
+}
+
 // fail makes err the result of every later Read and lets go of the connection if nobody else uses it.
 func (x *exchange) fail(err error) {
 	switch {

@@ -44,6 +44,6 @@ func (c *Conn) inform(head []byte) error {
 	if c.answering {
 		return nil
 	}
-	_, err := c.Write(head)
+	_, err := c.Conn.Write(head)
 	return err
 }

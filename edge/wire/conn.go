@@ -26,11 +26,13 @@ var ErrUnread = errors.New("wire: the request's body has not been read")
 type Conn struct {
 	net.Conn // what is read and written: the TLS layer if there is one
 	raw      *socket
+	secured  bool // there is a TLS layer
 	limits   *Limits
 	born     time.Time
 
 	msg      *message
 	offered  int    // bytes of the stand-in that have been read
+	sent     bool   // see Sent
 	requests int    // heads read
 	host     string // of the last request
 	idle     idleReader
@@ -59,7 +61,7 @@ type Conn struct {
 func newConn(s *socket, secured *tls.Conn) net.Conn {
 	if secured != nil {
 		c := &TLSConn{tls: secured}
-		c.Conn.Conn, c.raw, c.limits, c.born = secured, s, &s.door.opts.Limits, time.Now()
+		c.Conn.Conn, c.raw, c.secured, c.limits, c.born = secured, s, true, &s.door.opts.Limits, time.Now()
 		return c
 	}
 	c := &Conn{Conn: s, raw: s, limits: &s.door.opts.Limits, born: time.Now()}
@@ -107,6 +109,7 @@ func (c *Conn) logPanic(where string, v any) {
 // next reads the next head.
 func (c *Conn) next() error {
 	c.letGo() // whoever asks for the next request has written the answer
+	c.sent = false
 	if m := c.msg; m != nil {
 		if m.head.Refused != nil || m.err != io.EOF {
 			return ErrUnread

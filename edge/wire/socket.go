@@ -42,9 +42,11 @@ type socket struct {
 	rest    []byte     // what was read beyond it; guarded by opening
 	named   atomic.Pointer[header]
 
-	writing sync.Mutex // held during a write
-	pace    pace       // guarded by writing
-	acked   func() uint64
+	writing   sync.Mutex // held during a write
+	pace      pace       // guarded by writing
+	gathering *[]byte    // what is held back; nil: nothing is; guarded by writing
+	torn      error      // of a write of what was held back; guarded by writing
+	acked     func() uint64
 
 	mu       sync.Mutex // held for moments
 	readBy   time.Time  // the deadline that was asked for while early
@@ -92,6 +94,17 @@ func (s *socket) Write(p []byte) (int, error) {
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	switch {
+	case s.torn != nil:
+		return 0, s.torn
+	case s.gathering != nil:
+		return s.hold(p)
+	}
+	return s.write(p)
+}
+
+// write writes p with writing held.
+func (s *socket) write(p []byte) (int, error) {
 	written := 0
 	for {
 		begin := time.Now()
