@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gatehouse/internal/logpipe"
@@ -88,9 +89,9 @@ func (a *AccessLog) write(r *request, took time.Duration) {
 
 // appendCombined writes Apache's combined format and the request's id.
 func appendCombined(dst []byte, r *request, _ time.Duration) []byte {
-	dst = append(dst, r.Client.Addr().String()...)
+	dst = append(dst, r.ClientText...)
 	dst = append(dst, " - - ["...)
-	dst = r.Start.AppendFormat(dst, "02/Jan/2006:15:04:05 -0700")
+	dst = appendSecond(dst, r.Start)
 	dst = append(dst, `] "`...)
 	dst = appendRequestLine(dst, r)
 	dst = append(dst, `" `...)
@@ -104,6 +105,25 @@ func appendCombined(dst []byte, r *request, _ time.Duration) []byte {
 	dst = append(dst, `" `...)
 	dst = append(dst, r.ID...)
 	return append(dst, '\n')
+}
+
+// A second is a point in time as the combined format has it.
+type second struct {
+	unix int64
+	text string
+}
+
+// lastSecond is the one that was written last: most lines have the same as the line
+// before, and a calendar costs more than the rest of a line.
+var lastSecond atomic.Pointer[second]
+
+func appendSecond(dst []byte, t time.Time) []byte {
+	last, now := lastSecond.Load(), t.Unix()
+	if last == nil || last.unix != now {
+		last = &second{now, t.Format("02/Jan/2006:15:04:05 -0700")}
+		lastSecond.Store(last)
+	}
+	return append(dst, last.text...)
 }
 
 // appendRequestLine writes what was read of the request line: of a refused request
@@ -127,6 +147,9 @@ func orDash(s string) string {
 
 // appendQuoted keeps a client from breaking out of a quoted part or of the line.
 func appendQuoted(dst []byte, s string) []byte {
+	if plain(s) {
+		return append(dst, s...)
+	}
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
 			dst = fmt.Appendf(dst, `\x%02x`, c)
@@ -135,6 +158,16 @@ func appendQuoted(dst []byte, s string) []byte {
 		}
 	}
 	return dst
+}
+
+// plain reports whether s can be quoted as it is.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 type accessRecord struct {
@@ -168,7 +201,7 @@ func appendJSON(dst []byte, r *request, took time.Duration) []byte {
 	}
 	line, err := json.Marshal(accessRecord{
 		Time: r.Start.UTC().Format("2006-01-02T15:04:05.000Z07:00"), ID: r.ID,
-		Client: r.Client.Addr().String(), Host: host, Method: r.Method, Target: r.Target, Proto: r.Proto,
+		Client: r.ClientText, Host: host, Method: r.Method, Target: r.Target, Proto: r.Proto,
 		Status: r.response.status, Bytes: r.response.sent,
 		DurationMS: float64(took.Microseconds()) / 1000,
 		Tenant:     r.record.Tenant, Vhost: r.record.Route,

@@ -2,7 +2,6 @@ package edge
 
 import (
 	"log/slog"
-	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -16,7 +15,7 @@ import (
 func loggedRequest() *request {
 	r := &request{
 		ID: "n1-0123456789abcdef", Method: "GET", Target: "/some/page?with=query", Proto: "HTTP/1.1", Host: "www.shop.test",
-		Client: netip.MustParseAddrPort("192.0.2.1:5000"), Start: time.Now(),
+		ClientText: "192.0.2.1", Start: time.Now(),
 	}
 	r.response.status, r.response.sent = 200, 1000
 	r.record.Tenant, r.record.Route, r.record.Backend = "shop", "www.shop.test", "http://127.0.0.1:9000"

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,11 +22,10 @@ func (s *Server) serveCached(next handler) handler {
 		if policy == nil || r.Upgrade != "" {
 			return next(r)
 		}
-		c := cached{s: s, r: r, policy: policy}
-		c.request = cache.Request{
-			Method: r.Method, Header: requestFields(r.Fields), HasBody: !r.body.none(),
-			Key: cache.AppendKey(nil, r.site.tenant, r.site.name, r.Scheme, r.Host, r.Target),
-		}
+		c := &r.cached
+		c.r, c.store, c.policy = r, s.opts.Cache, policy
+		c.key = cache.AppendKey(c.key[:0], r.site.tenant, r.site.name, r.Scheme, r.Host, r.Target)
+		c.request = cache.Request{Method: r.Method, Header: (*requestHeader)(r), HasBody: !r.body.none(), Key: c.key}
 		c.lookup = s.opts.Cache.Lookup(&c.request, policy)
 		r.record.Looked = time.Now()
 		if c.unfit() {
@@ -47,12 +47,16 @@ func (s *Server) serveCached(next handler) handler {
 
 // cached is one request's dealings with the cache.
 type cached struct {
-	s        *Server
 	r        *request
+	store    *cache.Store
 	policy   *cache.Policy
 	request  cache.Request
 	lookup   cache.Lookup
+	head     cache.Response
 	decision cache.Decision
+
+	key    []byte
+	peeked [][]byte // the result of the last PeekAll
 }
 
 // unfit reports whether a hit was inspected by other rules than those in force.
@@ -66,12 +70,12 @@ func (c *cached) hit() {
 	template := e.Template.(*storedHead)
 	r.record.Cache = "hit"
 	r.response = response{status: e.Status, template: template, body: e.Body, length: int64(len(e.Body))}
-	if e.NotModified(requestFields(r.Fields)) {
+	if e.NotModified((*requestHeader)(r)) {
 		r.response = response{status: 304, length: -1}
 		r.response.fields = template.notModified()
 	}
 	r.response.set("Age", strconv.FormatInt(int64(c.lookup.Age/time.Second), 10))
-	r.response.set("Cache-Status", string(cache.FormatStatus(nil, &c.lookup, cache.Outcome{})))
+	c.status(cache.Outcome{})
 }
 
 // forwarded decides what becomes of the backend's answer.
@@ -84,10 +88,10 @@ func (c *cached) forwarded() error {
 		c.status(cache.Outcome{})
 		return nil
 	}
-	head := cache.Response{
-		Status: p.status, Header: fieldList(p.fields), BodyLength: p.length, Received: p.received, RequestTime: p.asked,
+	c.head = cache.Response{
+		Status: p.status, Header: (*responseHeader)(r), BodyLength: p.length, Received: p.received, RequestTime: p.asked,
 	}
-	c.decision = cache.Decide(&c.request, &head, c.policy)
+	c.decision = cache.Decide(&c.request, &c.head, c.policy)
 	reason := string(c.decision.Reason)
 	if c.decision.Store && variesByOurs(p) {
 		c.decision.Store, reason = false, "vary-forwarded"
@@ -99,11 +103,11 @@ func (c *cached) forwarded() error {
 	}
 	// The head is copied now: links and the done hook see later additions.
 	fill := &fill{
-		cached: c, head: head, template: storeHead(p), src: p.stream,
-		most: min(c.decision.MaxBody, c.s.opts.Cache.MaxEntry()),
+		cached: c, template: storeHead(p), src: p.stream,
+		most: min(c.decision.MaxBody, c.store.MaxEntry()),
 	}
 	if p.length >= 0 && p.length <= collected {
-		return c.store(fill)
+		return c.collect(fill)
 	}
 	// What becomes of a body that streams is not known when its head is sent; the
 	// access line and the metrics tell.
@@ -123,8 +127,7 @@ func variesByOurs(p *response) bool {
 		}
 		for name := range strings.SplitSeq(strings.ToLower(string(f.Value)), ",") {
 			name = strings.Trim(name, " \t")
-			if hopByHop[name] || rewritten[name] || claims[name] || strings.HasPrefix(name, "x-forwarded-") ||
-				strings.HasPrefix(name, "x-ssl-") || strings.ContainsAny(name, "_.") {
+			if ruleOf([]byte(name)) != passes || strings.ContainsAny(name, "_.") {
 				return true
 			}
 		}
@@ -132,9 +135,9 @@ func variesByOurs(p *response) bool {
 	return false
 }
 
-// store reads a small body whole and stores it before the head is sent. A body
+// collect reads a small body whole and stores it before the head is sent. A body
 // that is cut is an error: nothing of it was sent yet.
-func (c *cached) store(f *fill) error {
+func (c *cached) collect(f *fill) error {
 	p := &c.r.response
 	body := make([]byte, p.length)
 	_, err := io.ReadFull(f.src, body)
@@ -142,7 +145,7 @@ func (c *cached) store(f *fill) error {
 		c.r.record.Cache = "miss incomplete"
 		return fail(502, "the site's answer ended early", err)
 	}
-	stored := c.s.opts.Cache.Put(&c.request, f.entry(body))
+	stored := c.store.Put(&c.request, f.entry(body))
 	outcome := cache.Outcome{Stored: stored}
 	if !stored {
 		outcome.Detail = "admission"
@@ -161,47 +164,59 @@ func (c *cached) invalidate() {
 		return
 	}
 	if status := c.r.response.status; status >= 200 && status < 400 {
-		c.s.opts.Cache.Invalidate(c.request.Key)
+		c.store.Invalidate(c.request.Key)
 	}
 }
 
 func (c *cached) status(o cache.Outcome) {
-	c.r.response.set("Cache-Status", string(cache.FormatStatus(nil, &c.lookup, o)))
+	r := c.r
+	start := len(r.scratch)
+	r.scratch = cache.FormatStatus(r.scratch, &c.lookup, o)
+	r.response.fields = append(r.response.fields, upstream.Field{Name: cacheStatus, Value: slices.Clip(r.scratch[start:])})
 }
 
-// fieldList lets the cache read a backend's fields.
-type fieldList []upstream.Field
+var cacheStatus = []byte("Cache-Status")
 
-// PeekAll returns all values of a field; names are compared without case.
-func (l fieldList) PeekAll(name string) [][]byte {
-	var out [][]byte
-	for _, f := range l {
-		if len(f.Name) == len(name) && strings.EqualFold(string(f.Name), name) {
+// A requestHeader is a request's fields, for the cache.
+type requestHeader request
+
+// PeekAll returns all values of a field; names are compared without case. The result
+// is valid until the next call.
+func (h *requestHeader) PeekAll(name string) [][]byte {
+	out := h.cached.peeked[:0]
+	for _, f := range h.Fields {
+		if equalFold(f.Name, name) {
 			out = append(out, f.Value)
 		}
 	}
+	h.cached.peeked = out
 	return out
 }
 
-// requestFields are a request's, for the cache.
-type requestFields []field
+// A responseHeader is the fields of a request's response, for the cache.
+type responseHeader request
 
-// PeekAll returns all values of a field; names are compared without case.
-func (l requestFields) PeekAll(name string) [][]byte {
-	var out [][]byte
-	for _, f := range l {
-		if len(f.Name) == len(name) && strings.EqualFold(string(f.Name), name) {
+// PeekAll is that of a requestHeader.
+func (h *responseHeader) PeekAll(name string) [][]byte {
+	out := h.cached.peeked[:0]
+	for _, f := range h.response.fields {
+		if equalFold(f.Name, name) {
 			out = append(out, f.Value)
 		}
 	}
+	h.cached.peeked = out
 	return out
+}
+
+// equalFold compares a field's name with one of the cache's, without case.
+func equalFold(name []byte, canonical string) bool {
+	return len(name) == len(canonical) && name[0]|0x20 == canonical[0]|0x20 && strings.EqualFold(string(name), canonical)
 }
 
 // fill is the stream of a response that is being stored: it keeps a copy of what
 // passes.
 type fill struct {
 	cached   *cached
-	head     cache.Response
 	template *storedHead
 	src      io.ReadCloser
 	most     int64
@@ -218,8 +233,8 @@ func (f *fill) Read(b []byte) (int, error) {
 	case int64(len(f.body)+n) > f.most:
 		f.tooLong, f.body = true, nil
 	default:
-		if f.body == nil && f.head.BodyLength > 0 {
-			f.body = make([]byte, 0, f.head.BodyLength)
+		if f.body == nil && f.cached.head.BodyLength > 0 {
+			f.body = make([]byte, 0, f.cached.head.BodyLength)
 		}
 		f.body = append(f.body, b[:n]...)
 	}
@@ -232,7 +247,7 @@ func (f *fill) Close() error { return f.src.Close() }
 
 func (f *fill) entry(body []byte) *cache.Entry {
 	r := f.cached.r
-	return cache.NewEntry(&f.cached.request, &f.head, f.cached.decision, f.template, f.template.size(), body, r.site.profile.Digest())
+	return cache.NewEntry(&f.cached.request, &f.cached.head, f.cached.decision, f.template, f.template.size(), body, r.site.profile.Digest())
 }
 
 // commit stores the response if all of it came; a truncated one never is.
@@ -243,7 +258,7 @@ func (f *fill) commit() {
 		r.record.Cache = "miss too-large"
 	case !f.whole:
 		r.record.Cache = "miss incomplete"
-	case f.cached.s.opts.Cache.Put(&f.cached.request, f.entry(exact(f.body))):
+	case f.cached.store.Put(&f.cached.request, f.entry(exact(f.body))):
 	default:
 		r.record.Cache = "miss admission"
 	}

@@ -51,7 +51,7 @@ func clientCut(err error) error {
 
 // bodyCut is why the backend's body could not be read to its end.
 func bodyCut(err error) error {
-	if errors.Is(err, context.Canceled) { // see watchClient
+	if errors.Is(err, context.Canceled) { // see waiters
 		return clientLeft
 	}
 	if _, ok := errors.AsType[*upstream.Error](err); ok {

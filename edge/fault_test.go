@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
@@ -255,7 +254,7 @@ func TestCombinedLineOfARefusedRequest(t *testing.T) {
 		{"PRI", "*", "HTTP/2.0", 505, `] "PRI * HTTP/2.0" 505 0 "-"`},
 		{"GET", "/\"", "HTTP/1.1", 400, `] "GET /\x22 HTTP/1.1" 400 0 "-"`},
 	} {
-		r := &request{Client: netip.MustParseAddrPort("192.0.2.1:5000"), Method: c.method, Target: c.target, Proto: c.proto}
+		r := &request{ClientText: "192.0.2.1", Method: c.method, Target: c.target, Proto: c.proto}
 		r.response.status = c.status
 		if got := string(appendCombined(nil, r, 0)); !strings.Contains(got, c.want) {
 			t.Errorf("line %q, want %q in it", got, c.want)

@@ -25,37 +25,43 @@ func (s *Server) forward(r *request) error {
 	lines := headLines.Get().(*[]byte)
 	defer headLines.Put(lines)
 	*lines = r.outboundHead((*lines)[:0])
-	out := upstream.Request{
+	b := &r.outbound
+	b.request = upstream.Request{
 		Method: r.Method, Target: r.Target, Host: r.Host, Head: *lines,
 		ContentLength: r.body.length, Upgrade: r.Upgrade,
+		Informational: r.informational(), Lifeline: &b.line,
 	}
 	if !r.body.none() {
-		out.Body = r.body
+		b.request.Body = r.body
 	}
 	r.response.asked = time.Now()
-	ctx, cancel := context.WithCancel(s.base)
-	out.Informational = r.informational(cancel)
-	watch := s.watchClient(r, cancel)
-	answer, member, err := s.tryBackends(ctx, r, &out)
+	s.waiters.add(r)
+	answer, member, err := s.tryBackends(r, &b.request)
 	r.record.Answered = time.Now()
 	if err != nil {
-		watch.stop()
-		cancel()
+		s.waiters.remove(r)
 		switch {
 		case errors.Is(err, errBodyTooLarge):
 			return errBodyTooLarge // the client's doing, whatever it did to the round trip
-		case s.base.Err() != nil:
+		case s.waiters.closed.Load():
 			return fail(503, "the server is going away", err)
 		}
 		return err
 	}
-	r.onDone(func() {
-		watch.stop()
-		cancel()
-		member.Done(false)
-	})
-	s.adopt(r, answer)
+	b.member, b.answer = member, answer
+	r.adopt(answer)
 	return nil
+}
+
+// leaveBackend ends what forward began.
+func (r *request) leaveBackend() {
+	if r.outbound.wait.on {
+		r.srv.waiters.remove(r)
+	}
+	if r.outbound.member != nil {
+		r.outbound.member.Done(false)
+		r.outbound.member = nil
+	}
 }
 
 // informational returns what passes interim answers on to the client, nil where
@@ -65,27 +71,33 @@ func (s *Server) forward(r *request) error {
 // All end-to-end fields go along. Set-Cookie is legal there, too: a browser may
 // ignore it in an interim answer (RFC 6265 §3), and what an early hint means is
 // for its receiver to say (RFC 8297 §2).
-func (r *request) informational(cancel context.CancelFunc) func(int, []upstream.Field) {
+func (r *request) informational() func(int, []upstream.Field) {
 	if r.Proto == "HTTP/1.0" || r.site.profile.Responses && r.site.profile.Mode == waf.Block {
 		return nil
 	}
-	return func(status int, fields []upstream.Field) {
-		hint := response{fields: fields}
-		hint.without("x-request-id") // ours, and the final answer has it
-		var lines []byte
-		for _, f := range hint.fields {
-			lines = appendField(lines, f.Name, f.Value)
-		}
-		if r.conn.Inform(status, lines) != nil {
-			cancel() // the client is gone
-		}
+	if r.outbound.hint == nil {
+		r.outbound.hint = r.inform // once for all requests that this memory will be
+	}
+	return r.outbound.hint
+}
+
+// inform passes an interim answer on.
+func (r *request) inform(status int, fields []upstream.Field) {
+	hint := response{fields: fields}
+	hint.without("x-request-id") // ours, and the final answer has it
+	var lines []byte
+	for _, f := range hint.fields {
+		lines = appendField(lines, f.Name, f.Value)
+	}
+	if r.conn.Inform(status, lines) != nil {
+		r.outbound.line.Cut(context.Canceled) // the client is gone
 	}
 }
 
 // tryBackends makes the round trip. One that failed is repeated once, if that
 // cannot do harm and the site's budget has room: on another backend or, if there
 // is none and a kept connection was closed at the wrong moment, on a fresh one.
-func (s *Server) tryBackends(ctx context.Context, r *request, out *upstream.Request) (*upstream.Response, *balance.Member[*upstream.Pool], error) {
+func (s *Server) tryBackends(r *request, out *upstream.Request) (*upstream.Response, *balance.Member[*upstream.Pool], error) {
 	if r.body.length > 0 && r.body.length <= smallBody {
 		// The round trip reads a small body before it takes a connection: keep it for a second try.
 		if _, _, err := r.body.peek(smallBody); err != nil {
@@ -98,7 +110,7 @@ func (s *Server) tryBackends(ctx context.Context, r *request, out *upstream.Requ
 	if !ok {
 		return nil, nil, fail(503, "the site is not available", errNoBackend)
 	}
-	answer, err := ask(ctx, r, first, out)
+	answer, err := ask(r, first, out)
 	if err == nil {
 		return answer, first, nil
 	}
@@ -113,19 +125,19 @@ func (s *Server) tryBackends(ctx context.Context, r *request, out *upstream.Requ
 	defer budget.Release()
 	s.metrics.retries.WithLabelValues("taken").Inc()
 	out.Fresh = true
-	answer, err = ask(ctx, r, second, out)
+	answer, err = ask(r, second, out)
 	return answer, second, err
 }
 
 // ask makes one round trip to one backend.
-func ask(ctx context.Context, r *request, member *balance.Member[*upstream.Pool], out *upstream.Request) (*upstream.Response, error) {
-	r.record.Backend = member.Backend.Address().String()
+func ask(r *request, member *balance.Member[*upstream.Pool], out *upstream.Request) (*upstream.Response, error) {
+	r.record.Backend = member.Backend.String()
 	member.Begin()
-	answer, err := member.Backend.RoundTrip(ctx, out)
+	answer, err := member.Backend.RoundTrip(context.Background(), out) // ended by its lifeline
 	if err != nil {
 		up, ok := errors.AsType[*upstream.Error](err)
 		// That a client has left, or that we are out of descriptors, says nothing of the backend.
-		ours := ctx.Err() != nil || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+		ours := errors.Is(err, context.Canceled) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 		member.Done(ok && up.Op == upstream.OpConnect && !ours)
 	}
 	return answer, err
@@ -147,7 +159,7 @@ func repeater(pool *balance.Pool[*upstream.Pool], first *balance.Member[*upstrea
 }
 
 // adopt makes the backend's answer the request's response.
-func (s *Server) adopt(r *request, answer *upstream.Response) {
+func (r *request) adopt(answer *upstream.Response) {
 	asked := r.response.asked
 	r.response = response{
 		status: answer.Status, fields: answer.Fields, length: answer.ContentLength,

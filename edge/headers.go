@@ -4,53 +4,81 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+
+	"gatehouse/internal/octets"
 )
 
-// hopByHop are the fields that end at us (RFC 9110 §7.6.1), with those that the
-// round trip writes itself.
-var hopByHop = map[string]bool{
-	"connection": true, "keep-alive": true, "proxy-connection": true, "proxy-authenticate": true,
-	"proxy-authorization": true, "te": true, "trailer": true, "transfer-encoding": true, "upgrade": true,
-	"http2-settings": true, "host": true, "content-length": true, "expect": true,
-}
+// A rule says what becomes of a client's field on the way to the backend.
+type rule uint8
 
-// rewritten are the fields that we write: a client's own never reach a backend.
-var rewritten = map[string]bool{
-	"x-forwarded-for": true, "x-forwarded-proto": true, "x-forwarded-host": true, "x-real-ip": true,
-	"x-request-id": true,
-}
+const (
+	passes rule = iota
+	// hopByHop fields end at us (RFC 9110 §7.6.1), with those that the round trip
+	// writes itself.
+	hopByHop
+	// rewritten fields are ours to write: a client's own never reach a backend.
+	rewritten
+	// A claim is a field in which a proxy says who the client is or what it asked
+	// for: believed from trusted proxies, dropped from everybody else.
+	claim
+)
 
-// claims are the fields in which a proxy says who the client is or what it asked
-// for: believed from trusted proxies, dropped from everybody else. Those that
-// begin as claimPrefixes say are claims too.
-var claims = map[string]bool{
-	"forwarded": true, "x-client-ip": true, "client-ip": true, "true-client-ip": true, "cf-connecting-ip": true,
-	"cf-connecting-ipv6": true, "fastly-client-ip": true, "x-cluster-client-ip": true, "x-remote-ip": true,
-	"x-remote-addr": true, "x-remote-user": true, "remote-user": true, "x-originating-ip": true, "x-proxyuser-ip": true,
-	"x-original-url": true, "x-original-uri": true, "x-original-host": true, "x-rewrite-url": true,
-	"x-host": true, "x-http-host-override": true, "x-client-cert": true, "x-client-verify": true,
-	"x-client-dn": true, "front-end-https": true, "x-url-scheme": true, "proxy": true,
-}
+// rules has the fields that do not simply pass, by their names in lower case. Those
+// that begin as claimPrefixes say are claims too.
+var rules = func() map[string]rule {
+	rules := map[string]rule{}
+	for r, names := range map[rule]string{
+		hopByHop: "connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer " +
+			"transfer-encoding upgrade http2-settings host content-length expect",
+		rewritten: "x-forwarded-for x-forwarded-proto x-forwarded-host x-real-ip x-request-id",
+		claim: "forwarded x-client-ip client-ip true-client-ip cf-connecting-ip cf-connecting-ipv6 fastly-client-ip " +
+			"x-cluster-client-ip x-remote-ip x-remote-addr x-remote-user remote-user x-originating-ip x-proxyuser-ip " +
+			"x-original-url x-original-uri x-original-host x-rewrite-url x-host x-http-host-override x-client-cert " +
+			"x-client-verify x-client-dn front-end-https x-url-scheme proxy",
+	} {
+		for name := range strings.FieldsSeq(names) {
+			rules[name] = r
+		}
+	}
+	return rules
+}()
 
 var claimPrefixes = []string{"x-forwarded-", "x-ssl-", "ssl-client-", "x-real-"}
 
-// dropped reports whether a field of the client stays here. lower is the name in
-// lower case. A name with an underscore is dropped: CGI servers read it as the
-// one with a hyphen, so X_Forwarded_For would be believed.
-func (r *request) dropped(lower string) bool {
-	if hopByHop[lower] || rewritten[lower] || strings.Contains(lower, "_") {
-		return true
+// ruleOf returns the rule of a field. lower is its name in lower case. A name with an
+// underscore is dropped as if it were rewritten: CGI servers read it as the one with
+// a hyphen, so X_Forwarded_For would be believed.
+func ruleOf(lower []byte) rule {
+	r := rules[string(lower)]
+	if r == hopByHop || r == rewritten || bytes.IndexByte(lower, '_') >= 0 {
+		return max(r, hopByHop)
 	}
-	if strings.Contains(lower, ".") { // PHP reads a dot as an underscore, too
-		lower = strings.ReplaceAll(lower, ".", "-")
-		if rewritten[lower] {
-			return true
+	if bytes.IndexByte(lower, '.') >= 0 { // PHP reads a dot as an underscore, too
+		lower = bytes.ReplaceAll(lower, []byte{'.'}, []byte{'-'})
+		if r = max(r, rules[string(lower)]); r == rewritten {
+			return r
 		}
 	}
-	if r.PeerTrusted {
-		return false
+	if r == passes && len(lower) > 0 && (lower[0] == 'x' || lower[0] == 's') {
+		for _, prefix := range claimPrefixes {
+			if len(lower) > len(prefix) && string(lower[:len(prefix)]) == prefix {
+				return claim
+			}
+		}
 	}
-	return claims[lower] || slices.ContainsFunc(claimPrefixes, func(prefix string) bool { return strings.HasPrefix(lower, prefix) })
+	return r
+}
+
+// dropped reports whether a field of the client stays here. lower is the name in
+// lower case.
+func (r *request) dropped(lower []byte) bool {
+	switch ruleOf(lower) {
+	case passes:
+		return false
+	case claim:
+		return !r.PeerTrusted
+	}
+	return true
 }
 
 // outboundHead returns the field lines of the request to the backend: the
@@ -59,6 +87,9 @@ func (r *request) outboundHead(dst []byte) []byte {
 	var listed []string // by Connection: hop-by-hop in this request
 	for _, f := range r.Fields {
 		if f.Is("connection") {
+			if f.Value = octets.TrimOWS(f.Value); octets.Is(f.Value, "keep-alive") || octets.Is(f.Value, "close") {
+				continue // the usual ones, which name no field
+			}
 			for token := range strings.SplitSeq(string(f.Value), ",") {
 				listed = append(listed, strings.ToLower(strings.Trim(token, " \t")))
 			}
@@ -67,7 +98,7 @@ func (r *request) outboundHead(dst []byte) []byte {
 	var lower [64]byte
 	for _, f := range r.Fields {
 		name := appendLower(lower[:0], f.Name)
-		if r.dropped(string(name)) || slices.Contains(listed, string(name)) {
+		if r.dropped(name) || len(listed) > 0 && slices.Contains(listed, string(name)) {
 			continue
 		}
 		dst = appendField(dst, f.Name, f.Value)
@@ -76,8 +107,7 @@ func (r *request) outboundHead(dst []byte) []byte {
 }
 
 func (r *request) appendForwarded(dst []byte) []byte {
-	peer := r.Peer.Addr().String()
-	forwardedFor, host := peer, r.Host
+	forwardedFor, host := r.peerText, r.Host
 	if r.PeerTrusted {
 		var chain []string
 		for _, f := range r.Fields {
@@ -85,22 +115,21 @@ func (r *request) appendForwarded(dst []byte) []byte {
 				chain = append(chain, string(f.Value))
 			}
 		}
-		forwardedFor = strings.Join(append(chain, peer), ", ")
+		forwardedFor = strings.Join(append(chain, forwardedFor), ", ")
 		if h := r.value("x-forwarded-host"); h != "" {
 			host = h
 		}
 	}
-	for _, f := range [...]struct{ name, value string }{
-		{"X-Forwarded-For", forwardedFor},
-		{"X-Forwarded-Proto", r.Scheme},
-		{"X-Forwarded-Host", host},
-		{"X-Real-IP", r.Client.Addr().String()},
-		{"X-Request-Id", r.ID},
-		{"Via", viaProtocol + r.via}, // RFC 9110 §7.6.3; see selectVhost for the loop that it shows
-	} {
-		dst = append(append(append(append(dst, f.name...), ": "...), f.value...), "\r\n"...)
-	}
-	return dst
+	dst = appendLine(dst, "X-Forwarded-For: ", forwardedFor)
+	dst = appendLine(dst, "X-Forwarded-Proto: ", r.Scheme)
+	dst = appendLine(dst, "X-Forwarded-Host: ", host)
+	dst = appendLine(dst, "X-Real-IP: ", r.ClientText)
+	dst = appendLine(dst, "X-Request-Id: ", r.ID)
+	return appendLine(dst, "Via: ", r.via) // RFC 9110 §7.6.3; see selectVhost for the loop that it shows
+}
+
+func appendLine(dst []byte, name, value string) []byte {
+	return append(append(append(dst, name...), value...), "\r\n"...)
 }
 
 // viaProtocol is the received protocol in a Via field.
@@ -109,7 +138,7 @@ const viaProtocol = "1.1 "
 // looped reports whether the request has been here before.
 func (r *request) looped() bool {
 	for _, f := range r.Fields {
-		if f.Is("via") && listHas(string(f.Value), strings.ToLower(viaProtocol+r.via)) {
+		if f.Is("via") && listHas(string(f.Value), strings.ToLower(r.via)) {
 			return true
 		}
 	}

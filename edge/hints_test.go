@@ -43,18 +43,16 @@ func TestWhoGetsInterimAnswers(t *testing.T) {
 		{"answers are inspected and leave anyway", &hinted{}, "HTTP/1.1", &waf.Profile{Responses: true, Mode: waf.Detect}, true},
 	} {
 		r := &request{conn: c.conn, Proto: c.proto, site: &site{profile: c.profile}}
-		if got := r.informational(func() {}) != nil; got != c.want {
+		if got := r.informational() != nil; got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
 }
 
 func TestAnInterimAnswerKeepsOurIDToTheFinalOne(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	conn := &hinted{}
 	r := &request{conn: conn, Proto: "HTTP/1.1", site: &site{profile: &waf.Profile{}}}
-	inform := r.informational(cancel)
+	inform := r.informational()
 	field := func(name, value string) upstream.Field {
 		return upstream.Field{Name: []byte(name), Value: []byte(value)}
 	}
@@ -62,11 +60,19 @@ func TestAnInterimAnswerKeepsOurIDToTheFinalOne(t *testing.T) {
 	if len(conn.seen) != 1 || conn.seen[0] != "103 Link: </a>\r\nSet-Cookie: a=b\r\n" {
 		t.Errorf("sent %q", conn.seen)
 	}
-	if ctx.Err() != nil {
+	p, err := upstream.NewPool(upstream.Options{Address: "http://127.0.0.1:1"}) // where nobody is
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func() error {
+		_, err := p.RoundTrip(t.Context(), &upstream.Request{Method: "GET", Target: "/", Host: "a.test", Lifeline: &r.outbound.line})
+		return err
+	}
+	if err := ask(); errors.Is(err, context.Canceled) {
 		t.Error("cancelled although the client is there")
 	}
 	conn.err = errors.New("gone")
-	if inform(102, nil); ctx.Err() == nil {
+	if inform(102, nil); !errors.Is(ask(), context.Canceled) {
 		t.Error("the round trip goes on for a client that has gone")
 	}
 }

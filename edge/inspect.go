@@ -44,7 +44,6 @@ func (s *Server) judgeRequest(r *request) error {
 	}
 	tx := s.opts.WAF.Begin(profile, r.ID)
 	r.waf = tx
-	r.onDone(r.closeWAF)
 	verdict := s.phaseHeaders(r, tx)
 	if verdict == nil {
 		var err error
@@ -160,7 +159,7 @@ func (s *Server) logWAF(r *request) {
 	}
 	s.log.Info("waf event",
 		"action", w.Verdict, "id", r.ID, "tenant", r.site.tenant, "vhost", r.site.name,
-		"client", r.Client.Addr().String(), "method", r.Method, "path", r.path(), "score", w.Score,
+		"client", r.ClientText, "method", r.Method, "path", r.path(), "score", w.Score,
 		"rules", w.Rules, "message", worst.Message, "target", worst.Target)
 }
 

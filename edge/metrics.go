@@ -153,21 +153,20 @@ func codeClass(status int) string {
 }
 
 func (m *metrics) observe(r *request, took time.Duration) {
-	class := codeClass(r.response.status)
 	m.observeFault(r)
 	if r.site == nil {
-		m.unrouted.WithLabelValues(class).Inc()
+		m.unrouted.WithLabelValues(codeClass(r.response.status)).Inc()
 		return
 	}
-	tenant := r.record.Tenant
-	m.requests.WithLabelValues(tenant, class).Inc()
-	m.seconds.WithLabelValues(tenant).Observe(took.Seconds())
-	m.bytes.WithLabelValues(tenant).Add(float64(r.response.sent))
+	t := r.site.meter
+	t.class(r.response.status).Inc()
+	t.seconds.Observe(took.Seconds())
+	t.bytes.Add(float64(r.response.sent))
 	if r.record.Cache != "" {
-		m.cache.WithLabelValues(tenant, cacheResult(r.record.Cache)).Inc()
+		t.cache(cacheResult(r.record.Cache)).Inc()
 	}
 	if v := r.record.WAF.Verdict; v == verdictBlock || v == verdictDetect {
-		m.waf.WithLabelValues(tenant, v).Inc()
+		m.waf.WithLabelValues(t.tenant, v).Inc()
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"gatehouse/edge/wire"
@@ -28,16 +29,16 @@ func (s *Server) observe(next handler) handler {
 				r.response.close = true // how far the body was read is not known
 				err = nil
 			}
-			r.onDone(func() { s.account(r) })
 		}()
+		r.srv, r.observed = s, true
 		s.metrics.inFlight.Inc()
-		r.onDone(s.metrics.inFlight.Dec)
 		return next(r)
 	}
 }
 
 // account writes the access line and counts, after the last byte.
-func (s *Server) account(r *request) {
+func (r *request) account() {
+	s := r.srv
 	took := time.Since(r.Start)
 	s.metrics.observe(r, took)
 	s.opts.AccessLog.write(r, took)
@@ -61,9 +62,9 @@ func expected(err error) bool {
 // identify gives the request its id and resolves who the client is. A trusted
 // proxy's word counts; everybody else's is ignored.
 func (s *Server) identify(r *request) {
-	r.PeerTrusted = s.trusted(r.Peer.Addr())
 	if r.PeerTrusted {
 		r.Client = s.forwardedFor(r)
+		r.ClientText = r.Client.Addr().String()
 		if proto := r.value("x-forwarded-proto"); proto == "https" || proto == "http" {
 			r.Scheme = proto
 		}
@@ -78,10 +79,29 @@ func (s *Server) identify(r *request) {
 // newID returns a request id: the node's name, so that its log is found, and 64
 // random bits.
 func (s *Server) newID() string {
-	var random [8]byte
-	_, _ = rand.Read(random[:]) // never fails (Go 1.24)
-	return s.idPrefix + hex.EncodeToString(random[:])
+	block := randomBlocks.Get().(*randomBlock)
+	if block.left == 0 {
+		_, _ = rand.Read(block.bytes[:]) // never fails (Go 1.24)
+		block.left = len(block.bytes)
+	}
+	random := block.bytes[block.left-idBytes : block.left]
+	block.left -= idBytes
+	var id [64]byte
+	text := hex.AppendEncode(append(id[:0], s.idPrefix...), random)
+	randomBlocks.Put(block)
+	return string(text)
 }
+
+// idBytes of randomness make ids of one node differ.
+const idBytes = 8
+
+// A randomBlock is randomness for a few ids: the system is asked for all of it at once.
+type randomBlock struct {
+	bytes [32 * idBytes]byte
+	left  int
+}
+
+var randomBlocks = sync.Pool{New: func() any { return new(randomBlock) }}
 
 // validID accepts what can stand in a log line and a field: 1 to 128 visible
 // ASCII characters without quotes and backslash.

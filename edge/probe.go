@@ -98,7 +98,7 @@ func (s *Server) probeRequest(p Probe) (*request, error) {
 	}
 	r := &request{
 		ID: s.newID(), Start: time.Now(), Proto: "HTTP/1.1", Method: p.Method, Target: target,
-		RawHost: u.Host, Host: host, Scheme: u.Scheme, Client: netip.AddrPortFrom(client, 0), body: &requestBody{}, log: s.log,
+		RawHost: u.Host, Host: host, Scheme: u.Scheme, Client: netip.AddrPortFrom(client, 0), ClientText: client.String(), body: &requestBody{}, log: s.log,
 	}
 	r.Peer = r.Client
 	if r.Method == "" {

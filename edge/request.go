@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/netip"
 	"runtime/debug"
 	"strings"
@@ -13,7 +14,10 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"gatehouse/cache"
+	"gatehouse/edge/balance"
 	"gatehouse/edge/overload"
+	"gatehouse/edge/upstream"
 	"gatehouse/edge/waf"
 	"gatehouse/edge/wire"
 	"gatehouse/routes"
@@ -27,9 +31,11 @@ type request struct {
 	ID    string
 	Start time.Time // when its first byte came
 
-	Client netip.AddrPort // after trusted proxies: what logs, limits and lists use
-	Peer   netip.AddrPort // who holds the connection
-	Server netip.AddrPort // our own end of it
+	Client     netip.AddrPort // after trusted proxies: what logs, limits and lists use
+	ClientText string         // its address without the port
+	peerText   string         // that of Peer
+	Peer       netip.AddrPort // who holds the connection
+	Server     netip.AddrPort // our own end of it
 	// PeerTrusted: the peer is one of trusted_proxies.
 	PeerTrusted bool
 	TLS         *tls.ConnectionState // nil: plain
@@ -56,8 +62,26 @@ type request struct {
 	response response
 	record   record
 	unseen   bool     // the body could not be inspected, and may go on
-	atEnd    []func() // see done
+	atEnd    []func() // see onDone
+	observed bool     // the access line and the counters are wanted
 	ended    bool
+	srv      *Server
+
+	outbound outbound // towards the backend
+	cached   cached   // towards the cache
+
+	scratch []byte // text of this request's own
+}
+
+// An outbound is a request on its way to a backend, and the answer that came back.
+type outbound struct {
+	request upstream.Request
+	line    upstream.Lifeline
+	member  *balance.Member[*upstream.Pool] // that answered; nil: none
+	answer  *upstream.Response
+	hint    func(int, []upstream.Field) // see informational
+	wait    waiting
+	shard   int // of waiters
 }
 
 // A field is one field line of a request, name and value as they came.
@@ -65,9 +89,11 @@ type field = wire.Field
 
 // A clientConn is what a request needs of its connection beyond bytes.
 type clientConn interface {
-	AbortRead() error                      // wake a blocked read of the body
-	Hurry(until time.Time)                 // bound the reads of the body
-	Linger()                               // wait a moment at close
+	AbortRead() error      // wake a blocked read of the body
+	Hurry(until time.Time) // bound the reads of the body
+	Linger()               // wait a moment at close
+	Attach(v any)          // keep what is the same for all requests
+	Attached() any
 	Left() bool                            // the client has gone
 	Expecting() bool                       // the client waits for leave to send its body
 	Inform(status int, lines []byte) error // send an interim answer
@@ -111,7 +137,22 @@ type wafRecord struct {
 // errNoMemory is why a request is refused before any work is done for it.
 var errNoMemory = errors.New("memory is short: see gatehouse_overload_level")
 
-var requests = sync.Pool{New: func() any { return &request{} }}
+var requests = sync.Pool{New: func() any {
+	return &request{body: &requestBody{}, outbound: outbound{shard: rand.IntN(waiterShards)}}
+}}
+
+// renew makes r a new request that keeps the memory of the one before.
+func (r *request) renew() {
+	*r = request{
+		body: r.body, atEnd: r.atEnd[:0], scratch: r.scratch[:0],
+		outbound: outbound{hint: r.outbound.hint, shard: r.outbound.shard},
+		cached:   cached{key: r.cached.key[:0], peeked: r.cached.peeked[:0]},
+		record:   record{WAF: wafRecord{Rules: r.record.WAF.Rules[:0]}},
+	}
+}
+
+// maxScratch is the largest memory of a request's texts that is kept.
+const maxScratch = 4 << 10
 
 // newRequest makes the request that the connection is at. It is usable, for the
 // access line and an error page, also when an error is returned.
@@ -119,17 +160,14 @@ func (s *Server) newRequest(ctx *fasthttp.RequestCtx) (*request, error) {
 	conn := ctx.Conn().(http1Conn) // our listeners make no other
 	h := conn.Head()
 	r := requests.Get().(*request)
-	*r = request{atEnd: r.atEnd[:0], body: r.body}
-	r.log, r.via = s.log, s.via
+	r.renew()
+	r.srv, r.log, r.via = s, s.log, s.via
 	r.Start = h.Begun
 	s.active.Store(time.Now().UnixNano()) // not Start: a head that came slowly would set the clock back
 	r.table = s.table.Load()
-	r.connection(ctx, conn)
+	r.connection(s.peerOf(ctx.Conn(), conn), conn)
 	r.Method, r.Target, r.RawHost, r.Fields, r.Upgrade = h.Method, h.Target, h.Host, h.Fields, h.Upgrade
 	r.Proto, r.last = h.Proto, h.Last
-	if r.body == nil {
-		r.body = &requestBody{}
-	}
 	r.body.reset(nil, 0, 0, conn)
 	s.identify(r)
 	if h.Refused != nil {
@@ -149,24 +187,13 @@ func (s *Server) newRequest(ctx *fasthttp.RequestCtx) (*request, error) {
 	return r, nil
 }
 
-// connection takes over what the connection tells.
-func (r *request) connection(ctx *fasthttp.RequestCtx, conn http1Conn) {
+// connection takes over what is known of the connection.
+func (r *request) connection(p *peer, conn http1Conn) {
 	r.conn = conn
-	r.Peer = addrPort(ctx.RemoteAddr())
-	r.Server = addrPort(ctx.LocalAddr())
-	r.Client, r.Scheme = r.Peer, "http"
-	if secured, ok := conn.(interface{ ConnectionState() tls.ConnectionState }); ok {
-		state := secured.ConnectionState()
-		r.TLS, r.Scheme = &state, "https"
-	}
-}
-
-func addrPort(a interface{ String() string }) netip.AddrPort {
-	if t, ok := a.(interface{ AddrPort() netip.AddrPort }); ok {
-		ap := t.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	return netip.AddrPort{}
+	r.Peer, r.PeerTrusted, r.Server = p.remote, p.trusted, p.local
+	r.Client, r.ClientText = p.remote, p.text
+	r.TLS, r.Scheme = p.tls, p.scheme
+	r.peerText = p.text
 }
 
 // path returns the target without its query.
@@ -185,13 +212,13 @@ func (r *request) value(lower string) string {
 	return ""
 }
 
-// onDone registers what happens after the last byte of the response. Functions
-// run in the order of their registration.
+// onDone registers what happens first after the last byte of the response.
 func (r *request) onDone(f func()) { r.atEnd = append(r.atEnd, f) }
 
-// done ends the request: it runs exactly once, when the response's body has
-// been sent or given up, or at the end of the chain if there is none. Nothing of
-// the request may be used afterwards.
+// done ends the request, when the response's body has been sent or given up: what was
+// registered by onDone (the cache's commit), the WAF's end, the backend's report, the
+// access line and the counters, in this order. It runs exactly once; nothing of the
+// request may be used afterwards.
 func (r *request) done() {
 	if r.ended {
 		return
@@ -200,8 +227,20 @@ func (r *request) done() {
 	for _, f := range r.atEnd {
 		r.guarded(f)
 	}
-	r.response = response{}
+	r.guarded(r.closeWAF)
+	r.guarded(r.leaveBackend)
+	if r.observed {
+		r.guarded(r.account)
+		r.srv.metrics.inFlight.Dec()
+	}
+	r.response, r.cached.lookup = response{}, cache.Lookup{}
+	if r.outbound.answer != nil {
+		r.outbound.answer.Release()
+	}
 	clear(r.atEnd)
+	if cap(r.scratch) > maxScratch {
+		r.scratch = nil
+	}
 	requests.Put(r)
 }
 

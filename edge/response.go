@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gatehouse/edge/upstream"
+	"gatehouse/internal/octets"
 )
 
 // A response is what the chain answers, before it is written: links may look at
@@ -28,7 +29,7 @@ type response struct {
 
 // set adds a field.
 func (p *response) set(name, value string) {
-	p.fields = append(p.fields, upstream.Field{Name: []byte(name), Value: []byte(value)})
+	p.fields = append(p.fields, upstream.Field{Name: octets.View(name), Value: octets.View(value)})
 }
 
 // without removes all fields of that name; lower is in lower case.

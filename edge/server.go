@@ -65,7 +65,7 @@ type Server struct {
 	log      *slog.Logger
 	metrics  *metrics
 	idPrefix string
-	via      string  // our name in Via, unlike any other node's
+	via      string  // what we add to Via: our name there is unlike any other node's
 	handle   handler // the chain
 	http     *fasthttp.Server
 	door     *wire.Door
@@ -76,8 +76,7 @@ type Server struct {
 
 	listening listenerSet
 
-	base     context.Context // of all round trips
-	cut      context.CancelFunc
+	waiters  waiters
 	draining atomic.Bool
 	active   atomic.Int64 // when a request last began, unix nanoseconds
 }
@@ -93,12 +92,11 @@ func New(opts Options) (*Server, error) {
 	if opts.Node != "" {
 		s.idPrefix = opts.Node + "-"
 	}
-	s.base, s.cut = context.WithCancel(context.Background())
 	var err error
 	if s.metrics, err = newMetrics(opts.Registerer, opts.AccessLog.Lost); err != nil {
 		return nil, err
 	}
-	s.via = "gatehouse-" + s.newID()
+	s.via = viaProtocol + "gatehouse-" + s.newID()
 	s.handle = chain(s.links(), s.forward)
 	if opts.Certificates != nil {
 		s.tls = s.tlsConfig()
@@ -199,7 +197,7 @@ const closeTime = time.Second
 // requests on them end with their access lines.
 func (s *Server) Close() error {
 	s.draining.Store(true)
-	s.cut()
+	s.waiters.closeAll()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	err := s.http.ShutdownWithContext(ctx)

@@ -32,6 +32,7 @@ type site struct {
 	cache    *cache.Policy // nil: off
 	redirect string
 	hsts     time.Duration
+	meter    *meter
 	err      error // why the site cannot serve
 }
 
@@ -55,7 +56,7 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	st := &site{
 		name: route.Name, tenant: settings.Tenant, settings: settings,
 		pools: map[poolKey]*upstream.Pool{}, profile: wafProfile(&settings.WAF),
-		redirect: settings.RedirectHTTP, hsts: settings.HSTS,
+		redirect: settings.RedirectHTTP, hsts: settings.HSTS, meter: s.metrics.meter(settings.Tenant),
 	}
 	if settings.Cache && s.opts.Cache != nil {
 		st.cache = &cache.Policy{TTL: settings.CacheTTL, MaxBody: settings.CacheMaxBody}

@@ -20,6 +20,9 @@ type conn struct {
 	peek  func(fd uintptr)
 	quiet bool // result of the last peek
 
+	// The deadlines in force; zero: another one than we remember.
+	readDue, writeDue time.Time
+
 	stall  time.Duration // longest silence per read once the head has come; 0 while it has not, negative for none
 	reused bool
 
@@ -56,15 +59,36 @@ func (c *conn) secure(handshake func(*tls.Conn) error, config *tls.Config) error
 func (c *conn) Read(p []byte) (int, error) {
 	switch {
 	case c.stall > 0:
-		if err := c.nc.SetReadDeadline(time.Now().Add(c.stall)); err != nil {
+		if err := c.readWithin(c.stall, time.Now()); err != nil {
 			return 0, err
 		}
 	case c.stall < 0:
+		c.readDue = time.Time{}
 		if err := c.nc.SetReadDeadline(time.Time{}); err != nil {
 			return 0, err
 		}
 	}
 	return c.nc.Read(p)
+}
+
+// readWithin has reads fail after d, or up to an eighth later: a deadline that is in force already
+// and lies there is left alone, since moving one costs about as much as copying a whole answer.
+func (c *conn) readWithin(d time.Duration, now time.Time) error {
+	return within(&c.readDue, d, now, c.nc.SetReadDeadline)
+}
+
+// writeWithin is readWithin for writes.
+func (c *conn) writeWithin(d time.Duration, now time.Time) error {
+	return within(&c.writeDue, d, now, c.nc.SetWriteDeadline)
+}
+
+func within(due *time.Time, d time.Duration, now time.Time, set func(time.Time) error) error {
+	latest := d + d/8
+	if left := due.Sub(now); left >= d && left <= latest {
+		return nil
+	}
+	*due = now.Add(latest)
+	return set(*due)
 }
 
 // readBody reads body bytes. Large reads of an empty buffer go straight to p; not so under TLS,

@@ -6,10 +6,13 @@ import (
 )
 
 // dial opens a fresh connection, TLS included, within Options.ConnectTimeout.
-func (p *Pool) dial(ctx context.Context) (*conn, error) {
+func (p *Pool) dial(ctx context.Context, line *Lifeline) (*conn, error) {
 	p.dials.Add(1)
 	ctx, cancel := context.WithTimeout(ctx, p.opts.ConnectTimeout)
 	defer cancel()
+	if err := line.holdDial(cancel); err != nil {
+		return nil, err
+	}
 	network, address := p.address.Network()
 	raw, err := p.opts.Dial(ctx, network, address)
 	if err != nil {

@@ -47,7 +47,7 @@ func replay(t testing.TB, raw []byte, piece int, method string) (o outcome) {
 	from := &recording{rest: raw, piece: piece}
 	c := newConn(from)
 	c.open()
-	x := &exchange{pool: &Pool{opts: Options{FirstByteTimeout: time.Hour, StallTimeout: time.Hour}}, c: c}
+	x := &exchange{line: &Lifeline{}, pool: &Pool{opts: Options{FirstByteTimeout: time.Hour, StallTimeout: time.Hour}}, c: c}
 	req := get("/")
 	req.Method = method
 	if o.err = x.receive(req); o.err != nil {

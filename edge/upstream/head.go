@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"slices"
 
 	"gatehouse/internal/octets"
 )
@@ -34,17 +35,18 @@ type head struct {
 	listed    [][]byte
 }
 
+// spareFields is room for what a caller may add to the fields.
+const spareFields = 8
+
 // parse reads b, which must be a whole head of that many lines and stay unchanged afterwards,
-// since the fields alias it. It accepts nothing that two readers could take differently.
+// since the fields alias it. They are appended to h.fields. It accepts nothing that two readers could take differently.
 func (h *head) parse(b []byte, lines int) error {
-	*h = head{length: -1}
+	*h = head{length: -1, fields: h.fields}
 	line, b := nextLine(b)
 	if err := h.parseStatusLine(line); err != nil {
 		return err
 	}
-	if lines > 1 {
-		h.fields = make([]Field, 0, lines-1)
-	}
+	h.fields = slices.Grow(h.fields, lines+spareFields)
 	for line, b = nextLine(b); len(line) > 0; line, b = nextLine(b) {
 		f, err := parseField(line)
 		if err != nil {

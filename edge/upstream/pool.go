@@ -30,7 +30,7 @@ type Options struct {
 
 	// FirstByteTimeout bounds the time from the last byte of the request to the end of the
 	// answer's head; each interim answer (1xx) starts it anew. It also bounds each single write of
-	// the request. 0 means 60 s.
+	// the request. 0 means 60 s. Like StallTimeout, it may be exceeded by an eighth.
 	FirstByteTimeout time.Duration
 
 	// StallTimeout bounds the silence between two parts of an answer's body. It has to outlast the
@@ -64,6 +64,7 @@ type Stats struct {
 type Pool struct {
 	opts    Options
 	address Address
+	text    string      // address as text
 	tls     *tls.Config // nil: plain
 
 	dials, reused, stale, spared atomic.Uint64
@@ -103,7 +104,7 @@ func NewPool(o Options) (*Pool, error) {
 	if o.Dial == nil {
 		o.Dial = new(net.Dialer).DialContext
 	}
-	p := &Pool{opts: o, address: address}
+	p := &Pool{opts: o, address: address, text: address.String()}
 	if address.Scheme == "https" {
 		p.tls = clientTLS(o.TLS, address.Host, max(o.MaxIdle, 1))
 	}
@@ -115,6 +116,9 @@ func orDefault[T ~int | ~int64](d *T, value T) {
 		*d = value
 	}
 }
+
+// String gives the backend's address as text.
+func (p *Pool) String() string { return p.text }
 
 // Address gives the backend's address.
 func (p *Pool) Address() Address { return p.address }

@@ -44,10 +44,13 @@ type Request struct {
 
 	// Informational gets the interim answers 102 (RFC 2518 §10.1) and 103 (RFC 8297) in their order,
 	// cleaned like a final answer. It is called by the goroutine that called RoundTrip, before that
-	// returns, also while another goroutine still sends the body. The fields may be kept. Nil drops
-	// them. Others are always dropped: 100 answers an Expect that RoundTrip does not send, and what
+	// returns, also while another goroutine still sends the body. The fields are valid during the
+	// call. Nil drops them. Others are always dropped: 100 answers an Expect that RoundTrip does not send, and what
 	// an unknown one asks of the two ends, a hop between them cannot promise.
 	Informational func(status int, fields []Field)
+
+	// Lifeline lets others end the round trip, beside the context. Nil: nobody but the context does.
+	Lifeline *Lifeline
 }
 
 // aborter is the optional ability of Request.Body to end a blocked Read.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 )
 
 // Response is the backend's final answer.
@@ -12,7 +13,7 @@ type Response struct {
 
 	// Fields are the end-to-end fields in the backend's order; hop-by-hop fields, those that
 	// Connection lists, Content-Length and Transfer-Encoding are gone. They alias memory of this
-	// Response's own, which is not reused.
+	// Response's own, which is not reused before Release. A caller may append to them.
 	Fields []Field
 
 	// ContentLength is the body's length, -1 if unknown until it ends. For HEAD and 304 it is what
@@ -46,7 +47,7 @@ type exchange struct {
 	Response
 	pool   *Pool
 	c      *conn // nil once settled
-	watch  *watch
+	line   *Lifeline
 	sender *sender // nil if the request was written at once
 	keep   bool    // the answer allows another request after it
 
@@ -54,6 +55,31 @@ type exchange struct {
 	left    int64
 	chunks  chunked
 	err     error // sticky result of Read
+
+	raw    []byte  // what the head's fields alias
+	fields []Field // kept for their memory
+}
+
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+
+// maxKeptRaw is the largest memory of a head that goes back to the pool.
+const maxKeptRaw = 8 << 10
+
+// Release lets the memory of the response be used for another. It is for callers with very many
+// round trips, and optional: after it, and only after Body was closed, nothing of the response may
+// be used any more.
+func (r *Response) Release() {
+	x, ok := r.Body.(*exchange)
+	if !ok || x.c != nil || r != &x.Response || r.Upgraded != nil {
+		return
+	}
+	raw, fields := x.raw, x.fields
+	if cap(raw) > maxKeptRaw {
+		raw, fields = nil, nil
+	}
+	clear(fields[:cap(fields)])
+	*x = exchange{raw: raw[:0], fields: fields[:0]}
+	exchanges.Put(x)
 }
 
 // Read implements Response.Body.
@@ -111,8 +137,8 @@ func (x *exchange) Buffered() int {
 func (x *exchange) fail(err error) {
 	switch {
 	case err == io.EOF:
-	case x.watch.cause(nil) != nil:
-		err = newError(OpBody, x.watch.cause(nil), true)
+	case x.line.why(nil) != nil:
+		err = newError(OpBody, x.line.why(nil), true)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		err = io.ErrUnexpectedEOF
 	default:
@@ -142,7 +168,7 @@ func (x *exchange) settle(ended bool) {
 	c := x.c
 	x.c = nil
 	whole := x.sender == nil || x.sender.stop()
-	untouched := x.watch.end()
+	untouched := x.line.end()
 	ended = ended && whole && untouched
 	fit := ended && x.keep && c.spent()
 	c.release()

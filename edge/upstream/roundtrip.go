@@ -1,7 +1,7 @@
 package upstream
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -31,7 +31,11 @@ func (p *Pool) RoundTrip(ctx context.Context, req *Request) (*Response, error) {
 	if req.ContentLength != 0 {
 		body = req.Body
 	}
-	w := watchContext(ctx, body)
+	w := req.Lifeline
+	if w == nil {
+		w = new(Lifeline)
+	}
+	w.begin(ctx, body)
 	out := outgoing.Get().(*[]byte)
 	defer releaseOutgoing(out)
 	*out = req.appendHead(*out, p.address.Prefix)
@@ -39,13 +43,13 @@ func (p *Pool) RoundTrip(ctx context.Context, req *Request) (*Response, error) {
 		var err error
 		if *out, err = req.appendSmallBody(*out); err != nil {
 			w.end()
-			return nil, newError(OpBody, w.cause(err), false)
+			return nil, newError(OpBody, w.why(err), false)
 		}
 	}
 	x, err := p.attempt(ctx, req, *out, w)
 	if err != nil {
 		w.end()
-		if cause := w.cause(nil); cause != nil {
+		if cause := w.why(nil); cause != nil {
 			err = newError(err.Op, cause, err.Sent)
 		}
 		return nil, err
@@ -54,15 +58,16 @@ func (p *Pool) RoundTrip(ctx context.Context, req *Request) (*Response, error) {
 }
 
 // attempt sends the request on one connection and receives the answer's head.
-func (p *Pool) attempt(ctx context.Context, req *Request, out []byte, w *watch) (*exchange, *Error) {
-	c, err := p.connection(ctx, req)
+func (p *Pool) attempt(ctx context.Context, req *Request, out []byte, w *Lifeline) (*exchange, *Error) {
+	c, err := p.connection(ctx, req, w)
 	if err != nil {
 		fault := newError(OpConnect, err, false)
 		fault.Repeatable = true
 		return nil, fault
 	}
 	c.open()
-	x := &exchange{pool: p, c: c, watch: w}
+	x := exchanges.Get().(*exchange)
+	*x = exchange{pool: p, c: c, line: w, raw: x.raw[:0], fields: x.fields[:0]}
 	if err := w.hold(c); err != nil {
 		x.drop()
 		return nil, newError(OpConnect, err, false)
@@ -87,8 +92,8 @@ func (p *Pool) attempt(ctx context.Context, req *Request, out []byte, w *watch) 
 
 // connection gives a kept connection or a fresh one. A request that must not be sent twice gets a
 // kept one only where the backend is unlikely to be closing it this moment.
-func (p *Pool) connection(ctx context.Context, req *Request) (*conn, error) {
-	if err := ctx.Err(); err != nil {
+func (p *Pool) connection(ctx context.Context, req *Request, line *Lifeline) (*conn, error) {
+	if err := cmp.Or(ctx.Err(), line.why(nil)); err != nil {
 		return nil, err
 	}
 	if !req.Fresh {
@@ -96,7 +101,7 @@ func (p *Pool) connection(ctx context.Context, req *Request) (*conn, error) {
 			return c, nil
 		}
 	}
-	return p.dial(ctx)
+	return p.dial(ctx, line)
 }
 
 // send writes the head, with the body if that is small, and else leaves the body to a sender.
@@ -104,11 +109,12 @@ func (x *exchange) send(req *Request, out []byte) (sent bool, err error) {
 	c, limit := x.c, x.pool.opts.FirstByteTimeout
 	c.stall, c.asked = 0, time.Now()
 	if !req.streamed() {
-		if err := c.nc.SetDeadline(c.asked.Add(limit)); err != nil {
+		if err := cmp.Or(c.writeWithin(limit, c.asked), c.readWithin(limit, c.asked)); err != nil {
 			return false, err
 		}
 		return c.write(out)
 	}
+	c.readDue, c.writeDue = time.Time{}, time.Time{} // the sender moves them
 	// The wait for the answer has no limit while the client uploads; sender.settleRead sets it.
 	if err := errors.Join(c.nc.SetReadDeadline(time.Time{}), c.nc.SetWriteDeadline(c.asked.Add(limit))); err != nil {
 		return false, err
@@ -131,7 +137,11 @@ func (x *exchange) receive(req *Request) error {
 		if err != nil {
 			return cut(err)
 		}
-		if err := h.parse(bytes.Clone(raw), lines); err != nil {
+		x.raw = append(x.raw[:0], raw...)
+		h.fields = x.fields[:0]
+		err = h.parse(x.raw, lines)
+		x.fields = h.fields
+		if err != nil {
 			return err
 		}
 		if h.status >= 200 || h.status == 101 {
@@ -167,7 +177,7 @@ func (x *exchange) extend() error {
 		x.sender.extend()
 		return nil
 	}
-	return x.c.nc.SetReadDeadline(time.Now().Add(x.pool.opts.FirstByteTimeout))
+	return x.c.readWithin(x.pool.opts.FirstByteTimeout, time.Now())
 }
 
 // frame sets where the body ends. An answer without one is over already.
@@ -208,6 +218,6 @@ func (x *exchange) drop() {
 	if x.sender != nil {
 		x.sender.stop()
 	}
-	_ = x.watch.hold(nil) // the context's end is reported by RoundTrip
+	_ = x.line.hold(nil) // a cut is reported by RoundTrip
 	c.release()
 }

@@ -13,8 +13,8 @@ func (x *exchange) upgrade(req *Request, h *head) error {
 	if req.Upgrade == "" || h.http10 || !h.upgrade || !h.websocket {
 		return errSwitch
 	}
-	if !x.watch.end() {
-		return x.watch.cause(net.ErrClosed)
+	if !x.line.end() {
+		return x.line.why(net.ErrClosed)
 	}
 	if err := x.c.nc.SetDeadline(time.Time{}); err != nil {
 		return err

@@ -33,6 +33,7 @@ type Conn struct {
 	msg      *message
 	offered  int    // bytes of the stand-in that have been read
 	sent     bool   // see Sent
+	attached any    // see Attach
 	requests int    // heads read
 	host     string // of the last request
 	idle     idleReader
@@ -257,3 +258,9 @@ func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 // It asks the kernel and reads nothing. Where the system cannot tell, the client
 // counts as still there.
 func (c *Conn) Left() bool { return c.raw.Left() }
+
+// Attach keeps a value with the connection, for whoever serves its requests.
+func (c *Conn) Attach(v any) { c.attached = v }
+
+// Attached returns what Attach was given; nil if it never was.
+func (c *Conn) Attached() any { return c.attached }

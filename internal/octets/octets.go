@@ -6,7 +6,10 @@
 // It parses nothing. Its functions do not allocate and are safe for concurrent use.
 package octets
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"unsafe"
+)
 
 // token holds the characters of a token.
 var token = func() (t [256]bool) {
@@ -90,3 +93,7 @@ func Is(b []byte, lower string) bool {
 	}
 	return true
 }
+
+// View gives the octets of s without copying them. Nobody may ever write to them: a
+// string does not change.
+func View(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
