@@ -45,7 +45,10 @@ func (s *Server) drain(ctx context.Context, handed bool) error {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Limits.DrainGrace)
 	defer cancel()
 	s.keepPromises(ctx)
-	if ended := s.http.ShutdownWithContext(ctx); !errors.Is(ended, net.ErrClosed) { // Handover has closed them
+	stop := s.closeIdle()
+	ended := s.http.ShutdownWithContext(ctx)
+	stop()
+	if !errors.Is(ended, net.ErrClosed) { // Handover has closed them
 		err = errors.Join(err, ended)
 	}
 	// What fasthttp has handed over is ours to wait for and to close.
@@ -64,6 +67,29 @@ func (s *Server) drain(ctx context.Context, handed bool) error {
 	case <-ctx.Done():
 	}
 	return err
+}
+
+// closeIdle closes connections that wait for another request, from now on until stop.
+// The library closes those that wait for their first.
+func (s *Server) closeIdle() (stop func()) {
+	over := make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			s.door.CloseIdle()
+			select {
+			case <-tick.C:
+			case <-over:
+				return
+			}
+		}
+	})
+	return func() {
+		close(over)
+		running.Wait()
+	}
 }
 
 // linger goes on serving for Limits.DrainAccept. After a hand-over nobody new

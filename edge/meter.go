@@ -18,7 +18,9 @@ type meter struct {
 }
 
 // A lazyCounter is one counter of a vector, made when it counts first.
-type lazyCounter struct{ made atomic.Pointer[prometheus.Counter] }
+type lazyCounter struct {
+	made atomic.Pointer[prometheus.Counter]
+}
 
 func (l *lazyCounter) of(vec *prometheus.CounterVec, tenant, value string) prometheus.Counter {
 	if c := l.made.Load(); c != nil {

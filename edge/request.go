@@ -105,6 +105,7 @@ type http1Conn interface {
 	clientConn
 	Head() *wire.Head
 	Body() io.Reader
+	Next() error                // wait for the next request
 	Send(p []byte) (int, error) // a piece of the answer
 	Sent()                      // all of it has been sent
 	Tunnel()
@@ -156,14 +157,15 @@ const maxScratch = 4 << 10
 
 // newRequest makes the request that the connection is at. It is usable, for the
 // access line and an error page, also when an error is returned.
-func (s *Server) newRequest(ctx *fasthttp.RequestCtx) (*request, error) {
-	conn := ctx.Conn().(http1Conn) // our listeners make no other
+func (s *Server) newRequest(ctx *fasthttp.RequestCtx, conn http1Conn) (*request, error) {
 	h := conn.Head()
 	r := requests.Get().(*request)
 	r.renew()
 	r.srv, r.log, r.via = s, s.log, s.via
 	r.Start = h.Begun
-	s.active.Store(time.Now().UnixNano()) // not Start: a head that came slowly would set the clock back
+	if s.draining.Load() { // else nobody asks
+		s.active.Store(time.Now().UnixNano()) // not Start: a head that came slowly would set the clock back
+	}
 	r.table = s.table.Load()
 	r.connection(s.peerOf(ctx.Conn(), conn), conn)
 	r.Method, r.Target, r.RawHost, r.Fields, r.Upgrade = h.Method, h.Target, h.Host, h.Fields, h.Upgrade

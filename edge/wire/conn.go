@@ -63,10 +63,12 @@ func newConn(s *socket, secured *tls.Conn) net.Conn {
 	if secured != nil {
 		c := &TLSConn{tls: secured}
 		c.Conn.Conn, c.raw, c.secured, c.limits, c.born = secured, s, true, &s.door.opts.Limits, time.Now()
+		s.owner.Store(&c.Conn)
 		return c
 	}
 	c := &Conn{Conn: s, raw: s, limits: &s.door.opts.Limits, born: time.Now()}
 	c.idle.init(s)
+	s.owner.Store(c)
 	return c
 }
 
@@ -94,6 +96,21 @@ func (c *Conn) Read(p []byte) (n int, err error) {
 		c.begun.Store(false) // from the stand-in's first byte on, the library knows that there is a request
 	}
 	return n, nil
+}
+
+// Next waits for the next request, whose Head and Body then are the connection's. It
+// is for whoever serves one request after another without going back to the HTTP
+// library, which then takes all of them for one. After an error, io.EOF if the client
+// sends no more, the connection is of no use.
+func (c *Conn) Next() (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = c.panicked("panic while reading a request", v)
+		}
+	}()
+	err = c.next()
+	c.begun.Store(false)
+	return err
 }
 
 // panicked says what happened and ends the connection: it is in no known state.

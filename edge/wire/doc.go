@@ -19,7 +19,8 @@
 //
 // # The life of a connection
 //
-//   - Idle, it holds no buffer: it waits for a first byte (Limits.Idle).
+//   - Idle, it holds no buffer, or a small one over TLS: it waits for a first byte
+//     (Limits.Idle).
 //   - A head comes, within Limits.HeaderTime of its first byte, and is checked line
 //     by line as it comes: request line, Host, names and values, framing, sizes.
 //   - The body is read through the connection: by Content-Length, or by chunks,

@@ -12,13 +12,16 @@ import (
 // buffers.
 type idleReader struct {
 	socket *socket
-	raw    syscall.RawConn // of a plain TCP connection; nil: one byte is read first
-	first  [1]byte
+	raw    syscall.RawConn // of a plain TCP connection; nil: TLS, or none
+	first  []byte          // of a TLS connection: what comes first is read here
 
 	attempt func(fd uintptr) bool // try, bound once
 	msg     *message              // what try has read
 	err     error
 }
+
+// firstBytes holds most heads whole, so that a request over TLS takes one read.
+const firstBytes = 1 << 10
 
 // init is told of a plain connection.
 func (i *idleReader) init(s *socket) {
@@ -33,12 +36,15 @@ func (i *idleReader) init(s *socket) {
 // read waits for bytes and returns them as a new message's.
 func (i *idleReader) read(conn net.Conn) (*message, error) {
 	if i.raw == nil || i.socket.early.Load() { // a PROXY header is the socket's to read
-		n, err := conn.Read(i.first[:])
+		if i.first == nil {
+			i.first = make([]byte, firstBytes)
+		}
+		n, err := conn.Read(i.first)
 		if n == 0 {
 			return nil, orEOF(err)
 		}
 		m := messages.Get().(*message)
-		m.buf[0], m.w = i.first[0], 1
+		m.w = copy(m.buf, i.first[:n])
 		return m, nil
 	}
 	if err := i.raw.Read(i.attempt); err != nil {

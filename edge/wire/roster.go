@@ -81,3 +81,13 @@ func (r *roster) spare() []*socket {
 	}
 	return out
 }
+
+// CloseIdle closes the connections that wait for another request after they have
+// brought some. A connection whose request is coming goes on.
+func (d *Door) CloseIdle() {
+	for _, s := range d.conns.all() {
+		if c := s.owner.Load(); c != nil && c.idling.Load() && s.asked.Load() {
+			_ = c.Close() // as at the end of its idle time: nothing is lost with it
+		}
+	}
+}

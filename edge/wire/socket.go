@@ -26,8 +26,9 @@ type socket struct {
 	net.Conn
 	door   *Door
 	tcp    *net.TCPConn // nil: it is none
-	tunnel atomic.Bool  // no pacing any more
-	brief  atomic.Bool  // what would wait is not written any more: the goodbye of TLS to a client that takes nothing
+	owner  atomic.Pointer[Conn]
+	tunnel atomic.Bool // no pacing any more
+	brief  atomic.Bool // what would wait is not written any more: the goodbye of TLS to a client that takes nothing
 
 	waits atomic.Int64 // since when it waits for a request, unix nanoseconds; 0: one is being served
 	asked atomic.Bool  // it has brought a request
