@@ -13,7 +13,7 @@ import (
 // madeUp is a run as it could have been: a closed load over n seconds, with a stall
 // in the middle. The same arguments give the same run.
 func madeUp(seed uint64, n int, factor float64) *loadtest.Result {
-	rnd := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // the same numbers every time are the point
+	rnd := rand.New(rand.NewPCG(seed, 1))
 	r := &loadtest.Result{
 		Schema: 1, Started: time.Date(2026, 3, 4, 15, 4, 5, 0, time.UTC), Seconds: float64(n),
 		Load: loadtest.Load{
@@ -116,4 +116,27 @@ func madeUpComparison() *report.Comparison {
 	add("idle", "10,000 idle connections", "gatehouse", 0, 0, 182)
 	add("idle", "10,000 idle connections", "nginx", 0, 0, 41)
 	return c
+}
+
+// crowded has more of everything than there is room for.
+func crowded() *loadtest.Result {
+	r := madeUp(1, 30, 1)
+	r.Load.Model, r.Load.Rate = "open", 100_000
+	r.Targets, r.SLOs = nil, nil
+	for i := range 10_000 {
+		r.Targets = append(r.Targets, loadtest.TargetPart{Name: fmt.Sprintf("GET https://t%d.test/", i), Weight: 1, Requests: int64(i)})
+	}
+	for i := range 50 {
+		r.SLOs = append(r.SLOs, loadtest.Objective{Text: fmt.Sprintf("p99<%dus", i), Unit: "us", Missed: i == 49})
+	}
+	for i := range 300 {
+		r.Statuses[fmt.Sprint(200+i)] = int64(i)
+	}
+	for i := range 30 {
+		r.Errors[fmt.Sprintf("kind%d", i)] = 1
+	}
+	delete(r.Errors, "timeout")
+	delete(r.Errors, "reset")
+	delete(r.Errors, "connect")
+	return r
 }

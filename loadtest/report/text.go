@@ -33,7 +33,7 @@ func Text(w io.Writer, r *loadtest.Result) error {
 	textCourse(&b, r.Series)
 	textTargetParts(&b, r.Targets)
 	textSLOs(&b, r.SLOs)
-	if _, err := w.Write(b.Bytes()); err != nil {
+	if _, err := w.Write(append(bytes.TrimRight(b.Bytes(), "\n"), '\n')); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
 	return nil
@@ -47,7 +47,7 @@ func loadWords(l loadtest.Load) string {
 	} else {
 		parts = append(parts, "closed model, "+plural(int64(l.Connections), "connection"))
 	}
-	if !l.Handshakes {
+	if !l.Handshakes && l.HTTP != "" {
 		parts = append(parts, "HTTP/"+plain(l.HTTP, 8))
 	}
 	switch l.TLS {
