@@ -41,6 +41,7 @@ type chart struct {
 	YText     func(float64) string
 	Lines     []line
 	Threshold float64 // least top of the y axis
+	Margin    float64 // to the right of the plane, for half of the last label; zero: 14
 }
 
 // A drawing is a chart ready for the template: every number is a place.
@@ -90,7 +91,7 @@ func (c chart) draw(log bool) drawing {
 	if c.Wide {
 		d.Width, d.Height = 1034, 320
 	}
-	d.Right, d.Bottom = d.Width-14, d.Height-44
+	d.Right, d.Bottom = d.Width-max(c.Margin, 14), d.Height-44
 	d.Middle = (d.Top + d.Bottom) / 2
 	y := c.yAxis(&d, log)
 	x := c.X
@@ -101,8 +102,12 @@ func (c chart) draw(log bool) drawing {
 	for _, l := range c.Lines {
 		d.Strokes = append(d.Strokes, l.stroke(x, y))
 		for _, p := range l.Marks {
-			at := x.place(p.centre())
-			d.Marks = append(d.Marks, mark{round(at), round(y.place(p.Y)), p.Note, at < d.Left+120})
+			m := mark{round(x.place(p.centre())), round(y.place(p.Y)), p.Note, false}
+			m.Right = m.X < d.Left+120
+			if m.Right && m.Y > d.Bottom-20 {
+				continue // its words would cover the axis
+			}
+			d.Marks = append(d.Marks, m)
 		}
 	}
 	d.Bands = c.bands(x, d.Right)

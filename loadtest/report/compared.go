@@ -68,6 +68,8 @@ func change(first, v float64) string {
 	switch {
 	case percent > -0.05 && percent < 0.05:
 		return "±0 %"
+	case percent >= 100:
+		return fmt.Sprintf("+%s %%", count(int64(percent)))
 	case percent > 0:
 		return fmt.Sprintf("+%.1f %%", percent)
 	default:

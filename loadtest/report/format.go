@@ -99,7 +99,8 @@ func size(n float64) string {
 	}
 }
 
-// percent formats part of whole; a part that is not nothing never reads as 0 %.
+// percent formats part of whole; what is not nothing never reads as
+// 0 %, and what is not all never as 100 %.
 func percent(part, whole int64) string {
 	switch {
 	case whole <= 0:
@@ -108,6 +109,8 @@ func percent(part, whole int64) string {
 		return "0 %"
 	case float64(part) < 1e-5*float64(whole):
 		return "< 0.001 %"
+	case part < whole && float64(part) >= 0.9995*float64(whole):
+		return "> 99.9 %"
 	default:
 		return digits(100*float64(part)/float64(whole)) + " %"
 	}

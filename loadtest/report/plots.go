@@ -71,7 +71,10 @@ func courses(named []Named) []course {
 // figures draws everything there is to see of runs.
 func figures(named []Named) []figure {
 	all := courses(named)
-	return []figure{latencyFigure(all), percentileFigure(all), rateFigure(all), errorFigure(all)}
+	failed := errorFigure(all)
+	// Without errors there is no plot of them to stand beside the throughput.
+	failed.Wide = failed.Empty != ""
+	return []figure{latencyFigure(all), percentileFigure(all), rateFigure(all, failed.Wide), failed}
 }
 
 // timeChart is a chart over the measured time of all runs.
@@ -161,7 +164,7 @@ func nines(p float64) float64 { return -math.Log10(1 - p/100) }
 // one request of all lies.
 func percentileFigure(all []course) figure {
 	c := chart{
-		Title: "Latency by percentile", Wide: true,
+		Title: "Latency by percentile", Wide: true, Margin: 40,
 		XName: "percentile of requests", YName: "latency", YUnit: timeUnit, YText: duration,
 		XText: func(_, to float64) string { return "p" + percentile(to) },
 	}
@@ -242,8 +245,12 @@ func apart(points []point, places float64) []point {
 
 func noUnit(float64) unit { return unit{"", 1} }
 
-func rateFigure(all []course) figure {
+func rateFigure(all []course, wide bool) figure {
 	c := timeChart("Throughput over time", all)
+	c.Wide = wide
+	if !answered(all) {
+		return figure{ID: "throughput", Title: c.Title, Wide: wide, Empty: "Nothing was answered."}
+	}
 	c.YName, c.YUnit, c.YText = noun(all[0].result)+" per second", noUnit, perSecond
 	for _, run := range all {
 		l := line{Name: run.name, Class: run.class, Steps: true, Fill: true}

@@ -193,10 +193,16 @@ func newObjectiveView(o loadtest.Objective) objectiveView {
 
 // limit is a round number as a rule, being typed by somebody.
 func limit(o loadtest.Objective) string {
-	if o.Unit == "us" {
+	switch {
+	case o.Unit == "us":
 		return roundDuration(o.Limit)
+	case o.Limit >= 1000:
+		return objectiveValue(o.Limit, o.Unit)
+	case o.Unit == "/s":
+		return short(o.Limit) + "/s"
+	default:
+		return strings.TrimSuffix(short(o.Limit)+" "+plain(o.Unit, 8), " ")
 	}
-	return strings.TrimSuffix(short(o.Limit)+" "+plain(o.Unit, 8), " ")
 }
 
 func newTargetView(p loadtest.TargetPart) targetView {
