@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"strings"
 )
 
 // ComparisonText writes a comparison for a terminal: a block for each scenario, then
@@ -58,13 +57,13 @@ func textVerdicts(b *bytes.Buffer, all []targetVerdict) {
 
 // textRow writes a row of the table; the last cell is not padded.
 func textRow(b *bytes.Buffer, name string, cells ...string) {
-	row := fmt.Sprintf("  %-18s", name)
-	for i, c := range cells {
-		if i == len(cells)-1 {
-			row += "  " + c
-		} else {
-			row += fmt.Sprintf(" %9s", c)
-		}
+	fmt.Fprintf(b, "  %-18s", name)
+	last := len(cells) - 1
+	for _, c := range cells[:last] {
+		fmt.Fprintf(b, " %9s", c)
 	}
-	b.WriteString(strings.TrimRight(row, " ") + "\n")
+	if cells[last] != "" {
+		b.WriteString("  " + cells[last])
+	}
+	b.WriteByte('\n')
 }
