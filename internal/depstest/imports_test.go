@@ -191,6 +191,8 @@ func TestWhatThePolicyAllows(t *testing.T) {
 		{Path: "routes/redisstore", Imports: []string{"github.com/redis/go-redis/v9", module + "/routes", module + "/internal/redisconn"}},
 		{Path: "routes/filestore", Tests: []string{module + "/routes/routestest"}},
 		{Path: "admin", Imports: []string{module + "/routes", "net/http"}},
+		{Path: "loadtest", Imports: []string{"github.com/valyala/fasthttp", "golang.org/x/net/http2"}, Tests: []string{module + "/internal/edgetest"}},
+		{Path: "loadtest/report", Imports: []string{module + "/loadtest"}},
 	})
 	for _, v := range got {
 		t.Errorf("allowed, but reported: %v", v)

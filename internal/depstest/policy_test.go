@@ -64,6 +64,10 @@ var barriers = append([]barrier{
 		reason: "it says what has to be given up; those who give it up know it, never the other way round",
 	},
 	{
+		from: "loadtest", below: true, to: []string{"edge", "cache", "acme", "routes", "admin"},
+		reason: "it measures any server, and knows ours only through its front door",
+	},
+	{
 		from: "waf-rules", below: true, to: []string{"edge", "cache", "acme", "routes", "admin"},
 		reason: "rule text is data",
 	},
