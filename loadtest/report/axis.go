@@ -48,32 +48,29 @@ func linearTicks(hi float64, n int) []float64 {
 	}
 }
 
-// logTicks returns 1, 2 and 5 times the powers of ten that hold lo and hi between
-// them; over more than three decades only the powers of ten, at most about nine.
-func logTicks(lo, hi float64) []float64 {
+// logTicks returns the ends of an axis that holds lo and hi, each 1, 2 or 5 times a
+// power of ten, and what to label on it: those between the ends, over more than three
+// decades only the powers of ten, at most about nine.
+func logTicks(lo, hi float64) (least, most float64, ticks []float64) {
 	if !(lo > 0) || !finite(lo) {
 		lo = 1
 	}
 	if !(hi > lo) || !finite(hi) {
-		hi = lo * 10
+		hi = lo * 1.01
 	}
-	var out []float64
-	first, last := math.Floor(math.Log10(lo)+1e-9), math.Ceil(math.Log10(hi)-1e-9)
-	if last-first <= 3 {
-		for v := floor125(lo); ; v = ceil125(1.5 * v) {
-			out = append(out, v)
-			if v >= hi*(1-1e-9) {
-				return out
-			}
+	least, most = floor125(lo), ceil125(hi)
+	decades := math.Log10(most / least)
+	if decades <= 3 {
+		for v := least; v <= most*(1+1e-9); v = ceil125(1.5 * v) {
+			ticks = append(ticks, v)
 		}
+		return least, most, ticks
 	}
-	step := math.Ceil((last - first) / 8)
-	for e := first; ; e += step {
-		out = append(out, math.Pow(10, e))
-		if e >= last {
-			return out
-		}
+	step := math.Ceil(decades / 8)
+	for e := math.Ceil(math.Log10(least) - 1e-9); e <= math.Log10(most)+1e-9; e += step {
+		ticks = append(ticks, math.Pow(10, e))
 	}
+	return least, most, ticks
 }
 
 // ceil125 returns the least 1, 2 or 5 times a power of ten that is not below v > 0.

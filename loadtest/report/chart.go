@@ -22,9 +22,10 @@ type line struct {
 	Name   string
 	Class  string
 	Points []point
-	Steps  bool // each value holds over its whole stretch
-	Fill   bool // down to the axis
-	Quiet  bool // not told to a pointer
+	Steps  bool    // each value holds over its whole stretch
+	Fill   bool    // down to the axis
+	Quiet  bool    // not told to a pointer
+	Marks  []point // those whose Note is written beside them
 }
 
 // A chart is a plot before it has a size and a scale.
@@ -52,6 +53,7 @@ type drawing struct {
 	XTicks, YTicks           []tick
 	XName, YName             string
 	Strokes                  []stroke
+	Marks                    []mark
 	Bands                    []band
 }
 
@@ -67,14 +69,26 @@ type stroke struct {
 
 type dot struct{ X, Y float64 }
 
+// A mark is a point with its words beside it.
+type mark struct {
+	X, Y  float64
+	Text  string
+	Right bool // where there is no room to the left
+}
+
 // draw gives a chart its places.
 func (c chart) draw(log bool) drawing {
 	d := drawing{
-		Scale: "linear", Width: 530, Height: 250, Left: 62, Top: 14,
+		Scale: "linear", Width: 484, Height: 250, Left: 66, Top: 14,
 		XName: c.XName, Label: c.words(),
 	}
+	for _, l := range c.Lines {
+		if len(l.Marks) > 0 {
+			d.Top = 28 // the words above the highest
+		}
+	}
 	if c.Wide {
-		d.Width, d.Height = 1080, 320
+		d.Width, d.Height = 1034, 320
 	}
 	d.Right, d.Bottom = d.Width-14, d.Height-44
 	d.Middle = (d.Top + d.Bottom) / 2
@@ -86,6 +100,10 @@ func (c chart) draw(log bool) drawing {
 	}
 	for _, l := range c.Lines {
 		d.Strokes = append(d.Strokes, l.stroke(x, y))
+		for _, p := range l.Marks {
+			at := x.place(p.centre())
+			d.Marks = append(d.Marks, mark{round(at), round(y.place(p.Y)), p.Note, at < d.Left+120})
+		}
 	}
 	d.Bands = c.bands(x, d.Right)
 	return d
@@ -96,13 +114,14 @@ func (c chart) yAxis(d *drawing, log bool) axis {
 	least, most := c.extent()
 	most = max(most, c.Threshold)
 	var values []float64
+	y := axis{from: d.Bottom, to: d.Top, log: log}
 	if log {
 		d.Scale = "log"
-		values = logTicks(least, most)
+		y.lo, y.hi, values = logTicks(least, most)
 	} else {
 		values = linearTicks(most, 5)
+		y.hi = values[len(values)-1]
 	}
-	y := axis{lo: values[0], hi: values[len(values)-1], from: d.Bottom, to: d.Top, log: log}
 	u := c.YUnit(y.hi)
 	d.YName = c.YName
 	if u.name != "" && !log {
@@ -111,7 +130,7 @@ func (c chart) yAxis(d *drawing, log bool) axis {
 	for _, v := range values {
 		label := short(v / u.size)
 		if log {
-			label = c.YText(v)
+			label = roundDuration(v)
 		}
 		d.YTicks = append(d.YTicks, tick{round(y.place(v)), label})
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gatehouse/loadtest"
+	"gatehouse/loadtest/report"
 )
 
 // madeUp is a run as it could have been: a closed load over n seconds, with a stall
@@ -68,4 +69,51 @@ func madeUp(seed uint64, n int, factor float64) *loadtest.Result {
 	}
 	r.Missed = r.SLOs[2].Missed
 	return r
+}
+
+// madeUpComparison has three rounds, a peer that took part in one scenario only, a
+// round that failed, a scenario without CPU, and targets of every outcome.
+func madeUpComparison() *report.Comparison {
+	c := &report.Comparison{
+		Schema: 1, Date: time.Date(2026, 3, 4, 15, 4, 5, 0, time.UTC), Machine: "Example CPU 3.1 GHz, 2 cores, Linux 6.1.0",
+		Commit: "0123abc", Command: "make bench ROUNDS=3", Rounds: 3, Seconds: 5, Connections: 64,
+		Notes: []string{"proxy on CPU 0, load and origin on CPU 1", "every server writes an access log"},
+		Peers: []report.Peer{{Name: "gatehouse", Version: "0.2.0"}, {Name: "nginx", Version: "1.22.1"}, {Name: "haproxy", Version: "2.6.12"}, {Name: "caddy", Version: "2.6.2"}},
+		Targets: []report.Target{
+			{Scenario: "pass-1k", Peer: "nginx", AtMost: 1.25, Text: "pass-through 1 KB at most 1.25 times nginx"},
+			{Scenario: "pass-1k", Peer: "caddy", AtMost: 0.3, Text: "pass-through 1 KB at most 0.3 times caddy"},
+			{Scenario: "pass-1k", Peer: "haproxy", AtMost: 1.2, Text: "pass-through 1 KB at most 1.2 times haproxy"},
+			{Scenario: "handshake-full", Peer: "nginx", AtMost: 0.9, Text: "full handshake at most 0.9 times nginx"},
+			{Scenario: "hit-1k", Peer: "varnish", AtMost: 1, Text: "hit at most varnish"},
+		},
+	}
+	add := func(scenario, title, peer string, user, sys, rss float64) {
+		r := report.Row{Scenario: scenario, Title: title, Peer: peer}
+		for round, f := range []float64{1, 1.06, 0.97} {
+			f += 0.02 * float64((len(peer)+2*round)%5)
+			s := report.Sample{User: user * f, Sys: sys * f, CPU: (user + sys) * f, RSS: rss}
+			if s.CPU > 0 {
+				s.Rate, s.P50, s.P99 = 1e6/s.CPU, 40*s.CPU, 130*s.CPU
+				s.Requests = int64(5 * s.Rate)
+			}
+			r.Samples = append(r.Samples, s)
+		}
+		if peer == "haproxy" {
+			r.Samples[1] = report.Sample{}
+		}
+		if peer == "caddy" {
+			r.Samples[2].Errors = 7
+		}
+		r.Median = report.MedianOf(r.Samples)
+		c.Rows = append(c.Rows, r)
+	}
+	add("pass-1k", "pass-through, 1 KB", "nginx", 14.2, 22.8, 12)
+	add("pass-1k", "pass-through, 1 KB", "gatehouse", 21.4, 21.9, 96)
+	add("pass-1k", "pass-through, 1 KB", "caddy", 118, 41, 60)
+	add("pass-1k", "pass-through, 1 KB", "haproxy", 11.9, 19.6, 30)
+	add("handshake-full", "full TLS handshake", "gatehouse", 310, 62, 99)
+	add("handshake-full", "full TLS handshake", "nginx", 420, 58, 13)
+	add("idle", "10,000 idle connections", "gatehouse", 0, 0, 182)
+	add("idle", "10,000 idle connections", "nginx", 0, 0, 41)
+	return c
 }

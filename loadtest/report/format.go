@@ -55,6 +55,20 @@ func digits(v float64) string {
 	}
 }
 
+// roundDuration is duration for round numbers: 10 ms, not 10.0 ms.
+func roundDuration(us float64) string {
+	switch {
+	case us == 0:
+		return "0"
+	case us < 1e3:
+		return short(us) + " µs"
+	case us < 1e6:
+		return short(us/1e3) + " ms"
+	default:
+		return short(us/1e6) + " s"
+	}
+}
+
 // count puts commas between the thousands.
 func count(n int64) string {
 	s := strconv.FormatInt(n, 10)
@@ -92,6 +106,8 @@ func percent(part, whole int64) string {
 		return none
 	case part == 0:
 		return "0 %"
+	case float64(part) < 1e-5*float64(whole):
+		return "< 0.001 %"
 	default:
 		return digits(100*float64(part)/float64(whole)) + " %"
 	}

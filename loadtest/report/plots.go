@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -180,6 +181,9 @@ func percentileFigure(all []course) figure {
 			l.Points = append(l.Points, point{From: at, To: at, Y: p.US, Note: note})
 		}
 		c.X.hi = max(c.X.hi, last)
+		if len(all) == 1 {
+			l.Marks = marks(l.Points)
+		}
 		l.Points = apart(l.Points, 500)
 		c.Lines = append(c.Lines, l)
 	}
@@ -194,11 +198,31 @@ func percentileFigure(all []course) figure {
 	return newFigure("percentiles", "Each step to the right is ten times rarer.", c, true)
 }
 
+// marks picks the percentiles that one speaks of, and the greatest.
+func marks(points []point) []point {
+	var out []point
+	for _, p := range []float64{50, 90, 99, 99.9, 99.99} {
+		i := slices.IndexFunc(points, func(pt point) bool { return pt.To >= nines(p)-1e-6 })
+		if i < 0 || i == len(points)-1 || len(out) > 0 && points[i].To == out[len(out)-1].To {
+			continue
+		}
+		at := points[i]
+		at.Note = "p" + percentile(nines(p)) + "  " + duration(at.Y)
+		out = append(out, at)
+	}
+	if len(points) > 0 {
+		at := points[len(points)-1]
+		at.Note = "max  " + duration(at.Y)
+		out = append(out, at)
+	}
+	return out
+}
+
 // percentile formats a place on the axis of nines: 90, 99, 99.9.
 func percentile(at float64) string {
 	p := 100 * (1 - math.Pow(10, -at))
 	s := strconv.FormatFloat(p, 'f', max(0, int(math.Ceil(at-1e-9))-2)+1, 64)
-	return strings.TrimSuffix(s, ".0")
+	return strings.TrimRight(strings.TrimRight(s, "0"), ".")
 }
 
 // apart leaves out points nearer to the last than a screen can show, never the last one.

@@ -39,6 +39,7 @@ type runView struct {
 	Facts       []fact
 	Targets     []targetView
 	TargetsMore string
+	all         int  // targets
 	Weighted    bool // weights differ
 	Statuses    shareTable
 	Errors      shareTable
@@ -89,7 +90,8 @@ func newRunView(n Named, index, of int) runView {
 		v.Targets = append(v.Targets, newTargetView(p))
 		v.Weighted = v.Weighted || p.Weight != r.Targets[0].Weight
 	}
-	if more := len(r.Targets) - len(v.Targets); more > 0 {
+	v.all = len(r.Targets)
+	if more := v.all - len(v.Targets); more > 0 {
 		v.TargetsMore = fmt.Sprintf("and %s with fewer requests", plural(int64(more), "target"))
 	}
 	return v
@@ -108,7 +110,7 @@ func title(runs []runView) string {
 	case len(r.Targets) == 1:
 		return "Load test of " + r.Targets[0].Name
 	case len(r.Targets) > 1:
-		return "Load test of " + plain(r.Targets[0].Name, 60) + " and others"
+		return fmt.Sprintf("Load test of %s and %s more", plain(r.Targets[0].Name, 60), count(int64(r.all-1)))
 	}
 	return "Load test"
 }
@@ -180,7 +182,7 @@ func otherFacts(r *loadtest.Result) []fact {
 
 func newObjectiveView(o loadtest.Objective) objectiveView {
 	v := objectiveView{
-		Text: plain(o.Text, 80), Value: objectiveValue(o.Value, o.Unit), Limit: objectiveValue(o.Limit, o.Unit),
+		Text: plain(o.Text, 80), Value: objectiveValue(o.Value, o.Unit), Limit: limit(o),
 		Word: "met", Missed: o.Missed,
 	}
 	if o.Missed {
@@ -189,9 +191,17 @@ func newObjectiveView(o loadtest.Objective) objectiveView {
 	return v
 }
 
+// limit is a round number as a rule, being typed by somebody.
+func limit(o loadtest.Objective) string {
+	if o.Unit == "us" {
+		return roundDuration(o.Limit)
+	}
+	return strings.TrimSuffix(short(o.Limit)+" "+plain(o.Unit, 8), " ")
+}
+
 func newTargetView(p loadtest.TargetPart) targetView {
 	return targetView{
-		Name: plain(p.Name, 300), Weight: digits(p.Weight), Requests: count(p.Requests), Errors: count(p.Errors),
+		Name: plain(p.Name, 300), Weight: short(p.Weight), Requests: count(p.Requests), Errors: count(p.Errors),
 		Statuses: textCounts("", p.Statuses), P50: measured(p.Latency.P50), P99: measured(p.Latency.P99),
 		Failed: p.Errors > 0, Part: p,
 	}

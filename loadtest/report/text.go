@@ -78,7 +78,12 @@ func loadWords(l loadtest.Load) string {
 	return strings.Join(append(parts, bound), ", ")
 }
 
-func seconds(s float64) string { return digits(s) + " s" }
+func seconds(s float64) string {
+	if s >= 1000 {
+		return count(int64(s)) + " s"
+	}
+	return short(math.Round(s*10)/10) + " s"
+}
 
 func plural(n int64, noun string) string {
 	if n == 1 {
