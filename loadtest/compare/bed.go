@@ -44,7 +44,7 @@ func (b *bed) make(ctx context.Context) error {
 	if err := os.Chmod(b.dir, 0o755); err != nil {
 		return err
 	}
-	s := settings{Dir: b.dir, Log: filepath.Join(b.dir, "access.log"), Root: os.Geteuid() == 0, Descriptors: descriptors() / 2}
+	s := settings{Dir: b.dir, Log: filepath.Join(b.dir, "access.log"), Root: os.Geteuid() == 0, Descriptors: descriptors() - 500}
 	if err := freePorts(&s.Backend, &s.Counter, &s.HTTPS, &s.Plain, &s.Admin); err != nil {
 		return err
 	}
@@ -77,6 +77,16 @@ func (b *bed) close() error {
 		return nil
 	}
 	return os.RemoveAll(b.dir)
+}
+
+// remove deletes files and folders of the run folder; those that are not there are none.
+func (b *bed) remove(names ...string) error {
+	for _, name := range names {
+		if err := os.RemoveAll(filepath.Join(b.dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeFiles makes what the backend serves: text that no compression would make nothing of.

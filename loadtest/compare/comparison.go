@@ -65,11 +65,28 @@ func runComparison(ctx context.Context, o options, stdout, stderr io.Writer) (er
 // measure runs all scenarios of one round with one peer. Only what ends the whole
 // comparison is returned.
 func (m *comparing) measure(ctx context.Context, round int, p peer) error {
-	st, startErr := m.bed.open(ctx, p, m.options)
+	var loads, idle []scenario
 	for _, s := range m.options.scenarios {
-		if !p.takesPart(s) {
-			continue
+		switch {
+		case !p.takesPart(s):
+		case s.kind == byIdleness:
+			idle = append(idle, s)
+		default:
+			loads = append(loads, s)
 		}
+	}
+	// Idle connections get a fresh process: what they take of memory is not seen in one
+	// in which a load has left room, and what they leave would be seen in the loads.
+	return errors.Join(m.sitting(ctx, round, p, loads), m.sitting(ctx, round, p, idle))
+}
+
+// sitting starts a peer, runs scenarios one after the other, and ends it.
+func (m *comparing) sitting(ctx context.Context, round int, p peer, scenarios []scenario) error {
+	if len(scenarios) == 0 || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	st, startErr := m.bed.open(ctx, p, m.options)
+	for _, s := range scenarios {
 		sample, err := report.Sample{}, startErr
 		if err == nil {
 			sample, err = st.cell(ctx, s)

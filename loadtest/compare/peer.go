@@ -148,8 +148,17 @@ func startGatehouse(ctx context.Context, b *bed, o *options) ([]*process, error)
 	if _, err := b.configure("routes.yaml", b.settings, "conf.d", "routes.yaml"); err != nil {
 		return nil, err
 	}
+	return serve(ctx, b, o, conf, plainHost)
+}
+
+// serve starts gatehouse and waits until it serves a host: it listens before it has
+// read all of its routes.
+func serve(ctx context.Context, b *bed, o *options, conf, host string) ([]*process, error) {
 	p, err := b.start(ctx, report.Ours, peerCPU, oneWorker, o.gatehouse, "serve", "-c", conf)
-	return started(p, err)
+	if err != nil {
+		return nil, err
+	}
+	return []*process{p}, p.serves(ctx, b.settings.Plain, host)
 }
 
 func startNginx(ctx context.Context, b *bed, _ *options) ([]*process, error) {
@@ -243,7 +252,11 @@ type station struct {
 // open starts a peer and waits until it accepts connections.
 func (b *bed) open(ctx context.Context, p peer, o *options) (*station, error) {
 	st := &station{peer: p, bed: b, options: o}
-	var err error
+	// Nothing that an earlier process has stored.
+	err := b.remove("data", "conf.d", "nginx-cache", "varnish")
+	if err != nil {
+		return nil, err
+	}
 	if st.processes, err = p.start(ctx, b, o); err == nil {
 		err = st.processes[len(st.processes)-1].listening(ctx, b.settings.HTTPS)
 	}
@@ -253,8 +266,8 @@ func (b *bed) open(ctx context.Context, p peer, o *options) (*station, error) {
 	return st, nil
 }
 
-// close ends the peer, the process that was started last first, and removes what its
-// next start must not find.
+// close ends the peer, the process that was started last first, and removes its access
+// log, which may be large.
 func (st *station) close() error {
 	for _, p := range slices.Backward(st.processes) {
 		p.stop()
@@ -262,11 +275,7 @@ func (st *station) close() error {
 	if st.bed.keep {
 		return nil
 	}
-	var faults []error
-	for _, left := range []string{"access.log", "haproxy.out", "nginx-cache", "varnish", "data", "conf.d"} {
-		faults = append(faults, os.RemoveAll(filepath.Join(st.bed.dir, left)))
-	}
-	return errors.Join(faults...)
+	return st.bed.remove("access.log", "haproxy.out")
 }
 
 // usage returns what all processes of the peer have used so far.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -81,10 +82,40 @@ func (p *process) wait(bound time.Duration) (string, error) {
 // listening waits until something accepts connections at the address. It fails when p
 // has ended, or after a minute.
 func (p *process) listening(ctx context.Context, at netip.AddrPort) error {
-	for end := time.Now().Add(time.Minute); time.Now().Before(end) && ctx.Err() == nil; pause(ctx, 50*time.Millisecond) {
+	return p.until(ctx, fmt.Sprint("listen at ", at), func() bool {
 		c, err := net.DialTimeout("tcp", at.String(), time.Second)
-		if err == nil {
-			return c.Close()
+		if err != nil {
+			return false
+		}
+		c.Close()
+		return true
+	})
+}
+
+// serves waits until plain HTTP at the address brings a file of the host. It fails when
+// p has ended, or after a minute.
+func (p *process) serves(ctx context.Context, at netip.AddrPort, host string) error {
+	client := http.Client{Timeout: 5 * time.Second}
+	return p.until(ctx, "serve "+host, func() bool {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at.String()+"/pass/1k", nil)
+		if err != nil {
+			return false
+		}
+		request.Host = host
+		response, err := client.Do(request)
+		if err != nil {
+			return false
+		}
+		response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	})
+}
+
+// until waits for what a process is expected to do.
+func (p *process) until(ctx context.Context, what string, done func() bool) error {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end) && ctx.Err() == nil; pause(ctx, 50*time.Millisecond) {
+		if done() {
+			return nil
 		}
 		if !running(p.cmd.Process.Pid) {
 			break
@@ -93,7 +124,7 @@ func (p *process) listening(ctx context.Context, at netip.AddrPort) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return fmt.Errorf("%s does not listen at %v: %s", p.name, at, p.said())
+	return fmt.Errorf("%s does not %s: %s", p.name, what, p.said())
 }
 
 // running reports whether a child of ours has not ended yet.
