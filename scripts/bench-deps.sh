@@ -37,7 +37,5 @@ if [ -n "$missing" ]; then
 	}
 fi
 
-case $(bin/caddy version 2>/dev/null || true) in
-"$2 "* | "$2") ;;
-*) GOBIN="$PWD/bin" "$1" install "github.com/caddyserver/caddy/v2/cmd/caddy@$2" ;;
-esac
+"$1" version -m bin/caddy 2>/dev/null | grep -Fqw "$2" ||
+	GOBIN="$PWD/bin" "$1" install "github.com/caddyserver/caddy/v2/cmd/caddy@$2"

@@ -54,6 +54,9 @@ func main() {
 	case errors.Is(err, errUsage):
 		os.Exit(2)
 	default:
+		if ctx.Err() != nil {
+			err = errors.New("interrupted: nothing is written of half a comparison")
+		}
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)

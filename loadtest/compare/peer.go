@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"debug/buildinfo"
 	"errors"
 	"fmt"
 	"os"
@@ -75,7 +76,7 @@ var allPeers = []peer{
 	},
 	{
 		name: "caddy", programs: []string{"caddy"}, can: []ability{forwarding}, start: startCaddy,
-		version: func(ctx context.Context, _ *options) string { return versionOf(ctx, "caddy", "version") },
+		version: caddyVersion,
 	},
 }
 
@@ -138,6 +139,17 @@ func ownVersion(ctx context.Context, o *options) string {
 		return f[1]
 	}
 	return "unknown"
+}
+
+// caddyVersion reads what Go wrote into the binary: a caddy that was not built by its
+// own tools does not know its version.
+func caddyVersion(ctx context.Context, _ *options) string {
+	if file, err := exec.LookPath("caddy"); err == nil {
+		if info, err := buildinfo.ReadFile(file); err == nil && info.Main.Version != "" && info.Main.Version != "(devel)" {
+			return info.Main.Version
+		}
+	}
+	return versionOf(ctx, "caddy", "version")
 }
 
 func startGatehouse(ctx context.Context, b *bed, o *options) ([]*process, error) {
