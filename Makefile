@@ -7,8 +7,13 @@ PKGS    ?= ./...
 GO      := go
 # What the tests start besides Go programs.
 NEEDS   := redis-server openssl curl prlimit
+# The caddy that `make bench` compares with.
+CADDY   := v2.11.9
+# What `make bench` and `make bench-flat` are told on the line.
+BENCH    = $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PEERS),--peers $(PEERS)) \
+           $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(CHECK),--check) $(if $(KEEP),--keep)
 
-.PHONY: help build run test e2e lint bench bench-wire fuzz corpus faults compose-test tools-for-tests clean
+.PHONY: help build run test e2e lint bench bench-flat bench-deps bench-go bench-wire fuzz corpus faults compose-test tools-for-tests clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +36,16 @@ lint: ## golangci-lint and gofumpt, both from tools/go.mod
 	bin/golangci-lint run
 	bin/golangci-lint fmt --diff
 
-bench: ## benchmarks with allocations; compare two runs with benchstat
+bench: build ## gatehouse beside nginx, haproxy, varnish, ModSecurity and caddy, by CPU time per request; ROUNDS, SECONDS, PEERS, SCENARIOS, CHECK=1
+	$(GO) run ./loadtest/compare --json bin/bench/bench.json --html bin/bench/bench.html --markdown bin/bench/bench.md $(BENCH)
+
+bench-flat: build ## what 10,000 vhosts and 1,000 tenants add to the CPU time of a request; ROUNDS, SECONDS, CHECK=1; ten minutes
+	$(GO) run ./loadtest/compare --flat --json bin/bench/flat.json $(BENCH)
+
+bench-deps: ## install what bench compares with: Debian's packages, which start no service, and caddy in bin/
+	scripts/bench-deps.sh $(GO) $(CADDY)
+
+bench-go: ## Go benchmarks with allocations; compare two runs with benchstat
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem $(PKGS)
 
 bench-wire: ## what the checks of a request cost over the bare HTTP library, by benchstat; two minutes
