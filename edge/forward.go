@@ -26,17 +26,16 @@ func (s *Server) forward(r *request) error {
 	defer headLines.Put(lines)
 	*lines = r.outboundHead((*lines)[:0])
 	b := &r.outbound
-	b.request = upstream.Request{
-		Method: r.Method, Target: r.Target, Host: r.Host, Head: *lines,
-		ContentLength: r.body.length, Upgrade: r.Upgrade,
-		Informational: r.informational(), Lifeline: &b.line,
-	}
+	out := &b.request
+	out.Method, out.Target, out.Host, out.Head = r.Method, r.Target, r.Host, *lines
+	out.ContentLength, out.Upgrade = r.body.length, r.Upgrade
+	out.Informational, out.Lifeline = r.informational(), &b.line
 	if !r.body.none() {
-		b.request.Body = r.body
+		out.Body = r.body
 	}
 	r.response.asked = time.Now()
 	s.waiters.add(r)
-	answer, member, err := s.tryBackends(r, &b.request)
+	answer, member, err := s.tryBackends(r, out)
 	r.record.Answered = time.Now()
 	if err != nil {
 		s.waiters.remove(r)
@@ -160,9 +159,7 @@ func repeater(pool *balance.Pool[*upstream.Pool], first *balance.Member[*upstrea
 
 // adopt makes the backend's answer the request's response.
 func (r *request) adopt(answer *upstream.Response) {
-	asked := r.response.asked
-	r.response = response{
-		status: answer.Status, fields: answer.Fields, length: answer.ContentLength,
-		stream: answer.Body, upgraded: answer.Upgraded, asked: asked, received: time.Now(),
-	}
+	p := &r.response // nothing has answered yet
+	p.status, p.fields, p.length = answer.Status, answer.Fields, answer.ContentLength
+	p.stream, p.upgraded, p.received = answer.Body, answer.Upgraded, r.record.Answered
 }

@@ -144,12 +144,13 @@ var requests = sync.Pool{New: func() any {
 
 // renew makes r a new request that keeps the memory of the one before.
 func (r *request) renew() {
-	*r = request{
-		body: r.body, atEnd: r.atEnd[:0], scratch: r.scratch[:0],
-		outbound: outbound{hint: r.outbound.hint, shard: r.outbound.shard},
-		cached:   cached{key: r.cached.key[:0], peeked: r.cached.peeked[:0]},
-		record:   record{WAF: wafRecord{Rules: r.record.WAF.Rules[:0]}},
-	}
+	body, atEnd, scratch, rules := r.body, r.atEnd[:0], r.scratch[:0], r.record.WAF.Rules[:0]
+	hint, shard := r.outbound.hint, r.outbound.shard
+	key, peeked := r.cached.key[:0], r.cached.peeked[:0]
+	*r = request{} // in place: one literal would be made elsewhere and copied
+	r.body, r.atEnd, r.scratch, r.record.WAF.Rules = body, atEnd, scratch, rules
+	r.outbound.hint, r.outbound.shard = hint, shard
+	r.cached.key, r.cached.peeked = key, peeked
 }
 
 // maxScratch is the largest memory of a request's texts that is kept.

@@ -78,7 +78,8 @@ func (r *Response) Release() {
 		raw, fields = nil, nil
 	}
 	clear(fields[:cap(fields)])
-	*x = exchange{raw: raw[:0], fields: fields[:0]}
+	*x = exchange{}
+	x.raw, x.fields = raw[:0], fields[:0]
 	exchanges.Put(x)
 }
 

@@ -67,7 +67,7 @@ func (p *Pool) attempt(ctx context.Context, req *Request, out []byte, w *Lifelin
 	}
 	c.open()
 	x := exchanges.Get().(*exchange)
-	*x = exchange{pool: p, c: c, line: w, raw: x.raw[:0], fields: x.fields[:0]}
+	x.pool, x.c, x.line = p, c, w
 	if err := w.hold(c); err != nil {
 		x.drop()
 		return nil, newError(OpConnect, err, false)

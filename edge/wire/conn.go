@@ -49,6 +49,7 @@ type Conn struct {
 
 	mu       sync.Mutex // held for moments
 	hurry    time.Time  // a bound on all reads besides; zero: none
+	idleBy   time.Time  // the deadline in force, if it is that of waiting for a request; else zero
 	readOver bool       // AbortRead was called
 
 	// Its own lock, since it is held while an interim answer is written, and a
@@ -166,7 +167,7 @@ func (c *Conn) next() error {
 
 // await waits for the first bytes of a request. It holds no buffer meanwhile.
 func (c *Conn) await() error {
-	if err := c.armRead(c.limits.Idle); err != nil {
+	if err := c.armIdle(); err != nil {
 		return err
 	}
 	c.raw.waiting()
@@ -233,7 +234,7 @@ func (c *Conn) readTunnel(p []byte) (int, error) {
 func (c *Conn) AbortRead() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.readOver = true
+	c.readOver, c.idleBy = true, time.Time{}
 	return c.Conn.SetReadDeadline(time.Unix(1, 0))
 }
 
@@ -241,7 +242,7 @@ func (c *Conn) AbortRead() error {
 // takes that bound off.
 func (c *Conn) Hurry(until time.Time) {
 	c.mu.Lock()
-	c.hurry = until
+	c.hurry, c.idleBy = until, time.Time{}
 	c.mu.Unlock()
 }
 
@@ -260,6 +261,26 @@ func (c *Conn) armRead(within time.Duration) error {
 	by := time.Now().Add(within)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.idleBy = time.Time{}
+	return c.setRead(by)
+}
+
+// armIdle sets the deadline of waiting for a request. One in force that is not yet far
+// into its last eighth will do: to move a deadline for each request costs more than to
+// route it.
+func (c *Conn) armIdle() error {
+	within, now := c.limits.Idle, time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.idleBy.Sub(now) >= within-within/8 && c.hurry.IsZero() && !c.readOver {
+		return nil
+	}
+	c.idleBy = now.Add(within)
+	return c.setRead(c.idleBy)
+}
+
+// setRead puts a deadline in force, or an earlier one that holds besides, with mu held.
+func (c *Conn) setRead(by time.Time) error {
 	if !c.hurry.IsZero() && c.hurry.Before(by) {
 		by = c.hurry
 	}

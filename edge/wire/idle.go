@@ -93,7 +93,7 @@ func orEOF(err error) error {
 // drain would take the line for a head that is coming.
 func (c *Conn) rest() error {
 	if c.raw.waits.Load() == 0 { // else the idle time runs already
-		if err := c.armRead(c.limits.Idle); err != nil {
+		if err := c.armIdle(); err != nil {
 			return err
 		}
 		c.raw.waiting()

@@ -14,7 +14,7 @@ type Limits struct {
 
 	Handshake  time.Duration // of TLS, PROXY header included, and of a PROXY header without TLS; default 10 s
 	HeaderTime time.Duration // from a head's first byte to its last; default 10 s; answered 408
-	Idle       time.Duration // between two requests, and before the first; default 75 s
+	Idle       time.Duration // between two requests, up to an eighth less, and before the first; default 75 s
 	// Stall is the longest silence inside a body: of a client that sends one, which
 	// is answered 408, or that takes one, which is reset. Default 30 s. MinRate is
 	// the least rate in bytes per second of the time that the client makes us wait,
