@@ -199,7 +199,8 @@ func (n *node) notReady() []string {
 	if n.edge.Draining() {
 		why = append(why, "draining")
 	}
-	if !n.follower.Status().Synced && n.follower.Table().Len() == 0 {
+	// The edge's table comes a moment after the follower's, a large one long enough to matter.
+	if n.edge.Table() == nil || !n.follower.Status().Synced && n.follower.Table().Len() == 0 {
 		why = append(why, "no routes have been loaded yet")
 	}
 	return why
