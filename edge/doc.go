@@ -16,10 +16,11 @@
 //     found the site; inspectRequest asked the WAF; serveCached looked for a
 //     stored answer; forward asked a backend. What each of them decided stands
 //     in the request's record, once.
-//  5. serveHTTP1 hands the response to fasthttp (send.go). Its body streams
-//     after the chain has returned.
+//  5. The response goes out (send.go, answer.go): its head and what is at hand of
+//     the body in one write, the rest as it comes, after the chain has returned.
 //  6. The done hook (request.done) runs after the last byte, exactly once:
-//     cache commit, WAF close, backend report, access line, metrics.
+//     cache commit, WAF close, backend report, access line, metrics. Then the
+//     connection waits for its next request, in the same call of the library.
 //
 // A site is what a vhost became: its settings resolved, its pools of backend
 // connections, its WAF profile. Sites are made on first use and inherit the
