@@ -20,7 +20,9 @@ type lane struct {
 	shard  *shard
 	client client
 	timer  *timer // of an open load
-	turn   float64
+	// patience is how long HTTP/2 waits for an answer; nil until it has to.
+	patience *time.Timer
+	turn     float64
 
 	// active is the connection that the watch looks at; nil: none.
 	active atomic.Pointer[line]

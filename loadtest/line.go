@@ -20,6 +20,7 @@ type line struct {
 	// 0: none is. The watch changes it to overdue when it kills the connection.
 	begun atomic.Int64
 
+	plain bool // holds nothing back any more
 	held  []byte
 	turn  func(fd uintptr) bool // l.exchange, made once
 	into  []byte                // of the exchange under way
@@ -47,6 +48,9 @@ func newLine(c net.Conn) (*line, error) {
 
 // Write holds p back, or sends it if there is much of it.
 func (l *line) Write(p []byte) (int, error) {
+	if l.plain {
+		return l.Conn.Write(p)
+	}
 	if len(l.held)+len(p) <= holdMost {
 		l.held = append(l.held, p...)
 		return len(p), nil
@@ -55,6 +59,13 @@ func (l *line) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return l.Conn.Write(p)
+}
+
+// direct makes it an ordinary connection, which one goroutine may read while another
+// writes.
+func (l *line) direct() error {
+	l.plain = true
+	return l.flush()
 }
 
 // flush sends what is held back.
@@ -69,9 +80,11 @@ func (l *line) flush() error {
 
 // Read sends what is held back and reads.
 func (l *line) Read(p []byte) (int, error) {
-	if len(l.held) == 0 || l.raw == nil || len(p) == 0 {
-		if err := l.flush(); err != nil {
-			return 0, err
+	if l.plain || len(l.held) == 0 || l.raw == nil || len(p) == 0 {
+		if !l.plain {
+			if err := l.flush(); err != nil {
+				return 0, err
+			}
 		}
 		return l.Conn.Read(p)
 	}

@@ -121,6 +121,8 @@ func (r *run) makeLanes() error {
 		switch {
 		case p.Handshakes:
 			c = shaker{}
+		case p.HTTP == "2":
+			c = newH2(p.Connections, p.Streams)
 		default:
 			c = newH1(p.Connections)
 		}
