@@ -30,6 +30,7 @@ func (r *run) conduct(ctx context.Context, progress func(Progress)) {
 	}
 	r.halt()
 	<-done
+	r.readers.Wait()
 	to := r.endAt()
 	if r.open() && !r.interrupted {
 		to = max(to, r.now()) // the last answers were waited for

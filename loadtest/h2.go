@@ -74,7 +74,7 @@ func (h *h2) conn(l *lane, x *sample, o *origin) (*h2conn, kind) {
 	if failed != noError {
 		return nil, failed
 	}
-	out, err := newH2conn(c)
+	out, err := newH2conn(l.r, c)
 	if c.line.end() {
 		failed = errTimeout
 	} else if err != nil {
@@ -124,7 +124,6 @@ func (h *h2) close() {
 	for _, c := range h.conns {
 		c.retire()
 		c.line.kill()
-		<-c.ended
 	}
 }
 
@@ -205,6 +204,8 @@ func (c *h2conn) request(l *lane, x *sample, q *question) *stream {
 	c.nextID += 2
 	c.streams[s.id] = s
 	c.used = x.begun
+	c.line.start(l.r.now())
+	defer c.written()
 	sent := c.out
 	head := c.head(q)
 	if len(body) > 0 || q.method == http.MethodPost || q.method == http.MethodPut || q.method == http.MethodPatch {
@@ -219,6 +220,9 @@ func (c *h2conn) request(l *lane, x *sample, q *question) *stream {
 	x.out += c.out - sent
 	return s
 }
+
+// written ends the time in which something has to be written; mu is held.
+func (c *h2conn) written() { c.late = c.line.end() || c.late }
 
 func (c *h2conn) writeHead(id uint32, block []byte, end bool) {
 	first := block[:min(len(block), c.frame)]
@@ -245,7 +249,9 @@ func (c *h2conn) writeBody(l *lane, x *sample, s *stream, body []byte) {
 				patience = time.AfterFunc(left, func() { c.cancel(s) })
 				defer patience.Stop()
 			}
+			c.written()
 			c.changed.Wait()
+			c.line.start(l.r.now())
 			continue
 		}
 		c.window -= n

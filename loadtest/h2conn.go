@@ -17,7 +17,7 @@ import (
 // the protocol allows. One goroutine reads; whoever asks writes.
 type h2conn struct {
 	*link
-	ended chan struct{} // the reader has
+	run *run
 
 	mu      sync.Mutex
 	changed *sync.Cond // a window, the number of streams, or the end
@@ -35,6 +35,7 @@ type h2conn struct {
 	used    int64 // when last, in nanoseconds of the run
 	leaving bool  // no further requests on it
 	err     error // why it has ended
+	late    bool  // the watch has ended it: writing took too long
 	spent   int64 // received since the connection's window was last widened
 }
 
@@ -49,9 +50,9 @@ const (
 )
 
 // newH2conn begins HTTP/2 on a connection.
-func newH2conn(l *link) (*h2conn, error) {
+func newH2conn(r *run, l *link) (*h2conn, error) {
 	c := &h2conn{
-		link: l, ended: make(chan struct{}), streams: map[uint32]*stream{}, nextID: 1,
+		link: l, run: r, streams: map[uint32]*stream{}, nextID: 1,
 		window: initialWindow, initial: initialWindow, frame: firstFrame, most: 100,
 	}
 	c.changed = sync.NewCond(&c.mu)
@@ -75,7 +76,7 @@ func newH2conn(l *link) (*h2conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	go c.read()
+	r.readers.Go(c.read)
 	return c, nil
 }
 
@@ -154,11 +155,11 @@ func (c *h2conn) finish(s *stream, failed kind) {
 
 // read takes frames until the connection ends, and then ends what is left on it.
 func (c *h2conn) read() {
-	defer close(c.ended)
 	defer c.line.kill()
 	for {
 		f, err := c.framer.ReadFrame()
 		c.mu.Lock()
+		c.line.start(c.run.now()) // the answers to frames, too, may take only so long
 		if err == nil {
 			err = c.take(f)
 		}
@@ -173,22 +174,32 @@ func (c *h2conn) read() {
 		if err == nil && c.w.Buffered() > 0 {
 			c.flush()
 		}
+		late := c.line.end()
 		if err != nil {
-			failed := errReset
-			var broken http2.ConnectionError
-			if errors.As(err, &broken) || errors.Is(err, http2.ErrFrameTooLarge) || errors.Is(err, errProtocol) {
-				failed = errNoHTTP
-			}
-			c.note(err)
-			for _, s := range c.streams {
-				c.finish(s, failed)
-			}
-			c.changed.Broadcast()
-			c.mu.Unlock()
-			return
+			c.lose(err, late)
 		}
 		c.mu.Unlock()
+		if err != nil {
+			return
+		}
 	}
+}
+
+// lose ends what is under way on a connection that has ended; mu is held.
+func (c *h2conn) lose(err error, late bool) {
+	failed := errReset
+	var broken http2.ConnectionError
+	switch {
+	case late, c.late:
+		failed = errTimeout
+	case errors.As(err, &broken), errors.Is(err, http2.ErrFrameTooLarge), errors.Is(err, errProtocol):
+		failed = errNoHTTP
+	}
+	c.note(err)
+	for _, s := range c.streams {
+		c.finish(s, failed)
+	}
+	c.changed.Broadcast()
 }
 
 const frameHead = 9
@@ -207,9 +218,6 @@ func (c *h2conn) take(f http2.Frame) error {
 	case *http2.RSTStreamFrame:
 		if s != nil {
 			s.unseen = f.ErrCode == http2.ErrCodeRefusedStream
-			if f.ErrCode == http2.ErrCodeNo && s.status >= 200 {
-				break // it only does not want the rest of the body; the answer is on its way
-			}
 			c.finish(s, errReset)
 		}
 	case *http2.GoAwayFrame:

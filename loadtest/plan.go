@@ -77,11 +77,16 @@ type Target struct {
 // A Field is one header field.
 type Field struct{ Name, Value string }
 
-// ErrPlan is what every error of Validate wraps: the plan is at fault, no server.
-var ErrPlan = errors.New("plan")
+// ErrPlan is what errors are (errors.Is) whose cause is the plan, no server.
+var ErrPlan = errors.New("the plan cannot be run")
+
+type planError struct{ error }
+
+func (e planError) Unwrap() error      { return e.error }
+func (planError) Is(target error) bool { return target == ErrPlan }
 
 func planf(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", ErrPlan, fmt.Errorf(format, args...))
+	return planError{fmt.Errorf(format, args...)}
 }
 
 // Curves are the names that Plan.Curve takes.
@@ -91,7 +96,7 @@ var curveIDs = map[string]tls.CurveID{
 	"x25519": tls.X25519, "p256": tls.CurveP256, "x25519mlkem768": tls.X25519MLKEM768,
 }
 
-// Validate says what is wrong with the plan; errors wrap ErrPlan. It looks at nothing
+// Validate says what is wrong with the plan; its errors are ErrPlan. It looks at nothing
 // outside of it: that a host exists and is on this machine, Run finds out.
 func (p *Plan) Validate() error {
 	_, err := p.compile()

@@ -29,6 +29,7 @@ type run struct {
 	startedAt time.Time
 	shares    []float64 // of the targets, summed up, the last is 1
 	lanes     []*lane
+	readers   sync.WaitGroup // of HTTP/2 connections
 	shards    []*shard
 	numbers   *counter
 	turns     atomic.Int64 // of hosts

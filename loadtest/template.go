@@ -1,6 +1,8 @@
 package loadtest
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -133,11 +135,11 @@ func (c *compiled) target(in *Target) (*target, error) {
 	}
 	switch {
 	case !(t.weight > 0 && t.weight < 1e12):
-		return nil, planf("weight: want a number above 0")
+		return nil, errors.New("weight: want a number above 0")
 	case !octets.IsToken(t.method) || t.method == http.MethodConnect:
-		return nil, planf("method %q is none that can be sent", t.method)
+		return nil, fmt.Errorf("method %q is none that can be sent", t.method)
 	case len(in.Body) > MaxBody:
-		return nil, planf("body: at most %d MiB", MaxBody>>20)
+		return nil, fmt.Errorf("body: at most %d MiB", MaxBody>>20)
 	}
 	if err := t.address(in.URL, c.Hosts); err != nil {
 		return nil, err
@@ -174,13 +176,13 @@ func (t *target) address(raw string, hosts []string) error {
 	example := "example.test"
 	if strings.Contains(raw, hostSlot) {
 		if len(hosts) == 0 {
-			return planf("{host} needs a list of hosts")
+			return errors.New("{host} needs a list of hosts")
 		}
 		t.hosts, example = hosts, hosts[0]
 	}
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok || scheme != "http" && scheme != "https" {
-		return planf("want a URL that begins with http:// or https://")
+		return errors.New("want a URL that begins with http:// or https://")
 	}
 	t.secure = scheme == "https"
 	authority, path := rest, "/"
@@ -192,19 +194,22 @@ func (t *target) address(raw string, hosts []string) error {
 	}
 	for i := range len(path) {
 		if path[i] <= ' ' || path[i] >= 0x7f {
-			return planf("the path has an octet %#02x that must be sent as %%%02X", path[i], path[i])
+			return fmt.Errorf("the path has an octet %#02x that must be sent as %%%02X", path[i], path[i])
 		}
 	}
 	u, err := url.Parse(scheme + "://" + strings.NewReplacer(numberSlot, "0", hostSlot, example).Replace(authority))
 	switch {
 	case err != nil:
-		return planf("%w", err)
+		if wrapped, ok := errors.AsType[*url.Error](err); ok {
+			err = wrapped.Err // the URL stands beside it
+		}
+		return err
 	case u.Hostname() == "":
-		return planf("the host is missing")
+		return errors.New("the host is missing")
 	case u.User != nil:
-		return planf("a user does not belong here: send an Authorization field")
+		return errors.New("a user does not belong here: send an Authorization field")
 	case strings.Contains(authority, numberSlot):
-		return planf("{n} cannot stand in the host: use {host} and a list")
+		return errors.New("{n} cannot stand in the host: use {host} and a list")
 	}
 	t.authority, t.path = newTemplate(authority), newTemplate(path)
 	return nil
@@ -229,15 +234,15 @@ func (t *target) head(fields []Field) error {
 		value := strings.TrimSpace(f.Value)
 		switch {
 		case !octets.IsToken(f.Name):
-			return planf("header %q: that is no name of a field", f.Name)
+			return fmt.Errorf("header %q: that is no name of a field", f.Name)
 		case !octets.IsFieldText([]byte(value)):
-			return planf("header %s: the value has a control character", f.Name)
+			return fmt.Errorf("header %s: the value has a control character", f.Name)
 		case slices.Contains([]string{"Content-Length", "Transfer-Encoding", "Connection"}, name):
-			return planf("header %s: it follows from the body and the plan", f.Name)
+			return fmt.Errorf("header %s: it follows from the body and the plan", f.Name)
 		case strings.Contains(value, hostSlot) && len(t.hosts) == 0:
-			return planf("header %s: {host} has to stand in the URL too", f.Name)
+			return fmt.Errorf("header %s: {host} has to stand in the URL too", f.Name)
 		case name == "Host":
-			return planf("header Host: name it in the URL, and where to connect beside it")
+			return errors.New("header Host: name it in the URL, and where to connect beside it")
 		}
 		if value != "" {
 			add(f.Name, value)

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -117,17 +113,39 @@ func (f *loadFlags) complete(cmd *cobra.Command, urls []string) error {
 	if len(urls) > 0 && f.scenario != "" {
 		return usagef("URLs stand on the line or in --scenario, not in both")
 	}
-	for flag, given := range map[string]bool{"--duration": f.plan.Duration == 0, "--timeout": f.plan.Timeout == 0, "--connections": f.plan.Connections == 0, "--streams": f.plan.Streams == 0} {
-		if given {
-			return usagef("%s: want more than 0", flag)
-		}
-	}
-	if cmd.Flags().Changed("requests") && f.plan.Requests < 1 {
-		return usagef("--requests: want 1 or more")
+	if err := f.refuseZeros(cmd); err != nil {
+		return err
 	}
 	if err := f.readRate(); err != nil {
 		return err
 	}
+	if err := f.readSLOs(); err != nil {
+		return err
+	}
+	if err := f.readTargets(cmd, urls); err != nil {
+		return err
+	}
+	if err := f.plan.Validate(); err != nil {
+		return usageError{err}
+	}
+	return f.readCA()
+}
+
+// refuseZeros: in a plan they mean the default, on the line they are a mistake.
+func (f *loadFlags) refuseZeros(cmd *cobra.Command) error {
+	p := &f.plan
+	for flag, value := range map[string]int64{
+		"duration": int64(p.Duration), "timeout": int64(p.Timeout), "connections": int64(p.Connections),
+		"streams": int64(p.Streams), "requests": p.Requests,
+	} {
+		if cmd.Flags().Changed(flag) && value <= 0 {
+			return usagef("--%s: want more than 0", flag)
+		}
+	}
+	return nil
+}
+
+func (f *loadFlags) readSLOs() error {
 	for _, text := range f.slos {
 		slo, err := loadtest.ParseSLO(text)
 		var unknown *loadtest.UnknownMetricError
@@ -141,13 +159,7 @@ func (f *loadFlags) complete(cmd *cobra.Command, urls []string) error {
 		}
 		f.plan.SLOs = append(f.plan.SLOs, slo)
 	}
-	if err := f.readTargets(urls); err != nil {
-		return err
-	}
-	if err := f.plan.Validate(); err != nil {
-		return usageError{err}
-	}
-	return f.readCA()
+	return nil
 }
 
 func (f *loadFlags) readRate() error {
@@ -162,8 +174,24 @@ func (f *loadFlags) readRate() error {
 	return nil
 }
 
-// readTargets makes a target of each URL, all with the same fields and body.
-func (f *loadFlags) readTargets(urls []string) error {
+// readTargets makes a target of each URL, all with the same fields and body, or reads
+// the scenario.
+func (f *loadFlags) readTargets(cmd *cobra.Command, urls []string) error {
+	if f.scenario != "" {
+		for _, flag := range []string{"method", "header", "data", "expect"} {
+			if cmd.Flags().Changed(flag) {
+				return usagef("--%s: with --scenario it belongs into the file", flag)
+			}
+		}
+		err := readScenario(f.scenario, &f.plan)
+		if problems, ok := errors.AsType[routes.Problems](err); ok {
+			for _, p := range problems {
+				writeProblem(cmd.ErrOrStderr(), "", p)
+			}
+			return usagef("--scenario: %s in %s", count(len(problems), "problem"), f.scenario)
+		}
+		return err
+	}
 	var fields []loadtest.Field
 	for _, h := range f.headers {
 		name, value, ok := strings.Cut(h, ":")
@@ -206,7 +234,12 @@ func (f *loadFlags) readCA() error {
 
 // runLoad runs the load and prints what it found.
 func (s *session) runLoad(ctx context.Context, f *loadFlags) error {
-	result, err := loadtest.Run(ctx, &f.plan, nil)
+	show, wipe := progressOn(s.Err)
+	result, err := loadtest.Run(ctx, &f.plan, show)
+	wipe()
+	if errors.Is(err, loadtest.ErrPlan) {
+		return usageError{err}
+	}
 	if err != nil {
 		return fmt.Errorf("load: %w", err)
 	}
@@ -214,44 +247,4 @@ func (s *session) runLoad(ctx context.Context, f *loadFlags) error {
 		return err
 	}
 	return judgeLoad(s.Err, result)
-}
-
-// printLoad writes the result to where the flags say.
-func (s *session) printLoad(f *loadFlags, r *loadtest.Result) error {
-	var raw bytes.Buffer
-	enc := json.NewEncoder(&raw)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(r); err != nil {
-		return fmt.Errorf("write the result: %w", err)
-	}
-	if f.json != "" {
-		if err := os.WriteFile(f.json, raw.Bytes(), 0o644); err != nil {
-			return fmt.Errorf("write the result: %w", err)
-		}
-	}
-	if s.json() {
-		_, err := s.Out.Write(raw.Bytes())
-		return err
-	}
-	return writeLoad(s.Out, r)
-}
-
-// writeLoad prints the result for people.
-func writeLoad(w io.Writer, r *loadtest.Result) error {
-	_, err := fmt.Fprintf(w, "%d requests in %.1f s: %.0f/s, p50 %.0f µs, p99 %.0f µs, max %.0f µs\n",
-		r.Requests, r.Seconds, r.Rate, r.Latency.P50, r.Latency.P99, r.Latency.Max)
-	return err
-}
-
-// judgeLoad says what makes the exit status 1.
-func judgeLoad(w io.Writer, r *loadtest.Result) error {
-	if r.Requests-r.Unexpected <= 0 {
-		fmt.Fprintln(w, "gatehouse: no request succeeded")
-		return errFailed
-	}
-	if r.Missed {
-		return errFailed
-	}
-	return nil
 }
