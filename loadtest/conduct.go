@@ -21,6 +21,7 @@ func (r *run) conduct(ctx context.Context, progress func(Progress)) {
 	from := int64(r.plan.Warmup) // of the present interval
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	r.tell(progress)
 	for r.wait(ctx, timer, done, r.nextBeat(from)) {
 		if now := r.now(); now >= from+beat {
 			r.collect(from, from+beat)

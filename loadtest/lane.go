@@ -128,13 +128,13 @@ func (l *lane) open(o *origin, begun int64) (*link, kind, error) {
 	if o.tls != nil {
 		secured := tls.Client(ln, o.tls)
 		if err := secured.HandshakeContext(context.Background()); err != nil { // the watch ends it
-			ln.kill()
+			_ = ln.Close() // with the alert that says why
 			return nil, l.failure(ln, err, errTLS), fmt.Errorf("TLS with %s: %w", o.name, err)
 		}
 		state := secured.ConnectionState()
 		out.Conn, out.state = secured, &state
 		if l.r.plan.HTTP == "2" && state.NegotiatedProtocol != "h2" {
-			ln.kill()
+			_ = secured.Close() // it is of no use
 			return nil, errTLS, fmt.Errorf("%s does not speak HTTP/2", o.name)
 		}
 	}

@@ -21,10 +21,11 @@ func (r *run) next(l *lane) (due int64, ok bool) {
 	}
 	i := r.taken.Add(1) - 1
 	due = r.due(i)
-	if due >= r.endAt() || i >= r.indexEnd() {
+	now := r.now()
+	if due >= r.endAt() || now >= r.endAt() || i >= r.indexEnd() {
 		return 0, false
 	}
-	if wait := due - r.now(); wait > 0 && !l.timer.wait(wait) {
+	if wait := due - now; wait > 0 && !l.timer.wait(wait) {
 		return 0, false
 	}
 	return due, !r.over.Load() && due < r.endAt() // the end may have come earlier
