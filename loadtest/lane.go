@@ -56,18 +56,26 @@ func newLane(r *run, i, clients int, c client) *lane {
 }
 
 // loop asks until the run says that it is enough.
+//
+// Latency counts from the planned time. A lane that was free then, and that the
+// system woke a little late, is no fault of the server: its latency counts from
+// the sending. Beyond lateAfter it counts from the plan, and the request as late, so
+// that an overloaded generator shows.
 func (l *lane) loop() {
 	defer l.client.close()
 	var x sample
 	var q question
 	for {
-		planned, ok := l.r.next(l)
+		planned, free, ok := l.r.next(l)
 		if !ok {
 			return
 		}
-		x = sample{planned: planned, begun: planned}
+		x = sample{planned: planned, since: planned, begun: planned}
 		if l.timer != nil {
 			x.begun = l.r.now()
+			if free && x.begun-planned <= lateAfter {
+				x.since = x.begun
+			}
 		}
 		x.target = l.pick()
 		l.r.ask(x.target, &q)

@@ -3,32 +3,34 @@ package loadtest
 import "math"
 
 // next says when the lane's next request is due, in nanoseconds of the run, and waits
-// until then; ok is false when there is none any more.
+// until then; ok is false when there is none any more. free says that the lane had to
+// wait: that it was not what held the request up.
 //
 // An open load is a plan: request i is due at i/rate, whoever is free takes the next
 // one. No queue stands behind it, only a number: what is due and has not been taken
 // waits for a free lane, and its latency counts from when it was due.
-func (r *run) next(l *lane) (due int64, ok bool) {
+func (r *run) next(l *lane) (due int64, free, ok bool) {
 	if r.over.Load() {
-		return 0, false
+		return 0, false, false
 	}
 	if !r.open() {
 		due = r.now()
 		if r.plan.Requests > 0 && due >= int64(r.plan.Warmup) && r.taken.Add(1) > r.plan.Requests {
-			return 0, false
+			return 0, false, false
 		}
-		return due, true
+		return due, true, true
 	}
 	i := r.taken.Add(1) - 1
 	due = r.due(i)
 	now := r.now()
 	if due >= r.endAt() || now >= r.endAt() || i >= r.indexEnd() {
-		return 0, false
+		return 0, false, false
 	}
-	if wait := due - now; wait > 0 && !l.timer.wait(wait) {
-		return 0, false
+	wait := due - now
+	if wait > 0 && !l.timer.wait(wait) {
+		return 0, false, false
 	}
-	return due, !r.over.Load() && due < r.endAt() // the end may have come earlier
+	return due, wait > 0, !r.over.Load() && due < r.endAt() // the end may have come earlier
 }
 
 func (r *run) open() bool { return r.plan.Rate > 0 }

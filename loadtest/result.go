@@ -23,8 +23,8 @@ type Result struct {
 	Connections Connections `json:"connections"`
 	Latency     Latency     `json:"latency"`
 	// Late counts the requests of an open load that could not be sent within a
-	// millisecond of their time because all connections were busy. They are not
-	// lost: their latency counts from the planned time.
+	// millisecond of their time: all connections were busy, or the machine of the
+	// generator was. They are not lost: their latency counts from the planned time.
 	Late int64 `json:"late"`
 	// Unsent counts planned requests that the run's end came before.
 	Unsent int64 `json:"unsent"`

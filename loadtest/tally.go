@@ -26,7 +26,8 @@ var kindNames = [kinds]string{"", "connect", "tls", "timeout", "reset", "protoco
 // A sample is one request and what became of it. Times are nanoseconds of the run.
 type sample struct {
 	target  int
-	planned int64 // when it should have begun: latency counts from here
+	planned int64 // when it should have begun
+	since   int64 // what its latency counts from: see lane.loop
 	begun   int64
 	ended   int64
 	failed  kind
@@ -125,14 +126,14 @@ func (s *shard) record(x *sample) {
 	}
 	s.now.answers++
 	s.now.bytesIn += x.in
-	put(s.now.latency, x.ended-x.planned)
+	put(s.now.latency, x.ended-x.since)
 	p.statuses[x.status]++
 	if !x.good {
 		p.unexpected++
 		s.now.errors++
 	}
 	if p.latency != nil {
-		put(p.latency, x.ended-x.planned)
+		put(p.latency, x.ended-x.since)
 	}
 }
 
