@@ -12,6 +12,13 @@
 //     in every request that it held up (coordinated omission is what one calls the
 //     omission of that).
 //
+// A Plan is made of plain fields, and Run does the rest: it checks that the targets are
+// on this machine or the caller's, tries one connection, sends the load and counts.
+// Each client is a goroutine with a connection of its own; HTTP/1.1 and HTTP/2 are
+// spoken by this package itself, since what a generator costs cannot be measured of
+// the server. For HTTP/1.1 that is one write and one read a request, as few as there
+// can be (line).
+//
 // The outcome is a Result: a histogram's percentiles, a series over time, errors by
 // kind and targets. It prints as text or JSON, and package report draws it as one
 // HTML file.

@@ -14,17 +14,22 @@ type Result struct {
 	Rate     float64          `json:"rate"`     // of those, per second
 	Errors   map[string]int64 `json:"errors"`   // requests that got no answer, by kind: connect, tls, timeout, reset, protocol, …
 	Statuses map[string]int64 `json:"statuses"` // answers by status: "200"
-	BytesIn  int64            `json:"bytes_in"` // of answers as received, heads included, without TLS
-	BytesOut int64            `json:"bytes_out"`
+	// Unexpected counts the answers whose status is none that the target expects
+	// (Target.Expect). They are in Requests, too.
+	Unexpected int64 `json:"unexpected"`
+	BytesIn    int64 `json:"bytes_in"` // of answers as received, heads included, without TLS
+	BytesOut   int64 `json:"bytes_out"`
 
 	Connections Connections `json:"connections"`
 	Latency     Latency     `json:"latency"`
 	// Late counts the requests of an open load that could not be sent within a
-	// millisecond of their time because all connections were busy. They are not
-	// lost: their latency counts from the planned time.
+	// millisecond of their time: all connections were busy, or the machine of the
+	// generator was. They are not lost: their latency counts from the planned time.
 	Late int64 `json:"late"`
 	// Unsent counts planned requests that the run's end came before.
 	Unsent int64 `json:"unsent"`
+	// Interrupted says that the run was ended from outside before its time.
+	Interrupted bool `json:"interrupted,omitempty"`
 
 	Percentiles []Percentile `json:"percentiles"` // for a plot: ascending
 	Series      []Interval   `json:"series"`      // one a second
@@ -38,7 +43,8 @@ type Result struct {
 type Load struct {
 	Model       string  `json:"model"`          // "closed" or "open"
 	Rate        float64 `json:"rate,omitempty"` // planned requests per second; open
-	Connections int     `json:"connections"`    // at most
+	Connections int     `json:"connections"`    // clients: connections in use at once, at most
+	Streams     int     `json:"streams"`        // requests under way on one connection, at most
 	HTTP        string  `json:"http"`           // "1.1" or "2"
 	TLS         string  `json:"tls"`            // "none", "full", "resumed"
 	Curve       string  `json:"curve,omitempty"`
@@ -75,12 +81,13 @@ type Percentile struct {
 	US float64 `json:"us"`
 }
 
-// An Interval is one second of the measured time; the last may be shorter.
+// An Interval is one second of the measured time; the last may be shorter. An open
+// load may have some after its duration, while the last answers are waited for.
 type Interval struct {
 	At       float64 `json:"at"` // seconds since the measuring began, of its end
 	Seconds  float64 `json:"seconds"`
 	Requests int64   `json:"requests"`
-	Errors   int64   `json:"errors"`
+	Errors   int64   `json:"errors"` // no answer, or one with an unexpected status
 	BytesIn  int64   `json:"bytes_in"`
 	P50      float64 `json:"p50_us"`
 	P90      float64 `json:"p90_us"`
@@ -93,7 +100,7 @@ type TargetPart struct {
 	Name     string           `json:"name"` // "GET https://shop.test/a"
 	Weight   float64          `json:"weight"`
 	Requests int64            `json:"requests"`
-	Errors   int64            `json:"errors"`
+	Errors   int64            `json:"errors"` // no answer, or one with an unexpected status
 	Statuses map[string]int64 `json:"statuses"`
 	Latency  Latency          `json:"latency"`
 }

@@ -201,6 +201,8 @@ func (d *Decoder) value(n ast.Node, path string, v reflect.Value) {
 		d.mapping(n, path, v)
 	case v.Kind() == reflect.Slice:
 		d.sequence(n, path, v)
+	case v.Kind() == reflect.Map:
+		d.table(n, path, v)
 	default:
 		d.scalar(n, path, v)
 	}
@@ -243,6 +245,26 @@ func (d *Decoder) mapping(n ast.Node, path string, v reflect.Value) {
 				d.explicitZero(e.Value, at, v.Field(i), v.Type().Field(i).Tag.Get(zeroTag))
 			}
 		}
+	}
+}
+
+// table decodes a mapping whose keys are free text: v is a map[string]T.
+func (d *Decoder) table(n ast.Node, path string, v reflect.Value) {
+	entries, ok := Entries(n)
+	if !ok {
+		d.fail(n, path, "want a mapping (key: value) here, not %s", kindOf(n))
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for _, e := range entries {
+		at, key := join(path, e.Key), reflect.ValueOf(e.Key)
+		if v.MapIndex(key).IsValid() {
+			d.problems = append(d.problems, d.problemAt(e.Token, at, "given twice"))
+			continue
+		}
+		value := reflect.New(v.Type().Elem()).Elem()
+		d.value(e.Value, at, value)
+		v.SetMapIndex(key, value)
 	}
 }
 

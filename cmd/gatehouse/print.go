@@ -14,8 +14,10 @@ import (
 	"gatehouse/routes"
 )
 
-func (s *session) printJSON(v any) error {
-	enc := json.NewEncoder(s.Out)
+func (s *session) printJSON(v any) error { return writeJSON(s.Out, v) }
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)

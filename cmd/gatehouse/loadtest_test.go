@@ -1,0 +1,232 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"gatehouse/loadtest"
+)
+
+func TestLoadtestUsageMistakes(t *testing.T) {
+	const url = " http://127.0.0.1:1/"
+	for args, says := range map[string]string{
+		"":                               "name a URL, or a file with --scenario",
+		"--scenario x.yaml" + url:        "not in both",
+		"127.0.0.1":                      "begins with http",
+		"--rate fast" + url:              "want a number of requests a second",
+		"--rate 0" + url:                 "above 0",
+		"--rate 2000000" + url:           "at most 1000000 a second",
+		"-c 0" + url:                     "--connections: want more than 0",
+		"-d 0" + url:                     "--duration: want more than 0",
+		"-d 2h" + url:                    "duration: want more than 0 and at most 1h",
+		"-n 0" + url:                     "--requests: want more than 0",
+		"--http 3" + url:                 "http 3: not supported yet",
+		"--tls half" + url:               "want full or resumed",
+		"--curve p521" + url:             "want x25519, p256, x25519mlkem768",
+		"--slo p99" + url:                "such as \"p99<50ms\"",
+		"--slo errorz<1%" + url:          `(did you mean "errors"?)`,
+		"--slo zzzzzzzz<1%" + url:        "unknown metric",
+		"-H nonsense" + url:              "bad header",
+		"-H Host:a" + url:                "name it in the URL",
+		"--connect 127.0.0.1" + url:      "want HOST:PORT",
+		"--durations 1s" + url:           `did you mean "--duration"?`,
+		"--scenario x.yaml -X POST":      "--method: with --scenario it belongs into the file",
+		"--scenario absent.yaml":         "1 problem in absent.yaml",
+		"--streams 2" + url:              "only HTTP/2 has them",
+		"--handshakes --streams 2" + url: "streams",
+	} {
+		code, out, errOut := invoke(t, append([]string{"loadtest"}, strings.Fields(args)...)...)
+		want(t, args, code, exitUsage)
+		want(t, args, out, "")
+		contains(t, args, errOut, says, "--help")
+	}
+}
+
+func TestLoadtestRefusesWhatIsNotThisMachine(t *testing.T) {
+	for _, args := range []string{"http://192.0.2.1/", "--connect 192.0.2.1:443 https://localhost/"} {
+		code, out, errOut := invoke(t, append([]string{"loadtest"}, strings.Fields(args)...)...)
+		want(t, args, code, exitFailed)
+		want(t, args, out, "")
+		contains(t, args, errOut, "192.0.2.1, which is not this machine", "--i-own-this")
+	}
+}
+
+// hello starts a server that answers 200, except to /bad.
+func hello(t *testing.T) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/bad" {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		fmt.Fprint(w, "hello")
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func TestLoadtestSaysWhatItFound(t *testing.T) {
+	url, dir := hello(t), t.TempDir()
+	code, out, errOut := invoke(t, "loadtest", "-n", "20", "-c", "2", "--warmup", "0s", "-o", "json", "--json", filepath.Join(dir, "r.json"),
+		"--slo", "errors<0.1%", "--slo", "p99<1h", "--slo", "rate>0", url+"/a")
+	want(t, "code", code, exitOK)
+	want(t, "stderr", errOut, "")
+	var r loadtest.Result
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Requests != 20 || r.Statuses["200"] != 20 || len(r.SLOs) != 3 || r.Missed || r.Targets[0].Name != "GET "+url+"/a" {
+		t.Errorf("got %s", out)
+	}
+	written, err := os.ReadFile(filepath.Join(dir, "r.json"))
+	if err != nil || string(written) != out {
+		t.Errorf("the file has %s, error %v", written, err)
+	}
+	code, out, _ = invoke(t, "loadtest", "-n", "20", "-c", "2", "--warmup", "0s", url)
+	want(t, "code", code, exitOK)
+	contains(t, "text", out, "20")
+}
+
+func TestLoadtestExitsWith1WhenSomethingIsWrong(t *testing.T) {
+	url := hello(t)
+	for args, says := range map[string]string{
+		"--slo p50<1ns " + url + "/":                    "missed p50<1ns: ",
+		"--slo errors<10% " + url + "/ " + url + "/bad": "missed errors<10%: ",
+		url + "/bad": "no request succeeded",
+	} {
+		code, out, errOut := invoke(t, append([]string{"loadtest", "-n", "20", "-c", "1", "--warmup", "0s"}, strings.Fields(args)...)...)
+		want(t, args, code, exitFailed)
+		contains(t, args, errOut, says)
+		contains(t, args, out, "20")
+	}
+	code, out, _ := invoke(t, "loadtest", "-n", "20", "-c", "1", "--warmup", "0s", "--expect", "500", url+"/bad")
+	want(t, "500 is expected", code, exitOK)
+	contains(t, "500 is expected", out, "20")
+	code, out, errOut := invoke(t, "loadtest", "http://127.0.0.1:1/")
+	want(t, "nobody there", code, exitFailed)
+	want(t, "nobody there", out, "")
+	contains(t, "nobody there", errOut, "connect to 127.0.0.1:1")
+	code, _, errOut = invoke(t, "loadtest", "--ca", "absent.pem", url)
+	want(t, "no such CA", code, exitFailed)
+	contains(t, "no such CA", errOut, "--ca: ", "absent.pem")
+}
+
+func TestLoadtestEndsWithCtrlCAndPrintsWhatItHas(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var n atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if n.Add(1) > 5 {
+			cancel()
+			<-r.Context().Done()
+		}
+	}))
+	defer s.Close()
+	var out, errOut bytes.Buffer
+	code := execute(ctx, &terminal{In: strings.NewReader(""), Out: &out, Err: &errOut},
+		[]string{"loadtest", "-c", "1", "-d", "1h", "--warmup", "0s", "-o", "json", s.URL})
+	want(t, "code", code, exitOK)
+	var r loadtest.Result
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil || r.Requests != 5 || !r.Interrupted {
+		t.Errorf("%v: %s", err, &out)
+	}
+}
+
+func TestLoadtestScenario(t *testing.T) {
+	var mu sync.Mutex
+	seen := map[string]int{}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		path, _, _ := strings.Cut(r.RequestURI, "=")
+		mu.Lock()
+		defer mu.Unlock()
+		seen[fmt.Sprintf("%s %s %s %d", r.Method, r.Host, path, len(body))]++
+		if r.Header.Get("X-Kind") == "attack" {
+			w.WriteHeader(http.StatusForbidden)
+		}
+	}))
+	defer s.Close()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "order.json"), `{"order": {n}}`)
+	write(t, filepath.Join(dir, "mix.yaml"), `
+hosts: ["site{1..2}.test", shop.test]
+requests:
+  - {url: "http://{host}/page?n={n}", weight: 3}
+  - url: http://shop.test/orders
+    body_file: order.json
+    headers: {Content-Type: application/json, X-Order: "{n}"}
+  - {url: http://shop.test/up, method: PUT, body_bytes: 2KiB, weight: 0.5}
+  - {url: "http://shop.test/x?q=<script>", headers: {X-Kind: attack}, weight: 0.5, expect: [403]}
+`)
+	code, out, errOut := invoke(t, "loadtest", "--scenario", filepath.Join(dir, "mix.yaml"), "--connect", s.Listener.Addr().String(),
+		"-n", "100", "-c", "1", "--warmup", "0s", "-o", "json")
+	want(t, "stderr", errOut, "")
+	want(t, "code", code, exitOK)
+	var r loadtest.Result
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	want(t, "page of a range's host", seen["GET site2.test /page?n 0"], 20)
+	want(t, "orders", seen["POST shop.test /orders 27"], 20)
+	want(t, "filler", seen["PUT shop.test /up 2048"], 10)
+	want(t, "attack", seen["GET shop.test /x?q 0"], 10)
+	want(t, "unexpected", r.Unexpected, 0)
+	want(t, "targets", len(r.Targets), 4)
+}
+
+func TestLoadtestScenarioMistakesHaveTheirPlace(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for text, says := range map[string]string{
+		"requests:\n  - {ulr: http://a.test/}\n":                             `mix.yaml:2:6: unknown key "ulr" in requests[0] (did you mean "url"?)`,
+		"requests:\n  - {url: http://a.test/, weight: much}\n":               "mix.yaml:2:35: requests[0].weight: want a number above 0",
+		"requests:\n  - {url: http://a.test/, weight: 0}\n":                  "the weight must be above 0",
+		"requests:\n  - {url: http://a.test/, headers: [a]}\n":               "want a mapping (key: value) here",
+		"requests:\n  - {url: http://a.test/, headers: {X-A: 1, X-A: 2}}\n":  "requests[0].headers.X-A: given twice",
+		"requests:\n  - {url: a.test}\n":                                     "begins with http",
+		"requests:\n  - {url: \"http://{host}/\"}\n":                         "needs a list of hosts",
+		"requests:\n  - {url: http://a.test/, body: a, body_bytes: 1KiB}\n":  "exclude each other",
+		"requests:\n  - {url: http://a.test/, body_file: absent}\n":          "body_file absent: cannot be read",
+		"requests:\n  - {url: http://a.test/, body_bytes: 1GiB}\n":           "at most 64MiB",
+		"hosts: [\"a{9..1}.test\"]\nrequests:\n  - {url: http://a.test/}\n":  "mix.yaml:1:9: hosts[0]: a range goes upwards",
+		"hosts: [\"http://a.test\"]\nrequests:\n  - {url: http://a.test/}\n": "want a host",
+		"requests: []\n": "requests: there is none",
+		"requests: [\n":  "mix.yaml:1:11: not YAML",
+	} {
+		write(t, "mix.yaml", text)
+		code, _, errOut := invoke(t, "loadtest", "--scenario", "mix.yaml")
+		want(t, text, code, exitUsage)
+		contains(t, text, errOut, says)
+	}
+}
+
+func TestProgressIsOneLine(t *testing.T) {
+	for line, p := range map[string]loadtest.Progress{
+		"warming up, 11s left":         {Warming: true, Left: 11e9},
+		"waiting for the last answers": {},
+		"1200/s  p50 340µs  p99 12.5ms  3 errors  7s left": {
+			Left: 7e9, Errors: 3, Last: loadtest.Interval{Seconds: 1, Requests: 1200, P50: 340, P99: 12500},
+		},
+	} {
+		if got := progressLine(p); !strings.Contains(got, line) {
+			t.Errorf("got %q, want %q", got, line)
+		}
+	}
+	var b bytes.Buffer
+	if show, wipe := progressOn(&b); show != nil {
+		t.Error("progress where there is no terminal")
+	} else if wipe(); b.Len() > 0 {
+		t.Errorf("wrote %q", &b)
+	}
+}

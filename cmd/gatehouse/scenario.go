@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gatehouse/loadtest"
+	"gatehouse/routes"
+)
+
+// A scenario is the file of `loadtest --scenario`.
+type scenario struct {
+	Hosts    []string          `json:"hosts"` // what {host} stands for; "site{1..99}.test" is 99 of them
+	Requests []scenarioRequest `json:"requests"`
+}
+
+// A scenarioRequest is one row of the mix.
+type scenarioRequest struct {
+	URL       string            `json:"url"`
+	Weight    share             `json:"weight" zero:"the weight must be above 0"`
+	Method    string            `json:"method"`
+	Headers   map[string]string `json:"headers"`
+	Body      string            `json:"body"`
+	BodyFile  string            `json:"body_file"`  // relative to the scenario's folder
+	BodyBytes routes.Size       `json:"body_bytes"` // so many octets of filler
+	Expect    []int             `json:"expect"`
+}
+
+// A share is a number above 0.
+type share float64
+
+// UnmarshalText reads a decimal number.
+func (s *share) UnmarshalText(text []byte) error {
+	x, err := strconv.ParseFloat(string(text), 64)
+	if err != nil || x < 0 || math.IsNaN(x) || math.IsInf(x, 0) {
+		return fmt.Errorf("want a number above 0, not %q", text)
+	}
+	*s = share(x)
+	return nil
+}
+
+// readScenario adds the targets and hosts of a file to a plan; the error is of type
+// routes.Problems and has all that is wrong.
+func readScenario(file string, plan *loadtest.Plan) error {
+	source, err := routes.ReadFile(file, loadtest.MaxBody)
+	if err != nil {
+		return routes.Problems{{File: file, Reason: unreadable(err)}}
+	}
+	d, err := routes.NewDecoder(file, source)
+	if err != nil {
+		var p *routes.Problem
+		if !errors.As(err, &p) {
+			p = &routes.Problem{File: file, Reason: err.Error()}
+		}
+		return routes.Problems{p}
+	}
+	var s scenario
+	d.Decode(&s)
+	if len(s.Requests) == 0 && len(d.Problems()) == 0 {
+		d.Report("requests", "there is none", "")
+	}
+	plan.Hosts = s.hosts(d)
+	for i := range s.Requests {
+		at := "requests[" + strconv.Itoa(i) + "]"
+		t, err := s.Requests[i].target(filepath.Dir(file))
+		if err == nil && len(d.Problems()) == 0 {
+			err = (&loadtest.Plan{Targets: []loadtest.Target{t}, Hosts: plan.Hosts}).Validate()
+		}
+		if err != nil {
+			d.Report(at, err.Error(), "")
+		}
+		plan.Targets = append(plan.Targets, t)
+	}
+	return d.Problems().Err()
+}
+
+func (r *scenarioRequest) target(folder string) (loadtest.Target, error) {
+	t := loadtest.Target{
+		URL: r.URL, Weight: float64(r.Weight), Method: r.Method, Body: []byte(r.Body), Expect: r.Expect,
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
+		t.Header = append(t.Header, loadtest.Field{Name: name, Value: r.Headers[name]})
+	}
+	given := 0
+	for _, is := range []bool{r.Body != "", r.BodyFile != "", r.BodyBytes > 0} {
+		if is {
+			given++
+		}
+	}
+	switch {
+	case given > 1:
+		return t, errors.New("body, body_file and body_bytes exclude each other")
+	case r.BodyBytes > loadtest.MaxBody:
+		return t, fmt.Errorf("body_bytes: at most %v", routes.Size(loadtest.MaxBody))
+	case r.BodyBytes > 0:
+		t.Body = bytes.Repeat([]byte("x"), int(r.BodyBytes))
+	case r.BodyFile != "":
+		path := r.BodyFile
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(folder, path)
+		}
+		var err error
+		if t.Body, err = routes.ReadFile(path, loadtest.MaxBody); err != nil {
+			return t, fmt.Errorf("body_file %s: %s", r.BodyFile, unreadable(err))
+		}
+	}
+	if t.Method == "" && given > 0 {
+		t.Method = "POST"
+	}
+	return t, nil
+}
+
+// hostRange is a range within a host: "{1..99}".
+var hostRange = regexp.MustCompile(`\{(\d{1,7})\.\.(\d{1,7})\}`)
+
+// hosts writes ranges out: "site{1..99}.test" is site1.test to site99.test.
+func (s *scenario) hosts(d *routes.Decoder) []string {
+	var out []string
+	for i, host := range s.Hosts {
+		at := "hosts[" + strconv.Itoa(i) + "]"
+		m := hostRange.FindStringSubmatchIndex(host)
+		if m == nil {
+			if host == "" || strings.ContainsAny(host, "{}/:@ ") {
+				d.Report(at, `want a host, or a range such as "site{1..99}.test"`, "")
+			}
+			out = append(out, host)
+			continue
+		}
+		from, _ := strconv.Atoi(host[m[2]:m[3]]) // digits, and few
+		to, _ := strconv.Atoi(host[m[4]:m[5]])
+		if to < from || to-from >= loadtest.MaxHosts {
+			d.Report(at, fmt.Sprintf("a range goes upwards, over at most %d hosts", loadtest.MaxHosts), "")
+			continue
+		}
+		for n := from; n <= to; n++ {
+			out = append(out, host[:m[0]]+strconv.Itoa(n)+host[m[1]:])
+		}
+	}
+	return out
+}

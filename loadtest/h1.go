@@ -1,0 +1,188 @@
+package loadtest
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+)
+
+// idleCheck is how long a connection may have been idle, in nanoseconds, before it is
+// looked at whether the server has ended it: that it does so is no error, and that it
+// ends one which is in use is.
+const idleCheck = 100_000_000
+
+// openMost bounds the connections of all clients together, as far as one for each
+// client allows: with many server names, a client keeps the ones it used last.
+const openMost = 8192
+
+// An h1 is the HTTP/1.1 client of one lane.
+type h1 struct {
+	last  *link             // the one used last
+	links map[*origin]*link // nil as long as there is one origin
+	most  int
+	ans   answer
+}
+
+func newH1(clients int) *h1 { return &h1{most: max(1, openMost/clients)} }
+
+func (h *h1) do(l *lane, x *sample, q *question) {
+	c, fresh, failed := h.link(l, x, q.origin)
+	if failed != noError {
+		x.failed = failed
+		return
+	}
+	failed = h.exchange(l, c, x, q)
+	late := c.line.end()
+	if fresh {
+		l.counted(c, x.begun)
+	}
+	if failed != noError || late || !h.ans.keep || l.r.plan.NoKeepAlive {
+		x.failed = failed
+		h.drop(c)
+		_ = c.Close() // the answer is there, or is not
+	}
+	c.used = x.begun
+}
+
+// link returns an open connection, marked as begun. fresh: it is a new one.
+func (h *h1) link(l *lane, x *sample, o *origin) (c *link, fresh bool, failed kind) {
+	c = h.last
+	if c == nil || c.origin != o {
+		c = h.links[o]
+	}
+	if c != nil && x.begun-c.used > idleCheck && !c.line.quiet() {
+		h.drop(c)
+		_ = c.Close() // the server has done so
+		c = nil
+	}
+	if c != nil {
+		h.last = c
+		c.line.start(x.begun)
+		l.watch(c.line)
+		return c, false, noError
+	}
+	if l.r.primes() {
+		_ = l.primed(o) // what fails here fails below, too
+	}
+	c, failed, _ = l.open(o, x.begun)
+	if failed == noError && !l.r.plan.NoKeepAlive {
+		h.keep(c)
+	}
+	return c, true, failed
+}
+
+func (h *h1) keep(c *link) {
+	if h.last != nil && h.links == nil {
+		h.links = map[*origin]*link{h.last.origin: h.last}
+	}
+	if h.links != nil {
+		h.links[c.origin] = c
+		if len(h.links) > h.most {
+			oldest := c
+			for _, other := range h.links {
+				if other != c && (oldest == c || other.used < oldest.used) {
+					oldest = other
+				}
+			}
+			delete(h.links, oldest.origin)
+			_ = oldest.Close() // nothing is under way on it
+		}
+	}
+	h.last = c
+}
+
+func (h *h1) drop(c *link) {
+	if h.links[c.origin] == c {
+		delete(h.links, c.origin)
+	}
+	if h.last == c {
+		h.last = nil
+	}
+}
+
+func (h *h1) close() {
+	if h.last != nil {
+		_ = h.last.Close() // the load is over
+	}
+	for _, c := range h.links {
+		if c != h.last {
+			_ = c.Close()
+		}
+	}
+}
+
+// exchange sends the request and reads its answer to the end.
+func (h *h1) exchange(l *lane, c *link, x *sample, q *question) kind {
+	l.out = q.request(l.out, q.number, q.host)
+	x.out = int64(len(l.out))
+	_, err := c.Write(l.out)
+	if q.fixed != nil {
+		l.out = nil // it is the target's
+	}
+	if err != nil {
+		return l.failure(c.line, err, errReset)
+	}
+	h.ans.reset(q.method == http.MethodHead)
+	have := 0
+	for {
+		n, err := c.Read(l.buf[have:])
+		x.in += int64(n)
+		if n > 0 {
+			used, feedErr := h.ans.feed(l.buf[:have+n])
+			if feedErr != nil {
+				return errNoHTTP
+			}
+			have = copy(l.buf, l.buf[used:have+n])
+			if h.ans.phase == complete {
+				x.status = h.ans.status
+				if have > 0 {
+					return errNoHTTP // more than was asked for
+				}
+				return noError
+			}
+			if have == len(l.buf) {
+				return errNoHTTP // a head without end
+			}
+		}
+		if err == io.EOF && h.ans.eof() == nil {
+			x.status = h.ans.status
+			return noError
+		}
+		if err != nil {
+			return l.failure(c.line, err, errReset)
+		}
+	}
+}
+
+// primes reports whether a session has to be there before the first connection that counts.
+func (r *run) primes() bool {
+	return r.plan.TLS == "resumed" && (r.plan.Handshakes || r.plan.NoKeepAlive)
+}
+
+// primed fetches the first TLS session of an origin, once. In TLS 1.3 a server sends
+// tickets after the handshake, so something has to be read: of HTTP/1.1 an answer.
+func (l *lane) primed(o *origin) error {
+	if o.tls == nil {
+		return nil
+	}
+	o.prime.Do(func() {
+		c, _, err := l.open(o, l.r.now())
+		if err != nil {
+			o.primeErr = err
+			return
+		}
+		defer c.Close()
+		defer c.line.end()
+		has := func() bool { _, ok := o.tls.ClientSessionCache.Get(""); return ok }
+		if l.r.plan.HTTP == "1.1" {
+			_, err = c.Write([]byte("OPTIONS * HTTP/1.1\r\nHost: " + o.tls.ServerName + "\r\nUser-Agent: " + userAgent + "\r\nConnection: close\r\n\r\n"))
+		}
+		for err == nil && !has() {
+			_, err = c.Read(l.buf)
+		}
+		if !has() {
+			o.primeErr = fmt.Errorf("%s gives no TLS session that could be resumed", o.name)
+		}
+	})
+	return o.primeErr
+}

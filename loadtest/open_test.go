@@ -1,0 +1,87 @@
+package loadtest
+
+import (
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestOpenLoadKeepsItsPlan(t *testing.T) {
+	var n atomic.Int64
+	s := serve(t, func(http.ResponseWriter, *http.Request) { n.Add(1) })
+	r := load(t, &Plan{Targets: to(s.URL), Rate: 400, Connections: 8, Warmup: 100 * time.Millisecond, Duration: 500 * time.Millisecond})
+	if r.Requests+r.Unsent != 200 || r.Requests == 0 || r.Load.Model != "open" || r.Load.Rate != 400 || r.Seconds != 0.5 {
+		t.Errorf("%d requests, %d unsent, load %+v, %v/s in %v s", r.Requests, r.Unsent, r.Load, r.Rate, r.Seconds)
+	}
+	if sent := 240 - r.Unsent; n.Load() != sent { // with the warm-up
+		t.Errorf("the server saw %d requests, want %d", n.Load(), sent)
+	}
+	n.Store(0)
+	if r = load(t, &Plan{Targets: to(s.URL), Rate: 1000, Requests: 30, Warmup: 10 * time.Millisecond}); r.Requests != 30 || n.Load() != 40 {
+		t.Errorf("%d requests, the server saw %d", r.Requests, n.Load())
+	}
+}
+
+// TestAStallShowsInEveryRequestThatItHeldUp: while all connections are busy, planned
+// requests wait, and that is part of their latency (coordinated omission).
+func TestAStallShowsInEveryRequestThatItHeldUp(t *testing.T) {
+	const stall, rate = 300 * time.Millisecond, 200
+	var n atomic.Int64
+	s := serve(t, func(http.ResponseWriter, *http.Request) {
+		if n.Add(1) == 10 {
+			time.Sleep(stall)
+		}
+	})
+	r := load(t, &Plan{Targets: to(s.URL), Rate: rate, Connections: 1, Requests: 100})
+	// One stalled; of the 59 that came due meanwhile, half waited for half of it and more.
+	held := int64(stall.Seconds()*rate) / 2
+	if r.Requests != 100 || r.Unsent != 0 || r.Late < held {
+		t.Errorf("%d requests, %d late, want %d at least", r.Requests, r.Late, held)
+	}
+	if half := float64(stall.Microseconds()) / 2; r.Latency.Max < 2*half*0.99 || r.Latency.P75 < half {
+		t.Errorf("latency %+v: the stall of %v does not show", r.Latency, stall)
+	}
+}
+
+// TestUnsentRequestsMissTheService: what a stalled server kept from being sent is an error.
+func TestUnsentRequestsMissTheService(t *testing.T) {
+	s := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	slo, err := ParseSLO("errors<90%")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := load(t, &Plan{Targets: to(s.URL), Rate: 100, Connections: 1, Duration: 300 * time.Millisecond, Timeout: 400 * time.Millisecond, SLOs: []SLO{slo}})
+	if r.Requests != 0 || r.Errors["timeout"] != 1 || r.Unsent != 29 || !r.Missed || r.SLOs[0].Value != 100 {
+		t.Errorf("%d answers, errors %v, %d unsent, SLOs %+v", r.Requests, r.Errors, r.Unsent, r.SLOs)
+	}
+}
+
+func TestRequestsOfAPlanAreCounted(t *testing.T) {
+	for _, rate := range []float64{0.3, 1, 3, 7, 99.9, 1e6} {
+		r := &run{plan: &compiled{Plan: &Plan{Rate: rate}}}
+		for _, at := range []int64{0, 1, 999_999_999, 1_000_000_000, 10_000_000_000, 3_333_333_333} {
+			i := r.indexAt(at)
+			if r.due(i) < at || i > 0 && r.due(i-1) >= at {
+				t.Errorf("rate %v: request %d is due at %d, the one before at %d; want the first at or after %d", rate, i, r.due(i), r.due(i-1), at)
+			}
+		}
+	}
+}
+
+func TestTimersWaitAndStop(t *testing.T) {
+	timer, err := newTimer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if !timer.wait(int64(3*time.Millisecond)) || time.Since(start) < 3*time.Millisecond {
+		t.Errorf("waited %v", time.Since(start))
+	}
+	stopped := make(chan bool)
+	go func() { stopped <- timer.wait(int64(time.Hour)) }()
+	timer.stop()
+	if <-stopped {
+		t.Error("a stopped timer says that the time has come")
+	}
+}
