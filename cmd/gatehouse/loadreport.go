@@ -1,19 +1,22 @@
 package main
 
 import (
-	"errors"
-	"fmt"
+	"bytes"
 	"io"
+	"os"
 
 	"gatehouse/loadtest"
+	"gatehouse/loadtest/report"
 )
 
-// writeLoadText prints the result for people.
-func writeLoadText(w io.Writer, r *loadtest.Result) error {
-	_, err := fmt.Fprintf(w, "%d requests in %.1f s: %.0f/s, p50 %s, p99 %s, max %s, errors %v, statuses %v\n",
-		r.Requests, r.Seconds, r.Rate, microText(r.Latency.P50), microText(r.Latency.P99), microText(r.Latency.Max), r.Errors, r.Statuses)
-	return err
-}
+// writeLoadText prints a result for a person.
+func writeLoadText(w io.Writer, r *loadtest.Result) error { return report.Text(w, r) }
 
-// writeLoadPage writes the result as one HTML file.
-func writeLoadPage(string, *loadtest.Result) error { return errors.ErrUnsupported }
+// writeLoadPage writes a result as one HTML page.
+func writeLoadPage(file string, r *loadtest.Result) error {
+	var page bytes.Buffer
+	if err := report.HTML(&page, report.Named{Result: r}); err != nil {
+		return err
+	}
+	return os.WriteFile(file, page.Bytes(), 0o644)
+}
