@@ -3,7 +3,6 @@ package loadtest
 import (
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -123,7 +122,6 @@ func (h *h2) close() {
 	}
 	for _, c := range h.conns {
 		c.retire()
-		c.line.kill()
 	}
 }
 
@@ -172,7 +170,7 @@ func (c *h2conn) head(q *question) []byte {
 	c.put(":path", c.filled(&q.path, q))
 	for i := range q.fields {
 		f := &q.fields[i]
-		c.put(strings.ToLower(f.name), c.filled(&f.value, q))
+		c.put(f.lower, c.filled(&f.value, q))
 	}
 	return c.block.Bytes()
 }

@@ -122,8 +122,14 @@ func (c *h2conn) retire() {
 	defer c.mu.Unlock()
 	c.leaving = true
 	c.changed.Broadcast()
-	if len(c.streams) == 0 {
-		c.line.kill()
+	c.leave()
+}
+
+// leave closes a connection that takes no more requests when the last one is done;
+// mu is held.
+func (c *h2conn) leave() {
+	if c.leaving && len(c.streams) == 0 {
+		_ = c.Conn.Close() // nobody waits for anything on it
 	}
 }
 
@@ -148,9 +154,7 @@ func (c *h2conn) finish(s *stream, failed kind) {
 	delete(c.streams, s.id)
 	close(s.done)
 	c.changed.Broadcast()
-	if c.leaving && len(c.streams) == 0 {
-		c.line.kill()
-	}
+	c.leave()
 }
 
 // read takes frames until the connection ends, and then ends what is left on it.
@@ -229,9 +233,7 @@ func (c *h2conn) take(f http2.Frame) error {
 			}
 		}
 		c.changed.Broadcast()
-		if len(c.streams) == 0 {
-			c.line.kill()
-		}
+		c.leave()
 	case *http2.SettingsFrame:
 		return c.settings(f)
 	case *http2.PingFrame:

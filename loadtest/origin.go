@@ -102,7 +102,7 @@ func (o *origins) lookUp(ctx context.Context, hostport string) (string, error) {
 	defer cancel()
 	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
-		return "", fmt.Errorf("look up %s: %w (name the server with --connect HOST:PORT)", host, bareDNS(err))
+		return "", fmt.Errorf("look up %s: %w (or say where to connect to)", host, bareDNS(err))
 	}
 	if len(addresses) == 0 {
 		return "", fmt.Errorf("look up %s: it has no address", host)
@@ -134,15 +134,14 @@ func bareDNS(err error) error {
 	return err
 }
 
-// A NotOwnedError is why Run refuses a target outside this machine.
+// A NotOwnedError is why Run refuses a target outside this machine (Plan.Public).
 type NotOwnedError struct {
 	Host    string
 	Address netip.Addr
 }
 
-// Error says what to do about it.
 func (e *NotOwnedError) Error() string {
-	return fmt.Sprintf("%s leads to %s, which is not this machine: a load that its owner has not agreed to is an attack; if it is yours, say --i-own-this", e.Host, e.Address)
+	return fmt.Sprintf("%s leads to %s, which is not this machine: a load that its owner has not agreed to is an attack", e.Host, e.Address)
 }
 
 func (o *origins) config(host string) *tls.Config {

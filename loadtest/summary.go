@@ -16,7 +16,7 @@ func (r *run) summary() *Result {
 		Requests: r.total.answers, BytesIn: r.total.bytesIn, BytesOut: r.total.bytesUp,
 		Errors: map[string]int64{}, Statuses: map[string]int64{},
 		Latency: latency(r.total.latency), Percentiles: percentiles(r.total.latency),
-		Series: r.series, Interrupted: r.interrupted,
+		Series: append([]Interval{}, r.series...), Interrupted: r.interrupted,
 	}
 	if out.Seconds > 0 {
 		out.Rate = float64(out.Requests) / out.Seconds

@@ -98,8 +98,8 @@ type target struct {
 }
 
 type templateField struct {
-	name  string
-	value template
+	name, lower string // as given; as HTTP/2 has it
+	value       template
 }
 
 // compile checks the plan and returns it with its defaults and targets in the form
@@ -226,7 +226,7 @@ func (t *target) lengthOfBody() int {
 func (t *target) head(fields []Field) error {
 	given := map[string]bool{}
 	add := func(name, value string) {
-		t.fields = append(t.fields, templateField{name, newTemplate(value)})
+		t.fields = append(t.fields, templateField{name, strings.ToLower(name), newTemplate(value)})
 	}
 	for _, f := range fields {
 		name := http.CanonicalHeaderKey(f.Name)
@@ -308,12 +308,4 @@ func (t *target) request(buf []byte, n int64, host string) []byte {
 	buf = append(buf, "Content-Length: "...)
 	buf = strconv.AppendInt(buf, int64(len(body)), 10)
 	return append(append(buf, "\r\n\r\n"...), body...)
-}
-
-// numbered reports whether a request of the target needs a number.
-func (t *target) numbered() bool {
-	if t.path.has(numberSlot) || t.body.has(numberSlot) {
-		return true
-	}
-	return slices.ContainsFunc(t.fields, func(f templateField) bool { return f.value.has(numberSlot) })
 }

@@ -2,6 +2,7 @@ package routes
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -241,4 +242,28 @@ func FuzzParseFile(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestMappingsOfFreeKeys: a field may be a map, whose keys are anybody's.
+func TestMappingsOfFreeKeys(t *testing.T) {
+	var into struct {
+		Fields map[string]string `json:"fields"`
+	}
+	d, err := NewDecoder("f.yaml", []byte("fields: {X-A: b, X-N: 1, \"x a\": \"\"}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Decode(&into)
+	if want := map[string]string{"X-A": "b", "X-N": "1", "x a": ""}; !maps.Equal(into.Fields, want) || len(d.Problems()) != 0 {
+		t.Errorf("got %v, problems %v", into.Fields, d.Problems())
+	}
+	d, err = NewDecoder("f.yaml", []byte("fields:\n  a: 1\n  a: 2\n  b: [1]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Decode(&into)
+	want := "f.yaml:3:3: fields.a: given twice\nf.yaml:4:6: fields.b: want one value here, not a list"
+	if got := d.Problems().Error(); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 }

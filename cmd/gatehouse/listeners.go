@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"gatehouse/admin"
+	"gatehouse/edge/wire"
 )
 
 // openListeners takes all addresses, or none: inherited sockets where they fit the
@@ -31,7 +32,7 @@ func (n *node) openListeners() error {
 			return err
 		}
 		if ln == nil {
-			if ln, err = net.Listen("tcp", l.address); err != nil {
+			if ln, err = wire.Listen(l.address); err != nil {
 				return listenError("listen."+l.name, l.address, err)
 			}
 		}

@@ -237,7 +237,11 @@ func (s *session) runLoad(ctx context.Context, f *loadFlags) error {
 	show, wipe := progressOn(s.Err)
 	result, err := loadtest.Run(ctx, &f.plan, show)
 	wipe()
-	if errors.Is(err, loadtest.ErrPlan) {
+	var foreign *loadtest.NotOwnedError
+	switch {
+	case errors.As(err, &foreign):
+		return usagef("%w: if it is yours, say --i-own-this", err)
+	case errors.Is(err, loadtest.ErrPlan):
 		return usageError{err}
 	}
 	if err != nil {

@@ -56,7 +56,7 @@ func TestLoadtestUsageMistakes(t *testing.T) {
 func TestLoadtestRefusesWhatIsNotThisMachine(t *testing.T) {
 	for _, args := range []string{"http://192.0.2.1/", "--connect 192.0.2.1:443 https://localhost/"} {
 		code, out, errOut := invoke(t, append([]string{"loadtest"}, strings.Fields(args)...)...)
-		want(t, args, code, exitFailed)
+		want(t, args, code, exitUsage)
 		want(t, args, out, "")
 		contains(t, args, errOut, "192.0.2.1, which is not this machine", "--i-own-this")
 	}

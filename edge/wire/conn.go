@@ -46,6 +46,7 @@ type Conn struct {
 	idling atomic.Bool // waiting for a request's first byte
 	kept   atomic.Bool // the answer under way lets the connection go on
 	last   atomic.Bool // the answer under way is the last
+	gone   atomic.Bool // the client has ended the connection between two requests
 
 	mu       sync.Mutex // held for moments
 	hurry    time.Time  // a bound on all reads besides; zero: none
@@ -173,6 +174,7 @@ func (c *Conn) await() error {
 	c.raw.waiting()
 	c.idling.Store(true)
 	m, err := c.idle.read(c.Conn)
+	c.gone.Store(err == io.EOF)
 	c.begun.Store(err == nil)
 	c.idling.Store(false)
 	if err != nil {

@@ -59,6 +59,9 @@ func (c *Conn) Close() error {
 	if wait > 0 {
 		c.drain(wait)
 	}
+	if c.gone.Load() {
+		return c.raw.Close() // TLS's goodbye would find nobody, and is answered by a reset
+	}
 	if c.idling.Load() {
 		c.raw.brief.Store(true)
 	}
