@@ -88,7 +88,10 @@ func (k *chunked) ready(b []byte) int {
 			return 0
 		}
 		phase, b = chunkData, data
-		if bytes.HasPrefix(line, []byte{'0'}) { // the last chunk, in the usual spelling
+		switch size, err := parseChunkSize(bytes.TrimSuffix(line, []byte{'\r'})); {
+		case err != nil:
+			return 1 // to say so needs no more
+		case size == 0:
 			phase = chunkTrailer
 		}
 	}
@@ -96,7 +99,9 @@ func (k *chunked) ready(b []byte) int {
 	case chunkData:
 		return len(b)
 	case chunkTrailer:
-		return min(len(b)/len("\r\n"), 1)
+		if bytes.HasPrefix(b, []byte("\r\n")) { // no trailers, as usual
+			return 1
+		}
 	case chunkDone:
 		return 1
 	}

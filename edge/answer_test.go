@@ -1,0 +1,223 @@
+package edge
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"testing"
+
+	"gatehouse/edge/upstream"
+	"gatehouse/edge/wire"
+)
+
+// A sheet is a client's connection that takes what is sent to it.
+type sheet struct {
+	http1Conn
+	text  bytes.Buffer
+	sends int
+	room  int // bytes until a send fails; 0: never
+}
+
+func (s *sheet) Send(p []byte) (int, error) {
+	s.sends++
+	if s.room > 0 && s.text.Len()+len(p) > s.room {
+		return 0, errors.New("the client has gone")
+	}
+	return s.text.Write(p)
+}
+
+// A pieced stream is a body that comes in pieces, of which some are at hand.
+type pieced struct {
+	pieces  []string
+	waits   int // reads that would have waited
+	err     error
+	eager   bool // more pieces are at hand at a time
+	touched bool
+	closed  int
+}
+
+func (p *pieced) Read(b []byte) (int, error) {
+	if len(p.pieces) == 0 {
+		if p.err != nil {
+			return 0, p.err
+		}
+		return 0, io.EOF
+	}
+	if !p.eager && !p.touched {
+		p.waits++
+	}
+	n := copy(b, p.pieces[0])
+	if p.pieces[0] = p.pieces[0][n:]; p.pieces[0] == "" {
+		p.pieces, p.touched = p.pieces[1:], false
+	} else {
+		p.touched = true
+	}
+	return n, nil
+}
+
+func (p *pieced) Buffered() int {
+	switch {
+	case len(p.pieces) == 0:
+		return 1
+	case p.eager || p.touched:
+		return len(p.pieces[0])
+	}
+	return 0
+}
+
+func (p *pieced) Close() error { p.closed++; return nil }
+
+// answered writes a response of so many fields and returns the connection.
+func answered(method, proto string, status int, length int64, body *pieced, fields int) (*request, *sheet) {
+	r := &request{Method: method, Proto: proto, log: slog.New(slog.DiscardHandler)}
+	p := &r.response
+	p.status, p.length, p.stream = status, length, body
+	for i := range fields {
+		p.fields = append(p.fields, upstream.Field{Name: fmt.Appendf(nil, "X-Field-%d", i), Value: []byte(strings.Repeat("v", 50))})
+	}
+	s := &sheet{}
+	r.write(s)
+	return r, s
+}
+
+// Whatever the pieces, sizes and framing: net/http reads what the backend has sent.
+func TestAnswersAreReadAsTheyWereSent(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for round := range 2000 {
+		body := &pieced{eager: rng.IntN(2) == 0}
+		var want strings.Builder
+		for range rng.IntN(6) {
+			piece := strings.Repeat(string(rune('a'+rng.IntN(26))), 1+rng.IntN([]int{5, 300, 70_000}[rng.IntN(3)]))
+			body.pieces = append(body.pieces, piece)
+			want.WriteString(piece)
+		}
+		length := int64(-1)
+		if rng.IntN(2) == 0 {
+			length = int64(want.Len())
+		}
+		proto := []string{"HTTP/1.1", "HTTP/1.0"}[rng.IntN(2)]
+		r, s := answered("GET", proto, 200, length, body, rng.IntN(120))
+		sent := s.text.String()
+		resp, err := http.ReadResponse(bufio.NewReader(&s.text), nil)
+		if err != nil {
+			t.Fatalf("round %d: %v in %.200q", round, err, sent)
+		}
+		got, err := io.ReadAll(resp.Body)
+		if err != nil || string(got) != want.String() || resp.ContentLength != length {
+			t.Fatalf("round %d: %d bytes, %v, length %d; want %d, length %d", round, len(got), err, resp.ContentLength, want.Len(), length)
+		}
+		if r.response.sent != int64(want.Len()) || r.response.cut || body.closed != 1 {
+			t.Fatalf("round %d: %d bytes counted of %d, cut %v, closed %d times", round, r.response.sent, want.Len(), r.response.cut, body.closed)
+		}
+		if chunked := length < 0 && proto == "HTTP/1.1"; chunked != strings.HasSuffix(sent, "0\r\n\r\n") && want.Len() > 0 {
+			t.Fatalf("round %d: %s, length %d, ends with %q", round, proto, length, sent[len(sent)-10:])
+		}
+	}
+}
+
+func TestWhatIsAtHandLeavesInOneWrite(t *testing.T) {
+	for name, length := range map[string]int64{"length": 6, "chunks": -1} {
+		if _, s := answered("GET", "HTTP/1.1", 200, length, &pieced{pieces: []string{"one", "two"}, eager: true}, 3); s.sends != 1 {
+			t.Errorf("%s: %d writes: %q", name, s.sends, s.text.String())
+		}
+	}
+	// A head does not wait for a body of unknown length, nor one piece for the next.
+	if _, s := answered("GET", "HTTP/1.1", 200, -1, &pieced{pieces: []string{"one", "two"}}, 3); s.sends != 3 {
+		t.Errorf("slow: %d writes: %q", s.sends, s.text.String())
+	}
+}
+
+func TestACutAnswerNeverLooksWhole(t *testing.T) {
+	gone := errors.New("connection reset")
+	for _, c := range []struct {
+		name   string
+		length int64
+		body   *pieced
+	}{
+		{"length, error", 10, &pieced{pieces: []string{"five!"}, err: gone}},
+		{"length, early end", 10, &pieced{pieces: []string{"five!"}}},
+		{"length, nothing", 10, &pieced{}},
+		{"chunks, error", -1, &pieced{pieces: []string{"five!"}, err: gone, eager: true}},
+		{"chunks, error at once", -1, &pieced{err: gone}},
+	} {
+		r, s := answered("GET", "HTTP/1.1", 200, c.length, c.body, 1)
+		if !r.response.cut || r.record.Err == nil {
+			t.Errorf("%s: no cut noted", c.name)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(&s.text), nil)
+		if err != nil {
+			continue // not even a head: a cut that everybody sees
+		}
+		if body, err := io.ReadAll(resp.Body); err == nil {
+			t.Errorf("%s: looks whole: %q", c.name, body)
+		}
+	}
+	// A body that is longer than it should be is not sent beyond its length.
+	r, s := answered("GET", "HTTP/1.1", 200, 3, &pieced{pieces: []string{"threeandmore"}, eager: true}, 1)
+	if _, body, _ := strings.Cut(s.text.String(), "\r\n\r\n"); len(body) > 3 {
+		t.Errorf("%q was sent of 3 bytes (cut: %v)", body, r.response.cut)
+	}
+}
+
+func TestClientThatLeavesIsBlamed(t *testing.T) {
+	body := &pieced{pieces: []string{strings.Repeat("x", 100_000)}, eager: true}
+	r := &request{Method: "GET", Proto: "HTTP/1.1", log: slog.New(slog.DiscardHandler)}
+	r.response.status, r.response.length, r.response.stream = 200, 100_000, body
+	r.write(&sheet{room: 50_000})
+	if !r.response.cut || !byClient(r.record.Err) || r.response.sent == 0 || r.response.sent >= 100_000 || body.closed != 1 {
+		t.Errorf("cut %v by %v after %d bytes, closed %d times", r.response.cut, r.record.Err, r.response.sent, body.closed)
+	}
+}
+
+// What has no body gets none, whatever stream came along (RFC 9110 §6.4.1).
+func TestBodylessAnswers(t *testing.T) {
+	for _, c := range []struct {
+		method string
+		status int
+		length int64
+		want   string // framing fields
+	}{
+		{"HEAD", 200, 1234, "Content-Length: 1234"},
+		{"HEAD", 200, -1, ""},
+		{"GET", 204, 0, ""},
+		{"GET", 304, 1234, ""},
+		{"GET", 200, 0, "Content-Length: 0"},
+	} {
+		body := &pieced{}
+		if c.status != 200 || c.method == "HEAD" {
+			body.pieces = []string{"surplus"}
+		}
+		_, s := answered(c.method, "HTTP/1.1", c.status, c.length, body, 0)
+		_, fields, _ := strings.Cut(strings.TrimSuffix(s.text.String(), "\r\n\r\n"), "\r\n")
+		if fields != c.want || body.closed != 1 {
+			t.Errorf("%s %d: %q, want framing %q (closed %d times)", c.method, c.status, s.text.String(), c.want, body.closed)
+		}
+	}
+}
+
+func TestStoredHeadRepeatsInA304WhatItShould(t *testing.T) {
+	p := &response{status: 200}
+	for _, f := range []string{"ETag: \"1\"", "Age: 5", "X-Request-Id: theirs", "cache-control: max-age=5", "Set-Cookie: a=b", "Vary: Accept", "Cache-Status: x"} {
+		name, value, _ := strings.Cut(f, ": ")
+		p.set(name, value)
+	}
+	h := storeHead(p)
+	if got := string(h.lines); strings.Contains(got, "Age:") || strings.Contains(got, "theirs") || strings.Contains(got, "Cache-Status") || !strings.Contains(got, "\r\nDate: ") {
+		t.Errorf("stored %q", got)
+	}
+	var names []string
+	for _, f := range h.notModified() {
+		names = append(names, string(f.Name))
+	}
+	if got := strings.Join(names, " "); got != "ETag cache-control Vary Date" {
+		t.Errorf("a 304 has %s", got)
+	}
+}
+
+var _ http1Conn = (*wire.Conn)(nil)
