@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatehouse/internal/logpipe"
+	"gatehouse/internal/octets"
 )
 
 // An AccessLog writes one line per request. Lines wait for at most a moment, so
@@ -99,9 +100,9 @@ func appendCombined(dst []byte, r *request, _ time.Duration) []byte {
 	dst = append(dst, ' ')
 	dst = strconv.AppendInt(dst, r.response.sent, 10)
 	dst = append(dst, ` "`...)
-	dst = appendQuoted(dst, orDash(r.value("referer")))
+	dst = appendQuoted(dst, orDash(octets.Text(r.text("referer"))))
 	dst = append(dst, `" "`...)
-	dst = appendQuoted(dst, orDash(r.value("user-agent")))
+	dst = appendQuoted(dst, orDash(octets.Text(r.text("user-agent"))))
 	dst = append(dst, `" `...)
 	dst = append(dst, r.ID...)
 	return append(dst, '\n')

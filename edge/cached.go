@@ -69,7 +69,9 @@ func (c *cached) hit() {
 	e, r := c.lookup.Entry, c.r
 	template := e.Template.(*storedHead)
 	r.record.Cache = "hit"
-	r.response = response{status: e.Status, template: template, body: e.Body, length: int64(len(e.Body))}
+	p := &r.response // nothing has answered yet
+	p.status, p.template, p.body, p.length = e.Status, template, e.Body, int64(len(e.Body))
+	p.fields = r.own[:0]
 	if e.NotModified((*requestHeader)(r)) {
 		r.response = response{status: 304, length: -1}
 		r.response.fields = template.notModified()

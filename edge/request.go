@@ -70,7 +70,8 @@ type request struct {
 	outbound outbound // towards the backend
 	cached   cached   // towards the cache
 
-	scratch []byte // text of this request's own
+	scratch []byte            // text of this request's own
+	own     [8]upstream.Field // room for the fields of an answer of ours
 }
 
 // An outbound is a request on its way to a backend, and the answer that came back.
@@ -147,6 +148,7 @@ func (r *request) renew() {
 	body, atEnd, scratch, rules := r.body, r.atEnd[:0], r.scratch[:0], r.record.WAF.Rules[:0]
 	hint, shard := r.outbound.hint, r.outbound.shard
 	key, peeked := r.cached.key[:0], r.cached.peeked[:0]
+	clear(peeked[:cap(peeked)])
 	*r = request{} // in place: one literal would be made elsewhere and copied
 	r.body, r.atEnd, r.scratch, r.record.WAF.Rules = body, atEnd, scratch, rules
 	r.outbound.hint, r.outbound.shard = hint, shard
@@ -206,13 +208,16 @@ func (r *request) path() string {
 }
 
 // value returns the first value of a field, or "". lower is in lower case.
-func (r *request) value(lower string) string {
+func (r *request) value(lower string) string { return string(r.text(lower)) }
+
+// text is value without a copy: it lives as long as the request.
+func (r *request) text(lower string) []byte {
 	for _, f := range r.Fields {
 		if f.Is(lower) {
-			return string(f.Value)
+			return f.Value
 		}
 	}
-	return ""
+	return nil
 }
 
 // onDone registers what happens first after the last byte of the response.

@@ -53,6 +53,16 @@ func (p *response) value(lower string) string {
 	return ""
 }
 
+// has reports whether there is a field of that name; lower is in lower case.
+func (p *response) has(lower string) bool {
+	for _, f := range p.fields {
+		if field(f).Is(lower) {
+			return true
+		}
+	}
+	return false
+}
+
 // discard lets go of a response that will not be sent.
 func (p *response) discard() {
 	if p.stream != nil {
@@ -73,7 +83,7 @@ const dateLayout = "Mon, 02 Jan 2006 15:04:05 GMT"
 func (r *request) complete() {
 	p := &r.response
 	p.without("x-request-id")
-	if p.template == nil && p.value("date") == "" && p.status != 101 {
+	if p.template == nil && !p.has("date") && p.status != 101 {
 		p.set("Date", time.Now().UTC().Format(dateLayout)) // RFC 9110 §6.6.1
 	}
 	p.set("X-Request-Id", r.ID)

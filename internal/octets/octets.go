@@ -97,3 +97,7 @@ func Is(b []byte, lower string) bool {
 // View gives the octets of s without copying them. Nobody may ever write to them: a
 // string does not change.
 func View(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
+// Text gives b as a string without copying it. It is for a moment's reading: when
+// somebody writes to b, the string changes, which no other code expects.
+func Text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

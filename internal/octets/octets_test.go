@@ -42,3 +42,16 @@ func TestTrimAndCompare(t *testing.T) {
 		}
 	}
 }
+
+func TestViewsDoNotCopy(t *testing.T) {
+	s, b := "text", []byte("bytes")
+	if got := View(s); string(got) != s || string(View("")) != "" {
+		t.Errorf("View(%q) = %q", s, got)
+	}
+	if got := Text(b); got != "bytes" || Text(nil) != "" {
+		t.Errorf("Text = %q", got)
+	}
+	if n := testing.AllocsPerRun(100, func() { _, _ = View(s), Text(b) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
