@@ -13,7 +13,7 @@ CADDY   := v2.11.9
 BENCH    = $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PEERS),--peers $(PEERS)) \
            $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(CHECK),--check) $(if $(KEEP),--keep)
 
-.PHONY: help build run test e2e lint bench bench-flat bench-deps bench-go bench-wire fuzz corpus faults compose-test tools-for-tests clean
+.PHONY: help build run test e2e lint bench bench-flat bench-deps bench-go bench-wire bench-compare alloc fuzz corpus faults compose-test tools-for-tests clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ run: build ## build, then start the demo: two sites, two tenants, WAF and cache 
 test: tools-for-tests ## vet, race tests and end-to-end tests
 	$(GO) vet -tags $(TAGS) $(PKGS)
 	$(GO) test -race -tags $(TAGS) $(PKGS)
+	@$(MAKE) --no-print-directory alloc
+
+alloc: ## budgets of allocations, which the race detector would spoil
+	scripts/alloc.sh $(TAGS) $(PKGS)
 
 e2e: tools-for-tests ## only the end-to-end tests, verbose
 	$(GO) test -race -tags $(TAGS) -count=1 -v ./e2e/...
@@ -52,6 +56,10 @@ bench-wire: ## what the checks of a request cost over the bare HTTP library, by 
 	@mkdir -p bin
 	$(GO) test -tags $(TAGS) -run '^$$' -bench '^BenchmarkRequest$$' -benchmem -count 10 ./edge/wire >bin/bench-wire.txt || { cat bin/bench-wire.txt; false; }
 	$(GO) -C tools tool benchstat -col /by $(CURDIR)/bin/bench-wire.txt
+
+bench-compare: ## Go benchmarks of BASE (a git ref) and of this tree, interleaved, by benchstat; BENCH, PKGS, COUNT
+	@PKGS='$(if $(filter-out ./...,$(PKGS)),$(PKGS))' BENCH='$(if $(filter environment command,$(firstword $(origin BENCH))),$(BENCH))' COUNT='$(COUNT)' TIME='$(TIME)' \
+		scripts/bench-compare.sh $(GO) $(TAGS) '$(BASE)'
 
 fuzz: ## every fuzz target for FUZZTIME (30s each); FUZZ=regex and PKGS choose some
 	scripts/fuzz.sh $(TAGS) $(or $(FUZZTIME),30s) '$(or $(FUZZ),.)' $(PKGS)

@@ -1,0 +1,155 @@
+package edge
+
+import "testing"
+
+// The budgets: the most allocations that one request may cost, on each path through
+// the whole chain and in each link alone. They are what was measured when they were
+// set, so that whoever adds one sees it here and not in a profile a year later: each
+// is work for the collector, paid by all tenants. A change that saves some lowers its number.
+// BenchmarkChain and BenchmarkLink show the same with times and bytes.
+const (
+	allocsPass1K   = 5
+	allocsPass100K = 5
+	allocsHit1K    = 7
+	allocsHit100K  = 7
+	allocsUnknown  = 49   // the error page's template
+	allocsWAF      = 3800 // Coraza's; it depends on what its pools hold
+
+	// The TLS layer makes one object for each record that it reads, on both ends.
+	allocsPass1KTLS   = 7
+	allocsPass100KTLS = 14 // the client takes the answer in as many reads as it comes in
+	allocsHit1KTLS    = 9
+	allocsHit100KTLS  = 16
+	allocsUnknownTLS  = 51
+	allocsWAFTLS      = 3800
+
+	allocsObserve          = 2 // the access line's
+	allocsFinishBody       = 0
+	allocsErrorPages       = 0
+	allocsErrorPages404    = 43
+	allocsSelectVhost      = 0
+	allocsAllowAddress     = 0
+	allocsLimitRate        = 0
+	allocsInspectOff       = 0
+	allocsInspectDetect    = 3050
+	allocsCacheOff         = 0
+	allocsCacheHit         = 2
+	allocsCacheMiss        = 1
+	allocsCacheStored      = 17 // one of them the benchmark's, for a new target
+	allocsInspectAnswerOff = 0
+	allocsForward          = 0
+)
+
+// A budget is what a path may cost on plain connections and on TLS, or a link alone.
+type budget struct{ plain, tls float64 }
+
+var pathBudgets = map[string]budget{
+	"pass1k":   {allocsPass1K, allocsPass1KTLS},
+	"pass100k": {allocsPass100K, allocsPass100KTLS},
+	"hit1k":    {allocsHit1K, allocsHit1KTLS},
+	"hit100k":  {allocsHit100K, allocsHit100KTLS},
+	"unknown":  {allocsUnknown, allocsUnknownTLS},
+	"waf":      {allocsWAF, allocsWAFTLS},
+}
+
+var linkBudgets = map[string]float64{
+	"observe":               allocsObserve,
+	"finishBody":            allocsFinishBody,
+	"errorPages":            allocsErrorPages,
+	"errorPages/404":        allocsErrorPages404,
+	"selectVhost":           allocsSelectVhost,
+	"allowAddress":          allocsAllowAddress,
+	"limitRate":             allocsLimitRate,
+	"inspectRequest/off":    allocsInspectOff,
+	"inspectRequest/detect": allocsInspectDetect,
+	"serveCached/off":       allocsCacheOff,
+	"serveCached/hit":       allocsCacheHit,
+	"serveCached/miss":      allocsCacheMiss,
+	"serveCached/stored":    allocsCacheStored,
+	"inspectResponse/off":   allocsInspectAnswerOff,
+	"forward":               allocsForward,
+}
+
+// withinBudget runs f so often that what belongs to no single request (a collection
+// that empties pools, the access log's timer) is rounded off.
+func withinBudget(t *testing.T, budget float64, f func() error) {
+	t.Helper()
+	runs := 500
+	if budget > 1000 {
+		runs = 30 // milliseconds each
+	}
+	var failed error
+	got := testing.AllocsPerRun(runs, func() {
+		if err := f(); err != nil {
+			failed = err
+		}
+	})
+	if failed != nil {
+		t.Fatal(failed)
+	}
+	t.Logf("%v allocations of %v", got, budget)
+	if got > budget {
+		t.Errorf("%v allocations per request; the budget at the top of this file is %v", got, budget)
+	}
+}
+
+func TestAllocationsOfAWholeRequest(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates; make alloc runs this without it")
+	}
+	backend := newFixedBackend(t)
+	n, ca := startBenchTLS(t, backend.url)
+	for _, p := range paths {
+		budget, ok := pathBudgets[p.name]
+		if !ok {
+			t.Errorf("%s has no budget", p.name)
+			continue
+		}
+		t.Run(p.name+"/plain", func(t *testing.T) {
+			c := p.client(t, n, nil)
+			withinBudget(t, budget.plain, func() error { _, err := c.do(); return err })
+		})
+		t.Run(p.name+"/tls", func(t *testing.T) {
+			c := p.client(t, n, ca)
+			withinBudget(t, budget.tls, func() error { _, err := c.do(); return err })
+		})
+	}
+}
+
+func TestAllocationsOfEachLink(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates; make alloc runs this without it")
+	}
+	for _, s := range steps() {
+		t.Run(s.name, func(t *testing.T) {
+			budget, ok := linkBudgets[s.name]
+			if !ok {
+				t.Fatal("it has no budget")
+			}
+			run := s.start(t)
+			for range 10 { // the first ones fill pools, and the cache
+				if err := run(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			withinBudget(t, budget, run)
+		})
+	}
+}
+
+// A link without a benchmark has no budget either.
+func TestEveryLinkHasABenchmark(t *testing.T) {
+	s, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	benched := map[string]bool{}
+	for _, s := range steps() {
+		benched[s.link] = true
+	}
+	for _, l := range append(s.links(), link{name: "forward"}) {
+		if !benched[l.name] {
+			t.Errorf("%s has none", l.name)
+		}
+	}
+}
