@@ -8,22 +8,22 @@ import "testing"
 // is work for the collector, paid by all tenants. A change that saves some lowers its number.
 // BenchmarkChain and BenchmarkLink show the same with times and bytes.
 const (
-	allocsPass1K   = 5
-	allocsPass100K = 5
-	allocsHit1K    = 7
-	allocsHit100K  = 7
+	allocsPass1K   = 2
+	allocsPass100K = 2
+	allocsHit1K    = 2
+	allocsHit100K  = 2
 	allocsUnknown  = 49   // the error page's template
 	allocsWAF      = 3800 // Coraza's; it depends on what its pools hold
 
 	// The TLS layer makes one object for each record that it reads, on both ends.
-	allocsPass1KTLS   = 7
-	allocsPass100KTLS = 14 // the client takes the answer in as many reads as it comes in
-	allocsHit1KTLS    = 9
-	allocsHit100KTLS  = 16
+	allocsPass1KTLS   = 4
+	allocsPass100KTLS = 11 // the client takes the answer in as many reads as it comes in
+	allocsHit1KTLS    = 4
+	allocsHit100KTLS  = 12
 	allocsUnknownTLS  = 51
 	allocsWAFTLS      = 3800
 
-	allocsObserve          = 2 // the access line's
+	allocsObserve          = 0
 	allocsFinishBody       = 0
 	allocsErrorPages       = 0
 	allocsErrorPages404    = 43
@@ -33,9 +33,9 @@ const (
 	allocsInspectOff       = 0
 	allocsInspectDetect    = 3050
 	allocsCacheOff         = 0
-	allocsCacheHit         = 2
+	allocsCacheHit         = 0
 	allocsCacheMiss        = 1
-	allocsCacheStored      = 17 // one of them the benchmark's, for a new target
+	allocsCacheStored      = 16 // one of them the benchmark's, for a new target
 	allocsInspectAnswerOff = 0
 	allocsForward          = 0
 )
