@@ -57,8 +57,8 @@ bench-wire: ## what the checks of a request cost over the bare HTTP library, by 
 	$(GO) test -tags $(TAGS) -run '^$$' -bench '^BenchmarkRequest$$' -benchmem -count 10 ./edge/wire >bin/bench-wire.txt || { cat bin/bench-wire.txt; false; }
 	$(GO) -C tools tool benchstat -col /by $(CURDIR)/bin/bench-wire.txt
 
-bench-compare: ## Go benchmarks of BASE (a git ref) and of this tree, interleaved, by benchstat; BENCH, PKGS, COUNT
-	@PKGS='$(if $(filter-out ./...,$(PKGS)),$(PKGS))' BENCH='$(if $(filter environment command,$(firstword $(origin BENCH))),$(BENCH))' COUNT='$(COUNT)' TIME='$(TIME)' \
+bench-compare: ## Go benchmarks of BASE, a git ref, and of this tree in turns, by benchstat; BENCH, PKGS, COUNT, TIME
+	@BENCH='$(if $(findstring command,$(origin BENCH)),$(BENCH))' PKGS='$(if $(findstring file,$(origin PKGS)),,$(PKGS))' COUNT='$(COUNT)' TIME='$(TIME)' \
 		scripts/bench-compare.sh $(GO) $(TAGS) '$(BASE)'
 
 fuzz: ## every fuzz target for FUZZTIME (30s each); FUZZ=regex and PKGS choose some

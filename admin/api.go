@@ -92,7 +92,7 @@ func New(opts Options) *API {
 //	GET    /version           Version
 //	GET    /health            Readiness, as /readyz
 //
-// and everything of Public. Errors are answered with Failure.
+// and everything of Public. Errors are answered with Failure, those of profiles with text.
 func (a *API) Private() http.Handler {
 	mux := http.NewServeMux()
 	a.public(mux)
@@ -120,7 +120,8 @@ func (a *API) Private() http.Handler {
 }
 
 // Public returns the endpoints for machines: /metrics (Prometheus), /healthz (200
-// while the process lives) and /readyz (200, or 503 with reasons). They change
+// while the process lives), /readyz (200, or 503 with reasons) and, for clients of this
+// machine only, /debug/pprof/ (profiles, one at a time). They change
 // nothing, but tell names of tenants and backends: keep them off the Internet.
 func (a *API) Public() http.Handler {
 	mux := http.NewServeMux()
@@ -134,6 +135,7 @@ func (a *API) public(mux *http.ServeMux) {
 	}))
 	mux.Handle("GET /healthz", a.answer(a.alive))
 	mux.Handle("GET /readyz", a.answer(a.ready))
+	a.profiles(mux)
 }
 
 // A Version is the answer of /version.

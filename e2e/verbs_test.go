@@ -1,7 +1,12 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -102,6 +107,29 @@ func TestHealthVersionAndUsage(t *testing.T) {
 	n.stop()
 	if out, code := n.run("health"); code != 1 || out == "" {
 		t.Errorf("health without a node: exit %d: %s", code, out)
+	}
+}
+
+// The node tells what its memory is used for, on its admin listener and its socket.
+func TestHeapProfileCanBeFetched(t *testing.T) {
+	n := launch(t, "", nil)
+	overSocket := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(n.dir, "data", "gatehouse.sock"))
+	}}
+	defer overSocket.CloseIdleConnections()
+	for base, client := range map[string]*http.Client{"http://" + n.admin: http.DefaultClient, "http://gatehouse": {Transport: overSocket}} {
+		resp, err := client.Get(base + "/debug/pprof/heap")
+		if err != nil {
+			t.Fatal(err)
+		}
+		profile, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%s: %d, %v: %.200s", base, resp.StatusCode, err, profile)
+		}
+		if err := edgetest.CheckProfile(profile); err != nil {
+			t.Errorf("%s: %v", base, err)
+		}
 	}
 }
 

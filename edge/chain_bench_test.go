@@ -71,14 +71,15 @@ func BenchmarkChain(b *testing.B) {
 // A step is one link at work on a request that has come as far as it.
 type step struct {
 	name, link string
-	host       string
-	next       handler // what is below the link
-	each       func(r *request)
-	fails      bool // next does, and the link lets that pass
+	host       string           // empty: pass.test
+	next       handler          // what is below the link
+	each       func(r *request) // after the link; nil: nothing
 }
 
+// answerSize is the body's of what answering answers.
+const answerSize = 1 << 10
+
 var (
-	benchBody   = make([]byte, 1<<10)
 	errOfBelow  = refuse(404, "no site answers for this host")
 	storable    = []upstream.Field{{Name: []byte("Content-Type"), Value: []byte("text/html")}, {Name: []byte("Cache-Control"), Value: []byte("max-age=60")}}
 	notStorable = []upstream.Field{{Name: []byte("Content-Type"), Value: []byte("text/html")}, {Name: []byte("Cache-Control"), Value: []byte("no-store")}}
@@ -103,8 +104,8 @@ func answering(fields []upstream.Field) handler {
 	room := append(make([]upstream.Field, 0, 16), fields...)
 	body := &kiloByte{}
 	return func(r *request) error {
-		body.left = len(benchBody)
-		r.response = response{status: 200, fields: room, length: int64(len(benchBody)), stream: body, asked: time.Now(), received: time.Now()}
+		body.left = answerSize
+		r.response = response{status: 200, fields: room, length: answerSize, stream: body, asked: time.Now(), received: time.Now()}
 		return nil
 	}
 }

@@ -5,13 +5,13 @@
 set -eu
 tags=$1
 shift
-dirs=$(go list -tags "$tags" -f '{{.Dir}}' "$@")
-packages=
-for dir in $dirs; do
-	if grep -lqE '^func Test[A-Za-z0-9_]*Alloc' "$dir"/*_test.go 2>/dev/null; then
-		packages="$packages $dir"
+list=$(mktemp)
+trap 'rm -f "$list"' EXIT
+go list -tags "$tags" -f '{{.ImportPath}} {{.Dir}}' "$@" >"$list"
+set --
+while read -r package dir; do
+	if grep -qE '^func Test[A-Za-z0-9_]*Alloc' "$dir"/*_test.go 2>/dev/null; then
+		set -- "$@" "$package"
 	fi
-done
-[ -n "$packages" ] || exit 0
-# shellcheck disable=SC2086 # a folder of Go packages has no spaces
-exec go test -tags "$tags" -run Alloc $packages
+done <"$list"
+[ $# -eq 0 ] || go test -tags "$tags" -run Alloc "$@"
