@@ -32,6 +32,7 @@ const (
 	allocsLimitRate        = 0
 	allocsInspectOff       = 0
 	allocsInspectDetect    = 3050
+	allocsInspectAnswer    = 3800 // with the request's inspection, without which there is none
 	allocsCacheOff         = 0
 	allocsCacheHit         = 0
 	allocsCacheMiss        = 1
@@ -67,6 +68,7 @@ var linkBudgets = map[string]float64{
 	"serveCached/miss":      allocsCacheMiss,
 	"serveCached/stored":    allocsCacheStored,
 	"inspectResponse/off":   allocsInspectAnswerOff,
+	"inspectResponse/on":    allocsInspectAnswer,
 	"forward":               allocsForward,
 }
 

@@ -71,6 +71,7 @@ func BenchmarkChain(b *testing.B) {
 // A step is one link at work on a request that has come as far as it.
 type step struct {
 	name, link string
+	inner      string           // a further link below it; empty: none
 	host       string           // empty: pass.test
 	next       handler          // what is below the link
 	each       func(r *request) // after the link; nil: nothing
@@ -135,6 +136,8 @@ func steps() []step {
 			r.Target = "/" + strconv.Itoa(turn) // the next one is new
 		}},
 		{name: "inspectResponse/off", link: "inspectResponse", next: pass},
+		// A transaction is over with its answer, so each takes the request's inspection, too.
+		{name: "inspectResponse/on", link: "inspectRequest", inner: "inspectResponse", host: "both.test", next: pass},
 		{name: "forward", link: "forward"},
 	}
 }
@@ -149,6 +152,9 @@ func (s step) start(t testing.TB) func() error {
 		host = "pass.test"
 	}
 	run := n.forward
+	if s.inner != "" {
+		s.next = n.link(t, s.inner)(s.next)
+	}
 	if s.link != "forward" {
 		run = n.link(t, s.link)(s.next)
 	}
