@@ -32,7 +32,7 @@ func (r *request) write(conn http1Conn) {
 	bodyless := r.bodyless()
 	head := r.appendHead((*buffer)[:0], bodyless)
 	room := (*buffer)[:cap(*buffer)]
-	if len(head) > headRoom { // rare: the buffer is not where it lies any more, or hardly has room beside it
+	if len(head) > headRoom-chunkRoom-len(lastChunk) { // rare: there is no room beside it, or it lies elsewhere
 		r.deliver(conn, head, 0)
 		head = room[:0]
 	}
@@ -63,7 +63,8 @@ func (r *request) deliver(conn http1Conn, b []byte, body int) {
 }
 
 // stream sends the body as it comes, behind the first head bytes of buffer. What
-// the backend has sent leaves before more of it is waited for.
+// the backend has sent of the body leaves before more of it is waited for, and so does
+// a head without a length; one with a length goes with the body's first bytes.
 func (r *request) stream(conn http1Conn, buffer []byte, head int) {
 	p := &r.response
 	defer p.discard()
@@ -71,7 +72,9 @@ func (r *request) stream(conn http1Conn, buffer []byte, head int) {
 	for ended := false; !ended && !p.cut; {
 		if head > 0 && p.length < 0 && p.atHand() == 0 { // the body's first byte may be long in coming
 			r.deliver(conn, buffer[:head], 0)
-			head = 0
+			if head = 0; p.cut {
+				return // or the wait would be for a client that has gone
+			}
 		}
 		at := head // where the next bytes of the body go
 		if chunked {
@@ -98,7 +101,7 @@ func (r *request) pull(b []byte) (n int, ended bool, cause error) {
 	defer func() {
 		if v := recover(); v != nil {
 			r.log.Error("panic while sending a response", "id", r.ID, "panic", v, "stack", string(debug.Stack()))
-			ended, cause = true, fmt.Errorf("panic: %v", v)
+			ended, cause, r.tainted = true, fmt.Errorf("panic: %v", v), true
 		}
 	}()
 	p := &r.response
@@ -172,6 +175,9 @@ func (r *request) appendHead(dst []byte, bodyless bool) []byte {
 	dst = appendStatusLine(dst, p.status)
 	if p.template != nil {
 		dst = append(dst, p.template.lines...)
+		if !r.setsHSTS() {
+			dst = append(dst, p.template.hsts...)
+		}
 	}
 	for _, f := range p.fields {
 		dst = appendField(dst, f.Name, f.Value)

@@ -3,6 +3,7 @@ package edge
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"gatehouse/edge/upstream"
 	"gatehouse/edge/wire"
@@ -172,6 +174,86 @@ func TestClientThatLeavesIsBlamed(t *testing.T) {
 	r.write(&sheet{room: 50_000})
 	if !r.response.cut || !byClient(r.record.Err) || r.response.sent == 0 || r.response.sent >= 100_000 || body.closed != 1 {
 		t.Errorf("cut %v by %v after %d bytes, closed %d times", r.response.cut, r.record.Err, r.response.sent, body.closed)
+	}
+}
+
+// A head of whatever size leaves room for the framing behind it.
+func TestHeadsOfEverySizeAroundTheBuffersRoom(t *testing.T) {
+	for size := headRoom - 200; size < headRoom+100; size++ {
+		for _, length := range []int64{-1, 50_000} {
+			r := &request{Method: "GET", Proto: "HTTP/1.1", log: slog.New(slog.DiscardHandler)}
+			body := &pieced{pieces: []string{strings.Repeat("x", 50_000)}, eager: true}
+			r.response = response{status: 200, length: length, stream: body}
+			r.response.set("X-Long", strings.Repeat("v", size))
+			s := &sheet{}
+			r.write(s)
+			resp, err := http.ReadResponse(bufio.NewReader(&s.text), nil)
+			if err != nil {
+				t.Fatal(size, err)
+			}
+			if got, err := io.ReadAll(resp.Body); err != nil || len(got) != 50_000 || r.response.cut {
+				t.Errorf("field of %d bytes, length %d: %d bytes, %v, cut %v", size, length, len(got), err, r.response.cut)
+			}
+		}
+	}
+}
+
+// A client that has gone before the body's first byte is not waited for.
+func TestNobodyWaitsForTheBodyOfAClientThatHasGone(t *testing.T) {
+	body := &pieced{pieces: []string{"late"}}
+	r := &request{Method: "GET", Proto: "HTTP/1.1", log: slog.New(slog.DiscardHandler)}
+	r.response = response{status: 200, length: -1, stream: body}
+	r.write(&sheet{room: 5})
+	if !r.response.cut || body.waits > 0 || body.closed != 1 {
+		t.Errorf("cut %v, %d waits, closed %d times", r.response.cut, body.waits, body.closed)
+	}
+}
+
+// The vhost's Strict-Transport-Security takes the place of the backend's in hits, too
+// (RFC 6797 §8.1: a browser goes by the first).
+func TestHitsHaveOneStrictTransportSecurity(t *testing.T) {
+	p := &response{status: 200}
+	p.set("Strict-Transport-Security", "max-age=0")
+	p.set("ETag", "\"1\"")
+	for _, c := range []struct {
+		name string
+		r    *request
+		want string
+	}{
+		{"the vhost's over TLS", &request{TLS: &tls.ConnectionState{}, site: &site{hsts: time.Hour}}, "max-age=3600"},
+		{"the backend's otherwise", &request{TLS: &tls.ConnectionState{}, site: &site{}}, "max-age=0"},
+	} {
+		c.r.response = response{status: 200, template: storeHead(p)}
+		c.r.complete()
+		resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(c.r.appendHead(nil, false))), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := resp.Header["Strict-Transport-Security"]; len(got) != 1 || got[0] != c.want {
+			t.Errorf("%s: %q", c.name, got)
+		}
+	}
+}
+
+// A request that panicked is no other request's memory: something may still hold it.
+func TestMemoryOfARequestThatPanickedIsNotUsedAgain(t *testing.T) {
+	s, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &request{ID: "x", body: &requestBody{}, log: s.log, srv: s}
+	r.body.reset(nil, 0, 0, nil)
+	if err := chain(s.links()[:1], func(*request) error { panic("boom") })(r); err != nil {
+		t.Fatal(err)
+	}
+	r.done()
+	if !r.tainted || !wasCut(t, r) {
+		t.Errorf("tainted %v: what waits goes on", r.tainted)
+	}
+	for range 100 {
+		if got := requests.Get().(*request); got == r {
+			t.Fatal("it came back")
+		}
 	}
 }
 

@@ -121,10 +121,11 @@ func (b *requestBody) rewind() bool {
 	return true
 }
 
-// Abort makes a blocked Read, and every later one, return an error.
+// Abort makes a blocked Read, and every later one, return an error. A body that is
+// whole blocks no read, and its connection may be waiting for the next request by now.
 func (b *requestBody) Abort() {
 	b.aborted.Store(true)
-	if b.conn != nil {
+	if b.conn != nil && !b.whole.Load() {
 		// An error means that the connection is closed, and then no read blocks.
 		_ = b.conn.AbortRead()
 	}

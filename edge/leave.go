@@ -8,8 +8,9 @@ import (
 )
 
 // leaveInterval is how often it is looked whether the clients of requests that take
-// long are still there.
-const leaveInterval = 5 * time.Second
+// long are still there. A request is asked about from its second look on, so that a
+// client that leaves is noticed within two of them.
+const leaveInterval = 2500 * time.Millisecond
 
 // waiters are the requests that wait for a backend. Nobody would notice that a
 // client has left while the backend is silent, and both connections would stay until

@@ -23,6 +23,7 @@ func (s *Server) observe(next handler) handler {
 			if v := recover(); v != nil {
 				s.log.Error("panic while serving a request", "id", r.ID, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 				r.response.discard()
+				r.tainted = true
 				cause := fmt.Errorf("panic: %v", v)
 				r.record.Err = cause
 				r.response = errorResponse(r, fail(500, "internal error", cause))

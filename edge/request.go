@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -64,6 +65,7 @@ type request struct {
 	unseen   bool     // the body could not be inspected, and may go on
 	atEnd    []func() // see onDone
 	observed bool     // the access line and the counters are wanted
+	tainted  bool     // there was a panic: what still holds the memory is not known
 	ended    bool
 	srv      *Server
 
@@ -235,6 +237,10 @@ func (r *request) done() {
 	for _, f := range r.atEnd {
 		r.guarded(f)
 	}
+	if r.tainted {
+		r.outbound.line.Cut(context.Canceled) // whatever still waits on the connection or reads the body
+	}
+	r.guarded(r.response.discard) // of what was not sent: nobody reads a body of the request after it
 	r.guarded(r.closeWAF)
 	r.guarded(r.leaveBackend)
 	if r.observed {
@@ -242,6 +248,9 @@ func (r *request) done() {
 		r.srv.metrics.inFlight.Dec()
 	}
 	r.response, r.cached.lookup = response{}, cache.Lookup{}
+	if r.tainted {
+		return
+	}
 	if r.outbound.answer != nil {
 		r.outbound.answer.Release()
 	}

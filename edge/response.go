@@ -87,8 +87,12 @@ func (r *request) complete() {
 		p.set("Date", time.Now().UTC().Format(dateLayout)) // RFC 9110 §6.6.1
 	}
 	p.set("X-Request-Id", r.ID)
-	if r.site != nil && r.site.hsts > 0 && r.TLS != nil {
+	if r.setsHSTS() {
 		p.without("strict-transport-security")
 		p.set("Strict-Transport-Security", "max-age="+strconv.FormatInt(int64(r.site.hsts/time.Second), 10))
 	}
 }
+
+// setsHSTS reports whether the vhost's own Strict-Transport-Security goes out: over TLS
+// only (RFC 6797 §7.2).
+func (r *request) setsHSTS() bool { return r.site != nil && r.site.hsts > 0 && r.TLS != nil }

@@ -30,6 +30,8 @@ func (s *Server) serveRequest(ctx *fasthttp.RequestCtx, conn http1Conn) (goesOn 
 			s.log.Error("panic around a request", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			_ = conn.Reset()
 			if r != nil {
+				r.tainted = true
+				r.cut(fmt.Errorf("panic: %v", v))
 				r.done()
 			}
 			goesOn = false

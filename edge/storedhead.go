@@ -10,15 +10,22 @@ import (
 // A storedHead is what the head of a stored response is written from: its field
 // lines as they are sent. Framing, Age and what belongs to one answer are not in it.
 // It never changes.
-type storedHead struct{ lines []byte }
+type storedHead struct {
+	lines []byte
+	hsts  []byte // the backend's Strict-Transport-Security, which gives way to the vhost's
+}
 
 // storeHead makes the head of a response that is being stored.
 func storeHead(p *response) *storedHead {
-	var lines []byte
+	var lines, hsts []byte
 	date := false
 	for _, f := range p.fields {
 		name := field(f)
 		if name.Is("age") || name.Is("cache-status") || name.Is("x-request-id") {
+			continue
+		}
+		if name.Is("strict-transport-security") {
+			hsts = appendField(hsts, f.Name, f.Value)
 			continue
 		}
 		date = date || name.Is("date")
@@ -29,11 +36,11 @@ func storeHead(p *response) *storedHead {
 		lines = p.received.UTC().AppendFormat(lines, dateLayout)
 		lines = append(lines, "\r\n"...)
 	}
-	return &storedHead{slices.Clip(lines)}
+	return &storedHead{slices.Clip(lines), slices.Clip(hsts)}
 }
 
 // size is what the head costs in memory.
-func (h *storedHead) size() int { return cap(h.lines) + 64 }
+func (h *storedHead) size() int { return cap(h.lines) + cap(h.hsts) + 64 }
 
 // notModified returns the fields that an answer 304 repeats (RFC 9110 §15.4.5).
 func (h *storedHead) notModified() []upstream.Field {

@@ -100,9 +100,9 @@ func (o *origins) lookUp(ctx context.Context, hostport string) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.plan.Timeout)
 	defer cancel()
-	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	addresses, err := lookUp(ctx, host)
 	if err != nil {
-		return "", fmt.Errorf("look up %s: %w (or say where to connect to)", host, bareDNS(err))
+		return "", fmt.Errorf("look up %s: %w; --connect HOST:PORT says where to connect to", host, bareDNS(err))
 	}
 	if len(addresses) == 0 {
 		return "", fmt.Errorf("look up %s: it has no address", host)
@@ -126,6 +126,16 @@ func (o *origins) lookUp(ctx context.Context, hostport string) (string, error) {
 	return address, nil
 }
 
+// lookUp resolves a name. Those that end in .localhost are this machine (RFC 6761
+// §6.3), as for curl and browsers, whatever the system's resolver knows of them.
+func lookUp(ctx context.Context, host string) ([]netip.Addr, error) {
+	name := strings.ToLower(strings.TrimSuffix(host, "."))
+	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
+		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil
+	}
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
 // bareDNS takes the name off, which stands beside it.
 func bareDNS(err error) error {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
@@ -141,7 +151,7 @@ type NotOwnedError struct {
 }
 
 func (e *NotOwnedError) Error() string {
-	return fmt.Sprintf("%s leads to %s, which is not this machine: a load that its owner has not agreed to is an attack", e.Host, e.Address)
+	return fmt.Sprintf("%s (%s) is no loopback address: a load that its owner has not agreed to is an attack", e.Host, e.Address)
 }
 
 func (o *origins) config(host string) *tls.Config {

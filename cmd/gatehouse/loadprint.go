@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,8 +11,19 @@ import (
 	"gatehouse/loadtest"
 )
 
-// printLoad writes the result to where the flags say.
+// printLoad prints the result, then writes it to where the flags say: who cannot have
+// the file still has the result.
 func (s *session) printLoad(f *loadFlags, r *loadtest.Result) error {
+	var printed error
+	if s.json() {
+		printed = s.printJSON(r)
+	} else {
+		printed = writeLoadText(s.Out, r)
+	}
+	return errors.Join(printed, f.writeFiles(r))
+}
+
+func (f *loadFlags) writeFiles(r *loadtest.Result) error {
 	if f.json != "" {
 		var raw bytes.Buffer
 		if err := writeJSON(&raw, r); err != nil {
@@ -26,15 +38,32 @@ func (s *session) printLoad(f *loadFlags, r *loadtest.Result) error {
 			return fmt.Errorf("write the page: %w", err)
 		}
 	}
-	if s.json() {
-		return s.printJSON(r)
+	return nil
+}
+
+// tryFiles finds out before an hour of load whether its result can be written.
+func (f *loadFlags) tryFiles() error {
+	for _, name := range []string{f.json, f.html} {
+		if name == "" {
+			continue
+		}
+		file, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			return fmt.Errorf("write the result: %w", err)
+		}
+		if err := file.Close(); err != nil {
+			return fmt.Errorf("write the result: %w", err)
+		}
 	}
-	return writeLoadText(s.Out, r)
+	return nil
 }
 
 // judgeLoad says what makes the exit status 1.
 func judgeLoad(w io.Writer, r *loadtest.Result) error {
-	failed := false
+	failed := r.Interrupted
+	if r.Interrupted {
+		fmt.Fprintf(w, "gatehouse: interrupted after %.1f s of %.0f s: nothing is proven by a part\n", r.Seconds, r.Load.Duration)
+	}
 	if r.Requests-r.Unexpected <= 0 {
 		fmt.Fprintln(w, "gatehouse: no request succeeded")
 		failed = true

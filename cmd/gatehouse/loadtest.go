@@ -42,11 +42,12 @@ URLs, values of fields and bodies {n} becomes a number that never repeats.
 
 Targets must be on this machine, unless you say that they are yours (--i-own-this).
 
-Exit status: 0 good; 1 an SLO was missed, or no request succeeded; 2 wrong usage.`
+Exit status: 0 good; 1 an SLO was missed, no request succeeded, or it was interrupted;
+2 wrong usage.`
 
 const loadExample = `  gatehouse loadtest http://127.0.0.1:8080/
   gatehouse loadtest --rate 500 -d 30s --slo 'p99<50ms' --slo 'errors<0.1%' http://127.0.0.1:8080/
-  gatehouse loadtest --connect 127.0.0.1:8443 --ca data/ca.pem https://www.shop.test/
+  gatehouse loadtest --connect 127.0.0.1:8443 --ca data/ca/ca.pem https://www.shop.test/
   gatehouse loadtest --connect 127.0.0.1:8443 --insecure --handshakes --tls resumed https://www.shop.test/
   gatehouse loadtest --scenario mix.yaml --warmup 2s -o json
   gatehouse loadtest -X POST -H 'Content-Type: application/json' --data '{"order": {n}}' http://127.0.0.1:8080/orders`
@@ -234,6 +235,9 @@ func (f *loadFlags) readCA() error {
 
 // runLoad runs the load and prints what it found.
 func (s *session) runLoad(ctx context.Context, f *loadFlags) error {
+	if err := f.tryFiles(); err != nil {
+		return err
+	}
 	show, wipe := progressOn(s.Err)
 	result, err := loadtest.Run(ctx, &f.plan, show)
 	wipe()

@@ -58,7 +58,7 @@ func TestLoadtestRefusesWhatIsNotThisMachine(t *testing.T) {
 		code, out, errOut := invoke(t, append([]string{"loadtest"}, strings.Fields(args)...)...)
 		want(t, args, code, exitUsage)
 		want(t, args, out, "")
-		contains(t, args, errOut, "192.0.2.1, which is not this machine", "--i-own-this")
+		contains(t, args, errOut, "192.0.2.1) is no loopback address", "--i-own-this")
 	}
 }
 
@@ -135,11 +135,36 @@ func TestLoadtestEndsWithCtrlCAndPrintsWhatItHas(t *testing.T) {
 	var out, errOut bytes.Buffer
 	code := execute(ctx, &terminal{In: strings.NewReader(""), Out: &out, Err: &errOut},
 		[]string{"loadtest", "-c", "1", "-d", "1h", "--warmup", "0s", "-o", "json", s.URL})
-	want(t, "code", code, exitOK)
+	want(t, "code", code, exitFailed) // a part proves nothing
+	contains(t, "interrupted", errOut.String(), "interrupted after")
 	var r loadtest.Result
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil || r.Requests != 5 || !r.Interrupted {
 		t.Errorf("%v: %s", err, &out)
 	}
+}
+
+// Whether the result can be written is found out before the load, not after an hour of it.
+func TestLoadtestTriesItsFilesBeforeTheLoad(t *testing.T) {
+	var asked atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	defer s.Close()
+	for _, flag := range []string{"--html", "--json"} {
+		code, out, errOut := invoke(t, "loadtest", "-n", "1", flag, filepath.Join(t.TempDir(), "absent", "x"), s.URL)
+		want(t, flag, code, exitFailed)
+		want(t, flag, out, "")
+		contains(t, flag, errOut, "write the result: ", "absent")
+	}
+	if n := asked.Load(); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}
+
+func TestLocalhostNamesAreThisMachine(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer s.Close()
+	url := strings.Replace(s.URL, "127.0.0.1", "www.shop.localhost", 1)
+	code, _, errOut := invoke(t, "loadtest", "-n", "1", "-c", "1", "--warmup", "0s", url)
+	want(t, errOut, code, exitOK)
 }
 
 func TestLoadtestScenario(t *testing.T) {

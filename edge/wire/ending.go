@@ -59,8 +59,8 @@ func (c *Conn) Close() error {
 	if wait > 0 {
 		c.drain(wait)
 	}
-	if c.gone.Load() {
-		return c.raw.Close() // TLS's goodbye would find nobody, and is answered by a reset
+	if c.gone.Load() && c.raw.Left() { // not only said goodbye in TLS, which asks for ours (RFC 8446 §6.1)
+		return c.raw.Close() // ours would find nobody, and is answered by a reset
 	}
 	if c.idling.Load() {
 		c.raw.brief.Store(true)

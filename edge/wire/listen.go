@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -23,9 +22,6 @@ const (
 // four system calls for each connection otherwise, a tenth of what a TLS handshake
 // costs the kernel. (The limit of LimitUnsent is not inherited.)
 func Listen(address string) (net.Listener, error) {
-	if runtime.GOOS != "linux" {
-		return net.Listen("tcp", address)
-	}
 	config := net.ListenConfig{
 		KeepAlive: -1,
 		Control: func(_, _ string, raw syscall.RawConn) error {

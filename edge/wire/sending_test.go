@@ -175,19 +175,40 @@ func TestCloseIdleSparesWhoHasARequestOnItsWay(t *testing.T) {
 	<-freshEnded
 }
 
-// A client that has ended an idle TLS connection is not told goodbye: nobody reads it.
-func TestNoGoodbyeToAClientThatHasLeft(t *testing.T) {
-	client, ours, raw := secured(t)
-	ended := make(chan error, 1)
-	go func() { ended <- ours.Next() }()
-	go func() { _ = client.Close() }() // says goodbye and closes
-	if err := <-ended; !errors.Is(err, io.EOF) {
-		t.Fatal(err)
-	}
-	if err := ours.Close(); err != nil {
-		t.Error(err)
-	}
-	if n := raw.writes.Load(); n != 0 {
-		t.Errorf("%d writes to a client that has left", n)
+// A client that has closed its TLS connection is not told goodbye: nobody reads it. One
+// that has said goodbye and waits for ours is (RFC 8446 §6.1).
+func TestGoodbyeIsForWhoIsThere(t *testing.T) {
+	ca := edgetest.NewCA(t)
+	leaf := ca.Issue(t, "a.test")
+	for name, leave := range map[string]func(*tls.Conn) error{
+		"gone": (*tls.Conn).Close, "waits": (*tls.Conn).CloseWrite,
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, Options{}, &tls.Config{Certificates: []tls.Certificate{leaf.TLS}, SessionTicketsDisabled: true})
+			raw := h.dial(t, "127.0.0.1")
+			client := tls.Client(raw, &tls.Config{ServerName: "a.test", RootCAs: ca.Pool()})
+			greeted := make(chan error, 1)
+			go func() { greeted <- client.Handshake() }()
+			ours := h.next(t).(*TLSConn)
+			if err := errors.Join(ours.Handshake(), <-greeted); err != nil {
+				t.Fatal(err)
+			}
+			if err := leave(client); err != nil {
+				t.Fatal(err)
+			}
+			if err := ours.Next(); !errors.Is(err, io.EOF) {
+				t.Fatal(err)
+			}
+			if name == "gone" {
+				until(t, "the end has come", ours.Left)
+			}
+			before := ours.raw.pace.written
+			if err := ours.Close(); err != nil {
+				t.Error(err)
+			}
+			if said := ours.raw.pace.written > before; said != (name == "waits") {
+				t.Errorf("goodbye: %v", said)
+			}
+		})
 	}
 }

@@ -171,12 +171,17 @@ func textCourse(b *bytes.Buffer, series []loadtest.Interval) {
 	fmt.Fprintf(b, "p99   %s  up to %s\n\n", spark(p99s), measured(slices.Max(p99s)))
 }
 
-// spark draws a list that is not empty as blocks, from zero to its greatest.
+// spark draws a list that is not empty as blocks, from zero to its greatest; a second
+// in which nobody was answered, whose p99 is 0, is an x.
 func spark(list []float64) string {
 	blocks := []rune("▁▂▃▄▅▆▇█")
 	top := slices.Max(list)
 	var b strings.Builder
 	for _, v := range list {
+		if v == 0 {
+			b.WriteByte('x')
+			continue
+		}
 		i := 0
 		if top > 0 && finite(v) {
 			i = int(math.Round(max(v, 0) / top * float64(len(blocks)-1)))
