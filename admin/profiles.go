@@ -50,6 +50,7 @@ var profiles = []profile{
 	{name: "heap", about: "memory in use, by who allocated it", serve: pprof.Handler("heap").ServeHTTP},
 	{name: "allocs", about: "all that was ever allocated", serve: pprof.Handler("allocs").ServeHTTP},
 	{name: "goroutine", about: "stacks; ?debug=2 for reading", serve: pprof.Handler("goroutine").ServeHTTP},
+	{name: "threadcreate", about: "how many threads of the system were made", serve: pprof.Handler("threadcreate").ServeHTTP},
 	{
 		name: "block", about: "where goroutines wait; needs ?seconds", serve: pprof.Handler("block").ServeHTTP,
 		begin: func() { runtime.SetBlockProfileRate(blockRate) }, end: func() { runtime.SetBlockProfileRate(0) },

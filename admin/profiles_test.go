@@ -28,10 +28,10 @@ func TestProfilesAreTakenOnSocketAndLoopback(t *testing.T) {
 	for where, c := range map[string]*caller{"socket": onSocket(t, n), "loopback": onTCP(t, n.Public)} {
 		var text string
 		want(t, where+" index", c.call("GET", "/debug/pprof/", "", &text), 200)
-		for _, name := range []string{"profile", "trace", "heap", "allocs", "goroutine", "block", "mutex"} {
+		for _, name := range []string{"profile", "trace", "heap", "allocs", "goroutine", "threadcreate", "block", "mutex"} {
 			contains(t, where+" index", text, name)
 		}
-		for _, name := range []string{"heap", "heap?gc=1", "allocs", "goroutine"} {
+		for _, name := range []string{"heap", "heap?gc=1", "allocs", "goroutine", "threadcreate"} {
 			want(t, where+" "+name, c.call("GET", "/debug/pprof/"+name, "", &text), 200)
 			isProfile(t, where+" "+name, text)
 		}
