@@ -1,6 +1,9 @@
 package edge
 
-import "testing"
+import (
+	"math"
+	"testing"
+)
 
 // The budgets: the most allocations that one request may cost, on each path through
 // the whole chain and in each link alone. They are what was measured when they were
@@ -73,7 +76,9 @@ var linkBudgets = map[string]float64{
 }
 
 // withinBudget runs f so often that what belongs to no single request (a collection
-// that empties pools, the access log's timer) is rounded off.
+// that empties pools, the access log's timer) is rounded off. The least of three tries
+// counts: what a request itself allocates is in all of them, a collection at the wrong
+// time is not.
 func withinBudget(t *testing.T, budget float64, f func() error) {
 	t.Helper()
 	runs := 500
@@ -81,13 +86,16 @@ func withinBudget(t *testing.T, budget float64, f func() error) {
 		runs = 30 // milliseconds each
 	}
 	var failed error
-	got := testing.AllocsPerRun(runs, func() {
-		if err := f(); err != nil {
-			failed = err
+	got := math.Inf(1)
+	for try := 0; try < 3 && got > budget; try++ {
+		got = min(got, testing.AllocsPerRun(runs, func() {
+			if err := f(); err != nil {
+				failed = err
+			}
+		}))
+		if failed != nil {
+			t.Fatal(failed)
 		}
-	})
-	if failed != nil {
-		t.Fatal(failed)
 	}
 	t.Logf("%v allocations of %v", got, budget)
 	if got > budget {
