@@ -29,6 +29,9 @@ func (r *run) conduct(ctx context.Context, progress func(Progress)) {
 		}
 		r.tell(progress)
 	}
+	if !r.open() && !r.interrupted {
+		r.hanging = r.unanswered()
+	}
 	r.halt()
 	<-done
 	r.readers.Wait()
@@ -39,6 +42,24 @@ func (r *run) conduct(ctx context.Context, progress func(Progress)) {
 	if from < to {
 		r.collect(from, to)
 	}
+}
+
+// hangs is how long a request of a closed load is under way at the end before it counts
+// as unanswered. The others are cut by the end, and count for nothing.
+const hangs = int64(time.Second)
+
+// unanswered is how many requests have been under way for long. Without them a server
+// that stops answering would leave no trace: nothing is sent any more, and the end
+// comes before the timeouts.
+func (r *run) unanswered() (n int64) {
+	for _, l := range r.lanes {
+		if ln := l.active.Load(); ln != nil {
+			if begun := ln.begun.Load(); begun > 0 && r.endAt()-begun > hangs {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // wait returns true at the next beat, and false when the run has ended.

@@ -85,3 +85,41 @@ func TestTimersWaitAndStop(t *testing.T) {
 		t.Error("a stopped timer says that the time has come")
 	}
 }
+
+// A server that stops answering misses every objective that its answers alone would
+// meet, in both models.
+func TestAServerThatStopsAnsweringMeetsNoObjective(t *testing.T) {
+	for _, model := range []string{"open", "closed"} {
+		t.Run(model, func(t *testing.T) {
+			t.Parallel()
+			var n atomic.Int64
+			over := make(chan struct{})
+			s := serve(t, func(http.ResponseWriter, *http.Request) {
+				if n.Add(1) > 100 {
+					<-over
+				}
+			})
+			defer close(over)
+			p := &Plan{Targets: to(s.URL), Connections: 4, Duration: 2 * time.Second, Timeout: 10 * time.Second}
+			if model == "open" {
+				p.Rate, p.Timeout = 100, 500*time.Millisecond
+			}
+			for _, text := range []string{"p99<1s", "max<1s", "errors<0.1%"} {
+				slo, err := ParseSLO(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				p.SLOs = append(p.SLOs, slo)
+			}
+			r := load(t, p)
+			for _, o := range r.SLOs {
+				if !o.Missed {
+					t.Errorf("%s is met with %v: %d answers, errors %v, %d unsent", o.Text, o.Value, r.Requests, r.Errors, r.Unsent)
+				}
+			}
+			if model == "closed" && r.Errors["unfinished"] != 4 {
+				t.Errorf("errors %v, want 4 unfinished", r.Errors)
+			}
+		})
+	}
+}

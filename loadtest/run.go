@@ -43,6 +43,7 @@ type run struct {
 	scratch     *span // one interval
 	series      []Interval
 	interrupted bool
+	hanging     int64 // requests without an answer at the end; see unanswered
 }
 
 // Run sends the load of a plan and returns what it found; it returns within Warmup,

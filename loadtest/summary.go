@@ -18,8 +18,8 @@ func (r *run) summary() *Result {
 		Latency: latency(r.total.latency), Percentiles: percentiles(r.total.latency),
 		Series: append([]Interval{}, r.series...), Interrupted: r.interrupted,
 	}
-	if out.Seconds > 0 {
-		out.Rate = float64(out.Requests) / out.Seconds
+	if took := out.answering(); took > 0 {
+		out.Rate = float64(out.Requests) / took
 	}
 	shakes := coarseHistogram()
 	var shakeNS int64
@@ -36,6 +36,9 @@ func (r *run) summary() *Result {
 	}
 	for i, t := range r.plan.targets {
 		out.Targets = append(out.Targets, r.targetPart(i, t, out))
+	}
+	if r.hanging > 0 {
+		out.Errors["unfinished"] = r.hanging
 	}
 	if r.open() {
 		out.Unsent = max(0, r.plannedRequests()-out.Requests-sum(out.Errors))
@@ -102,27 +105,39 @@ func (r *run) load() Load {
 	return l
 }
 
-// judge fills the objectives in.
-func (r *run) judge(out *Result) {
-	failed := float64(sum(out.Errors) + out.Unexpected)
-	asked := float64(out.Requests + sum(out.Errors))
-	if !out.Interrupted {
-		failed += float64(out.Unsent)
-		asked += float64(out.Unsent)
+// answering is how long answers came, in seconds: those of an open load may come
+// after its end, and are no rate of the time before.
+func (r *Result) answering() float64 {
+	took := r.Seconds
+	if n := len(r.Series); n > 0 && r.Load.Model == "open" {
+		took = max(took, r.Series[n-1].At)
 	}
+	return took
+}
+
+// judge fills the objectives in. A request without an answer took longer than any that
+// has one: percentiles that fall among them, and the greatest latency, are missed.
+func (r *run) judge(out *Result) {
+	lost := float64(sum(out.Errors))
+	if !out.Interrupted {
+		lost += float64(out.Unsent)
+	}
+	failed, asked := lost+float64(out.Unexpected), lost+float64(out.Requests)
 	for i := range r.plan.SLOs {
 		s := &r.plan.SLOs[i]
 		var value float64
 		missing := out.Requests == 0
 		switch s.metric {
 		case "p":
-			value = micros(float64(r.total.latency.ValueAtPercentile(s.percent)))
+			rank := s.percent / 100 * asked // among all that were asked
+			missing = missing || rank > float64(out.Requests)
+			value = micros(float64(r.total.latency.ValueAtPercentile(min(100, 100*rank/max(1, float64(out.Requests))))))
 		case "mean":
 			value = out.Latency.Mean
 		case "min":
 			value = out.Latency.Min
 		case "max":
-			value = out.Latency.Max
+			value, missing = out.Latency.Max, missing || lost > 0
 		case "errors":
 			if missing = asked == 0; !missing {
 				value = 100 * failed / asked

@@ -32,7 +32,7 @@ func compared(named []Named) *comparedTable {
 	}{
 		{"rate", func(r *loadtest.Result) float64 { return r.Rate }, perSecond},
 		{noun(named[0].Result), func(r *loadtest.Result) float64 { return float64(r.Requests) }, whole},
-		{"errors", func(r *loadtest.Result) float64 { return float64(sum(r.Errors)) }, whole},
+		{"errors", func(r *loadtest.Result) float64 { return float64(failures(r)) }, whole},
 		{"mean", func(r *loadtest.Result) float64 { return r.Latency.Mean }, measured},
 		{"p50", func(r *loadtest.Result) float64 { return r.Latency.P50 }, measured},
 		{"p90", func(r *loadtest.Result) float64 { return r.Latency.P90 }, measured},

@@ -200,3 +200,17 @@ func TestErrorsOfTheWriterAreReturned(t *testing.T) {
 		}
 	}
 }
+
+// An answer that was not wanted is a failure in every place where failures are counted.
+func TestUnexpectedAnswersAreErrors(t *testing.T) {
+	r := &loadtest.Result{Requests: 1000, Unexpected: 990, Statuses: map[string]int64{"500": 990, "200": 10}, Seconds: 1}
+	var text, page bytes.Buffer
+	if err := errors.Join(report.Text(&text, r), report.HTML(&page, report.Named{Result: r})); err != nil {
+		t.Fatal(err)
+	}
+	for name, got := range map[string]string{"text": text.String(), "page": page.String()} {
+		if !strings.Contains(got, "unexpected status") || !strings.Contains(got, "99 %") {
+			t.Errorf("the %s hides 990 errors of 1000", name)
+		}
+	}
+}

@@ -75,7 +75,7 @@ func newRunView(n Named, index, of int) runView {
 		Load:    loadWords(r.Load),
 		Started: r.Started.UTC().Format("2 January 2006, 15:04:05 UTC") + ", " + seconds(r.Seconds) + " measured",
 		Tiles:   tiles(r), Latency: latencyFacts(r), Facts: otherFacts(r),
-		Statuses: shares(r.Statuses, statusClass), Errors: shares(r.Errors, func(string) string { return "bad" }),
+		Statuses: shares(r.Statuses, statusClass), Errors: shares(kinds(r), func(string) string { return "bad" }),
 	}
 	if of > 1 {
 		v.Name, v.Class = plain(n.Name, 40), fmt.Sprintf("c%d", index%8+1)
@@ -137,14 +137,13 @@ func verdict(r *loadtest.Result) (words, state string) {
 }
 
 func tiles(r *loadtest.Result) []fact {
-	failed := sum(r.Errors)
 	return []fact{
 		{noun(r), count(r.Requests), "answered in " + seconds(r.Seconds)},
 		{"rate", perSecond(r.Rate), "of those, per second"},
-		{"errors", count(failed), percent(failed, failed+r.Requests) + " of all"},
+		{"errors", count(failures(r)), percent(failures(r), sum(r.Errors)+r.Requests) + " of all"},
 		{"p50", measured(r.Latency.P50), "half took at most this"},
-		{"p99", measured(r.Latency.P99), "one of 100 took longer"},
-		{"max", measured(r.Latency.Max), "the slowest"},
+		{"p99", measured(r.Latency.P99), "one of 100 answers took longer"},
+		{"max", measured(r.Latency.Max), "the slowest answer"},
 	}
 }
 

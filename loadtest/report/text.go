@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -101,9 +102,11 @@ func noun(r *loadtest.Result) string {
 }
 
 func textTotals(b *bytes.Buffer, r *loadtest.Result) {
-	failed := sum(r.Errors)
 	fmt.Fprintf(b, "%-12s %s, %s\n", noun(r), count(r.Requests), perSecond(r.Rate))
-	fmt.Fprintf(b, "%-12s %s, %s%s\n", "errors", count(failed), percent(failed, failed+r.Requests), textCounts(": ", r.Errors))
+	fmt.Fprintf(b, "%-12s %s, %s%s\n", "errors", count(failures(r)), percent(failures(r), sum(r.Errors)+r.Requests), textCounts(": ", kinds(r)))
+	if r.Interrupted {
+		fmt.Fprintf(b, "%-12s after %.1f s of %.0f s: these are numbers of a part\n", "interrupted", r.Seconds, r.Load.Duration)
+	}
 	if len(r.Statuses) > 0 {
 		fmt.Fprintf(b, "%-12s %s\n", "statuses", textCounts("", r.Statuses))
 	}
@@ -169,6 +172,22 @@ func textCourse(b *bytes.Buffer, series []loadtest.Interval) {
 	}
 	fmt.Fprintf(b, "rate  %s  up to %s\n", spark(rates), perSecond(slices.Max(rates)))
 	fmt.Fprintf(b, "p99   %s  up to %s\n\n", spark(p99s), measured(slices.Max(p99s)))
+}
+
+// failures are the requests without an answer, and those with one that was not wanted.
+func failures(r *loadtest.Result) int64 { return sum(r.Errors) + r.Unexpected }
+
+// kinds are the failures by kind.
+func kinds(r *loadtest.Result) map[string]int64 {
+	if r.Unexpected == 0 {
+		return r.Errors
+	}
+	out := maps.Clone(r.Errors)
+	if out == nil {
+		out = map[string]int64{}
+	}
+	out["unexpected status"] = r.Unexpected
+	return out
 }
 
 // spark draws a list that is not empty as blocks, from zero to its greatest; a second
