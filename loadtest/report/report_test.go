@@ -209,7 +209,7 @@ func TestUnexpectedAnswersAreErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, got := range map[string]string{"text": text.String(), "page": page.String()} {
-		if !strings.Contains(got, "unexpected status") || !strings.Contains(got, "99 %") {
+		if !strings.Contains(got, "unexpected status") || !strings.Contains(got, "99.0 %") {
 			t.Errorf("the %s hides 990 errors of 1000", name)
 		}
 	}
