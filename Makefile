@@ -11,7 +11,7 @@ NEEDS   := redis-server openssl curl prlimit
 CADDY   := v2.11.9
 # What `make bench` and `make bench-flat` are told on the line.
 BENCH    = $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(PEERS),--peers $(PEERS)) \
-           $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(CHECK),--check) $(if $(KEEP),--keep)
+           $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(filter-out 0,$(CHECK)),--check) $(if $(filter-out 0,$(KEEP)),--keep)
 
 .PHONY: help build run test e2e lint bench bench-flat bench-deps bench-go bench-wire bench-compare alloc fuzz corpus faults compose-test tools-for-tests clean
 
