@@ -59,24 +59,24 @@ func TestUniqueRequestsAreUnique(t *testing.T) {
 	if _, err := exec.LookPath("wrk"); err != nil {
 		t.Skip("wrk is not installed")
 	}
-	var lock sync.Mutex
-	var seen map[string]int
-	var total int
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return // the load's end
-		}
-		lock.Lock()
-		defer lock.Unlock()
-		total++
-		for _, value := range []string{r.Host, r.Method, r.RequestURI, string(body), r.Header.Get("Cookie")} {
-			seen[value]++
-		}
-	}))
-	defer server.Close()
-	load := func(text string) tally {
-		seen, total = map[string]int{}, 0
+	// Each load has a server of its own, closed before anyone looks: the last requests of
+	// one load reach its handlers after wrk has left.
+	load := func(text string) (tally, map[string]int, int) {
+		var lock sync.Mutex
+		seen, total := map[string]int{}, 0
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				return // the load's end
+			}
+			lock.Lock()
+			defer lock.Unlock()
+			total++
+			for _, value := range []string{r.Host, r.Method, r.RequestURI, string(body), r.Header.Get("Cookie")} {
+				seen[value]++
+			}
+		}))
+		defer server.Close()
 		file := filepath.Join(t.TempDir(), "load.lua")
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -89,14 +89,14 @@ func TestUniqueRequestsAreUnique(t *testing.T) {
 		if err != nil || got.requests == 0 {
 			t.Fatalf("%+v, %v", got, err)
 		}
-		return got
+		server.Close()
+		return got, seen, total
 	}
 	for _, s := range inspected() {
 		if !s.unique || s.status != http.StatusOK {
 			continue
 		}
-		load(script(s, 40))
-		lock.Lock()
+		_, seen, total := load(script(s, 40))
 		if seen[s.host] != total || seen[s.method()] != total {
 			t.Errorf("%s: of %d requests %d had the Host and %d the method", s.name, total, seen[s.host], seen[s.method()])
 		}
@@ -112,11 +112,8 @@ func TestUniqueRequestsAreUnique(t *testing.T) {
 				t.Errorf("%s: %s came %d times", s.name, value, n)
 			}
 		}
-		lock.Unlock()
 	}
-	got := load(flatScript("/pass/1k", 3, 5))
-	lock.Lock()
-	defer lock.Unlock()
+	got, seen, _ := load(flatScript("/pass/1k", 3, 5))
 	for i := range 5 {
 		if n, each := seen[fmt.Sprintf("/pass/1k?page=%05d", i)], int(got.requests)/5; n < each-1 {
 			t.Errorf("page %d came %d times, want %d", i, n, each)
