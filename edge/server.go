@@ -71,6 +71,7 @@ type Server struct {
 	door     *wire.Door
 	tls      *tls.Config
 	table    atomic.Pointer[routes.Table]
+	backends backends
 	tunnels  connSet // upgraded connections
 	heavy    heavyBodies
 

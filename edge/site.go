@@ -26,7 +26,7 @@ type site struct {
 	tenant   string
 	settings routes.Settings
 	pool     *balance.Pool[*upstream.Pool]
-	pools    map[poolKey]*upstream.Pool
+	backends *holding
 	budget   *upstream.Budget // of retries, on all backends together
 	profile  *waf.Profile
 	cache    *cache.Policy // nil: off
@@ -36,12 +36,6 @@ type site struct {
 	err      error // why the site cannot serve
 }
 
-// A poolKey is all that a pool of connections depends on.
-type poolKey struct {
-	url                string
-	connect, firstByte time.Duration
-}
-
 // siteOf returns the running site of a route, making it if it is the first to ask.
 func (s *Server) siteOf(route *routes.Route) (*site, error) {
 	st := route.Instance(s.compile).(*site)
@@ -49,13 +43,13 @@ func (s *Server) siteOf(route *routes.Route) (*site, error) {
 }
 
 // compile makes a route's site. Pools of connections whose settings are the
-// same as before are taken over, with their idle connections; the others close
-// when their last response has ended.
+// same as before are taken over, with their idle connections; the others, if no other
+// vhost has them, close when their last response has ended.
 func (s *Server) compile(route *routes.Route, previous any) any {
 	settings := route.Settings(s.opts.Defaults)
 	st := &site{
 		name: route.Name, tenant: settings.Tenant, settings: settings,
-		pools: map[poolKey]*upstream.Pool{}, profile: wafProfile(&settings.WAF),
+		profile:  wafProfile(&settings.WAF),
 		redirect: settings.RedirectHTTP, hsts: settings.HSTS, meter: s.metrics.meter(settings.Tenant),
 	}
 	if settings.Cache && s.opts.Cache != nil {
@@ -67,39 +61,32 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	} else {
 		st.budget = &upstream.Budget{}
 	}
+	st.backends = s.backends.hold(st)
 	st.err = s.openPools(st, route, old)
 	if old != nil {
-		for key, pool := range old.pools {
-			if st.pools[key] != pool {
-				pool.Close()
-			}
-		}
+		old.backends.release()
 	}
 	return st
 }
 
 func (s *Server) openPools(st *site, route *routes.Route, old *site) error {
+	owner := "tenant " + st.tenant
+	if st.tenant == "" {
+		owner = "vhost " + route.Name
+	}
 	backends := make([]*upstream.Pool, 0, len(route.Vhost.Backends))
 	for _, b := range route.Vhost.Backends {
-		key := poolKey{b.URL, st.settings.ConnectTimeout, st.settings.FirstByte}
-		pool := st.pools[key]
-		if pool == nil && old != nil {
-			if pool = old.pools[key]; pool != nil && pool.Closed() {
-				pool = nil // a site in between did not need it
-			}
-		}
-		if pool == nil {
-			var err error
-			pool, err = upstream.NewPool(upstream.Options{
-				Address: b.URL, ConnectTimeout: key.connect, FirstByteTimeout: key.firstByte,
+		key := poolKey{owner, b.URL, st.settings.ConnectTimeout, st.settings.FirstByte}
+		pool, err := st.backends.pool(key, func() (*upstream.Pool, error) {
+			return upstream.NewPool(upstream.Options{
+				Address: b.URL, ConnectTimeout: key.connect, FirstByteTimeout: key.firstByte, MaxIdle: idleToBackend,
 				ResponseHeader: s.opts.Limits.ResponseHeader, ResponseFields: s.opts.Limits.ResponseHeaderFields,
 				Dial: s.dial, TLS: s.opts.BackendTLS,
 			})
-			if err != nil {
-				return fmt.Errorf("backend of vhost %s: %w", route.Name, err)
-			}
+		})
+		if err != nil {
+			return fmt.Errorf("backend of vhost %s: %w", route.Name, err)
 		}
-		st.pools[key] = pool
 		backends = append(backends, pool)
 	}
 	if len(backends) == 0 {
@@ -122,9 +109,7 @@ func sameBackends(pool *balance.Pool[*upstream.Pool], backends []*upstream.Pool)
 // retire closes what a removed route's site holds.
 func retire(route *routes.Route) {
 	if st, ok := route.Compiled().(*site); ok {
-		for _, pool := range st.pools {
-			pool.Close()
-		}
+		st.backends.release()
 	}
 }
 

@@ -1,0 +1,97 @@
+package edge
+
+import (
+	"runtime"
+	"sync"
+	"time"
+
+	"gatehouse/edge/upstream"
+)
+
+// idleToBackend is how many unused connections are kept for all vhosts of a tenant
+// together that name the same backend.
+const idleToBackend = 256
+
+// backends are the pools of connections to backends: one for all vhosts of a tenant
+// that name the same one. A pool to each vhost would hold its connections cold, and many
+// more than work: with 10,000 vhosts on one application server each request would wait
+// for a connection that was last used a second ago.
+//
+// No pool is shared by tenants: what one of them makes his backend answer out of turn
+// must never reach another's client. The zero value is empty; it is safe for concurrent use.
+type backends struct {
+	mu    sync.Mutex
+	pools map[poolKey]*sharedPool
+}
+
+// A poolKey is all that a pool of connections depends on.
+type poolKey struct {
+	owner              string // whose requests alone use it
+	url                string
+	connect, firstByte time.Duration
+}
+
+// A sharedPool counts the sites that hold it.
+type sharedPool struct {
+	*upstream.Pool
+	sites int
+}
+
+// A holding is what one site holds of the backends, until it is given back.
+type holding struct {
+	from *backends
+	keys []poolKey // each once
+	once sync.Once
+}
+
+// hold begins a site's holding. A site that nobody gives back, since its route was
+// replaced while a last request compiled it, gives back when it is no longer in use.
+func (b *backends) hold(st *site) *holding {
+	h := &holding{from: b}
+	runtime.AddCleanup(st, (*holding).release, h)
+	return h
+}
+
+// pool returns the pool of a key, which open makes if no site has it.
+func (h *holding) pool(key poolKey, open func() (*upstream.Pool, error)) (*upstream.Pool, error) {
+	b := h.from
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	shared := b.pools[key]
+	for _, held := range h.keys {
+		if held == key {
+			return shared.Pool, nil
+		}
+	}
+	if shared == nil {
+		opened, err := open()
+		if err != nil {
+			return nil, err
+		}
+		shared = &sharedPool{Pool: opened}
+		if b.pools == nil {
+			b.pools = map[poolKey]*sharedPool{}
+		}
+		b.pools[key] = shared
+	}
+	shared.sites++
+	h.keys = append(h.keys, key)
+	return shared.Pool, nil
+}
+
+// release gives back what the site holds; a second call does nothing. Pools that no
+// other site holds close: idle connections at once, busy ones when their answer has ended.
+func (h *holding) release() {
+	h.once.Do(func() {
+		b := h.from
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, key := range h.keys {
+			shared := b.pools[key]
+			if shared.sites--; shared.sites == 0 {
+				delete(b.pools, key)
+				shared.Close()
+			}
+		}
+	})
+}
