@@ -273,9 +273,3 @@ func exact(body []byte) []byte {
 	}
 	return append(make([]byte, 0, len(body)), body...)
 }
-
-// cacheResult is the part of a cache record that is a metric's label.
-func cacheResult(recorded string) string {
-	result, _, _ := strings.Cut(recorded, " ")
-	return result
-}

@@ -31,18 +31,20 @@ func (h *hinted) Inform(status int, lines []byte) error {
 
 func TestWhoGetsInterimAnswers(t *testing.T) {
 	for _, c := range []struct {
-		name    string
-		conn    clientConn
-		proto   string
-		profile *waf.Profile
-		want    bool
+		name      string
+		conn      clientConn
+		proto     string
+		responses bool // are inspected
+		mode      waf.Mode
+		want      bool
 	}{
-		{"HTTP/1.1", &hinted{}, "HTTP/1.1", &waf.Profile{}, true},
-		{"HTTP/1.0 knows no 1xx (RFC 9110 section 15.2)", &hinted{}, "HTTP/1.0", &waf.Profile{}, false},
-		{"answers are inspected before they leave", &hinted{}, "HTTP/1.1", &waf.Profile{Responses: true, Mode: waf.Block}, false},
-		{"answers are inspected and leave anyway", &hinted{}, "HTTP/1.1", &waf.Profile{Responses: true, Mode: waf.Detect}, true},
+		{"HTTP/1.1", &hinted{}, "HTTP/1.1", false, waf.Detect, true},
+		{"HTTP/1.0 knows no 1xx (RFC 9110 section 15.2)", &hinted{}, "HTTP/1.0", false, waf.Detect, false},
+		{"answers are inspected before they leave", &hinted{}, "HTTP/1.1", true, waf.Block, false},
+		{"answers are inspected and leave anyway", &hinted{}, "HTTP/1.1", true, waf.Detect, true},
 	} {
-		r := &request{conn: c.conn, Proto: c.proto, site: &site{profile: c.profile}}
+		r := &request{conn: c.conn, Proto: c.proto, site: &site{}}
+		r.site.profile.Responses, r.site.profile.Mode = c.responses, c.mode
 		if got := r.informational() != nil; got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
@@ -51,7 +53,7 @@ func TestWhoGetsInterimAnswers(t *testing.T) {
 
 func TestAnInterimAnswerKeepsOurIDToTheFinalOne(t *testing.T) {
 	conn := &hinted{}
-	r := &request{conn: conn, Proto: "HTTP/1.1", site: &site{profile: &waf.Profile{}}}
+	r := &request{conn: conn, Proto: "HTTP/1.1", site: &site{}}
 	inform := r.informational()
 	field := func(name, value string) upstream.Field {
 		return upstream.Field{Name: []byte(name), Value: []byte(value)}

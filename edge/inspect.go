@@ -37,7 +37,7 @@ func (s *Server) inspectRequest(next handler) handler {
 
 // judgeRequest returns the error that refuses the request, if any.
 func (s *Server) judgeRequest(r *request) error {
-	profile := r.site.profile
+	profile := &r.site.profile
 	r.record.WAF.Mode = profile.Mode.String()
 	if s.opts.WAF == nil || profile.Mode == waf.Off {
 		return nil

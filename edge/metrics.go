@@ -17,10 +17,7 @@ import (
 // metrics are the server's counters. Labels are bounded: tenants are those of
 // the table, "" for none, and statuses are counted by class.
 type metrics struct {
-	requests *prometheus.CounterVec
-	seconds  *prometheus.HistogramVec
-	bytes    *prometheus.CounterVec
-	cache    *prometheus.CounterVec
+	tenants  meters
 	waf      *prometheus.CounterVec
 	unrouted *prometheus.CounterVec
 	refused  *prometheus.CounterVec
@@ -39,9 +36,6 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &metrics{
-		requests:   counter("gatehouse_requests_total", "Requests answered, by tenant and class of status.", "tenant", "code_class"),
-		bytes:      counter("gatehouse_response_body_bytes_total", "Bytes of response bodies sent to clients.", "tenant"),
-		cache:      counter("gatehouse_cache_requests_total", "Requests to vhosts with a cache, by result.", "tenant", "result"),
 		waf:        counter("gatehouse_waf_events_total", "Requests that the WAF blocked, or would have blocked in detect mode.", "tenant", "action"),
 		unrouted:   counter("gatehouse_requests_unrouted_total", "Requests that reached no vhost, by class of status.", "code_class"),
 		refused:    counter("gatehouse_requests_refused_total", "Requests that are not valid HTTP or that the connection's limits forbid, by rule.", "reason"),
@@ -49,11 +43,7 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 		retries:    counter("gatehouse_backend_retries_total", "Requests that a backend failed and that could be repeated, by whether the budget allowed it (taken, refused).", "result"),
 		turnedAway: counter("gatehouse_connections_refused_total", "Client connections refused, by reason.", "reason"),
 		handshakes: counter("gatehouse_tls_handshakes_failed_total", "TLS handshakes that failed, by reason.", "reason"),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "gatehouse_request_duration_seconds", Help: "Time from a request's first byte to the last of its response.",
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-		}, []string{"tenant"}),
-		tunnels: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_upgraded_connections", Help: "Open WebSocket connections."}),
+		tunnels:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_upgraded_connections", Help: "Open WebSocket connections."}),
 	}
 	m.preset()
 	if reg == nil {
@@ -62,7 +52,7 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 	lost := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "gatehouse_access_log_lost_lines_total", Help: "Lines of the access log that its writer did not take.",
 	}, func() float64 { return float64(lostLines()) })
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.bytes, m.cache, m.waf, m.unrouted, m.refused, m.cut, m.turnedAway, m.handshakes, m.retries, m.inFlight.gauge(), m.tunnels, lost} {
+	for _, c := range []prometheus.Collector{&m.tenants, m.waf, m.unrouted, m.refused, m.cut, m.turnedAway, m.handshakes, m.retries, m.inFlight.gauge(), m.tunnels, lost} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -143,27 +133,16 @@ func (l *level) gauge() prometheus.Collector {
 		func() float64 { return float64(l.Load()) })
 }
 
-var codeClasses = [...]string{"0xx", "1xx", "2xx", "3xx", "4xx", "5xx"}
-
-func codeClass(status int) string {
-	if class := status / 100; class < len(codeClasses) {
-		return codeClasses[class]
-	}
-	return "other"
-}
-
 func (m *metrics) observe(r *request, took time.Duration) {
 	m.observeFault(r)
 	if r.site == nil {
-		m.unrouted.WithLabelValues(codeClass(r.response.status)).Inc()
+		m.unrouted.WithLabelValues(codeClasses[codeClass(r.response.status)]).Inc()
 		return
 	}
 	t := r.site.meter
-	t.class(r.response.status).Inc()
-	t.seconds.Observe(took.Seconds())
-	t.bytes.Add(float64(r.response.sent))
+	t.count(r.response.status, r.response.sent, took)
 	if r.record.Cache != "" {
-		t.cache(cacheResult(r.record.Cache)).Inc()
+		t.cache(r.record.Cache)
 	}
 	if v := r.record.WAF.Verdict; v == verdictBlock || v == verdictDetect {
 		m.waf.WithLabelValues(t.tenant, v).Inc()
@@ -190,10 +169,6 @@ func (m *metrics) observeFault(r *request) {
 
 // forget drops the series of a tenant that is gone.
 func (m *metrics) forget(tenant string) {
-	match := prometheus.Labels{"tenant": tenant}
-	m.requests.DeletePartialMatch(match)
-	m.seconds.DeletePartialMatch(match)
-	m.bytes.DeletePartialMatch(match)
-	m.cache.DeletePartialMatch(match)
-	m.waf.DeletePartialMatch(match)
+	m.tenants.forget(tenant)
+	m.waf.DeletePartialMatch(prometheus.Labels{"tenant": tenant})
 }

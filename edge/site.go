@@ -20,21 +20,36 @@ import (
 
 // A site is a vhost as it runs: its settings resolved, its backends' connections
 // and its WAF profile. It is made on first use and never changed; a vhost whose
-// settings change gets a new site that takes the unchanged parts over.
+// settings change gets a new site that takes the unchanged parts over. What each
+// request asks for stands first and together: among thousands of vhosts a site's memory
+// was last read a while ago.
 type site struct {
 	name     string
 	tenant   string
-	settings routes.Settings
-	pool     *balance.Pool[*upstream.Pool]
-	backends *holding
-	budget   *upstream.Budget // of retries, on all backends together
-	profile  *waf.Profile
-	cache    *cache.Policy // nil: off
-	redirect string
-	hsts     time.Duration
 	meter    *meter
+	cache    *cache.Policy // nil: off
+	pool     *balance.Pool[*upstream.Pool]
+	budget   *upstream.Budget // of retries, on all backends together
+	redirect redirecting
+	hsts     time.Duration
 	err      error // why the site cannot serve
+	policy   cache.Policy
+	profile  waf.Profile
+
+	settings routes.Settings
+	backends *holding
 }
+
+// redirecting is which plain requests are sent to https.
+type redirecting uint8
+
+const (
+	redirectNone redirecting = iota
+	redirectAll
+	redirectTrusted // those of hosts that have a certificate which clients trust
+)
+
+var redirectings = map[string]redirecting{"false": redirectNone, "true": redirectAll, "auto": redirectTrusted}
 
 // siteOf returns the running site of a route, making it if it is the first to ask.
 func (s *Server) siteOf(route *routes.Route) (*site, error) {
@@ -48,12 +63,14 @@ func (s *Server) siteOf(route *routes.Route) (*site, error) {
 func (s *Server) compile(route *routes.Route, previous any) any {
 	settings := route.Settings(s.opts.Defaults)
 	st := &site{
-		name: route.Name, tenant: settings.Tenant, settings: settings,
-		profile:  wafProfile(&settings.WAF),
-		redirect: settings.RedirectHTTP, hsts: settings.HSTS, meter: s.metrics.meter(settings.Tenant),
+		name: route.Name, meter: s.metrics.tenants.meter(settings.Tenant),
+		redirect: redirectings[settings.RedirectHTTP], hsts: settings.HSTS, settings: settings,
 	}
+	st.tenant = st.meter.tenant // one string for all vhosts of a tenant
+	tune(&st.profile, &settings.WAF)
 	if settings.Cache && s.opts.Cache != nil {
-		st.cache = &cache.Policy{TTL: settings.CacheTTL, MaxBody: settings.CacheMaxBody}
+		st.policy = cache.Policy{TTL: settings.CacheTTL, MaxBody: settings.CacheMaxBody}
+		st.cache = &st.policy
 	}
 	old, _ := previous.(*site)
 	if old != nil {
@@ -113,11 +130,10 @@ func retire(route *routes.Route) {
 	}
 }
 
-func wafProfile(w *routes.WAF) *waf.Profile {
-	p := &waf.Profile{
-		Paranoia: w.Paranoia, InboundThreshold: w.InboundThreshold, OutboundThreshold: w.OutboundThreshold,
-		AllowedMethods: w.AllowedMethods, InspectBody: int64(w.InspectBody), Responses: *w.Responses,
-	}
+// tune fills in a zero profile.
+func tune(p *waf.Profile, w *routes.WAF) {
+	p.Paranoia, p.InboundThreshold, p.OutboundThreshold = w.Paranoia, w.InboundThreshold, w.OutboundThreshold
+	p.AllowedMethods, p.InspectBody, p.Responses = w.AllowedMethods, int64(w.InspectBody), *w.Responses
 	switch w.Mode {
 	case routes.WAFOff:
 		p.Mode = waf.Off
@@ -129,7 +145,6 @@ func wafProfile(w *routes.WAF) *waf.Profile {
 	if w.OnError == "block" {
 		p.OnError = waf.Refuse
 	}
-	return p
 }
 
 // errDenied is why a backend's address is never dialled.

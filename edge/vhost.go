@@ -103,9 +103,9 @@ func (s *Server) mustRedirect(r *request) bool {
 		return false
 	}
 	switch r.site.redirect {
-	case "true":
+	case redirectAll:
 		return true
-	case "auto":
+	case redirectTrusted:
 		return s.opts.Certificates != nil && s.opts.Certificates.Trusted(r.Host)
 	}
 	return false

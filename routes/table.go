@@ -26,50 +26,48 @@ type tenantEntry struct {
 }
 
 // A Route is one vhost of a table with its tenant. All but the instance is
-// immutable.
+// immutable. What each request asks for stands first, on one line of a processor's cache.
 type Route struct {
 	// Name is the vhost's name.
 	Name string
 	// Vhost is the last good form; nil: there was never one, and the route
 	// answers for no host.
 	Vhost *Vhost
+
+	instance atomic.Value // nil until it is compiled
+
 	// Tenant is the tenant's document in its last good form; nil: none.
 	Tenant *Tenant
 	// Problems is what is wrong with the present document; Vhost is then an
 	// earlier form of it.
 	Problems Problems
 
-	mu       sync.Mutex          // of compiling and of previous
-	instance atomic.Pointer[any] // nil until it is compiled
-	previous any                 // the instance of the route that this one replaced
+	mu       sync.Mutex // of compiling and of previous
+	previous any        // the instance of the route that this one replaced
 }
 
 // Instance returns what the server made of the route, and makes it at the first
 // call: compile runs once per route, with the instance of the route that this
-// one replaced (nil if there was none) so that running state can be taken over.
+// one replaced (nil if there was none) so that running state can be taken over. It
+// must not return nil.
 // Safe for concurrent use. From the second call on it neither locks nor allocates.
 func (r *Route) Instance(compile func(r *Route, previous any) any) any {
 	if made := r.instance.Load(); made != nil {
-		return *made
+		return made
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if made := r.instance.Load(); made != nil {
-		return *made
+		return made
 	}
 	made := compile(r, r.previous)
 	r.previous = nil
-	r.instance.Store(&made)
+	r.instance.Store(made)
 	return made
 }
 
 // Compiled returns the instance if there is one, without making it.
-func (r *Route) Compiled() any {
-	if made := r.instance.Load(); made != nil {
-		return *made
-	}
-	return nil
-}
+func (r *Route) Compiled() any { return r.instance.Load() }
 
 // successor returns a route for the same name that inherits r's running state.
 func (r *Route) successor(v *Vhost, t *Tenant, problems Problems) *Route {
@@ -79,7 +77,7 @@ func (r *Route) successor(v *Vhost, t *Tenant, problems Problems) *Route {
 		r.mu.Lock()
 		next.previous = r.previous
 		if made := r.instance.Load(); made != nil {
-			next.previous = *made
+			next.previous = made
 		}
 		r.mu.Unlock()
 	}

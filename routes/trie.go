@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"iter"
 	"math/bits"
+	"slices"
 )
 
 // trie is a persistent map from strings: with and without return a new trie that
@@ -12,27 +13,20 @@ import (
 // Trees"), at most a handful of hops deep for millions of keys. The zero value
 // is an empty trie.
 type trie[V any] struct {
-	root *trieNode[V]
+	root trieNode[V] // nothing of it counts if size is 0
 	size int
 }
 
-// A trieNode holds up to 32 slots, packed: bit i of used says that slot i is there.
+// A trieNode is a branch if it has children, else a leaf. Nodes lie within their
+// parent and have, for a value of a word, the size of a line of a processor's cache: a
+// lookup among thousands of keys reads memory that nobody has read for a while, and waits
+// for each line of it.
 type trieNode[V any] struct {
-	used  uint32
-	slots []trieSlot[V]
-}
-
-// A trieSlot is a subtree (node), or else the entries whose hash leads here: one,
-// or several whose 64 hash bits are all equal.
-type trieSlot[V any] struct {
-	node    *trieNode[V]
-	hash    uint64
-	entries []trieEntry[V]
-}
-
-type trieEntry[V any] struct {
-	key   string
-	value V
+	children []trieNode[V] // packed: bit i of hash says that child i is there
+	hash     uint64        // a leaf's whole hash; a branch's used bits
+	key      string
+	value    V
+	more     *trieNode[V] // further leaves whose 64 hash bits are all equal
 }
 
 const trieBits = 5
@@ -43,30 +37,36 @@ var trieSeed = maphash.MakeSeed()
 func (t trie[V]) len() int { return t.size }
 
 func (t trie[V]) get(key string) (V, bool) {
-	hash := maphash.String(trieSeed, key)
-	for n, rest := t.root, hash; n != nil; rest >>= trieBits {
-		bit := uint32(1) << (rest & 31)
-		if n.used&bit == 0 {
-			break
-		}
-		slot := &n.slots[bits.OnesCount32(n.used&(bit-1))]
-		if slot.node != nil {
-			n = slot.node
-			continue
-		}
-		for i := range slot.entries {
-			if slot.entries[i].key == key {
-				return slot.entries[i].value, true
-			}
-		}
-		break
-	}
 	var none V
+	if t.size == 0 {
+		return none, false
+	}
+	hash := maphash.String(trieSeed, key)
+	n := &t.root
+	for rest := hash; len(n.children) > 0; rest >>= trieBits {
+		bit := uint64(1) << (rest & 31)
+		if n.hash&bit == 0 {
+			return none, false
+		}
+		n = &n.children[n.at(bit)]
+	}
+	for ; n != nil && n.hash == hash; n = n.more {
+		if n.key == key {
+			return n.value, true
+		}
+	}
 	return none, false
 }
 
+// at is where the child of a bit is, or would be.
+func (n *trieNode[V]) at(bit uint64) int { return bits.OnesCount64(n.hash & (bit - 1)) }
+
 func (t trie[V]) with(key string, value V) trie[V] {
-	root, added := t.root.with(maphash.String(trieSeed, key), 0, trieEntry[V]{key, value})
+	leaf := trieNode[V]{hash: maphash.String(trieSeed, key), key: key, value: value}
+	if t.size == 0 {
+		return trie[V]{root: leaf, size: 1}
+	}
+	root, added := t.root.with(0, leaf)
 	if added {
 		t.size++
 	}
@@ -74,103 +74,94 @@ func (t trie[V]) with(key string, value V) trie[V] {
 	return t
 }
 
-func (n *trieNode[V]) with(hash uint64, shift uint, e trieEntry[V]) (*trieNode[V], bool) {
-	bit := uint32(1) << (hash >> shift & 31)
-	if n == nil {
-		return &trieNode[V]{used: bit, slots: []trieSlot[V]{{hash: hash, entries: []trieEntry[V]{e}}}}, true
+// with returns the node with a leaf; shift says which bits of a hash choose a child.
+func (n *trieNode[V]) with(shift uint, leaf trieNode[V]) (_ trieNode[V], added bool) {
+	bit := uint64(1) << (leaf.hash >> shift & 31)
+	switch {
+	case len(n.children) > 0:
+	case n.hash == leaf.hash:
+		rest, replaced := n.minus(leaf.key)
+		leaf.more = rest
+		return leaf, !replaced
+	default: // two keys in one place: one level down they may be in two
+		branch := trieNode[V]{hash: 1 << (n.hash >> shift & 31), children: []trieNode[V]{*n}}
+		return branch.with(shift, leaf)
 	}
-	at := bits.OnesCount32(n.used & (bit - 1))
-	if n.used&bit == 0 {
-		out := &trieNode[V]{used: n.used | bit, slots: make([]trieSlot[V], len(n.slots)+1)}
-		copy(out.slots, n.slots[:at])
-		out.slots[at] = trieSlot[V]{hash: hash, entries: []trieEntry[V]{e}}
-		copy(out.slots[at+1:], n.slots[at:])
+	at, out := n.at(bit), trieNode[V]{hash: n.hash | bit}
+	if n.hash&bit == 0 {
+		out.children = make([]trieNode[V], 0, len(n.children)+1)
+		out.children = append(append(append(out.children, n.children[:at]...), leaf), n.children[at:]...)
 		return out, true
 	}
-	slot, added := n.slots[at].with(hash, shift, e)
-	out := &trieNode[V]{used: n.used, slots: make([]trieSlot[V], len(n.slots))}
-	copy(out.slots, n.slots)
-	out.slots[at] = slot
+	out.children = slices.Clone(n.children)
+	out.children[at], added = n.children[at].with(shift+trieBits, leaf)
 	return out, added
 }
 
-func (s trieSlot[V]) with(hash uint64, shift uint, e trieEntry[V]) (trieSlot[V], bool) {
-	if s.node != nil {
-		node, added := s.node.with(hash, shift+trieBits, e)
-		return trieSlot[V]{node: node}, added
+// minus returns the leaves of one hash without a key; nil if none is left.
+func (n *trieNode[V]) minus(key string) (_ *trieNode[V], found bool) {
+	if n == nil {
+		return nil, false
 	}
-	if s.hash != hash { // two keys in one slot: push both one level down
-		deeper := &trieNode[V]{used: 1 << (s.hash >> (shift + trieBits) & 31), slots: []trieSlot[V]{s}}
-		node, _ := deeper.with(hash, shift+trieBits, e)
-		return trieSlot[V]{node: node}, true
+	if n.key == key {
+		return n.more, true
 	}
-	entries := make([]trieEntry[V], 0, len(s.entries)+1)
-	added := true
-	for _, old := range s.entries {
-		if old.key == e.key {
-			added = false
-			continue
-		}
-		entries = append(entries, old)
-	}
-	return trieSlot[V]{hash: hash, entries: append(entries, e)}, added
+	out := *n
+	out.more, found = n.more.minus(key)
+	return &out, found
 }
 
 func (t trie[V]) without(key string) trie[V] {
 	if _, there := t.get(key); !there {
 		return t
 	}
-	t.root = t.root.without(maphash.String(trieSeed, key), 0, key)
-	t.size--
-	return t
+	root := t.root.without(maphash.String(trieSeed, key), 0, key)
+	if root == nil {
+		return trie[V]{}
+	}
+	return trie[V]{root: *root, size: t.size - 1}
 }
 
 // without removes a key that is there; it returns nil when nothing is left.
 func (n *trieNode[V]) without(hash uint64, shift uint, key string) *trieNode[V] {
-	bit := uint32(1) << (hash >> shift & 31)
-	at := bits.OnesCount32(n.used & (bit - 1))
-	slot := n.slots[at]
-	if slot.node != nil {
-		slot.node = slot.node.without(hash, shift+trieBits, key)
+	if len(n.children) == 0 {
+		rest, _ := n.minus(key)
+		return rest
+	}
+	bit := uint64(1) << (hash >> shift & 31)
+	at := n.at(bit)
+	child := n.children[at].without(hash, shift+trieBits, key)
+	out := &trieNode[V]{hash: n.hash}
+	if child != nil {
+		out.children = slices.Clone(n.children)
+		out.children[at] = *child
 	} else {
-		kept := make([]trieEntry[V], 0, len(slot.entries))
-		for _, e := range slot.entries {
-			if e.key != key {
-				kept = append(kept, e)
-			}
-		}
-		slot.entries = kept
+		out.hash &^= bit
+		out.children = slices.Concat(n.children[:at], n.children[at+1:])
 	}
-	if slot.node != nil || len(slot.entries) > 0 {
-		out := &trieNode[V]{used: n.used, slots: make([]trieSlot[V], len(n.slots))}
-		copy(out.slots, n.slots)
-		out.slots[at] = slot
-		return out
+	if len(out.children) == 1 && len(out.children[0].children) == 0 {
+		return &out.children[0] // a leaf needs no branch of its own
 	}
-	if len(n.slots) == 1 {
-		return nil
-	}
-	out := &trieNode[V]{used: n.used &^ bit, slots: make([]trieSlot[V], 0, len(n.slots)-1)}
-	out.slots = append(append(out.slots, n.slots[:at]...), n.slots[at+1:]...)
 	return out
 }
 
 // all yields every entry in no particular order.
 func (t trie[V]) all() iter.Seq2[string, V] {
-	return func(yield func(string, V) bool) { t.root.each(yield) }
+	return func(yield func(string, V) bool) {
+		if t.size > 0 {
+			t.root.each(yield)
+		}
+	}
 }
 
 func (n *trieNode[V]) each(yield func(string, V) bool) bool {
-	if n == nil {
-		return true
-	}
-	for i := range n.slots {
-		for _, e := range n.slots[i].entries {
-			if !yield(e.key, e.value) {
-				return false
-			}
+	for i := range n.children {
+		if !n.children[i].each(yield) {
+			return false
 		}
-		if !n.slots[i].node.each(yield) {
+	}
+	for leaf := n; len(n.children) == 0 && leaf != nil; leaf = leaf.more {
+		if !yield(leaf.key, leaf.value) {
 			return false
 		}
 	}

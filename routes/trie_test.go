@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 )
 
 // TestTrieIsAMap compares it with a map over random changes, and makes sure that
@@ -52,21 +53,39 @@ func TestTrieIsAMap(t *testing.T) {
 // TestTrieKeepsKeysWhoseHashesAreEqual puts two keys in the place of one hash.
 func TestTrieKeepsKeysWhoseHashesAreEqual(t *testing.T) {
 	const hash = 0x123456789abcdef0
-	var root *trieNode[int]
-	for i, key := range []string{"a", "b", "c"} {
-		root, _ = root.with(hash, 0, trieEntry[int]{key, i})
+	leaf := func(key string, value int) trieNode[int] { return trieNode[int]{hash: hash, key: key, value: value} }
+	root := leaf("a", 0)
+	for i, key := range []string{"b", "c"} {
+		var added bool
+		if root, added = root.with(0, leaf(key, i+1)); !added {
+			t.Errorf("%s was not there before", key)
+		}
 	}
-	root, added := root.with(hash, 0, trieEntry[int]{"b", 10})
+	root, added := root.with(0, leaf("b", 10))
 	if added {
 		t.Error("b was there before")
 	}
-	root = root.without(hash, 0, "a")
-	got := maps.Collect(trie[int]{root: root}.all())
-	if !maps.Equal(got, map[string]int{"b": 10, "c": 2}) {
+	root, _ = root.with(0, trieNode[int]{hash: hash + 1<<60, key: "d", value: 3}) // the last bits alone differ
+	if got := maps.Collect(trie[int]{root: root, size: 4}.all()); !maps.Equal(got, map[string]int{"a": 0, "b": 10, "c": 2, "d": 3}) {
 		t.Errorf("got %v", got)
 	}
-	if root = root.without(hash, 0, "b").without(hash, 0, "c"); root != nil {
+	root = *root.without(hash+1<<60, 0, "d")
+	if len(root.children) != 0 {
+		t.Error("a single leaf has a branch left")
+	}
+	root = *root.without(hash, 0, "a")
+	if got := maps.Collect(trie[int]{root: root, size: 2}.all()); !maps.Equal(got, map[string]int{"b": 10, "c": 2}) {
+		t.Errorf("got %v", got)
+	}
+	if left := root.without(hash, 0, "b").without(hash, 0, "c"); left != nil {
 		t.Error("an empty trie has a node left")
+	}
+}
+
+// A node is as large as a line of a processor's cache; see trieNode.
+func TestANodeOfATrieIsOneCacheLine(t *testing.T) {
+	if size := unsafe.Sizeof(trieNode[*Route]{}); size != 64 {
+		t.Errorf("a node has %d bytes", size)
 	}
 }
 
