@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -169,48 +168,4 @@ func plain(s string) bool {
 		}
 	}
 	return true
-}
-
-type accessRecord struct {
-	Time       string  `json:"time"`
-	ID         string  `json:"id"`
-	Client     string  `json:"client"`
-	Host       string  `json:"host"`
-	Method     string  `json:"method"`
-	Target     string  `json:"target"`
-	Proto      string  `json:"proto"`
-	Status     int     `json:"status"`
-	Bytes      int64   `json:"bytes"`
-	DurationMS float64 `json:"duration_ms"`
-	Tenant     string  `json:"tenant"`
-	Vhost      string  `json:"vhost"`
-	WAF        string  `json:"waf"`
-	Rules      []int   `json:"rules"`
-	Cache      string  `json:"cache"`
-	Backend    string  `json:"backend"`
-	Error      string  `json:"error,omitempty"`
-}
-
-func appendJSON(dst []byte, r *request, took time.Duration) []byte {
-	host := r.Host
-	if host == "" {
-		host = r.RawHost
-	}
-	rules := r.record.WAF.Rules
-	if rules == nil {
-		rules = []int{}
-	}
-	line, err := json.Marshal(accessRecord{
-		Time: r.Start.UTC().Format("2006-01-02T15:04:05.000Z07:00"), ID: r.ID,
-		Client: r.ClientText, Host: host, Method: r.Method, Target: r.Target, Proto: r.Proto,
-		Status: r.response.status, Bytes: r.response.sent,
-		DurationMS: float64(took.Microseconds()) / 1000,
-		Tenant:     r.record.Tenant, Vhost: r.record.Route,
-		WAF: r.record.WAF.Verdict, Rules: rules, Cache: r.record.Cache, Backend: r.record.Backend,
-		Error: errorText(r.record.Err),
-	})
-	if err != nil { // strings and numbers: cannot happen
-		return append(append(append(dst, `{"error":`...), strconv.Quote(err.Error())...), "}\n"...)
-	}
-	return append(append(dst, line...), '\n')
 }

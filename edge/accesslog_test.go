@@ -1,8 +1,12 @@
 package edge
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +15,27 @@ import (
 
 	"gatehouse/internal/edgetest"
 )
+
+// An accessRecord is an access line as its readers have it.
+type accessRecord struct {
+	Time       string  `json:"time"`
+	ID         string  `json:"id"`
+	Client     string  `json:"client"`
+	Host       string  `json:"host"`
+	Method     string  `json:"method"`
+	Target     string  `json:"target"`
+	Proto      string  `json:"proto"`
+	Status     int     `json:"status"`
+	Bytes      int64   `json:"bytes"`
+	DurationMS float64 `json:"duration_ms"`
+	Tenant     string  `json:"tenant"`
+	Vhost      string  `json:"vhost"`
+	WAF        string  `json:"waf"`
+	Rules      []int   `json:"rules"`
+	Cache      string  `json:"cache"`
+	Backend    string  `json:"backend"`
+	Error      string  `json:"error,omitempty"`
+}
 
 func loggedRequest() *request {
 	r := &request{
@@ -103,4 +128,46 @@ func counted(t *testing.T, g prometheus.Gatherer, name string) float64 {
 	}
 	t.Fatalf("there is no metric %s", name)
 	return 0
+}
+
+// Whatever a client sends, a line is one line and one JSON object with the texts that it sent.
+func TestAccessLineIsJSONWhateverTheClientSends(t *testing.T) {
+	for _, text := range []string{
+		"", "plain", `quote " and \ backslash`, "line\nbreak\r\n", "\x00\x1f\x7f", "größer", "\xff\xfe bad", "<script>&", "\u2028\u2029", "{}[],:",
+	} {
+		r := loggedRequest()
+		r.Method, r.Target, r.Host, r.RawHost, r.ClientText, r.ID = text, text, "", text, text, text
+		r.record.Tenant, r.record.Route, r.record.Cache, r.record.Backend = text, text, text, text
+		r.record.WAF.Verdict, r.record.WAF.Rules = text, []int{942100, 949110}
+		r.record.Err = errors.New("backend: " + text)
+		line := appendJSON(nil, r, 1234567*time.Nanosecond)
+		if n := strings.Count(string(line), "\n"); n != 1 || line[len(line)-1] != '\n' {
+			t.Errorf("%q makes %d lines: %q", text, n, line)
+		}
+		var got accessRecord
+		decoder := json.NewDecoder(bytes.NewReader(line))
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(&got); err != nil {
+			t.Errorf("%q: %v in %s", text, err, line)
+			continue
+		}
+		valid := strings.ToValidUTF8(text, "\ufffd")
+		if strings.Contains(text, "\xff\xfe") {
+			valid = "\ufffd\ufffd bad" // one for each byte
+		}
+		want := accessRecord{
+			Time: r.Start.UTC().Format("2006-01-02T15:04:05.000Z07:00"), ID: valid, Client: valid, Host: valid, Method: valid, Target: valid,
+			Proto: r.Proto, Status: 200, Bytes: 1000, DurationMS: 1.234, Tenant: valid, Vhost: valid, WAF: valid,
+			Rules: []int{942100, 949110}, Cache: valid, Backend: valid, Error: "backend: " + valid,
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%q:\n got %+v\nwant %+v", text, got, want)
+		}
+	}
+}
+
+func TestAccessLineOfARequestWithoutRulesHasAnEmptyList(t *testing.T) {
+	if line := appendJSON(nil, loggedRequest(), time.Millisecond); !bytes.Contains(line, []byte(`"waf":"","rules":[],"cache":"","backend":`)) || bytes.Contains(line, []byte("error")) {
+		t.Errorf("%s", line)
+	}
 }

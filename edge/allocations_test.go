@@ -1,8 +1,10 @@
 package edge
 
 import (
+	"io"
 	"math"
 	"testing"
+	"time"
 )
 
 // The budgets: the most allocations that one request may cost, on each path through
@@ -42,6 +44,8 @@ const (
 	allocsCacheStored      = 17 // one of them the benchmark's, for a new target
 	allocsInspectAnswerOff = 0
 	allocsForward          = 0
+
+	allocsAccessLine = 0 // in each format, of a request whose texts need no quoting
 )
 
 // A budget is what a path may cost on plain connections and on TLS, or a link alone.
@@ -122,6 +126,25 @@ func TestAllocationsOfAWholeRequest(t *testing.T) {
 		t.Run(p.name+"/tls", func(t *testing.T) {
 			c := p.client(t, n, ca)
 			withinBudget(t, budget.tls, func() error { _, err := c.do(); return err })
+		})
+	}
+}
+
+func TestAllocationsOfAnAccessLine(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates; make alloc runs this without it")
+	}
+	for _, format := range []string{FormatCombined, FormatJSON} {
+		t.Run(format, func(t *testing.T) {
+			log, err := NewAccessLog(io.Discard, format, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := loggedRequest()
+			withinBudget(t, allocsAccessLine, func() error { log.write(r, time.Millisecond); return nil })
+			if err := log.Close(); err != nil {
+				t.Error(err)
+			}
 		})
 	}
 }
