@@ -104,7 +104,7 @@ func (m *comparing) cut(ctx context.Context, done int, why error) error {
 	for _, c := range m.cells {
 		c.samples = c.samples[:done]
 	}
-	m.watch.busy = m.watch.busy[:min(done, len(m.watch.busy))]
+	m.watch.keep(done)
 	return stopped(ctx, done, m.options.rounds, why)
 }
 
@@ -237,6 +237,6 @@ func (m *comparing) comparison(ctx context.Context) *report.Comparison {
 			}
 		}
 	}
-	c.Notes = append(m.notes, m.watch.notes...)
+	c.Notes = append(m.notes, m.watch.notes()...)
 	return c
 }

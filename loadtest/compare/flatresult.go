@@ -105,8 +105,8 @@ func (r *flatResult) finish(done, planned int) {
 
 // describe says how it was measured.
 func (r *flatResult) describe(ctx context.Context, o *options, w *watch) {
-	w.busy = w.busy[:min(r.Rounds, len(w.busy))]
-	r.LoadAverage, r.Busy, r.Notes = w.load, w.busy, w.notes
+	w.keep(r.Rounds)
+	r.LoadAverage, r.Busy, r.Notes = w.load, w.busy, w.notes()
 	r.Method = append([]report.Fact{
 		{Name: "placement", Text: fmt.Sprintf("gatehouse alone on CPU %d; load and origin on CPU %d", peerCPU, loadCPU)},
 		{Name: "sides", Text: fmt.Sprintf("the same %d connections and the same requests in turn on both, each with a URL of its own (%d for vhosts, %d for tenants, which have as many vhosts on both sides); plain HTTP, one origin", o.connections, o.vhosts, o.tenants)},

@@ -29,7 +29,7 @@ func surroundings(w *watch) []report.Fact {
 	return []report.Fact{
 		{Name: "CPU", Text: processors()},
 		{Name: "kernel", Text: "Linux " + kernel()},
-		{Name: "load average", Text: w.average() + " before the first round (1, 5, 15 minutes)"},
+		{Name: "load average", Text: average(w.load) + " before the first round (1, 5, 15 minutes)"},
 		{Name: "busy without us", Text: w.percents() + " before the rounds"},
 		{Name: "Go programs", Text: "GOGC=" + gogc() + ", GOMAXPROCS=1"},
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -20,19 +21,20 @@ type watch struct {
 	stderr io.Writer
 	load   []float64 // average of 1, 5, 15 minutes before the first round
 	busy   []float64 // percent before each round
-	notes  []string
 }
 
 // look measures for a second, before round (from 0), and says what it found.
 func (w *watch) look(ctx context.Context, round int) error {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return err
+	}
+	load, err := parseLoad(string(text))
+	if err != nil {
+		return err
+	}
 	if round == 0 {
-		text, err := os.ReadFile("/proc/loadavg")
-		if err != nil {
-			return err
-		}
-		if w.load, err = parseLoad(string(text)); err != nil {
-			return err
-		}
+		w.load = load
 	}
 	before, err := processorTimes()
 	if err != nil {
@@ -43,25 +45,38 @@ func (w *watch) look(ctx context.Context, round int) error {
 	if err != nil {
 		return err
 	}
-	w.note(round, after.busySince(before))
+	w.note(round, after.busySince(before), load)
 	return ctx.Err()
 }
 
-// note keeps what was measured before a round.
-func (w *watch) note(round int, percent float64) {
+// note keeps what was measured before a round, to a tenth of a percent.
+func (w *watch) note(round int, percent float64, load []float64) {
+	percent = math.Round(percent*10) / 10
 	w.busy = append(w.busy, percent)
-	if percent <= mostBusy {
-		return
+	if percent > mostBusy {
+		fmt.Fprintf(w.stderr, "warning: the machine is %.0f %% busy before round %d, without us (load average %s): figures will scatter; `top` shows who it is\n",
+			percent, round+1, average(load))
 	}
-	w.notes = append(w.notes, fmt.Sprintf("the machine was %.0f %% busy before round %d, without us", percent, round+1))
-	fmt.Fprintf(w.stderr, "warning: the machine is %.0f %% busy before round %d, without us (load average %s): figures will scatter; `top` shows who it is\n",
-		percent, round+1, w.average())
 }
 
-// average returns the load average in words.
-func (w *watch) average() string {
+// keep forgets all but the first rounds.
+func (w *watch) keep(rounds int) { w.busy = w.busy[:min(rounds, len(w.busy))] }
+
+// notes say before which rounds the machine was not quiet.
+func (w *watch) notes() []string {
 	var out []string
-	for _, n := range w.load {
+	for round, percent := range w.busy {
+		if percent > mostBusy {
+			out = append(out, fmt.Sprintf("the machine was %.0f %% busy before round %d, without us", percent, round+1))
+		}
+	}
+	return out
+}
+
+// average returns a load average in words.
+func average(load []float64) string {
+	var out []string
+	for _, n := range load {
 		out = append(out, strconv.FormatFloat(n, 'f', 2, 64))
 	}
 	return strings.Join(out, " ")

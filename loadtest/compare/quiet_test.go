@@ -47,17 +47,20 @@ func TestParseLoad(t *testing.T) {
 // TestABusyMachineIsNamed on the terminal and in the notes; a quiet one is not.
 func TestABusyMachineIsNamed(t *testing.T) {
 	var said strings.Builder
-	w := watch{stderr: &said, load: []float64{1, 2, 3}}
-	w.note(0, mostBusy)
-	if said.Len() > 0 || len(w.notes) > 0 {
-		t.Errorf("quiet: %q, %q", said.String(), w.notes)
+	w := watch{stderr: &said}
+	w.note(0, mostBusy, nil)
+	if said.Len() > 0 || len(w.notes()) > 0 {
+		t.Errorf("quiet: %q, %q", said.String(), w.notes())
 	}
-	w.note(1, 35.4)
+	w.note(1, 35.4, []float64{1, 2, 3})
 	if !strings.Contains(said.String(), "warning: the machine is 35 % busy before round 2") || !strings.Contains(said.String(), "load average 1.00 2.00 3.00") {
 		t.Errorf("said %q", said.String())
 	}
-	if len(w.notes) != 1 || !strings.HasPrefix(w.notes[0], "the machine was 35 % busy before round 2") || len(w.busy) != 2 {
-		t.Errorf("noted %q, busy %v", w.notes, w.busy)
+	if n := w.notes(); len(n) != 1 || !strings.HasPrefix(n[0], "the machine was 35 % busy before round 2") {
+		t.Errorf("noted %q", n)
+	}
+	if w.keep(1); len(w.busy) != 1 || len(w.notes()) != 0 {
+		t.Errorf("of the first round alone: %v, %q", w.busy, w.notes())
 	}
 }
 

@@ -72,7 +72,7 @@ func verdict(c *report.Comparison, check bool) error {
 	}
 	var faults []error
 	if failed > 0 {
-		faults = append(faults, fmt.Errorf("%d cells failed; the notes say why", failed))
+		faults = append(faults, fmt.Errorf("%s failed; the notes say why", count(int(failed), "cell")))
 	}
 	if !check {
 		return errors.Join(faults...)

@@ -123,7 +123,7 @@ func TestAnInterruptedRun(t *testing.T) {
 	s := passThrough("1k", "1 KB")
 	m := newComparing(&options{rounds: 4, scenarios: []scenario{s}}, []peer{ours, theirs}, nil, io.Discard)
 	for round, cpu := range []float64{10, 20, 1000} {
-		m.watch.note(round, 1)
+		m.watch.note(round, 1, nil)
 		m.note(round, ours, s, report.Sample{Requests: 9, CPU: cpu}, nil)
 		if round < 2 {
 			m.note(round, theirs, s, report.Sample{Requests: 9, CPU: cpu}, nil)
