@@ -17,6 +17,11 @@ func nameList[T named](all []T) string {
 	return strings.Join(names, ",")
 }
 
+// isAmong reports whether x is one of all.
+func isAmong[T named](all []T, x T) bool {
+	return slices.ContainsFunc(all, func(y T) bool { return y.id() == x.id() })
+}
+
 // choose returns those of all that a list of names says, in the order of all; an
 // empty list means all.
 func choose[T named](all []T, list string) ([]T, error) {

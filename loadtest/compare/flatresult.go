@@ -75,7 +75,7 @@ func newFlatResult(ctx context.Context, o *options) *flatResult {
 	}
 	for _, pair := range flatPairs(o) {
 		for _, load := range flatLoads {
-			if strings.Contains(","+nameList(o.pairs)+",", ","+pair.what+",") && strings.Contains(","+nameList(o.loads)+",", ","+load.name+",") {
+			if isAmong(o.pairs, pair) && isAmong(o.loads, load) {
 				r.Series = append(r.Series, flatSeries{Load: load.title, What: pair.what, Few: pair.count(pair.few), Many: pair.count(pair.many)})
 			} else {
 				r.LeftOut = append(r.LeftOut, load.title+", "+pair.what)

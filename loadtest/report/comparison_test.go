@@ -137,6 +137,23 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// TestNothingLeftToJudge is no good news, and does not look like it.
+func TestNothingLeftToJudge(t *testing.T) {
+	c := madeUpComparison()
+	c.LeftOut, c.Targets = c.Targets, nil
+	for name, form := range map[string]func(io.Writer, *report.Comparison) error{
+		"text": report.ComparisonText, "html": report.ComparisonHTML, "markdown": report.ComparisonMarkdown,
+	} {
+		got := compare(t, c, form)
+		if want := "No target was judged: 6 left out by the choice of scenarios or peers"; !strings.Contains(got, want) {
+			t.Errorf("%s does not say %q", name, want)
+		}
+		if strings.Contains(got, " met") {
+			t.Errorf("%s says that something is met", name)
+		}
+	}
+}
+
 // TestAnInterruptedComparison says so, in every form.
 func TestAnInterruptedComparison(t *testing.T) {
 	c := madeUpComparison()

@@ -133,10 +133,11 @@ func (c *Comparison) tally() string {
 	for _, t := range c.Targets {
 		n[c.Judge(t).Verdict]++
 	}
-	words := fmt.Sprintf("%d of %s met", n[Met], plural(int64(len(c.Targets)), "target"))
+	const byChoice = "left out by the choice of scenarios or peers"
 	if len(c.Targets) == 0 {
-		words = "No target was judged"
+		return fmt.Sprintf("No target was judged: %d %s", len(c.LeftOut), byChoice)
 	}
+	words := fmt.Sprintf("%d of %s met", n[Met], plural(int64(len(c.Targets)), "target"))
 	if n[Missed] > 0 {
 		words += fmt.Sprintf(", %d missed", n[Missed])
 	}
@@ -144,7 +145,7 @@ func (c *Comparison) tally() string {
 		words += fmt.Sprintf(", %d not judged", n[NotJudged])
 	}
 	if len(c.LeftOut) > 0 {
-		words += fmt.Sprintf("; %d more not judged, left out by the choice of scenarios or peers", len(c.LeftOut))
+		words += fmt.Sprintf("; %d more not judged, %s", len(c.LeftOut), byChoice)
 	}
 	return words
 }
