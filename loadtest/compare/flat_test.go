@@ -75,6 +75,16 @@ func TestFlatVerdict(t *testing.T) {
 	}
 }
 
+// TestTheFlatPromiseIsAboutMany: a few vhosts that cost nothing keep no promise.
+func TestTheFlatPromiseIsAboutMany(t *testing.T) {
+	r := flatOf(t, slices.Repeat([]float64{10}, 10), slices.Repeat([]float64{10}, 10))
+	r.Series[0].Many = 50
+	r.finish(10, 10)
+	if err := r.verdict(true); err == nil || !strings.Contains(err.Error(), "not judged: cache hit, vhosts: the promise is about 10000 vhosts, and there were 50") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestAFlatRoundThatWasNotFinished: the side that was measured last has one more.
 func TestAFlatRoundThatWasNotFinished(t *testing.T) {
 	r := flatOf(t, []float64{10, 10, 99}, []float64{11, 11})

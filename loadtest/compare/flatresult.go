@@ -132,15 +132,22 @@ func spreadOf(numbers []float64) spread {
 	return spread{Min: at(0), Q1: at(0.25), Median: at(0.5), Q3: at(0.75), Max: at(1)}
 }
 
-// outcome says what became of a promise, and nothing of few rounds.
-func (r *flatResult) outcome(s flatSeries) report.Verdict {
+// outcome says what became of a promise, and why nothing did: it is about so many
+// vhosts and tenants, and few rounds say nothing.
+func (r *flatResult) outcome(s flatSeries) (v report.Verdict, why string) {
+	promised := fullVhosts
+	if s.What == "tenants" {
+		promised = fullTenants
+	}
 	switch {
 	case r.Rounds < fullFlatRounds:
-		return report.NotJudged
+		return report.NotJudged, fmt.Sprintf("%s, and a verdict needs %d", count(r.Rounds, "round"), fullFlatRounds)
+	case s.Many < promised:
+		return report.NotJudged, fmt.Sprintf("the promise is about %d %s, and there were %d", promised, s.What, s.Many)
 	case s.Change > mostGrowth:
-		return report.Missed
+		return report.Missed, ""
 	default:
-		return report.Met
+		return report.Met, ""
 	}
 }
 
@@ -156,9 +163,10 @@ func (r *flatResult) print(w io.Writer) error {
 	}
 	b.WriteString("\nCPU time of a request in µs: median (min, quartiles, max)\n\n")
 	for _, s := range r.Series {
-		word := r.outcome(s).String()
-		if r.outcome(s) == report.NotJudged {
-			word += fmt.Sprintf(": %s, and a verdict needs %d", count(r.Rounds, "round"), fullFlatRounds)
+		verdict, why := r.outcome(s)
+		word := verdict.String()
+		if why != "" {
+			word += ": " + why
 		}
 		fmt.Fprintf(&b, "%s, %s\n  %6d  %s\n  %6d  %s\n  change of the median %+.1f %%, at most %d %%: %s; by rounds %s %%\n\n",
 			s.Load, s.What, s.Few, spreadOf(s.FewUS), s.Many, spreadOf(s.ManyUS), s.Change, mostGrowth, word, s.Changes)
@@ -183,10 +191,10 @@ func (s spread) String() string {
 func (r *flatResult) verdict(check bool) error {
 	var faults []error
 	for _, s := range r.Series {
-		switch v := r.outcome(s); {
+		switch v, why := r.outcome(s); {
 		case !check || v == report.Met:
 		case v == report.NotJudged:
-			faults = append(faults, fmt.Errorf("not judged: %s, %s: %s, and a verdict needs %d", s.Load, s.What, count(r.Rounds, "round"), fullFlatRounds))
+			faults = append(faults, fmt.Errorf("not judged: %s, %s: %s", s.Load, s.What, why))
 		default:
 			faults = append(faults, fmt.Errorf("missed: %s: from %d to %d %s a request costs %.1f %% more, and may %d %%", s.Load, s.Few, s.Many, s.What, s.Change, mostGrowth))
 		}
