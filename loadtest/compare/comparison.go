@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +18,8 @@ type comparing struct {
 	peers   []peer
 	bed     *bed
 	stderr  io.Writer
+	watch   watch
+	done    int // rounds that were finished
 	cells   map[place]*cells
 	notes   []string
 	noted   map[string]bool
@@ -28,12 +29,15 @@ type comparing struct {
 type place struct{ scenario, peer string }
 
 // cells are one place's samples, one for each round.
-type cells struct {
-	samples []report.Sample
-	good    []report.Sample // those without an error
+type cells struct{ samples []report.Sample }
+
+// good returns the samples without an error.
+func (c *cells) good() []report.Sample {
+	return slices.DeleteFunc(slices.Clone(c.samples), func(s report.Sample) bool { return s == report.Sample{} || s.Errors > 0 })
 }
 
-// runComparison measures all peers and writes what it found.
+// runComparison measures all peers and writes what it found: also of a run that was
+// interrupted, the rounds that were finished.
 func runComparison(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	peers, notes, err := o.installed()
 	if err != nil {
@@ -47,26 +51,86 @@ func runComparison(ctx context.Context, o options, stdout, stderr io.Writer) (er
 	if o.keep {
 		fmt.Fprintln(stderr, "run folder:", b.dir)
 	}
-	m := &comparing{options: &o, peers: peers, bed: b, stderr: stderr, cells: map[place]*cells{}, notes: notes, noted: map[string]bool{}}
-	for round := range o.rounds {
-		for i := range peers { // each begins once, so that a drift of the machine favours nobody
-			if err := m.measure(ctx, round, peers[(i+round)%len(peers)]); err != nil {
-				return err
+	m := newComparing(&o, peers, b, stderr)
+	m.notes = notes
+	done, stopped := m.rounds(ctx)
+	if stopped != nil {
+		stopped = m.cut(ctx, done, stopped)
+		if done == 0 {
+			return stopped
+		}
+	}
+	// Whoever interrupts a run wants it written, and that takes a moment.
+	c := m.comparison(context.WithoutCancel(ctx))
+	if err := o.write(c, stdout, stderr); err != nil {
+		return errors.Join(stopped, err)
+	}
+	return errors.Join(stopped, verdict(c, o.check))
+}
+
+func newComparing(o *options, peers []peer, b *bed, stderr io.Writer) *comparing {
+	return &comparing{
+		options: o, peers: peers, bed: b, stderr: stderr, done: o.rounds,
+		watch: watch{stderr: stderr}, cells: map[place]*cells{}, noted: map[string]bool{},
+	}
+}
+
+// rounds measures round after round and returns how many were finished; the error is
+// what ended them before the last.
+func (m *comparing) rounds(ctx context.Context) (done int, err error) {
+	p := progress{stderr: m.stderr, rounds: m.options.rounds}
+	p.cells, p.about = m.options.roundTime(m.peers)
+	for round := range m.options.rounds {
+		p.round(round, time.Now())
+		if err := m.watch.look(ctx, round); err != nil {
+			return round, err
+		}
+		for i := range m.peers { // each begins once, so that a drift of the machine favours nobody
+			if err := m.measure(ctx, round, m.peers[(i+round)%len(m.peers)]); err != nil {
+				return round, err
 			}
 		}
 	}
-	c := m.comparison(ctx)
-	if err := o.write(c, stdout); err != nil {
-		return err
+	return m.options.rounds, nil
+}
+
+// errInterrupted: a signal ended the run. What was finished is written.
+var errInterrupted = errors.New("interrupted")
+
+// cut leaves out what the round that was not finished has measured, which is not there
+// for every peer, and returns why the run ended.
+func (m *comparing) cut(ctx context.Context, done int, why error) error {
+	m.done = done
+	for _, c := range m.cells {
+		c.samples = c.samples[:done]
 	}
-	return verdict(c, o.check)
+	m.watch.keep(done)
+	return stopped(ctx, done, m.options.rounds, why)
+}
+
+// stopped says after which round a run ended, and why.
+func stopped(ctx context.Context, done, rounds int, why error) error {
+	if ctx.Err() == nil {
+		return fmt.Errorf("ended after round %d of %d: %w", done, rounds, why)
+	}
+	if done == 0 {
+		return fmt.Errorf("%w in round 1 of %d: no round was finished, so nothing is written", errInterrupted, rounds)
+	}
+	return fmt.Errorf("%w after round %d of %d", errInterrupted, done, rounds)
 }
 
 // measure runs all scenarios of one round with one peer. Only what ends the whole
 // comparison is returned.
 func (m *comparing) measure(ctx context.Context, round int, p peer) error {
-	var loads, idle []scenario
-	for _, s := range m.options.scenarios {
+	loads, idle := m.options.scenariosOf(p)
+	// Idle connections get a fresh process: what they take of memory is not seen in one
+	// in which a load has left room, and what they leave would be seen in the loads.
+	return errors.Join(m.sitting(ctx, round, p, loads), m.sitting(ctx, round, p, idle))
+}
+
+// scenariosOf returns those in which p takes part: with load, and with idle connections.
+func (o *options) scenariosOf(p peer) (loads, idle []scenario) {
+	for _, s := range o.scenarios {
 		switch {
 		case !p.takesPart(s):
 		case s.kind == byIdleness:
@@ -75,9 +139,7 @@ func (m *comparing) measure(ctx context.Context, round int, p peer) error {
 			loads = append(loads, s)
 		}
 	}
-	// Idle connections get a fresh process: what they take of memory is not seen in one
-	// in which a load has left room, and what they leave would be seen in the loads.
-	return errors.Join(m.sitting(ctx, round, p, loads), m.sitting(ctx, round, p, idle))
+	return loads, idle
 }
 
 // sitting starts a peer, runs scenarios one after the other, and ends it.
@@ -126,7 +188,6 @@ func (m *comparing) note(round int, p peer, s scenario, sample report.Sample, er
 		return
 	}
 	c.samples[round] = sample
-	c.good = append(c.good, sample)
 	fmt.Fprintf(m.stderr, "%s %9.1f µs (user %.1f, sys %.1f) %9.0f/s  rss %.0f MB\n", line, sample.CPU, sample.User, sample.Sys, sample.Rate, sample.RSS)
 }
 
@@ -145,9 +206,13 @@ func (m *comparing) comparison(ctx context.Context) *report.Comparison {
 	o := m.options
 	c := &report.Comparison{
 		Schema: 1, Date: time.Now().UTC().Truncate(time.Second), Machine: machine(), Commit: commit(ctx, o),
-		Rounds: o.rounds, Seconds: o.seconds, Connections: o.connections, Command: o.command(nameList(m.peers)),
-		Targets: chosenTargets(o.scenarios, m.peers),
+		Rounds: m.done, Seconds: o.seconds, Connections: o.connections, Command: o.command(),
+		Method: o.method(ctx, &m.watch), LoadAverage: m.watch.load, Busy: m.watch.busy,
 	}
+	if m.done < o.rounds {
+		c.Planned = o.rounds
+	}
+	c.Targets, c.LeftOut = o.targets()
 	for _, p := range m.peers {
 		version := p.version(ctx, o)
 		if p.settings != "" {
@@ -161,46 +226,17 @@ func (m *comparing) comparison(ctx context.Context) *report.Comparison {
 			if found == nil {
 				continue
 			}
-			row := report.Row{Scenario: s.name, Title: s.title, Peer: p.name, Samples: found.samples, Median: report.MedianOf(found.good)}
+			row := report.Row{Scenario: s.name, Title: s.title, Peer: p.name, Samples: found.samples, Median: report.MedianOf(found.good())}
 			for _, sample := range found.samples {
 				row.Median.Errors += sample.Errors
 			}
 			c.Rows = append(c.Rows, row)
-			if s.kind == byIdleness && len(found.good) > 0 {
+			if s.kind == byIdleness && len(found.good()) > 0 {
 				m.remark(fmt.Sprintf("%s %s: %.1f KB of memory for each of %d connections; all together %.0f ms of CPU in %d s",
 					s.name, p.name, row.Median.RSS*1000/idleConnections, idleConnections, row.Median.CPU*idleConnections/1000, idleSeconds))
 			}
 		}
 	}
-	c.Notes = append(m.notes, memoryVerdict(c)...)
+	c.Notes = append(m.notes, m.watch.notes()...)
 	return c
-}
-
-// machine says what the numbers were measured on.
-func machine() string {
-	model := "unknown CPU"
-	info, err := os.ReadFile("/proc/cpuinfo")
-	if err == nil {
-		for line := range strings.Lines(string(info)) {
-			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-				model = strings.TrimSpace(value)
-				break
-			}
-		}
-	}
-	cores := strings.Count("\n"+string(info), "\nprocessor")
-	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil {
-		kernel = []byte("unknown")
-	}
-	return fmt.Sprintf("%s, %d CPUs, Linux %s", model, cores, strings.TrimSpace(string(kernel)))
-}
-
-// commit names the tree that was built, as far as git or the binary knows.
-func commit(ctx context.Context, o *options) string {
-	output, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty").Output()
-	if err != nil {
-		return ownVersion(ctx, o)
-	}
-	return strings.TrimSpace(string(output))
 }

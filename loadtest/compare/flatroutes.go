@@ -54,9 +54,11 @@ func flatRoutes(c flatCase, s settings) map[string]string {
 }
 
 // flatScript returns the Lua program that sends so many different requests in turn,
-// spread over the vhosts. All are made before the load begins and are equally long.
-func flatScript(path string, vhosts, requests int) string {
-	return fmt.Sprintf(`local requests, next = {}, 0
+// spread over the vhosts, beginning with one of them (from 0). All are made before the
+// load begins and are equally long. wrk asks for one in advance and sends it to nobody:
+// that is the one before.
+func flatScript(path string, vhosts, requests, first int) string {
+	return fmt.Sprintf(`local requests, next = {}, %d
 function init()
   for i = 0, %d do
     local host = string.format("site%%05d.flat.test", i %% %d)
@@ -67,5 +69,5 @@ function request()
   next = next %% #requests + 1
   return requests[next]
 end
-`, requests-1, vhosts, path) + done
+`, (first+requests-1)%requests, requests-1, vhosts, path) + done
 }

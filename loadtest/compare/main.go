@@ -17,7 +17,12 @@
 // must have the right status and length; then wrk's errors, statuses and bytes are
 // looked at, and the number of requests that reached the backend: all in a
 // pass-through, none in a cache hit. A cell that fails is an error in the table, and
-// the exit status is 1.
+// the exit status is 1. So it is with --check where a target is missed, or could not be
+// judged because its peer is not here or a figure is missing.
+//
+// One bench runs at a time on a machine. How busy the machine is without it is measured
+// before each round, and stands in the result. A run that is interrupted writes the
+// rounds that it has finished; the exit status is then 130. Wrong options: 2.
 //
 // With --flat (`make bench-flat`) it measures gatehouse alone, with few and with many
 // vhosts and tenants: see flat.go.
@@ -47,24 +52,27 @@ func init() {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	// The first signal lets a run write what it has; a second one ends it at once.
+	context.AfterFunc(ctx, stop)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	switch {
 	case err == nil || errors.Is(err, flag.ErrHelp):
 	case errors.Is(err, errUsage):
 		os.Exit(2)
 	default:
-		if ctx.Err() != nil {
-			err = errors.New("interrupted: nothing is written of half a comparison")
+		if ctx.Err() != nil && !errors.Is(err, errInterrupted) { // before or after the rounds
+			err = fmt.Errorf("%w: %w", errInterrupted, err)
 		}
 		fmt.Fprintln(os.Stderr, "bench:", err)
-		stop()
+		if errors.Is(err, errInterrupted) {
+			os.Exit(130)
+		}
 		os.Exit(1)
 	}
 }
 
 // run is the program; what it finds goes to stdout, its progress to stderr.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	o, err := parseOptions(args, stderr)
 	if err != nil {
 		return err
@@ -75,6 +83,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if n := runtime.NumCPU(); n < 2 {
 		return fmt.Errorf("the proxy needs a CPU for itself and the load another; this machine shows %d", n)
 	}
+	release, err := takeLock(lockFile())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	raiseDescriptors()
 	if o.flat {
 		return runFlat(ctx, o, stdout, stderr)

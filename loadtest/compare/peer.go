@@ -43,21 +43,17 @@ var allPeers = []peer{
 	{
 		name: report.Ours, can: []ability{forwarding, caching, inspecting}, start: startGatehouse,
 		settings: "log and metrics on",
-		version: func(ctx context.Context, o *options) string {
-			gogc := os.Getenv("GOGC")
-			if gogc == "" {
-				gogc = "100"
-			}
-			return ownVersion(ctx, o) + ", GOGC=" + gogc
-		},
+		version:  func(ctx context.Context, o *options) string { return ownVersion(ctx, o) + ", GOGC=" + gogc() },
 	},
 	{
 		name: "nginx", programs: []string{"nginx"}, can: []ability{forwarding, caching}, start: startNginx,
-		version: func(ctx context.Context, _ *options) string { return versionOf(ctx, "nginx", "-v") },
+		settings: "log on",
+		version:  func(ctx context.Context, _ *options) string { return versionOf(ctx, "nginx", "-v") },
 	},
 	{
 		name: "haproxy", programs: []string{"haproxy"}, can: []ability{forwarding, caching}, start: startHAProxy,
-		version: func(ctx context.Context, _ *options) string { return versionOf(ctx, "haproxy", "-v") },
+		settings: "log on",
+		version:  func(ctx context.Context, _ *options) string { return versionOf(ctx, "haproxy", "-v") },
 	},
 	{
 		name: "varnish", programs: []string{"varnishd", "varnishncsa", "hitch"}, can: []ability{forwarding, caching}, start: startVarnish,
@@ -68,7 +64,7 @@ var allPeers = []peer{
 	},
 	{
 		name: "modsecurity", programs: []string{"nginx"}, files: []string{modSecurityModule, debianRules}, can: []ability{inspecting}, start: startModSecurity,
-		settings: "in nginx",
+		settings: "in nginx, log on",
 		version: func(ctx context.Context, _ *options) string {
 			rules, _ := os.ReadFile(debianRules) // without them the peer is not here
 			return versionOf(ctx, "nginx", "-v") + ", CRS " + firstVersion(string(rules))
@@ -76,7 +72,7 @@ var allPeers = []peer{
 	},
 	{
 		name: "caddy", programs: []string{"caddy"}, can: []ability{forwarding}, start: startCaddy,
-		version: caddyVersion,
+		settings: "log on", version: caddyVersion,
 	},
 }
 

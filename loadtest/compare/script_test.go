@@ -113,7 +113,7 @@ func TestUniqueRequestsAreUnique(t *testing.T) {
 			}
 		}
 	}
-	got, seen, _ := load(flatScript("/pass/1k", 3, 5))
+	got, seen, _ := load(flatScript("/pass/1k", 3, 5, 2))
 	for i := range 5 {
 		if n, each := seen[fmt.Sprintf("/pass/1k?page=%05d", i)], int(got.requests)/5; n < each-1 {
 			t.Errorf("page %d came %d times, want %d", i, n, each)

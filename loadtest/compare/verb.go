@@ -45,10 +45,23 @@ func (st *station) http2(ctx context.Context, s scenario) (report.Sample, error)
 	if err != nil {
 		return report.Sample{}, err
 	}
-	if n := r.Statuses[strconv.Itoa(s.status)]; n != r.Requests {
-		return report.Sample{}, fmt.Errorf("%d of %d answers had the status %d", n, r.Requests, s.status)
+	if err := answersFault(r, s); err != nil {
+		return report.Sample{}, err
 	}
 	return verbSample(r, used), nil
+}
+
+// answersFault says what is wrong when every answer should have the status of s and a
+// body of its size.
+func answersFault(r *loadtest.Result, s scenario) error {
+	var faults []error
+	if n := r.Statuses[strconv.Itoa(s.status)]; n != r.Requests {
+		faults = append(faults, fmt.Errorf("%d of %d answers had the status %d", n, r.Requests, s.status))
+	}
+	if want := r.Requests * int64(s.size); r.BytesIn < want {
+		faults = append(faults, fmt.Errorf("%d answers brought %d bytes, fewer than %d", r.Requests, r.BytesIn, want))
+	}
+	return errors.Join(faults...)
 }
 
 // verb loads the peer by `gatehouse loadtest`, once to warm up and once in earnest,

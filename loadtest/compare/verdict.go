@@ -4,11 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"gatehouse/loadtest/report"
 )
 
-// targets are what the project promises of its own cost beside a peer's.
+// mostMemory is the promise for our memory at 64 connections, the CRS loaded, in MB.
+const mostMemory = 120
+
+// targets are what the project promises of its own cost beside a peer's, and of its memory.
 var targets = []report.Target{
 	target("pass1k", "nginx", 1.25),
 	target("pass1k", "caddy", 0.3),
@@ -18,54 +22,49 @@ var targets = []report.Target{
 	target("hit1k", "nginx", 1.0),
 	target("hit16k", "nginx", 1.0),
 	target("hit100k", "nginx", 1.0),
+	{
+		Scenario: "rss64", AtMostMB: mostMemory,
+		Text: fmt.Sprintf("rss64: at most %d MB of memory at %d connections with the CRS loaded", mostMemory, fullConnections),
+	},
 }
-
-// mostMemory is the promise for our memory at 64 connections, the CRS loaded, in MB.
-const mostMemory = 120
 
 func target(scenario, peer string, atMost float64) report.Target {
 	return report.Target{Scenario: scenario, Peer: peer, AtMost: atMost, Text: fmt.Sprintf("%s: at most %g times the CPU of %s", scenario, atMost, peer)}
 }
 
-// chosenTargets leaves out those that this run does not measure.
-func chosenTargets(chosen []scenario, peers []peer) []report.Target {
-	measured := func(peerName string) bool {
-		return slices.ContainsFunc(peers, func(p peer) bool { return p.name == peerName })
-	}
-	var out []report.Target
-	for _, t := range targets {
-		if measured(t.Peer) && measured(report.Ours) && slices.ContainsFunc(chosen, func(s scenario) bool { return s.name == t.Scenario }) {
-			out = append(out, t)
+// targets returns those that this run has to judge, and those that whoever chose the
+// scenarios and peers left out. A peer that was to take part and is not on this machine
+// leaves nothing out: its targets cannot be judged, and say so.
+func (o *options) targets() (judged, leftOut []report.Target) {
+	chosen := func(name string) *peer {
+		if i := slices.IndexFunc(o.peers, func(p peer) bool { return p.name == name }); i >= 0 {
+			return &o.peers[i]
 		}
-	}
-	return out
-}
-
-// memoryOf returns our median memory under load in MB.
-func memoryOf(c *report.Comparison) (mb float64, ok bool) {
-	for _, r := range c.Rows {
-		if r.Scenario == "rss64" && r.Peer == report.Ours && r.Median.RSS > 0 {
-			return r.Median.RSS, true
-		}
-	}
-	return 0, false
-}
-
-// memoryVerdict is the line that says whether the promise about memory holds: it is no
-// ratio, so it is no [report.Target].
-func memoryVerdict(c *report.Comparison) []string {
-	mb, ok := memoryOf(c)
-	if !ok {
 		return nil
 	}
-	word := "met"
-	if mb > mostMemory {
-		word = "missed"
+	ours := chosen(report.Ours) != nil
+	for _, t := range targets {
+		p := chosen(report.Ours)
+		if t.Peer != "" {
+			p = chosen(t.Peer)
+		}
+		if !ours || p == nil || !slices.ContainsFunc(o.scenarios, func(s scenario) bool { return s.name == t.Scenario }) {
+			leftOut = append(leftOut, t)
+			continue
+		}
+		switch missing := p.missing(); {
+		case len(missing) > 0:
+			t.NotJudged = fmt.Sprintf("%s is not installed (%s)", p.name, strings.Join(missing, ", "))
+		case t.AtMostMB > 0 && o.connections != fullConnections:
+			t.NotJudged = fmt.Sprintf("the promise is about %d connections, and there were %d", fullConnections, o.connections)
+		}
+		judged = append(judged, t)
 	}
-	return []string{fmt.Sprintf("target: at most %d MB of memory at %d connections with the CRS loaded: %.0f MB, %s", mostMemory, c.Connections, mb, word)}
+	return judged, leftOut
 }
 
-// verdict is the error of a run in which a cell failed or, with check, a target was missed.
+// verdict is the error of a run in which a cell failed or, with check, a target was
+// missed or could not be judged. What was left out by choice is no error.
 func verdict(c *report.Comparison, check bool) error {
 	var failed int64
 	for _, r := range c.Rows {
@@ -73,22 +72,20 @@ func verdict(c *report.Comparison, check bool) error {
 	}
 	var faults []error
 	if failed > 0 {
-		faults = append(faults, fmt.Errorf("%d cells failed; the notes say why", failed))
+		faults = append(faults, fmt.Errorf("%s failed; the notes say why", count(int(failed), "cell")))
 	}
 	if !check {
 		return errors.Join(faults...)
 	}
 	for _, t := range c.Targets {
-		ratio, _, _, ok := c.Ratio(t.Scenario, t.Peer)
-		switch {
-		case !ok:
-			faults = append(faults, fmt.Errorf("%s: not measured", t.Text))
-		case ratio > t.AtMost:
-			faults = append(faults, fmt.Errorf("%s: %.2f, missed", t.Text, ratio))
+		switch o := c.Judge(t); {
+		case o.Verdict == report.NotJudged:
+			faults = append(faults, fmt.Errorf("not judged: %s: %s", t.Text, o.Why))
+		case o.Verdict == report.Missed && t.AtMostMB > 0:
+			faults = append(faults, fmt.Errorf("missed: %s: %.0f MB", t.Text, o.Value))
+		case o.Verdict == report.Missed:
+			faults = append(faults, fmt.Errorf("missed: %s: %.2f", t.Text, o.Value))
 		}
-	}
-	if mb, ok := memoryOf(c); ok && mb > mostMemory {
-		faults = append(faults, errors.New(memoryVerdict(c)[0]))
 	}
 	return errors.Join(faults...)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math"
 	"strings"
 	"testing"
 	"time"
@@ -21,16 +20,22 @@ func measured(ours, theirs []float64, memory float64) *report.Comparison {
 		}
 		return r
 	}
-	rss := report.Row{Scenario: "rss64", Peer: report.Ours, Median: report.Sample{RSS: memory}}
+	rss := report.Row{Scenario: "rss64", Peer: report.Ours, Samples: []report.Sample{{RSS: memory}}}
 	return &report.Comparison{
-		Connections: 64, Rows: []report.Row{row(report.Ours, ours), row("nginx", theirs), rss},
-		Targets: []report.Target{target("pass1k", "nginx", 1.25)},
+		Rounds: 3, Connections: 64, Rows: []report.Row{row(report.Ours, ours), row("nginx", theirs), rss},
+		Targets: []report.Target{targets[0], targets[len(targets)-1]},
 	}
 }
 
 func TestVerdict(t *testing.T) {
 	failed := measured([]float64{10}, []float64{10}, 80)
 	failed.Rows[1].Median.Errors = 2
+	absent := measured([]float64{10}, []float64{10}, 80)
+	absent.Targets[0].NotJudged = "nginx is not installed"
+	few := measured([]float64{10}, []float64{10}, 80)
+	few.Rounds = 2
+	left := measured([]float64{10}, []float64{10}, 80)
+	left.LeftOut = targets
 	tests := []struct {
 		name  string
 		c     *report.Comparison
@@ -38,10 +43,15 @@ func TestVerdict(t *testing.T) {
 		want  string // part of the error; empty: none
 	}{
 		{"met", measured([]float64{12, 15, 11}, []float64{10, 10, 10}, 119), true, ""},
-		{"missed", measured([]float64{13, 13, 1}, []float64{10, 10, 10}, 80), true, "pass1k: at most 1.25 times the CPU of nginx: 1.30, missed"},
+		{"missed", measured([]float64{13, 13, 1}, []float64{10, 10, 10}, 80), true, "missed: pass1k: at most 1.25 times the CPU of nginx: 1.30"},
 		{"missed, and nobody checks", measured([]float64{13}, []float64{10}, 500), false, ""},
-		{"memory missed", measured([]float64{10}, []float64{10}, 121), true, "at most 120 MB of memory at 64 connections with the CRS loaded: 121 MB, missed"},
-		{"not measured", measured(nil, []float64{10}, 80), true, "not measured"},
+		{"memory missed", measured([]float64{10}, []float64{10}, 121), true, "missed: rss64: at most 120 MB of memory at 64 connections with the CRS loaded: 121 MB"},
+		{"not measured", measured(nil, []float64{10}, 80), true, "not judged: pass1k: at most 1.25 times the CPU of nginx: gatehouse was not measured in pass1k"},
+		{"memory not measured", measured([]float64{10}, []float64{10}, 0), true, "not judged: rss64:"},
+		{"the peer is not here", absent, true, "not judged: pass1k: at most 1.25 times the CPU of nginx: nginx is not installed"},
+		{"the peer is not here, and nobody checks", absent, false, ""},
+		{"too few rounds", few, true, "2 rounds, and a verdict needs 3"},
+		{"left out by choice", left, true, ""},
 		{"a cell failed, and nobody checks", failed, false, "2 cells failed"},
 	}
 	for _, tt := range tests {
@@ -54,14 +64,39 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+// TestTargetsOfARun: a peer that is not installed leaves no target out.
+func TestTargetsOfARun(t *testing.T) {
+	here := func(name string) peer { return peer{name: name} }
+	away := peer{name: "caddy", programs: []string{"no-such-proxy"}}
+	all := options{connections: fullConnections, scenarios: allScenarios, peers: []peer{here(report.Ours), here("nginx"), away}}
+	judged, left := all.targets()
+	if len(judged) != len(targets) || len(left) != 0 {
+		t.Errorf("of a full run %d targets are judged and %d left out", len(judged), len(left))
+	}
+	for _, target := range judged {
+		if want := target.Peer == "caddy"; (target.NotJudged == "caddy is not installed (no-such-proxy)") != want || (target.NotJudged != "") != want {
+			t.Errorf("%s: %q", target.Text, target.NotJudged)
+		}
+	}
+	some := options{connections: fullConnections, scenarios: []scenario{{name: "pass1k"}, {name: "idle"}}, peers: []peer{here(report.Ours), here("nginx")}}
+	if judged, left = some.targets(); len(judged) != 1 || judged[0].Peer != "nginx" || len(left) != len(targets)-1 {
+		t.Errorf("of a choice got %+v, left out %d", judged, len(left))
+	}
+	some.peers = []peer{here("nginx")}
+	if judged, left = some.targets(); len(judged) != 0 || len(left) != len(targets) {
+		t.Errorf("without gatehouse got %+v", judged)
+	}
+	all.connections = 128
+	if judged, _ = all.targets(); judged[len(judged)-1].NotJudged == "" {
+		t.Error("the promise about memory is about 64 connections")
+	}
+}
+
 // TestAFailedRoundIsNoNumber: it counts as an error, and the median is that of the others.
 func TestAFailedRoundIsNoNumber(t *testing.T) {
 	p := peer{name: report.Ours, can: []ability{forwarding}, version: func(context.Context, *options) string { return "1" }}
 	s := passThrough("1k", "1 KB")
-	m := &comparing{
-		options: &options{rounds: 3, scenarios: []scenario{s}}, peers: []peer{p}, stderr: io.Discard,
-		cells: map[place]*cells{}, noted: map[string]bool{},
-	}
+	m := newComparing(&options{rounds: 3, scenarios: []scenario{s}}, []peer{p}, nil, io.Discard)
 	m.note(0, p, s, report.Sample{Requests: 9, CPU: 10}, nil)
 	m.note(1, p, s, report.Sample{}, errors.New("5 socket\nerrors"))
 	m.note(2, p, s, report.Sample{Requests: 9, CPU: 20}, nil)
@@ -77,6 +112,37 @@ func TestAFailedRoundIsNoNumber(t *testing.T) {
 	}
 	if err := verdict(c, false); err == nil {
 		t.Error("a run with a failed cell ended well")
+	}
+}
+
+// TestAnInterruptedRun keeps the rounds that are finished, for all peers alike.
+func TestAnInterruptedRun(t *testing.T) {
+	ours := peer{name: report.Ours, can: []ability{forwarding}, version: func(context.Context, *options) string { return "1" }}
+	theirs := ours
+	theirs.name = "nginx"
+	s := passThrough("1k", "1 KB")
+	m := newComparing(&options{rounds: 4, scenarios: []scenario{s}}, []peer{ours, theirs}, nil, io.Discard)
+	for round, cpu := range []float64{10, 20, 1000} {
+		m.watch.note(round, 1, nil)
+		m.note(round, ours, s, report.Sample{Requests: 9, CPU: cpu}, nil)
+		if round < 2 {
+			m.note(round, theirs, s, report.Sample{Requests: 9, CPU: cpu}, nil)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.cut(ctx, 2, ctx.Err()); !errors.Is(err, errInterrupted) || err.Error() != "interrupted after round 2 of 4" {
+		t.Errorf("got %v", err)
+	}
+	c := m.comparison(t.Context())
+	if c.Rounds != 2 || c.Planned != 4 || len(c.Rows) != 2 || len(c.Rows[0].Samples) != 2 || c.Rows[0].Median.CPU != 15 || len(c.Busy) != 2 {
+		t.Errorf("got %+v", c)
+	}
+	if err := m.cut(ctx, 0, ctx.Err()); !errors.Is(err, errInterrupted) || !strings.Contains(err.Error(), "nothing is written") {
+		t.Errorf("of no round: %v", err)
+	}
+	if err := stopped(t.Context(), 2, 4, errors.New("disk full")); errors.Is(err, errInterrupted) || !strings.Contains(err.Error(), "ended after round 2 of 4: disk full") {
+		t.Errorf("without a signal: %v", err)
 	}
 }
 
@@ -108,34 +174,18 @@ func TestResultOfTheVerb(t *testing.T) {
 			t.Errorf("got %v, want %s", fault, want)
 		}
 	}
+	r.BytesIn = 900 * 1000
+	if fault := answersFault(r, scenario{status: 200, size: 1000}); fault != nil {
+		t.Error(fault)
+	}
+	if fault := answersFault(r, scenario{status: 200, size: 1001}); fault == nil || !strings.Contains(fault.Error(), "900 answers brought 900000 bytes, fewer than 900900") {
+		t.Errorf("answers that are too short: %v", fault)
+	}
+	if fault := answersFault(r, scenario{status: 204}); fault == nil || !strings.Contains(fault.Error(), "0 of 900 answers had the status 204") {
+		t.Errorf("another status: %v", fault)
+	}
 	if _, err := parseResult("gatehouse: unknown command"); err == nil {
 		t.Error("an output that is no JSON is no result")
-	}
-}
-
-func TestFlatResult(t *testing.T) {
-	r := flatResult{Series: []flatSeries{{
-		Load: "cache hit", What: "vhosts", Few: 1, Many: 10000,
-		FewUS: []float64{10, 12, 11, 10, 12}, ManyUS: []float64{12, 12, 13, 14, 12},
-	}}}
-	r.finish()
-	s := r.Series[0]
-	if math.Abs(s.Change-100.0/11) > 1e-9 { // 12 after 11
-		t.Errorf("the medians change by %v %%", s.Change)
-	}
-	if s.Changes.Min != 0 || math.Abs(s.Changes.Max-40) > 1e-9 || math.Abs(s.Changes.Median-200.0/11) > 1e-9 {
-		t.Errorf("got %+v", s.Changes)
-	}
-	if err := r.verdict(true); err != nil {
-		t.Errorf("9 %% is within the promise: %v", err)
-	}
-	r.Series[0].Change = 10.5
-	if r.verdict(true) == nil || r.verdict(false) != nil {
-		t.Errorf("10.5 %%: with check %v, without %v", r.verdict(true), r.verdict(false))
-	}
-	var text strings.Builder
-	if err := r.print(&text); err != nil || !strings.Contains(text.String(), "10000  12.0 (12.0, 12.0 – 13.0, 14.0)") || !strings.Contains(text.String(), "+10.5 %, at most 10 %: missed") {
-		t.Errorf("%v:\n%s", err, text.String())
 	}
 }
 

@@ -17,13 +17,31 @@ type Comparison struct {
 	Machine     string    `json:"machine"` // CPU model, cores, kernel
 	Commit      string    `json:"commit"`
 	Command     string    `json:"command"` // that repeats it
-	Rounds      int       `json:"rounds"`
+	Rounds      int       `json:"rounds"`  // that were finished
 	Seconds     int       `json:"seconds"` // of load for each sample
 	Connections int       `json:"connections"`
-	Notes       []string  `json:"notes,omitempty"`
-	Peers       []Peer    `json:"peers"` // in the order in which they are shown
-	Rows        []Row     `json:"rows"`  // scenarios are shown in the order of their first row
-	Targets     []Target  `json:"targets,omitempty"`
+	// Planned is how many rounds there should have been, where the run was interrupted
+	// before; else zero.
+	Planned int    `json:"rounds_planned,omitempty"`
+	Method  []Fact `json:"method,omitempty"` // how it was measured, in words
+	// LoadAverage is that of 1, 5 and 15 minutes before the first round.
+	LoadAverage []float64 `json:"load_average,omitempty"`
+	// Busy says for each round how much of all processors' time others took just before
+	// it, in percent, while nothing of ours ran.
+	Busy    []float64 `json:"busy_percent,omitempty"`
+	Notes   []string  `json:"notes,omitempty"`
+	Peers   []Peer    `json:"peers"` // in the order in which they are shown
+	Rows    []Row     `json:"rows"`  // scenarios are shown in the order of their first row
+	Targets []Target  `json:"targets,omitempty"`
+	// LeftOut are targets that whoever chose the scenarios and peers did not ask for:
+	// nothing is said about them.
+	LeftOut []Target `json:"targets_left_out,omitempty"`
+}
+
+// A Fact is a thing and what is to be known of it.
+type Fact struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
 }
 
 // A Peer is a server that takes part.
@@ -54,15 +72,6 @@ type Sample struct {
 	Errors   int64   `json:"errors"`
 }
 
-// A Target is what was promised: our CPU per request is at most AtMost times Peer's
-// in Scenario.
-type Target struct {
-	Scenario string  `json:"scenario"`
-	Peer     string  `json:"peer"`
-	AtMost   float64 `json:"at_most"`
-	Text     string  `json:"text"` // the promise in words
-}
-
 // Ratio divides our CPU per request by that of peer within each round, and returns
 // the median, the least and the greatest of these quotients. Dividing within a round
 // takes out what slowed the whole machine down during it. Rounds that either side did
@@ -78,10 +87,16 @@ func (c *Comparison) Ratio(scenario, peer string) (median, least, greatest float
 			ratios = append(ratios, a/b)
 		}
 	}
-	if len(ratios) == 0 {
+	return rangeOf(ratios)
+}
+
+// rangeOf returns the median, the least and the greatest of a list; ok is false if it is
+// empty.
+func rangeOf(list []float64) (median, least, greatest float64, ok bool) {
+	if len(list) == 0 {
 		return 0, 0, 0, false
 	}
-	return middle(ratios), slices.Min(ratios), slices.Max(ratios), true
+	return middle(list), slices.Min(list), slices.Max(list), true
 }
 
 // MedianOf returns the median of each number for itself, of the samples in which

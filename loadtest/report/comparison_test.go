@@ -82,20 +82,90 @@ func TestMedianOf(t *testing.T) {
 	}
 }
 
-// TestEveryTargetIsShown: met, missed or not measured, in every form.
+// TestEveryTargetIsShown: met, missed or not judged, in every form.
 func TestEveryTargetIsShown(t *testing.T) {
 	c := madeUpComparison()
 	for name, form := range map[string]func(io.Writer, *report.Comparison) error{
 		"text": report.ComparisonText, "html": report.ComparisonHTML, "markdown": report.ComparisonMarkdown,
 	} {
 		got := compare(t, c, form)
-		for _, target := range c.Targets {
+		for _, target := range append(c.Targets, c.LeftOut...) {
 			if !strings.Contains(got, target.Text) {
 				t.Errorf("%s leaves out the target %q", name, target.Text)
 			}
 		}
-		if want := "3 of 5 targets met, 1 missed, 1 not measured"; !strings.Contains(got, want) {
+		if !strings.Contains(got, "varnish is not installed") {
+			t.Errorf("%s does not say why a target was not judged", name)
+		}
+		if want := "4 of 6 targets met, 1 missed, 1 not judged; 1 more not judged, left out by the choice of scenarios or peers"; !strings.Contains(got, want) {
 			t.Errorf("%s does not say %q", name, want)
+		}
+	}
+}
+
+// TestJudge: nothing but a figure within the promise is met.
+func TestJudge(t *testing.T) {
+	ratio := report.Target{Scenario: "s", Peer: "nginx", AtMost: 1}
+	memory := report.Target{Scenario: "s", AtMostMB: 120}
+	absent := ratio
+	absent.NotJudged = "nginx is not installed"
+	three := func(peer string, cpu, rss float64) report.Row {
+		s := report.Sample{CPU: cpu, RSS: rss}
+		return report.Row{Scenario: "s", Peer: peer, Samples: []report.Sample{s, s, s}}
+	}
+	for name, tc := range map[string]struct {
+		target report.Target
+		rounds int
+		rows   []report.Row
+		want   report.Verdict
+		why    string
+	}{
+		"met":              {ratio, 3, []report.Row{three(report.Ours, 9, 0), three("nginx", 9, 0)}, report.Met, ""},
+		"missed":           {ratio, 3, []report.Row{three(report.Ours, 9.1, 0), three("nginx", 9, 0)}, report.Missed, ""},
+		"peer not there":   {absent, 3, []report.Row{three(report.Ours, 9, 0)}, report.NotJudged, "nginx is not installed"},
+		"peer failed":      {ratio, 3, []report.Row{three(report.Ours, 9, 0), three("nginx", 0, 0)}, report.NotJudged, "nginx was not measured in s"},
+		"we failed":        {ratio, 3, []report.Row{three("nginx", 9, 0)}, report.NotJudged, "gatehouse was not measured in s"},
+		"too few rounds":   {ratio, 2, []report.Row{three(report.Ours, 1, 0), three("nginx", 9, 0)}, report.NotJudged, "2 rounds, and a verdict needs 3"},
+		"memory met":       {memory, 3, []report.Row{three(report.Ours, 0, 120)}, report.Met, ""},
+		"memory missed":    {memory, 3, []report.Row{three(report.Ours, 0, 121)}, report.Missed, ""},
+		"memory not there": {memory, 3, []report.Row{three("nginx", 0, 20)}, report.NotJudged, "gatehouse was not measured in s"},
+	} {
+		c := report.Comparison{Rounds: tc.rounds, Rows: tc.rows}
+		if got := c.Judge(tc.target); got.Verdict != tc.want || got.Why != tc.why {
+			t.Errorf("%s: got %+v, want %v, %q", name, got, tc.want, tc.why)
+		}
+	}
+}
+
+// TestNothingLeftToJudge is no good news, and does not look like it.
+func TestNothingLeftToJudge(t *testing.T) {
+	c := madeUpComparison()
+	c.LeftOut, c.Targets = c.Targets, nil
+	for name, form := range map[string]func(io.Writer, *report.Comparison) error{
+		"text": report.ComparisonText, "html": report.ComparisonHTML, "markdown": report.ComparisonMarkdown,
+	} {
+		got := compare(t, c, form)
+		if want := "No target was judged: 6 left out by the choice of scenarios or peers"; !strings.Contains(got, want) {
+			t.Errorf("%s does not say %q", name, want)
+		}
+		if strings.Contains(got, " met") {
+			t.Errorf("%s says that something is met", name)
+		}
+	}
+}
+
+// TestAnInterruptedComparison says so, in every form.
+func TestAnInterruptedComparison(t *testing.T) {
+	c := madeUpComparison()
+	c.Rounds, c.Planned = 3, 7
+	for name, form := range map[string]func(io.Writer, *report.Comparison) error{
+		"text": report.ComparisonText, "html": report.ComparisonHTML, "markdown": report.ComparisonMarkdown,
+	} {
+		got := compare(t, c, form)
+		for _, want := range []string{"interrupted after round 3 of 7", "proxy on CPU 0, load and origin on CPU 1"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s does not say %q", name, want)
+			}
 		}
 	}
 }

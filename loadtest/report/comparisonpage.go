@@ -13,6 +13,7 @@ type comparisonPage struct {
 	Peers          []Peer
 	Notes          []string
 	Targets        []targetVerdict
+	LeftOut        []string // targets
 	Bars           []barChart
 	Scenarios      []scenarioView
 }
@@ -30,6 +31,12 @@ func ComparisonHTML(w io.Writer, c *Comparison) error {
 			{Label: "command", Value: plain(c.Command, 400)},
 		},
 	}
+	for _, f := range c.Method {
+		p.Facts = append(p.Facts, fact{Label: plain(f.Name, 30), Value: plain(f.Text, 1000)})
+	}
+	for _, t := range c.LeftOut {
+		p.LeftOut = append(p.LeftOut, plain(t.Text, 120))
+	}
 	for _, peer := range c.Peers {
 		p.Peers = append(p.Peers, Peer{plain(peer.Name, 30), plain(peer.Version, 120)})
 	}
@@ -39,14 +46,27 @@ func ComparisonHTML(w io.Writer, c *Comparison) error {
 	for _, s := range p.Scenarios {
 		p.Bars = append(p.Bars, s.barChart())
 	}
-	p.Verdict, p.State = tallyVerdicts(p.Targets), "met"
-	for _, t := range p.Targets {
-		if t.State == "missed" || p.State == "met" {
-			p.State = t.State
+	p.Verdict, p.State = c.overall()
+	return write(w, "comparison.html", p)
+}
+
+// overall is the verdict on all targets with its class: met only if every target is,
+// and none was left out.
+func (c *Comparison) overall() (words, state string) {
+	if !c.hasTargets() {
+		return "No target was set", "open"
+	}
+	state = "met"
+	if len(c.LeftOut) > 0 {
+		state = "open"
+	}
+	for _, t := range c.Targets {
+		switch c.Judge(t).Verdict {
+		case Missed:
+			return c.tally(), "missed"
+		case NotJudged:
+			state = "unmeasured"
 		}
 	}
-	if len(p.Targets) == 0 {
-		p.Verdict, p.State = "No target was set", "open"
-	}
-	return write(w, "comparison.html", p)
+	return c.tally(), state
 }

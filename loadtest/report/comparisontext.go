@@ -14,6 +14,9 @@ func ComparisonText(w io.Writer, c *Comparison) error {
 	for _, p := range c.Peers {
 		fmt.Fprintf(&b, "  %-18s %s\n", plain(p.Name, 30), plain(p.Version, 80))
 	}
+	for _, f := range c.Method {
+		fmt.Fprintf(&b, "  %-18s %s\n", plain(f.Name, 30), plain(f.Text, 1000))
+	}
 	for _, s := range c.scenarios() {
 		fmt.Fprintf(&b, "\n%s\n", s.Title)
 		textRow(&b, "", "CPU µs", "user", "sys", "req/s", "p50", "p99", "RSS MB", "errors", "ours by theirs")
@@ -21,7 +24,7 @@ func ComparisonText(w io.Writer, c *Comparison) error {
 			textRow(&b, p.Name, p.CPU, p.User, p.Sys, p.Rate, p.P50, p.P99, p.RSS, p.Errors, spreadOf(p.Ratio, p.Spread()))
 		}
 	}
-	textVerdicts(&b, c.verdicts())
+	c.textVerdicts(&b)
 	if len(c.Notes) > 0 {
 		b.WriteString("\n")
 	}
@@ -37,12 +40,12 @@ func ComparisonText(w io.Writer, c *Comparison) error {
 	return nil
 }
 
-func textVerdicts(b *bytes.Buffer, all []targetVerdict) {
-	if len(all) == 0 {
+func (c *Comparison) textVerdicts(b *bytes.Buffer) {
+	if !c.hasTargets() {
 		return
 	}
-	fmt.Fprintf(b, "\n%s\n", tallyVerdicts(all))
-	for _, v := range all {
+	fmt.Fprintf(b, "\n%s\n", c.tally())
+	for _, v := range c.verdicts() {
 		word := v.Word
 		if v.State == "missed" {
 			word = "MISSED"
@@ -51,7 +54,14 @@ func textVerdicts(b *bytes.Buffer, all []targetVerdict) {
 		if spread != "" {
 			spread = "(" + spread + ")"
 		}
-		fmt.Fprintf(b, "  %-13s %7s %-13s %-9s %s\n", word, v.Value, spread, v.Limit, v.Text)
+		text := v.Text
+		if v.Why != "" {
+			text += " – " + v.Why
+		}
+		fmt.Fprintf(b, "  %-13s %7s %-13s %-9s %s\n", word, v.Value, spread, v.Limit, text)
+	}
+	for _, t := range c.LeftOut {
+		fmt.Fprintf(b, "  %-13s %7s %-13s %-9s %s\n", "left out", none, "", "", plain(t.Text, 120))
 	}
 }
 

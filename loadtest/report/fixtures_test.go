@@ -77,15 +77,19 @@ func madeUpComparison() *report.Comparison {
 	c := &report.Comparison{
 		Schema: 1, Date: time.Date(2026, 3, 4, 15, 4, 5, 0, time.UTC), Machine: "Example CPU 3.1 GHz, 2 cores, Linux 6.1.0",
 		Commit: "0123abc", Command: "make bench ROUNDS=3", Rounds: 3, Seconds: 5, Connections: 64,
-		Notes: []string{"proxy on CPU 0, load and origin on CPU 1", "every server writes an access log"},
+		Method:      []report.Fact{{Name: "placement", Text: "proxy on CPU 0, load and origin on CPU 1"}, {Name: "logs", Text: "every server writes an access log"}},
+		LoadAverage: []float64{0.1, 0.2, 0.3}, Busy: []float64{0.4, 12, 1},
+		Notes: []string{"the machine was 12 % busy before round 2"},
 		Peers: []report.Peer{{Name: "gatehouse", Version: "0.2.0"}, {Name: "nginx", Version: "1.22.1"}, {Name: "haproxy", Version: "2.6.12"}, {Name: "caddy", Version: "2.6.2"}},
 		Targets: []report.Target{
 			{Scenario: "pass-1k", Peer: "nginx", AtMost: 1.25, Text: "pass-through 1 KB at most 1.25 times nginx"},
 			{Scenario: "pass-1k", Peer: "caddy", AtMost: 0.3, Text: "pass-through 1 KB at most 0.3 times caddy"},
 			{Scenario: "pass-1k", Peer: "haproxy", AtMost: 1.2, Text: "pass-through 1 KB at most 1.2 times haproxy"},
 			{Scenario: "handshake-full", Peer: "nginx", AtMost: 0.9, Text: "full handshake at most 0.9 times nginx"},
-			{Scenario: "hit-1k", Peer: "varnish", AtMost: 1, Text: "hit at most varnish"},
+			{Scenario: "hit-1k", Peer: "varnish", AtMost: 1, Text: "hit at most varnish", NotJudged: "varnish is not installed"},
+			{Scenario: "idle", AtMostMB: 190, Text: "at most 190 MB idle"},
 		},
+		LeftOut: []report.Target{{Scenario: "pass-1m", Peer: "nginx", AtMost: 1, Text: "pass-through 1 MB at most nginx"}},
 	}
 	add := func(scenario, title, peer string, user, sys, rss float64) {
 		r := report.Row{Scenario: scenario, Title: title, Peer: peer}

@@ -37,7 +37,8 @@ func hostileComparison(name string) *report.Comparison {
 		Date: time.Unix(0, 0), Machine: name, Commit: name, Command: name, Notes: []string{name},
 		Peers:   []report.Peer{{Name: name, Version: name}},
 		Rows:    []report.Row{{Scenario: name, Title: name, Peer: name, Samples: cpu(1), Median: report.Sample{CPU: 1}}},
-		Targets: []report.Target{{Scenario: name, Peer: name, Text: name}},
+		Targets: []report.Target{{Scenario: name, Peer: name, Text: name, NotJudged: name}},
+		LeftOut: []report.Target{{Scenario: name, Peer: name, Text: name}}, Method: []report.Fact{{Name: name, Text: name}},
 	}
 }
 

@@ -22,6 +22,12 @@ func ComparisonMarkdown(w io.Writer, c *Comparison) error {
 		}
 		fmt.Fprintf(&b, "Servers: %s.\n", strings.Join(names, ", "))
 	}
+	for i, f := range c.Method {
+		if i == 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "- %s: %s\n", prose(f.Name), prose(f.Text))
+	}
 	b.WriteString("\n| scenario | server | CPU µs per request (user + sys) | requests/s | p50 | p99 | RSS MB | errors | ours by theirs (rounds) |\n")
 	b.WriteString("|---|---|--:|--:|--:|--:|--:|--:|--:|\n")
 	for _, s := range c.scenarios() {
@@ -33,16 +39,7 @@ func ComparisonMarkdown(w io.Writer, c *Comparison) error {
 			b.WriteString(markdownRow(title, p))
 		}
 	}
-	if all := c.verdicts(); len(all) > 0 {
-		fmt.Fprintf(&b, "\n%s.\n\n| target | at most | measured (rounds) | verdict |\n|---|--:|--:|---|\n", tallyVerdicts(all))
-		for _, v := range all {
-			word := v.Word
-			if v.State != "met" {
-				word = "**" + word + "**"
-			}
-			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", prose(v.Text), v.Limit, spreadOf(v.Value, v.Spread), word)
-		}
-	}
+	c.markdownVerdicts(&b)
 	for i, n := range c.Notes {
 		if i == 0 {
 			b.WriteString("\n")
@@ -53,6 +50,26 @@ func ComparisonMarkdown(w io.Writer, c *Comparison) error {
 		return fmt.Errorf("write comparison: %w", err)
 	}
 	return nil
+}
+
+func (c *Comparison) markdownVerdicts(b *bytes.Buffer) {
+	if !c.hasTargets() {
+		return
+	}
+	fmt.Fprintf(b, "\n%s.\n\n| target | at most | measured (rounds) | verdict |\n|---|--:|--:|---|\n", c.tally())
+	for _, v := range c.verdicts() {
+		word := v.Word
+		if v.State != "met" {
+			word = "**" + word + "**"
+		}
+		if v.Why != "" {
+			word += ": " + prose(v.Why)
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", prose(v.Text), v.Limit, spreadOf(v.Value, v.Spread), word)
+	}
+	for _, t := range c.LeftOut {
+		fmt.Fprintf(b, "| %s |  | %s | left out, not judged |\n", prose(t.Text), none)
+	}
 }
 
 func markdownRow(title string, p peerView) string {

@@ -36,7 +36,8 @@ func (p peerView) Spread() string {
 type targetVerdict struct {
 	Text, Scenario, Peer string
 	Limit, Value, Spread string
-	Word                 string // "met", "missed" or "not measured"
+	Word                 string // "met", "missed" or "not judged"
+	Why                  string // it was not judged
 	State                string // its class: "met", "missed", "unmeasured"
 }
 
@@ -95,49 +96,71 @@ func (c *Comparison) peerView(r *Row) peerView {
 	return v
 }
 
+// states are the classes of verdicts.
+var states = map[Verdict]string{Met: "met", Missed: "missed", NotJudged: "unmeasured"}
+
 // verdicts holds every target to what was measured; none is left out.
 func (c *Comparison) verdicts() []targetVerdict {
 	var out []targetVerdict
 	for _, t := range c.Targets {
+		o := c.Judge(t)
 		v := targetVerdict{
 			Text: plain(t.Text, 120), Scenario: plain(t.Scenario, 40), Peer: plain(t.Peer, 30),
-			Limit: "≤ " + short(t.AtMost) + "×", Value: none, Word: "not measured", State: "unmeasured",
+			Limit: "≤ " + short(t.AtMost) + "×", Value: none,
+			Word: o.Verdict.String(), Why: plain(o.Why, 200), State: states[o.Verdict],
 		}
 		if v.Text == "" {
 			v.Text = v.Scenario + " against " + v.Peer
 		}
-		if median, least, greatest, ok := c.Ratio(t.Scenario, t.Peer); ok {
-			v.Value, v.Spread = times(median), fixed(least)+"–"+fixed(greatest)
-			v.Word, v.State = "missed", "missed"
-			if median <= t.AtMost {
-				v.Word, v.State = "met", "met"
+		switch {
+		case t.AtMostMB > 0:
+			v.Limit = "≤ " + short(t.AtMostMB) + " MB"
+			if o.Value > 0 {
+				v.Value, v.Spread = digits(o.Value)+" MB", digits(o.Least)+"–"+digits(o.Greatest)
 			}
+		case o.Value > 0:
+			v.Value, v.Spread = times(o.Value), fixed(o.Least)+"–"+fixed(o.Greatest)
 		}
 		out = append(out, v)
 	}
 	return out
 }
 
-// tallyVerdicts says in words how the targets came out.
-func tallyVerdicts(all []targetVerdict) string {
-	n := map[string]int{}
-	for _, v := range all {
-		n[v.State]++
+// tally says in words how the targets came out. What was not judged is never counted
+// with what is met.
+func (c *Comparison) tally() string {
+	n := map[Verdict]int{}
+	for _, t := range c.Targets {
+		n[c.Judge(t).Verdict]++
 	}
-	words := fmt.Sprintf("%d of %s met", n["met"], plural(int64(len(all)), "target"))
-	if n["missed"] > 0 {
-		words += fmt.Sprintf(", %d missed", n["missed"])
+	const byChoice = "left out by the choice of scenarios or peers"
+	if len(c.Targets) == 0 {
+		return fmt.Sprintf("No target was judged: %d %s", len(c.LeftOut), byChoice)
 	}
-	if n["unmeasured"] > 0 {
-		words += fmt.Sprintf(", %d not measured", n["unmeasured"])
+	words := fmt.Sprintf("%d of %s met", n[Met], plural(int64(len(c.Targets)), "target"))
+	if n[Missed] > 0 {
+		words += fmt.Sprintf(", %d missed", n[Missed])
+	}
+	if n[NotJudged] > 0 {
+		words += fmt.Sprintf(", %d not judged", n[NotJudged])
+	}
+	if len(c.LeftOut) > 0 {
+		words += fmt.Sprintf("; %d more not judged, %s", len(c.LeftOut), byChoice)
 	}
 	return words
 }
 
+// hasTargets reports whether there is anything to say about targets.
+func (c *Comparison) hasTargets() bool { return len(c.Targets)+len(c.LeftOut) > 0 }
+
 // how says what the figures were measured with.
 func (c *Comparison) how() string {
-	return fmt.Sprintf("%s of %s, %s", plural(int64(c.Rounds), "interleaved round"), plural(int64(c.Seconds), "second"),
+	words := fmt.Sprintf("%s of %s, %s", plural(int64(c.Rounds), "interleaved round"), plural(int64(c.Seconds), "second"),
 		plural(int64(c.Connections), "connection"))
+	if c.Planned > 0 {
+		words += fmt.Sprintf("; interrupted after round %d of %d", c.Rounds, c.Planned)
+	}
+	return words
 }
 
 // number formats what is zero only if it was not measured.
