@@ -30,8 +30,8 @@ type settings struct {
 	Admin            netip.AddrPort
 }
 
-// render fills a template of conf/.
-func render(name string, s settings) ([]byte, error) {
+// render fills a template of conf/, most of them with settings.
+func render(name string, s any) ([]byte, error) {
 	var b bytes.Buffer
 	if err := templates.ExecuteTemplate(&b, name, s); err != nil {
 		return nil, fmt.Errorf("configuration %s: %w", name, err)
@@ -41,7 +41,7 @@ func render(name string, s settings) ([]byte, error) {
 
 // configure writes a template's text under its name into the run folder, or below as,
 // and returns the file.
-func (b *bed) configure(name string, s settings, as ...string) (string, error) {
+func (b *bed) configure(name string, s any, as ...string) (string, error) {
 	text, err := render(name, s)
 	if err != nil {
 		return "", err

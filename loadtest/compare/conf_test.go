@@ -37,7 +37,7 @@ func TestEveryTemplateIsFilled(t *testing.T) {
 		t.Fatalf("%d templates, %v", len(files), err)
 	}
 	for _, f := range files {
-		text, err := render(f.Name(), s)
+		text, err := render(f.Name(), flatNginx(flatCase{vhosts: 5, tenants: 2}, s))
 		if err != nil {
 			t.Error(err)
 			continue
@@ -92,6 +92,7 @@ func TestPeersAcceptTheirConfigurations(t *testing.T) {
 		conf string
 		argv []string // the file comes last
 	}{
+		{"flat.nginx.conf", []string{"nginx", "-t", "-q", "-p", s.Dir, "-c"}},
 		{"backend.nginx.conf", []string{"nginx", "-t", "-q", "-p", s.Dir, "-c"}},
 		{"nginx.conf", []string{"nginx", "-t", "-q", "-p", s.Dir, "-c"}},
 		{"haproxy.cfg", []string{"haproxy", "-c", "-q", "-f"}},
@@ -104,7 +105,7 @@ func TestPeersAcceptTheirConfigurations(t *testing.T) {
 			if _, err := exec.LookPath(tt.argv[0]); err != nil {
 				t.Skip(tt.argv[0], "is not installed")
 			}
-			file, err := b.configure(tt.conf, s)
+			file, err := b.configure(tt.conf, flatNginx(flatCase{vhosts: 100, tenants: 10}, s))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -51,7 +51,9 @@ func (o *options) roundTime(peers []peer) (cells int, d time.Duration) {
 
 // flatRoundTime is roundTime of --flat.
 func (o *options) flatRoundTime() (cells int, d time.Duration) {
-	cells = 2 * len(o.pairs) * len(o.loads)
+	for _, load := range o.loads {
+		cells += 2 * len(o.pairs) * len(load.servers)
+	}
 	return cells, lookTime + time.Duration(cells)*(flatStart+tourTime+time.Duration(o.seconds)*time.Second)
 }
 

@@ -21,8 +21,8 @@ func TestEstimate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cells, _ := flat.flatRoundTime(); cells != 4 {
-		t.Errorf("--flat has %d figures in a round, want two loads on two sides", cells)
+	if cells, _ := flat.flatRoundTime(); cells != 6 {
+		t.Errorf("--flat has %d figures in a round, want two loads and nginx, each on two sides", cells)
 	}
 }
 

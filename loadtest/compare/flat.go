@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"gatehouse/loadtest/report"
 )
 
 // How the cost grows: the same gatehouse with few and with many vhosts, and with few
@@ -26,6 +28,10 @@ import (
 //   - Sites are compiled at their first request and pages are stored then: the warm-up
 //     goes round all hosts at least twice; for hits it goes on until a whole tour brought
 //     next to nothing from the backend.
+//   - nginx stands beside it, where only requests and connections differ: with as many
+//     servers, and connections to the backend for each tenant. What grows there, too, is
+//     the price of memory and sockets that were last used a while ago, and nobody's in
+//     particular. The promise is ours alone, and is judged by our growth alone.
 //   - A new process for each number, so that where its memory happens to lie is averaged,
 //     and hits carry nothing that a pass-through has left; the order of the sides turns
 //     round from round to round, so that a drift of the machine does not favour one.
@@ -55,17 +61,18 @@ func flatPairs(o *options) []flatPair {
 	}
 }
 
-// A flatLoad is a kind of request.
+// A flatLoad is a kind of request, and the servers that it is sent to.
 type flatLoad struct {
 	name, title, path string
 	backend           reach
+	servers           []string
 }
 
 func (l flatLoad) id() string { return l.name }
 
 var flatLoads = []flatLoad{
-	{"pass", "pass-through", "/pass/1k", every},
-	{"hit", "cache hit", "/keep/1k", none},
+	{"pass", "pass-through", "/pass/1k", every, []string{report.Ours, "nginx"}},
+	{"hit", "cache hit", "/keep/1k", none, []string{report.Ours}},
 }
 
 // A flatRun measures all pairs with all loads.
@@ -117,11 +124,9 @@ func (r *flatRun) rounds(ctx context.Context) (done int, err error) {
 		if err := r.watch.look(ctx, round); err != nil {
 			return round, err
 		}
-		for i, pair := range o.pairs {
-			for j, load := range o.loads {
-				if err := r.both(ctx, round, pair, load, &r.result.Series[i*len(o.loads)+j]); err != nil {
-					return round, err
-				}
+		for i := range r.result.Series {
+			if err := r.both(ctx, round, &r.result.Series[i]); err != nil {
+				return round, err
 			}
 		}
 	}
@@ -129,18 +134,19 @@ func (r *flatRun) rounds(ctx context.Context) (done int, err error) {
 }
 
 // both measures the two sides of a pair, one right after the other.
-func (r *flatRun) both(ctx context.Context, round int, pair flatPair, load flatLoad, out *flatSeries) error {
+func (r *flatRun) both(ctx context.Context, round int, out *flatSeries) error {
+	pair, load := out.pair, out.load
 	cases := []flatCase{pair.few, pair.many}
 	if round%2 == 1 {
 		cases[0], cases[1] = cases[1], cases[0]
 	}
 	for _, c := range cases {
-		cpu, err := r.bed.flatCell(ctx, r.options, c, load, pair.requests())
+		cpu, err := r.bed.flatCell(ctx, r.options, flatPeer(out.Server, c), c, load, pair.requests())
 		if err != nil {
-			return fmt.Errorf("%d vhosts, %d tenants, %s: %w", c.vhosts, c.tenants, load.title, err)
+			return fmt.Errorf("%s, %d vhosts, %d tenants, %s: %w", out.Server, c.vhosts, c.tenants, load.title, err)
 		}
 		out.add(c == pair.many, cpu)
-		fmt.Fprintf(r.stderr, "round %d  %6d vhosts %6d tenants  %-12s %6.1f µs\n", round+1, c.vhosts, c.tenants, load.title, cpu)
+		fmt.Fprintf(r.stderr, "round %d  %-9s  %6d vhosts %6d tenants  %-12s %6.1f µs\n", round+1, out.Server, c.vhosts, c.tenants, load.title, cpu)
 	}
 	return nil
 }

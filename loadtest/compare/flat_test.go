@@ -75,6 +75,38 @@ func TestFlatVerdict(t *testing.T) {
 	}
 }
 
+// TestTheYardstickIsNotJudged: what nginx grows by is printed, and no promise of ours.
+func TestTheYardstickIsNotJudged(t *testing.T) {
+	r := flatOf(t, slices.Repeat([]float64{10}, 10), slices.Repeat([]float64{10}, 10))
+	beside := r.Series[0]
+	beside.Server, beside.ManyUS = "nginx", slices.Repeat([]float64{20}, 10)
+	r.Series = append(r.Series, beside)
+	r.finish(10, 10)
+	var text strings.Builder
+	if err := r.print(&text); err != nil {
+		t.Fatal(err)
+	}
+	if want := "nginx: cache hit, vhosts\n"; !strings.Contains(text.String(), want) || !strings.Contains(text.String(), "change of the median +100.0 %; by rounds") {
+		t.Errorf("the text does not say %q and its growth without a verdict:\n%s", want, text.String())
+	}
+	if err := r.verdict(true); err != nil {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestNginxHasAServerForEachVhost: and connections of its own for each tenant, as ours.
+func TestNginxHasAServerForEachVhost(t *testing.T) {
+	text, err := render("flat.nginx.conf", flatNginx(flatCase{vhosts: 7, tenants: 3}, testSettings(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for part, want := range map[string]int{"server_name ": 7, "upstream ": 3, "proxy_pass http://tenant00000;": 3, "proxy_pass http://tenant00002;": 2} {
+		if n := strings.Count(string(text), part); n != want {
+			t.Errorf("%q stands there %d times, want %d", part, n, want)
+		}
+	}
+}
+
 // TestTheFlatPromiseIsAboutMany: a few vhosts that cost nothing keep no promise.
 func TestTheFlatPromiseIsAboutMany(t *testing.T) {
 	r := flatOf(t, slices.Repeat([]float64{10}, 10), slices.Repeat([]float64{10}, 10))

@@ -14,19 +14,39 @@ const flatSlack = 0.001
 // warmSeconds is how long one run of the warm-up lasts.
 const warmSeconds = 2
 
-// flatCell starts a gatehouse with so many vhosts and returns the CPU time of a request
-// in microseconds.
-func (b *bed) flatCell(ctx context.Context, o *options, c flatCase, load flatLoad, requests int) (cpu float64, err error) {
-	p := peer{name: report.Ours, start: func(ctx context.Context, b *bed, o *options) ([]*process, error) {
-		conf, err := b.configure("gatehouse.yaml", b.settings)
+// flatPeer returns the server of that name with the vhosts of a case.
+func flatPeer(name string, c flatCase) peer {
+	p := peer{name: name}
+	if name == report.Ours {
+		p.start = func(ctx context.Context, b *bed, o *options) ([]*process, error) {
+			conf, err := b.configure("gatehouse.yaml", b.settings)
+			if err != nil {
+				return nil, err
+			}
+			if err := b.writeRoutes(c); err != nil {
+				return nil, err
+			}
+			return serve(ctx, b, o, conf, flatHost(c.vhosts-1))
+		}
+		return p
+	}
+	p.start = func(ctx context.Context, b *bed, _ *options) ([]*process, error) {
+		conf, err := b.configure("flat.nginx.conf", flatNginx(c, b.settings))
 		if err != nil {
 			return nil, err
 		}
-		if err := b.writeRoutes(c); err != nil {
+		p, err := b.start(ctx, "nginx", peerCPU, nil, "nginx", "-p", b.dir, "-c", conf)
+		if err != nil {
 			return nil, err
 		}
-		return serve(ctx, b, o, conf, flatHost(c.vhosts-1))
-	}}
+		return []*process{p}, p.serves(ctx, b.settings.Plain, flatHost(c.vhosts-1))
+	}
+	return p
+}
+
+// flatCell starts a server with so many vhosts and returns the CPU time of a request in
+// microseconds.
+func (b *bed) flatCell(ctx context.Context, o *options, p peer, c flatCase, load flatLoad, requests int) (cpu float64, err error) {
 	st, err := b.open(ctx, p, o)
 	if err != nil {
 		return 0, err

@@ -53,6 +53,28 @@ func flatRoutes(c flatCase, s settings) map[string]string {
 	return out
 }
 
+// A flatSite is a vhost as nginx has it.
+type flatSite struct{ Host, Tenant string }
+
+// flatSettings are what nginx gets for a case: a server for each vhost, and for each
+// tenant connections of its own to the backend.
+type flatSettings struct {
+	settings
+	Tenants []string
+	Sites   []flatSite
+}
+
+func flatNginx(c flatCase, s settings) flatSettings {
+	out := flatSettings{settings: s}
+	for i := range c.tenants {
+		out.Tenants = append(out.Tenants, flatTenant(i))
+	}
+	for i := range c.vhosts {
+		out.Sites = append(out.Sites, flatSite{flatHost(i), flatTenant(i % c.tenants)})
+	}
+	return out
+}
+
 // flatScript returns the Lua program that sends so many different requests in turn,
 // spread over the vhosts, beginning with one of them (from 0). All are made before the
 // load begins and are equally long. wrk asks for one in advance and sends it to nobody:
