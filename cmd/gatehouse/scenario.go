@@ -31,7 +31,7 @@ type scenarioRequest struct {
 	Body      string            `json:"body"`
 	BodyFile  string            `json:"body_file"`  // relative to the scenario's folder
 	BodyBytes routes.Size       `json:"body_bytes"` // so many octets of filler
-	Expect    []int             `json:"expect"`
+	Expect    []statusRange     `json:"expect"`
 }
 
 // A share is a number above 0.
@@ -79,12 +79,15 @@ func readScenario(file string, plan *loadtest.Plan) error {
 		}
 		plan.Targets = append(plan.Targets, t)
 	}
+	if len(s.Hosts) > 0 && !slices.ContainsFunc(s.Requests, func(r scenarioRequest) bool { return strings.Contains(r.URL, "{host}") }) {
+		d.Report("hosts", "they have no effect: no url has {host} in it", "")
+	}
 	return d.Problems().Err()
 }
 
 func (r *scenarioRequest) target(folder string) (loadtest.Target, error) {
 	t := loadtest.Target{
-		URL: r.URL, Weight: float64(r.Weight), Method: r.Method, Body: []byte(r.Body), Expect: r.Expect,
+		URL: r.URL, Weight: float64(r.Weight), Method: r.Method, Body: []byte(r.Body), Expect: statusesOf(r.Expect),
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
 		t.Header = append(t.Header, loadtest.Field{Name: name, Value: r.Headers[name]})
