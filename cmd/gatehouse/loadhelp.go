@@ -27,12 +27,13 @@ Service levels (--slo) are a metric, one of < <= > >=, and a limit:
 A scenario file, with all keys that there are:
 %s
 Bounds: -d at most %s; -c, times --streams, at most %s; --rate at most %s;
-%s requests in a mix; %s hosts; %d MiB a body. HTTP/3 is not supported yet.
+%s requests in a mix; %s hosts; %d MiB a body, %d MiB all bodies of a scenario.
+HTTP/3 (--http 3) is not supported yet.
 
 Exit status: 0 good; 1 an SLO was missed, no request succeeded, or it was interrupted;
 2 wrong usage.`,
 	loadtest.MaxPercentile, scenarioExample, fmt.Sprintf("%gh", loadtest.MaxDuration.Hours()), thousands(loadtest.MaxConnections), thousands(loadtest.MaxRate),
-	thousands(loadtest.MaxTargets), thousands(loadtest.MaxHosts), loadtest.MaxBody>>20)
+	thousands(loadtest.MaxTargets), thousands(loadtest.MaxHosts), loadtest.MaxBody>>20, maxBodies>>20)
 
 // scenarioExample has every key of a scenario.
 const scenarioExample = `  hosts: ["site{1..99}.test", shop.test]  # {host} is each of them in turn

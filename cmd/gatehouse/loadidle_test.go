@@ -212,7 +212,7 @@ func TestLoadtestWritesItsFilesToStandardOutput(t *testing.T) {
 func TestLoadHelpIsWhatHolds(t *testing.T) {
 	_, help, _ := invoke(t, "loadtest", "--help")
 	contains(t, "help", help, scenarioExample, "at most 1h; ", "at most 10,000; ", "at most 1,000,000;\n1,000 requests in a mix",
-		"100,000 hosts", "64 MiB", "HTTP/3 is not supported yet", "p0 to p99.999", "errors<0.1%")
+		"100,000 hosts", "64 MiB a body, 256 MiB all", "HTTP/3 (--http 3) is not supported yet", "p0 to p99.999", "errors<0.1%")
 	for i, line := range strings.Split(loadHelp, "\n") {
 		if len([]rune(line)) > 88 {
 			t.Errorf("line %d has %d columns: %s", i+1, len([]rune(line)), line)

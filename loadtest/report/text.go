@@ -80,8 +80,11 @@ func loadWords(l loadtest.Load) string {
 }
 
 func seconds(s float64) string {
-	if s >= 1000 {
+	switch {
+	case s >= 1000:
 		return count(int64(s)) + " s"
+	case s > 0 && s < 0.1: // a few requests are soon answered, and not in 0 s
+		return duration(s * 1e6)
 	}
 	return short(math.Round(s*10)/10) + " s"
 }
