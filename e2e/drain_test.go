@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -145,4 +146,22 @@ func TestDrainWaitsForARequestUnderWay(t *testing.T) {
 		t.Errorf("status %d, close %v", got.Status, got.Close)
 	}
 	n.wait()
+}
+
+// The first signal says what the node waits for and that a second one ends it; the second
+// does: without it this drain would take an hour and ten minutes.
+func TestSecondSignalEndsTheDrain(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	n := launch(t, "limits: {drain_accept: 10m, drain_grace: 1h}", map[string]string{"site.yaml": vhost("www.shop.test", b.URL, "waf: {mode: off}")})
+	c := edgetest.Dial(t, n.http)
+	c.Send("GET /slow?for=1h HTTP/1.1\r\nHost: www.shop.test\r\n\r\n")
+	edgetest.WaitFor(t, "the request to arrive", func() bool { return b.Deliveries("/slow") == 1 })
+	n.signal(syscall.SIGINT)
+	edgetest.WaitFor(t, "the node to say what ends it", func() bool {
+		return strings.Contains(n.stderr.String(), `msg=draining accepting=10m0s then_at_most=1h0m0s hint="a second signal ends it at once"`)
+	})
+	n.stop()
+	if log := n.stderr.String(); !strings.Contains(log, "requests are cut") {
+		t.Errorf("the log does not tell of the cut request:\n%s", tail(log, 2000))
+	}
 }

@@ -70,6 +70,7 @@ type Latency struct {
 	P50  float64 `json:"p50_us"`
 	P75  float64 `json:"p75_us"`
 	P90  float64 `json:"p90_us"`
+	P95  float64 `json:"p95_us"`
 	P99  float64 `json:"p99_us"`
 	P999 float64 `json:"p999_us"`
 	Max  float64 `json:"max_us"`

@@ -24,24 +24,27 @@ type SLO struct {
 // String is the text as given.
 func (s SLO) String() string { return s.text }
 
+// MaxPercentile is the greatest percentile that an SLO may name; the 100th is max.
+const MaxPercentile = 99.999
+
 // An UnknownMetricError says that an SLO names something that is not measured.
 type UnknownMetricError struct{ Metric string }
 
 func (e *UnknownMetricError) Error() string {
-	return fmt.Sprintf("unknown metric %q: want one of %s", e.Metric, strings.Join(Metrics(), ", "))
+	return fmt.Sprintf("unknown metric %q: want p0 to p%v, mean, min, max, errors or rate", e.Metric, MaxPercentile)
 }
 
-// Metrics are the names that an SLO may begin with; p with any number up to 100
-// besides those here.
+// Metrics are names that an SLO may begin with, to guess from: of the percentiles, which
+// may be any from p0 to MaxPercentile, only the usual ones.
 func Metrics() []string {
 	return []string{"p50", "p75", "p90", "p95", "p99", "p99.9", "mean", "min", "max", "errors", "rate"}
 }
 
 // ParseSLO reads a metric, one of < <= > >=, and a value: a duration for latencies
-// ("50ms"), a share for errors ("0.1%"), requests per second for rate ("1000",
-// "1000/s"). Errors are requests without an answer, with an unexpected status or, in
-// an open load that ran to its end, never sent. The error is an *UnknownMetricError,
-// or says what is wrong with the rest.
+// ("50ms"), a share of all requests for errors ("0.1%"; only of 0 the sign may be left
+// out), requests per second for rate ("1000", "1000/s"). Errors are requests without an
+// answer, with an unexpected status or, in an open load that ran to its end, never sent.
+// The error is an *UnknownMetricError, or says what is wrong with the rest.
 func ParseSLO(text string) (SLO, error) {
 	s := SLO{text: strings.TrimSpace(text)}
 	at := strings.IndexAny(s.text, "<>")
@@ -75,13 +78,21 @@ func (s *SLO) knowMetric() error {
 	case "mean", "min", "max":
 		s.unit = "us"
 		return nil
-	case "p999", "p9999": // as a result's fields are called
+	case "p999", "p9999", "p99999": // the first as a result's field is called
 		s.metric = "p99." + s.metric[len("p99"):]
 	}
 	rest, ok := strings.CutPrefix(s.metric, "p")
 	percent, err := strconv.ParseFloat(rest, 64)
-	if !ok || err != nil || !(percent > 0 && percent <= 100) || strings.Trim(rest, "0123456789.") != "" {
+	switch {
+	case !ok || err != nil || strings.Trim(rest, "0123456789.") != "":
 		return &UnknownMetricError{Metric: s.metric}
+	case percent == 100:
+		return fmt.Errorf("bad SLO %q: the greatest latency is called max", s.text)
+	case percent > MaxPercentile:
+		return &UnknownMetricError{Metric: s.metric}
+	case percent == 0:
+		s.metric, s.unit = "min", "us"
+		return nil
 	}
 	s.metric, s.percent, s.unit = "p", percent, "us"
 	return nil
@@ -96,13 +107,21 @@ func (s *SLO) readLimit(value string) error {
 		s.limit = float64(d) / 1e3
 		return nil
 	}
-	limit, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(value, s.unit)), 64)
-	if err != nil || math.IsNaN(limit) || math.IsInf(limit, 0) || limit < 0 {
+	number, hasUnit := strings.CutSuffix(value, s.unit)
+	limit, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	switch {
+	case err != nil || math.IsNaN(limit) || math.IsInf(limit, 0) || limit < 0:
 		example := "1000/s"
 		if s.unit == "%" {
 			example = "0.1%"
 		}
 		return fmt.Errorf("want a number such as %q, not %q", example, value)
+	case s.unit == "%" && !hasUnit && limit != 0: // a share of 1 would be meant by half of those who write 1
+		return fmt.Errorf("want a share of all requests with its sign, such as \"0.1%%\", not %q", value)
+	case s.unit == "%" && limit > 100:
+		return fmt.Errorf("want a share from 0%% to 100%%, not %q", value)
+	case limit == 0 && s.op == "<":
+		return fmt.Errorf("nothing is below 0: want <=%s", value)
 	}
 	s.limit = limit
 	return nil

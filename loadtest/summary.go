@@ -179,7 +179,7 @@ func latency(h *hdrhistogram.Histogram) Latency {
 	at := func(p float64) float64 { return micros(float64(h.ValueAtPercentile(p))) }
 	return Latency{
 		Min: micros(float64(h.Min())), Mean: micros(h.Mean()), SD: micros(h.StdDev()),
-		P50: at(50), P75: at(75), P90: at(90), P99: at(99), P999: at(99.9), Max: micros(float64(h.Max())),
+		P50: at(50), P75: at(75), P90: at(90), P95: at(95), P99: at(99), P999: at(99.9), Max: micros(float64(h.Max())),
 	}
 }
 

@@ -78,6 +78,7 @@ func runDemo(ctx context.Context, out io.Writer, check bool, broken string) (err
 		printDemo(out, site)
 		select {
 		case <-ctx.Done():
+			_, _ = fmt.Fprintf(out, "\nEnding: open requests have up to %v. Ctrl-C again cuts them.\n", time.Duration(site.cfg.Limits.DrainGrace))
 		case err = <-served:
 			err = fmt.Errorf("demo: the server ended: %w", err)
 		}

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"gatehouse/internal/edgetest"
 )
@@ -34,6 +35,47 @@ func TestDemoSaysWhyTheServerDidNotStartAndLeavesNothing(t *testing.T) {
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
+}
+
+// TestDemoEndsSoonAndSaysHow: Ctrl-C says at once what it waits for and what cuts it, and
+// waits for nobody who would have to see first that the demo leaves.
+func TestDemoEndsSoonAndSaysHow(t *testing.T) {
+	before := runServer
+	t.Cleanup(func() { runServer = before })
+	var limits Limits
+	runServer = func(ctx context.Context, cfg *Config, _ io.Writer, _ *inheritance) error {
+		limits = cfg.Limits
+		ln, err := net.Listen("tcp", cfg.Listen.Admin)
+		if err != nil {
+			return err
+		}
+		return serveToy(ctx, ln, "node") // it is ready, as the demo waits for
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	out := &said{word: "Ctrl-C ends the demo", then: cancel}
+	if err := runDemo(ctx, out, false, ""); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, "what it says", out.text.String(), "Ending: open requests have up to 5s. Ctrl-C again cuts them.")
+	want(t, "time in which it goes on accepting", edgeLimits(&limits).DrainAccept, -1)
+	want(t, "time that requests have", edgeLimits(&limits).DrainGrace, 5*time.Second)
+}
+
+// said calls then once word has been written.
+type said struct {
+	text strings.Builder
+	word string
+	then func()
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	n, err := s.text.Write(p)
+	if strings.Contains(s.text.String(), s.word) {
+		s.then()
+	}
+	return n, err
 }
 
 func TestDemoPortsAreFreeAndDiffer(t *testing.T) {

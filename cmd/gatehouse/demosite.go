@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
+
+	"gatehouse/routes"
 )
 
 // The demo's hosts. Everything below localhost is this machine (RFC 6761 §6.3).
@@ -62,6 +65,8 @@ func (s *demoSite) build(ctx context.Context, broken string) error {
 	cfg.Data = s.path("data")
 	cfg.Routes = "file:" + s.path("conf.d")
 	cfg.Log.Level = "warn"
+	// No balancer has to see first that this node leaves, and nobody waits for a demo.
+	cfg.Limits.DrainAccept, cfg.Limits.DrainGrace = 0, routes.Duration(5*time.Second)
 	s.cfg = cfg
 	if err := os.Mkdir(s.path("conf.d"), 0o700); err != nil {
 		return err

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"gatehouse/loadtest"
 )
 
 // TestOperationsListsEverySetting: docs/operations.md has a row for each process setting and no other.
@@ -78,4 +80,23 @@ func TestSecurityListsEveryLimit(t *testing.T) {
 	for path := range documented {
 		t.Errorf("docs/security.md has a row for %s, which is no setting", path)
 	}
+}
+
+// TestOperationsScenarioIsOne: the scenario in docs/operations.md is taken.
+func TestOperationsScenarioIsOne(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## Load tests\n")
+	_, block, _ := strings.Cut(section, "```yaml\n")
+	block, _, _ = strings.Cut(block, "```")
+	t.Chdir(t.TempDir())
+	write(t, "mix.yaml", block)
+	var plan loadtest.Plan
+	if err := readScenario("mix.yaml", &plan); err != nil {
+		t.Fatalf("%v\n%s", err, block)
+	}
+	want(t, "targets", len(plan.Targets), 3)
+	want(t, "hosts", len(plan.Hosts), 10_001)
 }

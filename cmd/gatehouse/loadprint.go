@@ -6,56 +6,102 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
+
+	"github.com/spf13/cobra"
 
 	"gatehouse/loadtest"
+	"gatehouse/loadtest/report"
 )
+
+// standardOutput is the FILE of --json and --html that is none.
+const standardOutput = "-"
+
+// checkOutputs finds results that would be written over each other.
+func (f *loadFlags) checkOutputs(cmd *cobra.Command) error {
+	output, err := cmd.Flags().GetString("output")
+	switch {
+	case err != nil:
+		return err
+	case f.json != "" && f.json == f.html:
+		return usagef("--html %s: --json goes there already", f.html)
+	case output == "json" && f.json == standardOutput:
+		return usagef("--json - has no effect: -o json writes the result there already")
+	case output == "json" && f.html == standardOutput:
+		return usagef("--html -: -o json writes to standard output already")
+	}
+	return nil
+}
 
 // printLoad prints the result, then writes it to where the flags say: who cannot have
 // the file still has the result.
 func (s *session) printLoad(f *loadFlags, r *loadtest.Result) error {
 	var printed error
-	if s.json() {
+	switch {
+	case s.json():
 		printed = s.printJSON(r)
-	} else {
-		printed = writeLoadText(s.Out, r)
+	case f.json == standardOutput || f.html == standardOutput:
+		printed = report.Text(s.Err, r)
+	default:
+		printed = report.Text(s.Out, r)
 	}
-	return errors.Join(printed, f.writeFiles(r))
+	return errors.Join(printed, s.writeLoad(f, r))
 }
 
-func (f *loadFlags) writeFiles(r *loadtest.Result) error {
-	if f.json != "" {
-		var raw bytes.Buffer
-		if err := writeJSON(&raw, r); err != nil {
-			return fmt.Errorf("write the result: %w", err)
-		}
-		if err := os.WriteFile(f.json, raw.Bytes(), 0o644); err != nil {
-			return fmt.Errorf("write the result: %w", err)
-		}
-	}
-	if f.html != "" {
-		if err := writeLoadPage(f.html, r); err != nil {
-			return fmt.Errorf("write the page: %w", err)
-		}
-	}
-	return nil
-}
-
-// tryFiles finds out before an hour of load whether its result can be written.
-func (f *loadFlags) tryFiles() error {
-	for _, name := range []string{f.json, f.html} {
-		if name == "" {
+// writeLoad writes what --json and --html ask for.
+func (s *session) writeLoad(f *loadFlags, r *loadtest.Result) error {
+	for _, form := range []struct {
+		file  string
+		write func(io.Writer) error
+	}{
+		{f.json, func(w io.Writer) error { return writeJSON(w, r) }},
+		{f.html, func(w io.Writer) error { return report.HTML(w, report.Named{Result: r}) }},
+	} {
+		if form.file == "" {
 			continue
 		}
-		file, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o644)
+		var whole bytes.Buffer
+		err := form.write(&whole)
+		switch {
+		case err != nil:
+		case form.file == standardOutput:
+			_, err = s.Out.Write(whole.Bytes())
+		default:
+			err = os.WriteFile(form.file, whole.Bytes(), 0o644)
+		}
 		if err != nil {
 			return fmt.Errorf("write the result: %w", err)
 		}
-		if err := file.Close(); err != nil {
-			return fmt.Errorf("write the result: %w", err)
-		}
 	}
 	return nil
+}
+
+// tryFiles finds out before an hour of load whether its result can be written. undo
+// removes the files that were not there before.
+func (f *loadFlags) tryFiles() (undo func(), err error) {
+	var made []string
+	undo = func() {
+		for _, name := range made {
+			_ = os.Remove(name) // an empty file is left at worst
+		}
+	}
+	for _, name := range []string{f.json, f.html} {
+		if name == "" || name == standardOutput {
+			continue
+		}
+		_, absent := os.Lstat(name)
+		file, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o644)
+		if err == nil {
+			if absent != nil {
+				made = append(made, name)
+			}
+			err = file.Close()
+		}
+		if err != nil {
+			undo()
+			return nil, fmt.Errorf("write the result: %w", err)
+		}
+	}
+	return undo, nil
 }
 
 // judgeLoad says what makes the exit status 1.
@@ -70,7 +116,7 @@ func judgeLoad(w io.Writer, r *loadtest.Result) error {
 	}
 	for _, o := range r.SLOs {
 		if o.Missed {
-			fmt.Fprintf(w, "gatehouse: missed %s: %s\n", o.Text, measured(o))
+			fmt.Fprintf(w, "gatehouse: missed %s: %s\n", o.Text, report.Measured(o))
 			failed = true
 		}
 	}
@@ -78,28 +124,6 @@ func judgeLoad(w io.Writer, r *loadtest.Result) error {
 		return errFailed
 	}
 	return nil
-}
-
-// measured is an objective's value in the unit in which people give its limit.
-func measured(o loadtest.Objective) string {
-	if o.Unit == "us" {
-		return microText(o.Value)
-	}
-	return fmt.Sprintf("%.4g%s", o.Value, o.Unit)
-}
-
-// microText writes a time that is given in microseconds, with three digits or so.
-func microText(us float64) string {
-	d := time.Duration(us * 1e3)
-	switch {
-	case d >= 10*time.Second:
-		return d.Round(100 * time.Millisecond).String()
-	case d >= 10*time.Millisecond:
-		return d.Round(100 * time.Microsecond).String()
-	case d >= 100*time.Microsecond:
-		return d.Round(time.Microsecond).String()
-	}
-	return d.Round(100 * time.Nanosecond).String()
 }
 
 // progressOn returns what shows the progress on a terminal, on one line that is
@@ -114,20 +138,5 @@ func progressOn(w io.Writer) (show func(loadtest.Progress), wipe func()) {
 		return nil, func() {}
 	}
 	const start = "\r\x1b[K" // of the line, and clear it
-	return func(p loadtest.Progress) { fmt.Fprint(f, start+progressLine(p)) }, func() { fmt.Fprint(f, start) }
-}
-
-func progressLine(p loadtest.Progress) string {
-	left := p.Left.Round(time.Second).String() + " left"
-	switch {
-	case p.Warming:
-		return "warming up, " + left
-	case p.Left == 0:
-		left = "waiting for the last answers"
-	}
-	rate := 0.0
-	if p.Last.Seconds > 0 {
-		rate = float64(p.Last.Requests) / p.Last.Seconds
-	}
-	return fmt.Sprintf("%.0f/s  p50 %s  p99 %s  %d errors  %s", rate, microText(p.Last.P50), microText(p.Last.P99), p.Errors, left)
+	return func(p loadtest.Progress) { fmt.Fprint(f, start+report.Progress(p)) }, func() { fmt.Fprint(f, start) }
 }

@@ -2,55 +2,19 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"gatehouse/loadtest"
 	"gatehouse/routes"
 )
-
-// loadFlags are the flags of the verb `loadtest`.
-type loadFlags struct {
-	plan     loadtest.Plan
-	rate     string
-	method   string
-	headers  []string
-	data     string
-	expect   []int
-	ca       string
-	scenario string
-	slos     []string
-	json     string
-	html     string
-}
-
-const loadHelp = `Send a bounded load to web servers, and say how they answered.
-
-Without --rate the model is closed: each of -c clients sends its next request when
-the last one is answered. That finds what a server can do. With --rate it is open:
-so many requests a second are planned ahead, whatever the server does, and latency
-counts from the planned time, so that a stall shows in every request that it held up.
-
-Several URLs get equal shares; --scenario has weights, bodies, fields and hosts. In
-URLs, values of fields and bodies {n} becomes a number that never repeats.
-
-Targets must be on this machine, unless you say that they are yours (--i-own-this).
-
-Exit status: 0 good; 1 an SLO was missed, no request succeeded, or it was interrupted;
-2 wrong usage.`
-
-const loadExample = `  gatehouse loadtest http://127.0.0.1:8080/
-  gatehouse loadtest --rate 500 -d 30s --slo 'p99<50ms' --slo 'errors<0.1%' http://127.0.0.1:8080/
-  gatehouse loadtest --connect 127.0.0.1:8443 --ca data/ca/ca.pem https://www.shop.test/
-  gatehouse loadtest --connect 127.0.0.1:8443 --insecure --handshakes --tls resumed https://www.shop.test/
-  gatehouse loadtest --scenario mix.yaml --warmup 2s -o json
-  gatehouse loadtest -X POST -H 'Content-Type: application/json' --data '{"order": {n}}' http://127.0.0.1:8080/orders`
 
 // newLoadtestCommand is the verb `loadtest`.
 func newLoadtestCommand(s *session) *cobra.Command {
@@ -71,42 +35,7 @@ func newLoadtestCommand(s *session) *cobra.Command {
 	return cmd
 }
 
-func (f *loadFlags) add(cmd *cobra.Command) {
-	p, fs := &f.plan, cmd.Flags()
-	fs.StringVar(&f.rate, "rate", "", "open model: `N` planned requests a second (default: closed)")
-	fs.IntVarP(&p.Connections, "connections", "c", 64, "`N` clients, each with its connection; open: at most so many are busy")
-	fs.IntVar(&p.Streams, "streams", 1, "`N` requests under way on each HTTP/2 connection")
-	fs.DurationVarP(&p.Duration, "duration", "d", 10*time.Second, "`TIME` to measure, at most 1h")
-	fs.Int64VarP(&p.Requests, "requests", "n", 0, "end after `N` requests as well")
-	fs.DurationVar(&p.Warmup, "warmup", time.Second, "`TIME` before the measuring")
-	fs.DurationVar(&p.Timeout, "timeout", 10*time.Second, "`TIME` that one request may take")
-	fs.StringVar(&p.HTTP, "http", "1.1", "`VERSION` of HTTP: 1.1 or 2")
-	fs.StringVar(&p.TLS, "tls", "full", "handshake of new connections: `full` or resumed")
-	fs.StringVar(&p.Curve, "curve", "", "`NAME` of the key exchange: "+strings.Join(loadtest.Curves(), ", ")+" (default: Go's choice)")
-	fs.BoolVar(&p.Handshakes, "handshakes", false, "open and close connections, send nothing")
-	fs.BoolVar(&p.NoKeepAlive, "no-keepalive", false, "a connection for each request")
-	fs.StringVar(&f.ca, "ca", "", "`FILE` of certificates to trust, PEM (default: those of the system)")
-	fs.BoolVar(&p.Insecure, "insecure", false, "take any certificate")
-	fs.StringVar(&p.Connect, "connect", "", "`HOST:PORT` to connect to, whatever the URL says; its host stays server name and Host")
-	fs.StringVarP(&f.method, "method", "X", "", "`METHOD` (default: GET, with --data POST)")
-	fs.StringArrayVarP(&f.headers, "header", "H", nil, "`FIELD` to send, 'Name: value'; 'Name:' sends none; repeatable")
-	fs.StringVar(&f.data, "data", "", "`TEXT` to send as body, or @FILE")
-	fs.IntSliceVar(&f.expect, "expect", nil, "`STATUSES` that are good, by comma (default: 200 to 399)")
-	fs.StringVar(&f.scenario, "scenario", "", "YAML `FILE` with a mix of requests")
-	fs.StringArrayVar(&f.slos, "slo", nil, "`LEVEL` that must be met: 'p99<50ms', 'errors<0.1%', 'rate>1000'; repeatable")
-	fs.StringVar(&f.json, "json", "", "write the result to `FILE` as JSON, too")
-	fs.StringVar(&f.html, "html", "", "write the result to `FILE` as an HTML page, too")
-	fs.BoolVar(&p.Public, "i-own-this", false, "the targets may be outside this machine: they are mine")
-	for flag, types := range map[string][]string{"ca": {"pem", "crt"}, "scenario": {"yaml", "yml"}} {
-		_ = cmd.MarkFlagFilename(flag, types...) // fails only for a flag that is not there
-	}
-	for flag, values := range map[string][]string{"http": {"1.1", "2"}, "tls": {"full", "resumed"}, "curve": loadtest.Curves()} {
-		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
-	}
-}
-
-// complete makes the plan of the flags and checks it. Errors are of usage, except
-// those of files.
+// complete makes the plan of the flags and checks it; its errors are of usage.
 func (f *loadFlags) complete(cmd *cobra.Command, urls []string) error {
 	if len(urls) == 0 && f.scenario == "" {
 		return usagef("name a URL, or a file with --scenario")
@@ -114,22 +43,40 @@ func (f *loadFlags) complete(cmd *cobra.Command, urls []string) error {
 	if len(urls) > 0 && f.scenario != "" {
 		return usagef("URLs stand on the line or in --scenario, not in both")
 	}
-	if err := f.refuseZeros(cmd); err != nil {
-		return err
+	if cmd.Flags().Changed("requests") && !cmd.Flags().Changed("warmup") {
+		f.plan.Warmup = 0 // who asks for ten requests does not want thousands before them
 	}
-	if err := f.readRate(); err != nil {
-		return err
+	for _, step := range []func(*cobra.Command) error{
+		refuseEmpty, f.refuseZeros, f.readRate, f.readSLOs,
+		func(cmd *cobra.Command) error { return f.readTargets(cmd, urls) },
+		func(*cobra.Command) error { return usage(f.plan.Validate()) },
+		f.checkPorts, f.refuseIdle, f.checkOutputs, f.readCA,
+	} {
+		if err := step(cmd); err != nil {
+			return err
+		}
 	}
-	if err := f.readSLOs(); err != nil {
-		return err
+	return nil
+}
+
+// usage makes an error one of usage.
+func usage(err error) error {
+	if err == nil {
+		return nil
 	}
-	if err := f.readTargets(cmd, urls); err != nil {
-		return err
-	}
-	if err := f.plan.Validate(); err != nil {
-		return usageError{err}
-	}
-	return f.readCA()
+	return usageError{err}
+}
+
+// refuseEmpty: --rate "$RATE" without that variable would be another load than the one
+// that was meant. An empty body is one.
+func refuseEmpty(cmd *cobra.Command) error {
+	var err error
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		if flag.Value.Type() == "string" && flag.Value.String() == "" && flag.Name != "data" {
+			err = usagef("--%s: its value is empty", flag.Name)
+		}
+	})
+	return err
 }
 
 // refuseZeros: in a plan they mean the default, on the line they are a mistake.
@@ -146,7 +93,7 @@ func (f *loadFlags) refuseZeros(cmd *cobra.Command) error {
 	return nil
 }
 
-func (f *loadFlags) readSLOs() error {
+func (f *loadFlags) readSLOs(*cobra.Command) error {
 	for _, text := range f.slos {
 		slo, err := loadtest.ParseSLO(text)
 		var unknown *loadtest.UnknownMetricError
@@ -163,7 +110,7 @@ func (f *loadFlags) readSLOs() error {
 	return nil
 }
 
-func (f *loadFlags) readRate() error {
+func (f *loadFlags) readRate(*cobra.Command) error {
 	if f.rate == "" {
 		return nil
 	}
@@ -196,7 +143,7 @@ func (f *loadFlags) readTargets(cmd *cobra.Command, urls []string) error {
 	var fields []loadtest.Field
 	for _, h := range f.headers {
 		name, value, ok := strings.Cut(h, ":")
-		if !ok {
+		if !ok || strings.TrimSpace(name) == "" {
 			return usagef("bad header %q: want 'Name: value'", h)
 		}
 		fields = append(fields, loadtest.Field{Name: strings.TrimSpace(name), Value: strings.TrimSpace(value)})
@@ -205,11 +152,11 @@ func (f *loadFlags) readTargets(cmd *cobra.Command, urls []string) error {
 	if file, ok := strings.CutPrefix(f.data, "@"); ok {
 		var err error
 		if body, err = routes.ReadFile(file, loadtest.MaxBody); err != nil {
-			return fmt.Errorf("--data: %w", err)
+			return usagef("--data %s: %s", f.data, unreadable(err))
 		}
 	}
 	method := f.method
-	if method == "" && len(body) > 0 {
+	if method == "" && cmd.Flags().Changed("data") {
 		method = "POST"
 	}
 	for _, url := range urls {
@@ -218,41 +165,50 @@ func (f *loadFlags) readTargets(cmd *cobra.Command, urls []string) error {
 	return nil
 }
 
-func (f *loadFlags) readCA() error {
+func (f *loadFlags) readCA(*cobra.Command) error {
 	if f.ca == "" {
 		return nil
 	}
 	pem, err := routes.ReadFile(f.ca, maxSettings)
 	if err != nil {
-		return fmt.Errorf("--ca: %w", err)
+		return usagef("--ca %s: %s", f.ca, unreadable(err))
 	}
 	f.plan.Roots = x509.NewCertPool()
 	if !f.plan.Roots.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("--ca %s: there is no certificate in it (want PEM)", f.ca)
+		return usagef("--ca %s: there is no certificate in it (want PEM)", f.ca)
 	}
 	return nil
 }
 
 // runLoad runs the load and prints what it found.
 func (s *session) runLoad(ctx context.Context, f *loadFlags) error {
-	if err := f.tryFiles(); err != nil {
+	undo, err := f.tryFiles()
+	if err != nil {
 		return err
 	}
 	show, wipe := progressOn(s.Err)
 	result, err := loadtest.Run(ctx, &f.plan, show)
 	wipe()
-	var foreign *loadtest.NotOwnedError
-	switch {
-	case errors.As(err, &foreign):
-		return usagef("%w: if it is yours, say --i-own-this", err)
-	case errors.Is(err, loadtest.ErrPlan):
-		return usageError{err}
-	}
 	if err != nil {
-		return fmt.Errorf("load: %w", err)
+		undo()
+		return refused(err)
 	}
 	if err := s.printLoad(f, result); err != nil {
 		return err
 	}
 	return judgeLoad(s.Err, result)
+}
+
+// refused says why there was no load.
+func refused(err error) error {
+	if _, ok := errors.AsType[*loadtest.NotOwnedError](err); ok {
+		return usagef("%w: if it is yours, say --i-own-this", err)
+	}
+	if errors.Is(err, loadtest.ErrPlan) {
+		return usageError{err}
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		err = fmt.Errorf("%w: if it speaks plain HTTP there, write http://", err)
+	}
+	return fmt.Errorf("load: %w", err)
 }

@@ -85,7 +85,7 @@ func TestLoadtestSaysWhatItFound(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatal(err)
 	}
-	if r.Requests != 20 || r.Statuses["200"] != 20 || len(r.SLOs) != 3 || r.Missed || r.Targets[0].Name != "GET "+url+"/a" {
+	if r.Requests != 20 || r.Statuses["200"] != 20 || len(r.SLOs) != 3 || r.Missed || r.Targets[0].Name != "GET "+url+"/a" || r.Latency.P95 < r.Latency.P90 || r.Latency.P95 > r.Latency.P99 || r.Latency.P95 <= 0 {
 		t.Errorf("got %s", out)
 	}
 	written, err := os.ReadFile(filepath.Join(dir, "r.json"))
@@ -116,9 +116,9 @@ func TestLoadtestExitsWith1WhenSomethingIsWrong(t *testing.T) {
 	want(t, "nobody there", code, exitFailed)
 	want(t, "nobody there", out, "")
 	contains(t, "nobody there", errOut, "connect to 127.0.0.1:1")
-	code, _, errOut = invoke(t, "loadtest", "--ca", "absent.pem", url)
-	want(t, "no such CA", code, exitFailed)
-	contains(t, "no such CA", errOut, "--ca: ", "absent.pem")
+	code, _, errOut = invoke(t, "loadtest", "--ca", "absent.pem", strings.Replace(url, "http:", "https:", 1))
+	want(t, "no such CA", code, exitUsage)
+	contains(t, "no such CA", errOut, "--ca absent.pem: cannot be read")
 }
 
 func TestLoadtestEndsWithCtrlCAndPrintsWhatItHas(t *testing.T) {
@@ -214,20 +214,34 @@ requests:
 func TestLoadtestScenarioMistakesHaveTheirPlace(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for text, says := range map[string]string{
-		"requests:\n  - {ulr: http://a.test/}\n":                             `mix.yaml:2:6: unknown key "ulr" in requests[0] (did you mean "url"?)`,
-		"requests:\n  - {url: http://a.test/, weight: much}\n":               "mix.yaml:2:35: requests[0].weight: want a number above 0",
-		"requests:\n  - {url: http://a.test/, weight: 0}\n":                  "the weight must be above 0",
-		"requests:\n  - {url: http://a.test/, headers: [a]}\n":               "want a mapping (key: value) here",
-		"requests:\n  - {url: http://a.test/, headers: {X-A: 1, X-A: 2}}\n":  "requests[0].headers.X-A: given twice",
-		"requests:\n  - {url: a.test}\n":                                     "begins with http",
-		"requests:\n  - {url: \"http://{host}/\"}\n":                         "needs a list of hosts",
-		"requests:\n  - {url: http://a.test/, body: a, body_bytes: 1KiB}\n":  "exclude each other",
-		"requests:\n  - {url: http://a.test/, body_file: absent}\n":          "body_file absent: cannot be read",
-		"requests:\n  - {url: http://a.test/, body_bytes: 1GiB}\n":           "at most 64MiB",
-		"hosts: [\"a{9..1}.test\"]\nrequests:\n  - {url: http://a.test/}\n":  "mix.yaml:1:9: hosts[0]: a range goes upwards",
-		"hosts: [\"http://a.test\"]\nrequests:\n  - {url: http://a.test/}\n": "want a host",
-		"requests: []\n": "requests: there is none",
-		"requests: [\n":  "mix.yaml:1:11: not YAML",
+		"requests:\n  - {ulr: http://a.test/}\n":                                                                                `mix.yaml:2:6: unknown key "ulr" in requests[0] (did you mean "url"?)`,
+		"requests:\n  - {url: http://a.test/, weight: much}\n":                                                                  "mix.yaml:2:35: requests[0].weight: want a number above 0",
+		"requests:\n  - {url: http://a.test/, weight: 0}\n":                                                                     "the weight must be above 0",
+		"requests:\n  - {url: http://a.test/, headers: [a]}\n":                                                                  "want a mapping (key: value) here",
+		"requests:\n  - {url: http://a.test/, headers: {X-A: 1, X-A: 2}}\n":                                                     "requests[0].headers.X-A: given twice",
+		"requests:\n  - {url: a.test}\n":                                                                                        "begins with http",
+		"requests:\n  - {url: \"http://{host}/\"}\n":                                                                            "needs a list of hosts",
+		"requests:\n  - {url: http://a.test/, body: a, body_bytes: 1KiB}\n":                                                     "exclude each other",
+		"requests:\n  - {url: http://a.test/, body_file: absent}\n":                                                             "body_file absent: cannot be read",
+		"requests:\n  - {url: http://a.test/, body_bytes: 1GiB}\n":                                                              "at most 64MiB",
+		"hosts: [\"a{9..1}.test\"]\nrequests:\n  - {url: http://a.test/}\n":                                                     "mix.yaml:1:9: hosts[0]: a range goes upwards",
+		"hosts: [\"a{1..60000}.test\", \"b{1..60000}.test\", \"c{1..60000}.test\"]\nrequests:\n  - {url: \"http://{host}/\"}\n": "hosts[1]: with it there are more than 100000 hosts",
+		"requests:" + strings.Repeat("\n  - {url: http://a.test/, body_bytes: 60MiB}", 6) + "\n":                                "requests[4]: with its body, those of all requests are larger than 256MiB together",
+		"requests:" + strings.Repeat("\n  - {url: http://a.test/}", 1001) + "\n":                                                "1001 targets: at most 1000",
+		"hosts: [\"http://a.test\"]\nrequests:\n  - {url: http://a.test/}\n":                                                    "want a host",
+		"hosts: [a.test]\nrequests:\n  - {url: http://a.test/}\n":                                                               "mix.yaml:1:8: hosts: they have no effect: no url has {host} in it",
+		"requests:\n  - {url: http://a.test/, expect: [200, 700]}\n":                                                            "mix.yaml:2:41: requests[0].expect[1]: want a status from 100 to 599",
+		"requests:\n  - {url: http://a.test/, expect: 200}\n":                                                                   "want a list",
+		"requests:\n  - {url: http://a.test/, weight: -1}\n":                                                                    "requests[0].weight: want a number above 0",
+		"requests:\n  - {url: http://a.test/, url: http://b.test/}\n":                                                           "given twice",
+		"requests:\n  - {url: \"http://a.test/a b\"}\n":                                                                         "must be sent as %20",
+		"requests:\n  - {method: GET}\n":                                                                                        "want a URL",
+		"requests:\n  - {url: http://a.test/, headers: {\"X A\": 1}}\n":                                                         "no name of a field",
+		"urls: [http://a.test/]\n":                                                                                              `unknown key "urls"`,
+		"[]\n":                                                                                                                  "want a mapping",
+		"":                                                                                                                      "requests: there is none",
+		"requests: []\n":                                                                                                        "requests: there is none",
+		"requests: [\n":                                                                                                         "mix.yaml:1:11: not YAML",
 	} {
 		write(t, "mix.yaml", text)
 		code, _, errOut := invoke(t, "loadtest", "--scenario", "mix.yaml")
@@ -236,18 +250,7 @@ func TestLoadtestScenarioMistakesHaveTheirPlace(t *testing.T) {
 	}
 }
 
-func TestProgressIsOneLine(t *testing.T) {
-	for line, p := range map[string]loadtest.Progress{
-		"warming up, 11s left":         {Warming: true, Left: 11e9},
-		"waiting for the last answers": {},
-		"1200/s  p50 340µs  p99 12.5ms  3 errors  7s left": {
-			Left: 7e9, Errors: 3, Last: loadtest.Interval{Seconds: 1, Requests: 1200, P50: 340, P99: 12500},
-		},
-	} {
-		if got := progressLine(p); !strings.Contains(got, line) {
-			t.Errorf("got %q, want %q", got, line)
-		}
-	}
+func TestNoProgressWhereThereIsNoTerminal(t *testing.T) {
 	var b bytes.Buffer
 	if show, wipe := progressOn(&b); show != nil {
 		t.Error("progress where there is no terminal")

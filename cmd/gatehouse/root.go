@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -144,8 +145,12 @@ func group(cmd *cobra.Command, subs ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// withFlagGuess adds what an unknown flag was probably meant to be.
+// withFlagGuess adds what an unknown flag was probably meant to be, and says what kind
+// of value a flag wants that was given another.
 func withFlagGuess(cmd *cobra.Command, err error) error {
+	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return fmt.Errorf("--%s %s: %w", bad.GetFlag().Name, bad.GetValue(), wantedValue(bad))
+	}
 	name, ok := strings.CutPrefix(err.Error(), "unknown flag: --")
 	if !ok {
 		return err
@@ -156,6 +161,22 @@ func withFlagGuess(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w (did you mean %q?)", err, "--"+guess)
 	}
 	return err
+}
+
+// wantedValue replaces what package strconv says.
+func wantedValue(bad *pflag.InvalidValueError) error {
+	switch bad.GetFlag().Value.Type() {
+	case "duration":
+		return errors.New("want a time with its unit, such as 10s or 500ms")
+	case "int", "int64":
+		if errors.Is(bad, strconv.ErrRange) {
+			return errors.New("the number is too large")
+		}
+		return errors.New("want a whole number, digits only")
+	case "bool":
+		return errors.New("want true or false")
+	}
+	return bad.Unwrap()
 }
 
 // addConfigFlag adds -c.

@@ -244,7 +244,8 @@ func (n *node) run(ctx context.Context, usr2 <-chan os.Signal) error {
 		w.begin(w.all, "lease", func() error { w.stopData(); return h.lease.Close() })
 		drained = n.drainHanded()
 	} else {
-		n.log.Info("draining")
+		n.log.Info("draining", "accepting", time.Duration(n.cfg.Limits.DrainAccept), "then_at_most", time.Duration(n.cfg.Limits.DrainGrace),
+			"hint", "a second signal ends it at once")
 		n.notify("STOPPING=1")
 		drained = n.drain()
 	}

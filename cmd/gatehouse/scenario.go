@@ -31,8 +31,11 @@ type scenarioRequest struct {
 	Body      string            `json:"body"`
 	BodyFile  string            `json:"body_file"`  // relative to the scenario's folder
 	BodyBytes routes.Size       `json:"body_bytes"` // so many octets of filler
-	Expect    []int             `json:"expect"`
+	Expect    []statusRange     `json:"expect"`
 }
+
+// maxBodies bounds the bodies of a scenario together, in bytes, before they are made.
+const maxBodies = 256 << 20
 
 // A share is a number above 0.
 type share float64
@@ -68,9 +71,14 @@ func readScenario(file string, plan *loadtest.Plan) error {
 		d.Report("requests", "there is none", "")
 	}
 	plan.Hosts = s.hosts(d)
+	room := maxBodies
 	for i := range s.Requests {
 		at := "requests[" + strconv.Itoa(i) + "]"
-		t, err := s.Requests[i].target(filepath.Dir(file))
+		t, err := s.Requests[i].target(filepath.Dir(file), room)
+		if room -= len(t.Body); room < 0 {
+			d.Report(at, fmt.Sprintf("with its body, those of all requests are larger than %v together", routes.Size(maxBodies)), "")
+			break
+		}
 		if err == nil && len(d.Problems()) == 0 {
 			err = (&loadtest.Plan{Targets: []loadtest.Target{t}, Hosts: plan.Hosts}).Validate()
 		}
@@ -79,12 +87,17 @@ func readScenario(file string, plan *loadtest.Plan) error {
 		}
 		plan.Targets = append(plan.Targets, t)
 	}
+	if len(s.Hosts) > 0 && !slices.ContainsFunc(s.Requests, func(r scenarioRequest) bool { return strings.Contains(r.URL, "{host}") }) {
+		d.Report("hosts", "they have no effect: no url has {host} in it", "")
+	}
 	return d.Problems().Err()
 }
 
-func (r *scenarioRequest) target(folder string) (loadtest.Target, error) {
+// target is the request in the form of a plan. A body that is larger than room is cut
+// to one byte more.
+func (r *scenarioRequest) target(folder string, room int) (loadtest.Target, error) {
 	t := loadtest.Target{
-		URL: r.URL, Weight: float64(r.Weight), Method: r.Method, Body: []byte(r.Body), Expect: r.Expect,
+		URL: r.URL, Weight: float64(r.Weight), Method: r.Method, Body: []byte(r.Body), Expect: statusesOf(r.Expect),
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
 		t.Header = append(t.Header, loadtest.Field{Name: name, Value: r.Headers[name]})
@@ -101,7 +114,7 @@ func (r *scenarioRequest) target(folder string) (loadtest.Target, error) {
 	case r.BodyBytes > loadtest.MaxBody:
 		return t, fmt.Errorf("body_bytes: at most %v", routes.Size(loadtest.MaxBody))
 	case r.BodyBytes > 0:
-		t.Body = bytes.Repeat([]byte("x"), int(r.BodyBytes))
+		t.Body = bytes.Repeat([]byte("x"), min(int(r.BodyBytes), room+1))
 	case r.BodyFile != "":
 		path := r.BodyFile
 		if !filepath.IsAbs(path) {
@@ -136,9 +149,13 @@ func (s *scenario) hosts(d *routes.Decoder) []string {
 		}
 		from, _ := strconv.Atoi(host[m[2]:m[3]]) // digits, and few
 		to, _ := strconv.Atoi(host[m[4]:m[5]])
-		if to < from || to-from >= loadtest.MaxHosts {
-			d.Report(at, fmt.Sprintf("a range goes upwards, over at most %d hosts", loadtest.MaxHosts), "")
+		switch room := loadtest.MaxHosts - len(out); {
+		case to < from:
+			d.Report(at, fmt.Sprintf("a range goes upwards: {%d..%d}", to, from), "")
 			continue
+		case to-from >= room:
+			d.Report(at, fmt.Sprintf("with it there are more than %d hosts", loadtest.MaxHosts), "")
+			return out
 		}
 		for n := from; n <= to; n++ {
 			out = append(out, host[:m[0]]+strconv.Itoa(n)+host[m[1]:])

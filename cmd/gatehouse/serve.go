@@ -13,7 +13,8 @@ func newServeCommand(s *session) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve until a signal ends it",
-		Long: `Serve until SIGINT or SIGTERM.
+		Long: `Serve until SIGINT or SIGTERM, then drain: go on for limits.drain_accept, and let
+requests end within limits.drain_grace. A second signal ends it at once.
 
 Settings come from gatehouse.yaml (or -c FILE), overridden by environment variables
 (GATEHOUSE_LISTEN_HTTPS; with _FILE at the end the value is read from a file),

@@ -19,6 +19,19 @@ import (
 	"gatehouse/admin"
 )
 
+const toyHelp = `Serve a small demo backend, something to put a vhost in front of:
+
+  /           a page with the toy's name
+  /api/price  JSON that may be cached for a minute; each answer has a new price
+  /upload     POST: how long the body was, and its SHA-256
+  /echo       the request's head as it arrived, as JSON
+  /chat       a WebSocket that echoes text
+  /slow       an answer after two seconds
+  /healthz    ok
+  /readyz     what "gatehouse health --admin URL" asks for
+
+It is no part of an edge, and "gatehouse help" does not list it.`
+
 // newToyCommand is the hidden verb `toy`: a small backend to put a vhost in
 // front of, for the demo and docker-compose.yml.
 func newToyCommand() *cobra.Command {
@@ -26,6 +39,7 @@ func newToyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "toy --listen ADDR --name NAME",
 		Short:   "Serve a small demo backend",
+		Long:    toyHelp,
 		Example: "  gatehouse toy --listen 127.0.0.1:9000 --name shop",
 		Args:    cobra.NoArgs,
 		Hidden:  true,
@@ -68,16 +82,7 @@ func serveToy(ctx context.Context, ln net.Listener, name string) error {
 	return err
 }
 
-// newToy returns a demo site that names itself:
-//
-//	/           a page
-//	/api/price  JSON that may be cached for a minute; each answer has a new price
-//	/upload     POST: how long the body was, and its SHA-256
-//	/echo       the request's head as it arrived, as JSON
-//	/chat       a WebSocket that echoes text
-//	/slow       an answer after two seconds
-//	/healthz    ok
-//	/readyz     what `gatehouse health --admin URL` asks for
+// newToy returns a demo site that names itself; toyHelp says what is in it.
 func newToy(name string) http.Handler {
 	mux := http.NewServeMux()
 	var calls atomic.Int64

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -33,6 +34,20 @@ func TestToyNamesItself(t *testing.T) {
 	a := edgetest.Dial(t, addr).Do("GET", "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
 	if a.Status != 200 || !strings.Contains(string(a.Body), "sh&lt;op&gt;") {
 		t.Errorf("%d %q", a.Status, a.Body)
+	}
+}
+
+// TestToyHelpNamesWhatItAnswers: each path in the help is one.
+func TestToyHelpNamesWhatItAnswers(t *testing.T) {
+	_, out, _ := invoke(t, "toy", "--help")
+	conn := edgetest.Dial(t, startToy(t, "shop"))
+	paths := regexp.MustCompile(`(?m)^  (/\S*)`).FindAllStringSubmatch(out, -1)
+	want(t, "paths", len(paths), 8)
+	for _, m := range paths {
+		a := conn.Do("HEAD", "HEAD "+m[1]+" HTTP/1.1\r\nHost: a.test\r\n\r\n")
+		if a.Status == 404 {
+			t.Errorf("%s: 404", m[1])
+		}
 	}
 }
 

@@ -36,6 +36,7 @@ func compared(named []Named) *comparedTable {
 		{"mean", func(r *loadtest.Result) float64 { return r.Latency.Mean }, measured},
 		{"p50", func(r *loadtest.Result) float64 { return r.Latency.P50 }, measured},
 		{"p90", func(r *loadtest.Result) float64 { return r.Latency.P90 }, measured},
+		{"p95", func(r *loadtest.Result) float64 { return r.Latency.P95 }, measured},
 		{"p99", func(r *loadtest.Result) float64 { return r.Latency.P99 }, measured},
 		{"p99.9", func(r *loadtest.Result) float64 { return r.Latency.P999 }, measured},
 		{"max", func(r *loadtest.Result) float64 { return r.Latency.Max }, measured},

@@ -28,7 +28,7 @@ func madeUp(seed uint64, n int, factor float64) *loadtest.Result {
 		},
 		Latency: loadtest.Latency{
 			Min: 120 * factor, Mean: 910 * factor, SD: 700 * factor, P50: 640 * factor, P75: 980 * factor, P90: 1900 * factor,
-			P99: 5200 * factor, P999: 21_000 * factor, Max: 180_000 * factor,
+			P95: 2800 * factor, P99: 5200 * factor, P999: 21_000 * factor, Max: 180_000 * factor,
 		},
 	}
 	for i := range n {

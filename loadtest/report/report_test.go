@@ -214,3 +214,10 @@ func TestUnexpectedAnswersAreErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestShortRunsHaveATime: five requests are answered in milliseconds, not in 0 s.
+func TestShortRunsHaveATime(t *testing.T) {
+	if got := text(t, &loadtest.Result{Requests: 5, Seconds: 0.0123}); !strings.Contains(got, "measured 12.3 ms") {
+		t.Errorf("got %s", got)
+	}
+}

@@ -156,6 +156,7 @@ func latencyFacts(r *loadtest.Result) []fact {
 		{"p50", measured(l.P50), ""},
 		{"p75", measured(l.P75), ""},
 		{"p90", measured(l.P90), ""},
+		{"p95", measured(l.P95), ""},
 		{"p99", measured(l.P99), ""},
 		{"p99.9", measured(l.P999), ""},
 		{"max", measured(l.Max), ""},

@@ -80,8 +80,11 @@ func loadWords(l loadtest.Load) string {
 }
 
 func seconds(s float64) string {
-	if s >= 1000 {
+	switch {
+	case s >= 1000:
 		return count(int64(s)) + " s"
+	case s > 0 && s < 0.1: // a few requests are soon answered, and not in 0 s
+		return duration(s * 1e6)
 	}
 	return short(math.Round(s*10)/10) + " s"
 }
@@ -150,11 +153,11 @@ func textLatency(b *bytes.Buffer, r *loadtest.Result) {
 		b.WriteString("latency      nothing was answered\n\n")
 		return
 	}
-	fmt.Fprintf(b, "latency   %9s %9s %9s %9s %9s %9s %9s %9s\n", "min", "mean", "p50", "p75", "p90", "p99", "p99.9", "max")
-	b.WriteString("         ")
+	// Nine columns fit the 80 of a terminal.
 	l := r.Latency
-	for _, us := range []float64{l.Min, l.Mean, l.P50, l.P75, l.P90, l.P99, l.P999, l.Max} {
-		fmt.Fprintf(b, " %9s", duration(us))
+	fmt.Fprintf(b, "latency %7s %7s %7s %7s %7s %7s %7s %7s %7s\n       ", "min", "mean", "p50", "p75", "p90", "p95", "p99", "p99.9", "max")
+	for _, us := range []float64{l.Min, l.Mean, l.P50, l.P75, l.P90, l.P95, l.P99, l.P999, l.Max} {
+		fmt.Fprintf(b, " %7s", duration(us))
 	}
 	b.WriteString("\n\n")
 }
