@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -43,8 +42,8 @@ type share float64
 // UnmarshalText reads a decimal number.
 func (s *share) UnmarshalText(text []byte) error {
 	x, err := strconv.ParseFloat(string(text), 64)
-	if err != nil || x < 0 || math.IsNaN(x) || math.IsInf(x, 0) {
-		return fmt.Errorf("want a number above 0, not %q", text)
+	if err != nil || !(x >= 0 && x < 1e12) { // a NaN neither
+		return fmt.Errorf("want a number above 0 and below 1e12, not %q", text)
 	}
 	*s = share(x)
 	return nil
@@ -109,6 +108,8 @@ func (r *scenarioRequest) target(folder string, room int) (loadtest.Target, erro
 		}
 	}
 	switch {
+	case r.Expect != nil && len(r.Expect) == 0:
+		return t, errors.New("expect: the list is empty; leave it out for 200-399")
 	case given > 1:
 		return t, errors.New("body, body_file and body_bytes exclude each other")
 	case r.BodyBytes > loadtest.MaxBody:
@@ -140,10 +141,15 @@ func (s *scenario) hosts(d *routes.Decoder) []string {
 	for i, host := range s.Hosts {
 		at := "hosts[" + strconv.Itoa(i) + "]"
 		m := hostRange.FindStringSubmatchIndex(host)
+		fixed := host // without its range
+		if m != nil {
+			fixed = host[:m[0]] + host[m[1]:]
+		}
+		if host == "" || strings.ContainsAny(fixed, "{}/:@ ") {
+			d.Report(at, `want a host, or one with a range such as "site{1..99}.test"`, "")
+			continue
+		}
 		if m == nil {
-			if host == "" || strings.ContainsAny(host, "{}/:@ ") {
-				d.Report(at, `want a host, or a range such as "site{1..99}.test"`, "")
-			}
 			out = append(out, host)
 			continue
 		}

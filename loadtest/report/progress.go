@@ -16,7 +16,7 @@ func Progress(p loadtest.Progress) string {
 	switch {
 	case p.Warming:
 		return "warming up, " + left
-	case p.Last.Seconds <= 0: // the zero value: nothing has been measured yet
+	case p.Last.Seconds <= 0: // nothing has been measured yet
 		return "measuring, " + left
 	}
 	return perSecond(per(p.Last.Requests, p.Last.Seconds)) + "  p50 " + measured(p.Last.P50) + "  p99 " + measured(p.Last.P99) +
