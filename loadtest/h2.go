@@ -80,7 +80,7 @@ func (h *h2) conn(l *lane, x *sample, o *origin) (*h2conn, kind) {
 		failed = l.failure(c.line, err, errReset)
 	}
 	if failed != noError {
-		c.line.kill()
+		_ = c.line.Conn.Close() // without TLS's goodbye: it has failed
 		return nil, failed
 	}
 	l.counted(c, x.begun)

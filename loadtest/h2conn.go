@@ -159,7 +159,7 @@ func (c *h2conn) finish(s *stream, failed kind) {
 
 // read takes frames until the connection ends, and then ends what is left on it.
 func (c *h2conn) read() {
-	defer c.line.kill()
+	defer c.line.Conn.Close() // without TLS's goodbye: it has failed, or nobody needs it any more
 	for {
 		f, err := c.framer.ReadFrame()
 		c.mu.Lock()

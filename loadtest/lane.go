@@ -135,7 +135,14 @@ func (l *lane) open(o *origin, begun int64) (*link, kind, error) {
 	out := &link{Conn: ln, line: ln, origin: o}
 	if o.tls != nil {
 		secured := tls.Client(ln, o.tls)
-		if err := secured.HandshakeContext(context.Background()); err != nil { // the watch ends it
+		ln.gate = l.r.gate
+		err := ln.enter(0)
+		if err == nil {
+			err = secured.HandshakeContext(context.Background()) // the watch ends it
+		}
+		ln.leave()
+		ln.gate = nil
+		if err != nil {
 			_ = ln.Close() // with the alert that says why
 			return nil, l.failure(ln, err, errTLS), fmt.Errorf("TLS with %s: %w", o.name, err)
 		}

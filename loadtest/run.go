@@ -26,6 +26,7 @@ type run struct {
 	origins   *origins
 	ctx       context.Context // ends with the run: dialling stops
 	cancel    func()
+	gate      *gate
 	startedAt time.Time
 	shares    []float64 // of the targets, summed up, the last is 1
 	lanes     []*lane
@@ -59,6 +60,7 @@ func Run(ctx context.Context, p *Plan, progress func(Progress)) (*Result, error)
 		return nil, err
 	}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	r.gate = newGate(r.ctx)
 	defer r.halt()
 	if err := r.makeLanes(); err != nil {
 		return nil, err
