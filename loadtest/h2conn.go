@@ -162,6 +162,7 @@ func (r *run) greet(l *link) error {
 	cause := c.cause
 	c.mu.Unlock()
 	c.retire()
+	r.readers.Wait() // the load begins with a clock of its own
 	return cause
 }
 
