@@ -9,8 +9,8 @@ import (
 	"gatehouse/internal/octets"
 )
 
-// errProtocol is what every error of an answer wraps that is no HTTP/1.1.
-var errProtocol = errors.New("not HTTP/1.1")
+// errProtocol is what every error of an answer wraps that breaks the rules of HTTP.
+var errProtocol = errors.New("invalid HTTP")
 
 // phase is how far an answer has been read.
 type phase uint8
@@ -69,7 +69,7 @@ func (a *answer) step(p []byte) (int, error) {
 		end := bytes.Index(p, []byte("\r\n\r\n"))
 		if end < 0 {
 			if !looksLikeHead(p) {
-				return 0, fmt.Errorf("%w: the answer begins with %q", errProtocol, p[:min(len(p), 20)])
+				return 0, fmt.Errorf("%w: the answer begins with %q%s", errProtocol, p[:min(len(p), 20)], tlsHint(p))
 			}
 			return 0, nil
 		}
@@ -92,6 +92,14 @@ func (a *answer) step(p []byte) (int, error) {
 	default: // untilClose
 		return len(p), nil
 	}
+}
+
+// tlsHint explains a TLS alert: what a port that expects TLS may say to a request.
+func tlsHint(p []byte) string {
+	if p[0] == 0x15 {
+		return ", which is TLS: want https://?"
+	}
+	return ""
 }
 
 func looksLikeHead(p []byte) bool {

@@ -67,7 +67,7 @@ func TestRequestsDoNotAllocate(t *testing.T) {
 		{URL: "http://127.0.0.1/fixed", Weight: 2},
 		{URL: "http://127.0.0.1/{n}", Method: "POST", Body: []byte("id={n}"), Header: []Field{{"X-N", "{n}"}}},
 	}}
-	c, err := p.compile()
+	c, err := p.compile(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,10 +53,8 @@ const hangs = int64(time.Second)
 // comes before the timeouts.
 func (r *run) unanswered() (n int64) {
 	for _, l := range r.lanes {
-		if ln := l.active.Load(); ln != nil {
-			if begun := ln.begun.Load(); begun > 0 && r.endAt()-begun > hangs {
-				n++
-			}
+		if begun := l.asked.Load(); begun > 0 && r.endAt()-begun > hangs {
+			n++
 		}
 	}
 	return n
@@ -74,6 +72,9 @@ func (r *run) wait(ctx context.Context, timer *time.Timer, done <-chan struct{},
 		if r.interrupted = ctx.Err() != nil; r.interrupted || !r.open() || r.plan.Requests > 0 {
 			r.end.Store(min(r.now(), r.endAt()))
 		}
+		return false
+	case err := <-r.broken:
+		r.breakOff(err) // once more: Run returns it
 		return false
 	case <-timer.C:
 		return next < r.lastMoment()

@@ -6,10 +6,12 @@ import (
 	"net/http"
 )
 
-// idleCheck is how long a connection may have been idle, in nanoseconds, before it is
-// looked at whether the server has ended it: that it does so is no error, and that it
-// ends one which is in use is.
-const idleCheck = 100_000_000
+// idleCheck is the age of a connection's last request, in nanoseconds, from which is
+// looked, before the next one, whether the server has ended it: that it does so is no
+// error. That it ends one on which a request has been sent is an error, even if it had
+// not seen the request yet: RFC 9112 §9.3.1 lets a client try again, but a load that did
+// would hide a server that loses requests. Faster requests do not pay for the look.
+const idleCheck = 10_000_000
 
 // openMost bounds the connections of all clients together, as far as one for each
 // client allows: with many server names, a client keeps the ones it used last.
@@ -21,31 +23,36 @@ type h1 struct {
 	links map[*origin]*link // nil as long as there is one origin
 	most  int
 	ans   answer
+	// answered says that the server speaks HTTP: it has answered.
+	answered bool
 }
 
 func newH1(clients int) *h1 { return &h1{most: max(1, openMost/clients)} }
 
 func (h *h1) do(l *lane, x *sample, q *question) {
-	c, fresh, failed := h.link(l, x, q.origin)
-	if failed != noError {
-		x.failed = failed
+	c, fresh := h.link(l, x, q.origin)
+	if c == nil {
 		return
 	}
-	failed = h.exchange(l, c, x, q)
+	failed, err := h.exchange(l, c, x, q)
+	if failed == errReset || failed == errTimeout {
+		err = h.why(l, c, x, !fresh, err)
+	}
 	late := c.line.end()
 	if fresh {
 		l.counted(c, x.begun)
 	}
 	if failed != noError || late || !h.ans.keep || l.r.plan.NoKeepAlive {
-		x.failed = failed
+		x.fail(failed, err)
 		h.drop(c)
 		_ = c.Close() // the answer is there, or is not
 	}
 	c.used = x.begun
 }
 
-// link returns an open connection, marked as begun. fresh: it is a new one.
-func (h *h1) link(l *lane, x *sample, o *origin) (c *link, fresh bool, failed kind) {
+// link returns an open connection, marked as begun; nil: there is none, and x says why.
+// fresh: it is a new one.
+func (h *h1) link(l *lane, x *sample, o *origin) (c *link, fresh bool) {
 	c = h.last
 	if c == nil || c.origin != o {
 		c = h.links[o]
@@ -59,16 +66,19 @@ func (h *h1) link(l *lane, x *sample, o *origin) (c *link, fresh bool, failed ki
 		h.last = c
 		c.line.start(x.begun)
 		l.watch(c.line)
-		return c, false, noError
+		return c, false
 	}
 	if l.r.primes() {
 		_ = l.primed(o) // what fails here fails below, too
 	}
-	c, failed, _ = l.open(o, x.begun)
-	if failed == noError && !l.r.plan.NoKeepAlive {
+	c, failed, err := l.open(o, x.begun)
+	switch {
+	case failed != noError:
+		x.fail(failed, err)
+	case !l.r.plan.NoKeepAlive:
 		h.keep(c)
 	}
-	return c, true, failed
+	return c, true
 }
 
 func (h *h1) keep(c *link) {
@@ -112,7 +122,7 @@ func (h *h1) close() {
 }
 
 // exchange sends the request and reads its answer to the end.
-func (h *h1) exchange(l *lane, c *link, x *sample, q *question) kind {
+func (h *h1) exchange(l *lane, c *link, x *sample, q *question) (kind, error) {
 	l.out = q.request(l.out, q.number, q.host)
 	x.out = int64(len(l.out))
 	_, err := c.Write(l.out)
@@ -120,7 +130,7 @@ func (h *h1) exchange(l *lane, c *link, x *sample, q *question) kind {
 		l.out = nil // it is the target's
 	}
 	if err != nil {
-		return l.failure(c.line, err, errReset)
+		return l.failure(c.line, err, errReset), err
 	}
 	h.ans.reset(q.method == http.MethodHead)
 	have := 0
@@ -130,26 +140,26 @@ func (h *h1) exchange(l *lane, c *link, x *sample, q *question) kind {
 		if n > 0 {
 			used, feedErr := h.ans.feed(l.buf[:have+n])
 			if feedErr != nil {
-				return errNoHTTP
+				return errNoHTTP, feedErr
 			}
 			have = copy(l.buf, l.buf[used:have+n])
 			if h.ans.phase == complete {
-				x.status = h.ans.status
+				x.status, h.answered = h.ans.status, true
 				if have > 0 {
-					return errNoHTTP // more than was asked for
+					return errNoHTTP, fmt.Errorf("%w: %q behind the end of the answer", errProtocol, l.buf[:min(have, 20)])
 				}
-				return noError
+				return noError, nil
 			}
 			if have == len(l.buf) {
-				return errNoHTTP // a head without end
+				return errNoHTTP, fmt.Errorf("%w: no end of the head in %d KiB", errProtocol, answerBuffer>>10)
 			}
 		}
 		if err == io.EOF && h.ans.eof() == nil {
-			x.status = h.ans.status
-			return noError
+			x.status, h.answered = h.ans.status, true
+			return noError, nil
 		}
 		if err != nil {
-			return l.failure(c.line, err, errReset)
+			return l.failure(c.line, err, errReset), err
 		}
 	}
 }

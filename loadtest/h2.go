@@ -1,6 +1,7 @@
 package loadtest
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"sync"
@@ -28,39 +29,39 @@ const h2tries = 3
 
 func (h *h2) do(l *lane, x *sample, q *question) {
 	for range h2tries {
-		c, failed := h.conn(l, x, q.origin)
-		if failed != noError {
-			x.failed = failed
+		c := h.conn(l, x, q.origin)
+		if c == nil {
 			return
 		}
 		s := c.request(l, x, q)
 		if s == nil {
 			h.drop(c)
+			x.fail(c.reason())
 			continue
 		}
 		s.wait(l, x)
 		if l.r.plan.NoKeepAlive {
 			h.drop(c)
 		}
-		x.failed, x.status = s.failed, s.status
+		x.fail(s.failed, s.cause)
+		x.status = s.status
 		x.in += s.in
 		if !s.unseen {
 			return
 		}
 	}
-	x.failed = errReset
 }
 
-// conn returns the connection to an origin. Lanes that need a new one at the same
-// time wait for the one that opens it.
-func (h *h2) conn(l *lane, x *sample, o *origin) (*h2conn, kind) {
+// conn returns the connection to an origin; nil: there is none, and x says why. Lanes
+// that need a new one at the same time wait for the one that opens it.
+func (h *h2) conn(l *lane, x *sample, o *origin) *h2conn {
 	if !l.r.plan.NoKeepAlive {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if c := h.conns[o]; c != nil {
 			if c.usable() {
 				l.watch(c.line)
-				return c, noError
+				return c
 			}
 			delete(h.conns, o)
 			c.retire()
@@ -69,25 +70,28 @@ func (h *h2) conn(l *lane, x *sample, o *origin) (*h2conn, kind) {
 	if l.r.primes() {
 		_ = l.primed(o) // what fails here fails below, too
 	}
-	c, failed, _ := l.open(o, x.begun)
+	c, failed, err := l.open(o, x.begun)
 	if failed != noError {
-		return nil, failed
+		x.fail(failed, err)
+		return nil
 	}
 	out, err := newH2conn(l.r, c)
-	if c.line.end() {
-		failed = errTimeout
-	} else if err != nil {
+	if err != nil {
 		failed = l.failure(c.line, err, errReset)
 	}
+	if c.line.end() {
+		failed, err = errTimeout, fmt.Errorf("no connection to %s within %v", o.name, l.r.plan.Timeout)
+	}
 	if failed != noError {
-		c.line.kill()
-		return nil, failed
+		_ = c.line.Conn.Close() // without TLS's goodbye: it has failed
+		x.fail(failed, err)
+		return nil
 	}
 	l.counted(c, x.begun)
 	if !l.r.plan.NoKeepAlive {
 		h.keep(out)
 	}
-	return out, noError
+	return out
 }
 
 func (h *h2) keep(c *h2conn) {
@@ -135,23 +139,26 @@ type stream struct {
 	status   int
 	in       int64
 	failed   kind
+	cause    error // of failed
 	unseen   bool  // the server has not looked at it
+	bodiless bool  // the answer has no body, whatever its length says
+	length   int64 // of the body as the answer says; -1: it does not
+	body     int64 // received so far
 	window   int64 // what may still be sent
 	consumed int64 // received since the window was last widened
 }
 
 // wait returns when the stream is done, within the plan's timeout.
 func (s *stream) wait(l *lane, x *sample) {
-	left := time.Duration(x.begun + int64(l.r.plan.Timeout) - l.r.now())
 	if l.patience == nil {
-		l.patience = time.NewTimer(left)
+		l.patience = time.NewTimer(l.left(x))
 	} else {
-		l.patience.Reset(left)
+		l.patience.Reset(l.left(x))
 	}
 	select {
 	case <-s.done:
 	case <-l.patience.C:
-		s.conn.cancel(s)
+		s.conn.cancel(s, l.r.plan.Timeout)
 		<-s.done
 	}
 	l.patience.Stop()
@@ -185,20 +192,23 @@ func (c *h2conn) filled(t *template, q *question) string {
 // request sends a request, up to the end of its body. nil: the connection takes no
 // more of them.
 func (c *h2conn) request(l *lane, x *sample, q *question) *stream {
-	var body []byte
-	if q.bodyLen != 0 {
+	body := q.plain
+	if body == nil && q.bodyLen != 0 {
 		l.out = q.body.fill(l.out[:0], q.number, q.host)
 		body = l.out
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.streams) >= c.most && !c.closed() {
-		c.changed.Wait()
+	s := &stream{
+		conn: c, done: make(chan struct{}), length: -1, bodiless: q.method == http.MethodHead,
 	}
-	if c.closed() {
+	if !c.room(l, x, s) {
 		return nil
 	}
-	s := &stream{conn: c, id: c.nextID, done: make(chan struct{}), window: c.initial}
+	if s.isDone {
+		return s
+	}
+	s.id, s.window = c.nextID, c.initial
 	c.nextID += 2
 	c.streams[s.id] = s
 	c.used = x.begun
@@ -217,6 +227,29 @@ func (c *h2conn) request(l *lane, x *sample, q *question) *stream {
 	c.flush()
 	x.out += c.out - sent
 	return s
+}
+
+// room waits until the server allows one more stream, within the plan's timeout; beyond
+// it s is done. false: the connection takes no more of them. mu is held.
+func (c *h2conn) room(l *lane, x *sample, s *stream) bool {
+	var patience *time.Timer
+	for len(c.streams) >= c.most && !c.closed() && !s.isDone {
+		if patience == nil {
+			patience = time.AfterFunc(l.left(x), func() {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.finish(s, errTimeout, fmt.Errorf("%s allowed no further stream within %v", c.origin.name, l.r.plan.Timeout))
+			})
+			defer patience.Stop()
+		}
+		c.changed.Wait()
+	}
+	return !c.closed()
+}
+
+// left is what the plan's timeout leaves of a request's time.
+func (l *lane) left(x *sample) time.Duration {
+	return time.Duration(x.begun + int64(l.r.plan.Timeout) - l.r.now())
 }
 
 // written ends the time in which something has to be written; mu is held.
@@ -243,8 +276,7 @@ func (c *h2conn) writeBody(l *lane, x *sample, s *stream, body []byte) {
 		if n <= 0 {
 			c.flush()
 			if patience == nil {
-				left := time.Duration(x.begun + int64(l.r.plan.Timeout) - l.r.now())
-				patience = time.AfterFunc(left, func() { c.cancel(s) })
+				patience = time.AfterFunc(l.left(x), func() { c.cancel(s, l.r.plan.Timeout) })
 				defer patience.Stop()
 			}
 			c.written()

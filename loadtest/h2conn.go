@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -31,10 +31,13 @@ type h2conn struct {
 	initial int64 // of a new stream
 	frame   int   // how large one may be
 	most    int   // streams that the server allows at once
+	greeted bool  // the server's SETTINGS have come
 	out     int64 // octets that were written
 	used    int64 // when last, in nanoseconds of the run
 	leaving bool  // no further requests on it
 	err     error // why it has ended
+	failed  kind  // the same, as it counts; and in words
+	cause   error
 	late    bool  // the watch has ended it: writing took too long
 	spent   int64 // received since the connection's window was last widened
 }
@@ -53,7 +56,8 @@ const (
 func newH2conn(r *run, l *link) (*h2conn, error) {
 	c := &h2conn{
 		link: l, run: r, streams: map[uint32]*stream{}, nextID: 1,
-		window: initialWindow, initial: initialWindow, frame: firstFrame, most: 100,
+		window: initialWindow, initial: initialWindow, frame: firstFrame,
+		most: 1, // until the server says how many: more might be refused
 	}
 	c.changed = sync.NewCond(&c.mu)
 	c.w = bufio.NewWriterSize(c.Conn, 16<<10)
@@ -133,8 +137,37 @@ func (c *h2conn) leave() {
 	}
 }
 
+// reason is why the connection takes no more requests.
+func (c *h2conn) reason() (kind, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause != nil {
+		return c.failed, c.cause
+	}
+	return errReset, fmt.Errorf("%s ends connections before there was a request on them", c.origin.name)
+}
+
+// greet begins HTTP/2 on the connection that is tried, and waits for the server to do
+// the same.
+func (r *run) greet(l *link) error {
+	c, err := newH2conn(r, l)
+	if err != nil {
+		_ = l.line.Conn.Close() // it has failed
+		return fmt.Errorf("begin HTTP/2 with %s: %w", l.origin.name, bare(err))
+	}
+	c.mu.Lock()
+	for !c.greeted && c.cause == nil {
+		c.changed.Wait()
+	}
+	cause := c.cause
+	c.mu.Unlock()
+	c.retire()
+	r.readers.Wait() // the load begins with a clock of its own
+	return cause
+}
+
 // cancel gives a request up that has taken too long.
-func (c *h2conn) cancel(s *stream) {
+func (c *h2conn) cancel(s *stream, timeout time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s.isDone {
@@ -142,188 +175,17 @@ func (c *h2conn) cancel(s *stream) {
 	}
 	c.note(c.framer.WriteRSTStream(s.id, http2.ErrCodeCancel))
 	c.flush()
-	c.finish(s, errTimeout)
+	c.finish(s, errTimeout, fmt.Errorf("no whole answer from %s within %v", c.origin.name, timeout))
 }
 
 // finish ends a stream; mu is held.
-func (c *h2conn) finish(s *stream, failed kind) {
+func (c *h2conn) finish(s *stream, failed kind, cause error) {
 	if s.isDone {
 		return
 	}
-	s.isDone, s.failed = true, failed
+	s.isDone, s.failed, s.cause = true, failed, cause
 	delete(c.streams, s.id)
 	close(s.done)
 	c.changed.Broadcast()
 	c.leave()
-}
-
-// read takes frames until the connection ends, and then ends what is left on it.
-func (c *h2conn) read() {
-	defer c.line.kill()
-	for {
-		f, err := c.framer.ReadFrame()
-		c.mu.Lock()
-		c.line.start(c.run.now()) // the answers to frames, too, may take only so long
-		if err == nil {
-			err = c.take(f)
-		}
-		var bad http2.StreamError
-		if errors.As(err, &bad) { // one stream is at fault, not the connection
-			if s := c.streams[bad.StreamID]; s != nil {
-				c.note(c.framer.WriteRSTStream(bad.StreamID, bad.Code))
-				c.finish(s, errNoHTTP)
-			}
-			err = nil
-		}
-		if err == nil && c.w.Buffered() > 0 {
-			c.flush()
-		}
-		late := c.line.end()
-		if err != nil {
-			c.lose(err, late)
-		}
-		c.mu.Unlock()
-		if err != nil {
-			return
-		}
-	}
-}
-
-// lose ends what is under way on a connection that has ended; mu is held.
-func (c *h2conn) lose(err error, late bool) {
-	failed := errReset
-	var broken http2.ConnectionError
-	switch {
-	case late, c.late:
-		failed = errTimeout
-	case errors.As(err, &broken), errors.Is(err, http2.ErrFrameTooLarge), errors.Is(err, errProtocol):
-		failed = errNoHTTP
-	}
-	c.note(err)
-	for _, s := range c.streams {
-		c.finish(s, failed)
-	}
-	c.changed.Broadcast()
-}
-
-const frameHead = 9
-
-// take acts on one frame; mu is held.
-func (c *h2conn) take(f http2.Frame) error {
-	s := c.streams[f.Header().StreamID]
-	if s != nil {
-		s.in += int64(f.Header().Length) + frameHead
-	}
-	switch f := f.(type) {
-	case *http2.MetaHeadersFrame:
-		return c.headers(s, f)
-	case *http2.DataFrame:
-		c.data(s, f)
-	case *http2.RSTStreamFrame:
-		if s != nil {
-			s.unseen = f.ErrCode == http2.ErrCodeRefusedStream
-			c.finish(s, errReset)
-		}
-	case *http2.GoAwayFrame:
-		c.leaving = true
-		for id, s := range c.streams {
-			if id > f.LastStreamID {
-				s.unseen = true
-				c.finish(s, errReset)
-			}
-		}
-		c.changed.Broadcast()
-		c.leave()
-	case *http2.SettingsFrame:
-		return c.settings(f)
-	case *http2.PingFrame:
-		if !f.IsAck() {
-			c.note(c.framer.WritePing(true, f.Data))
-		}
-	case *http2.WindowUpdateFrame:
-		switch {
-		case f.StreamID == 0:
-			c.window += int64(f.Increment)
-		case s != nil:
-			s.window += int64(f.Increment)
-		}
-		c.changed.Broadcast()
-	case *http2.PushPromiseFrame:
-		return fmt.Errorf("%w: a push, which was switched off", errProtocol)
-	}
-	return nil
-}
-
-func (c *h2conn) headers(s *stream, f *http2.MetaHeadersFrame) error {
-	if s == nil {
-		return nil // given up
-	}
-	if text := f.PseudoValue("status"); text != "" {
-		status, err := strconv.Atoi(text)
-		if err != nil || status < 100 || status > 999 {
-			return http2.StreamError{StreamID: s.id, Code: http2.ErrCodeProtocol}
-		}
-		if status >= 200 {
-			s.status = status
-		}
-	}
-	if f.StreamEnded() {
-		c.complete(s)
-	}
-	return nil
-}
-
-// complete ends a stream whose answer is whole.
-func (c *h2conn) complete(s *stream) {
-	failed := noError
-	if s.status == 0 {
-		failed = errNoHTTP
-	}
-	c.finish(s, failed)
-}
-
-// data counts a body, and gives the windows back.
-func (c *h2conn) data(s *stream, f *http2.DataFrame) {
-	n := int64(f.Header().Length)
-	if c.spent += n; c.spent > windowLow {
-		c.note(c.framer.WriteWindowUpdate(0, uint32(c.spent)))
-		c.spent = 0
-	}
-	if s == nil {
-		return
-	}
-	if f.StreamEnded() {
-		c.complete(s)
-		return
-	}
-	if s.consumed += n; s.consumed > windowLow {
-		c.note(c.framer.WriteWindowUpdate(s.id, uint32(s.consumed)))
-		s.consumed = 0
-	}
-}
-
-func (c *h2conn) settings(f *http2.SettingsFrame) error {
-	if f.IsAck() {
-		return nil
-	}
-	err := f.ForeachSetting(func(s http2.Setting) error {
-		switch s.ID {
-		case http2.SettingInitialWindowSize:
-			delta := int64(s.Val) - c.initial
-			c.initial += delta
-			for _, st := range c.streams {
-				st.window += delta
-			}
-		case http2.SettingMaxFrameSize:
-			c.frame = int(min(s.Val, 1<<20))
-		case http2.SettingMaxConcurrentStreams:
-			c.most = int(min(s.Val, math.MaxInt32))
-		case http2.SettingHeaderTableSize:
-			c.encoder.SetMaxDynamicTableSizeLimit(s.Val)
-		}
-		return s.Valid()
-	})
-	c.note(c.framer.WriteSettingsAck())
-	c.changed.Broadcast()
-	return err
 }

@@ -26,6 +26,8 @@ type lane struct {
 
 	// active is the connection that the watch looks at; nil: none.
 	active atomic.Pointer[line]
+	// asked is when the request under way began, in nanoseconds of the run, plus 1; 0: none is.
+	asked atomic.Int64
 
 	buf []byte // of answers
 	out []byte // of a request with slots
@@ -79,13 +81,15 @@ func (l *lane) loop() {
 		}
 		x.target = l.pick()
 		l.r.ask(x.target, &q)
+		l.asked.Store(x.begun + 1)
 		l.client.do(l, &x, &q)
+		l.asked.Store(0)
 		x.ended = l.r.now()
 		if l.r.counts(&x) {
 			x.good = x.failed == noError && (x.status == 0 || q.expect(x.status))
 			l.shard.record(&x)
 		}
-		if x.failed == errConnect {
+		if x.failed == errConnect || x.failed == errOther {
 			l.r.pause()
 		}
 	}
@@ -122,6 +126,10 @@ type link struct {
 func (l *lane) open(o *origin, begun int64) (*link, kind, error) {
 	at := l.r.now()
 	conn, err := l.r.origins.dialer.DialContext(l.r.ctx, "tcp", o.address)
+	if own := shortage(err); own != nil {
+		l.r.breakOff(own)
+		return nil, errOther, own
+	}
 	if err != nil {
 		return nil, connectFailure(err), fmt.Errorf("connect to %s: %w", o.address, bare(err))
 	}
@@ -135,15 +143,22 @@ func (l *lane) open(o *origin, begun int64) (*link, kind, error) {
 	out := &link{Conn: ln, line: ln, origin: o}
 	if o.tls != nil {
 		secured := tls.Client(ln, o.tls)
-		if err := secured.HandshakeContext(context.Background()); err != nil { // the watch ends it
+		ln.gate = l.r.gate
+		err := ln.enter(0)
+		if err == nil {
+			err = secured.HandshakeContext(context.Background()) // the watch ends it
+		}
+		ln.leave()
+		ln.gate = nil
+		if err != nil {
 			_ = ln.Close() // with the alert that says why
-			return nil, l.failure(ln, err, errTLS), fmt.Errorf("TLS with %s: %w", o.name, err)
+			return nil, l.failure(ln, err, errTLS), l.handshakeCause(ln, o, err)
 		}
 		state := secured.ConnectionState()
 		out.Conn, out.state = secured, &state
 		if l.r.plan.HTTP == "2" && state.NegotiatedProtocol != "h2" {
 			_ = secured.Close() // it is of no use
-			return nil, errTLS, fmt.Errorf("%s does not speak HTTP/2", o.name)
+			return nil, errTLS, fmt.Errorf("%s does not speak HTTP/2 (it chose no h2 by ALPN): want --http 1.1", o.name)
 		}
 	}
 	out.took = l.r.now() - at
@@ -159,10 +174,14 @@ func (l *lane) watch(ln *line) {
 	}
 }
 
-// counted records a new connection, if the measuring has begun.
+// counted records a new connection.
 func (l *lane) counted(c *link, begun int64) {
-	if begun >= int64(l.r.plan.Warmup) && !l.r.over.Load() {
+	switch {
+	case l.r.over.Load():
+	case begun >= int64(l.r.plan.Warmup):
 		l.shard.connected(c.took, c.state != nil && c.state.DidResume)
+	default:
+		l.shard.warmed()
 	}
 }
 
@@ -189,7 +208,7 @@ func (l *lane) failure(ln *line, err error, other kind) kind {
 
 // bare takes the addresses off, which stand beside it.
 func bare(err error) error {
-	if op, ok := errors.AsType[*net.OpError](err); ok {
+	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Addr != nil || op.Source != nil) { // an alert of the server's has none
 		return op.Err
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // A line is a TCP connection that saves system calls where a request and its answer
@@ -20,14 +21,19 @@ type line struct {
 	// 0: none is. The watch changes it to overdue when it kills the connection.
 	begun atomic.Int64
 
-	plain bool // holds nothing back any more
-	held  []byte
-	turn  func(fd uintptr) bool // l.exchange, made once
-	into  []byte                // of the exchange under way
-	sent  bool
-	short bool // not all of held went out: the rest is sent the slow way
-	n     int
-	err   error
+	killed atomic.Bool
+
+	gate   *gate // of a handshake; nil: there is none, or it is over
+	inside bool  // of its door
+	door   int
+	plain  bool // holds nothing back any more
+	held   []byte
+	turn   func(fd uintptr) bool // l.exchange, made once
+	into   []byte                // of the exchange under way
+	sent   bool
+	short  bool // not all of held went out: the rest is sent the slow way
+	n      int
+	err    error
 }
 
 // overdue is what begun holds after a timeout.
@@ -78,8 +84,35 @@ func (l *line) flush() error {
 	return err
 }
 
-// Read sends what is held back and reads.
+// Read sends what is held back and reads. In a handshake, what comes in has to wait for
+// its turn to be computed with.
 func (l *line) Read(p []byte) (int, error) {
+	if l.gate == nil {
+		return l.read(p)
+	}
+	l.leave()
+	n, err := l.read(p)
+	if over := l.enter(1); err == nil {
+		err = over
+	}
+	return n, err
+}
+
+// enter waits until a handshake may compute; leave says that it does not now.
+func (l *line) enter(door int) (err error) {
+	l.door = door
+	l.inside, err = l.gate.enter(door)
+	return err
+}
+
+func (l *line) leave() {
+	if l.inside {
+		l.inside = false
+		l.gate.leave(l.door)
+	}
+}
+
+func (l *line) read(p []byte) (int, error) {
 	if l.plain || len(l.held) == 0 || l.raw == nil || len(p) == 0 {
 		if !l.plain {
 			if err := l.flush(); err != nil {
@@ -153,8 +186,28 @@ func (l *line) Close() error {
 	return err
 }
 
-// kill ends whatever waits for the connection.
-func (l *line) kill() { _ = l.Conn.Close() } // whoever waits gets the error
+// kill makes whatever waits for the connection fail, now and from now on; whoever uses
+// it gets the error and closes it. (Close would wait until that one is scheduled: among
+// thousands of busy clients this takes long for each.)
+func (l *line) kill() {
+	l.killed.Store(true)
+	_ = l.SetDeadline(past) // fails only if it is closed
+}
+
+// past is a time that is over.
+var past = time.Unix(1, 0)
+
+// SetWriteDeadline is how TLS gives its goodbye five seconds; not to what was killed.
+func (l *line) SetWriteDeadline(t time.Time) error {
+	if l.killed.Load() {
+		return nil
+	}
+	err := l.Conn.SetWriteDeadline(t)
+	if l.killed.Load() { // meanwhile
+		_ = l.Conn.SetWriteDeadline(past)
+	}
+	return err
+}
 
 // start and end mark an exchange for the watch; end reports whether it took too long.
 func (l *line) start(now int64)  { l.begun.Store(now + 1) }

@@ -57,6 +57,49 @@ func TestUnsentRequestsMissTheService(t *testing.T) {
 	}
 }
 
+// TestTheRateIsOfTheTimeInWhichAnswersCame: nobody answers while a lost request is waited
+// for, and a plan of ten requests takes its time however soon the last one is answered.
+func TestTheRateIsOfTheTimeInWhichAnswersCame(t *testing.T) {
+	over := make(chan struct{})
+	defer close(over)
+	var n, lost, slow atomic.Int64
+	s := serve(t, func(http.ResponseWriter, *http.Request) {
+		switch n.Add(1) {
+		case lost.Load():
+			<-over
+		case 20:
+			time.Sleep(time.Duration(slow.Load()))
+		}
+	})
+	for name, tt := range map[string]struct {
+		plan     Plan
+		lost     int64
+		slow     time.Duration
+		from, to float64
+	}{
+		"all at once":        {plan: Plan{Rate: 50, Requests: 10}, from: 49, to: 50},
+		"a single one":       {plan: Plan{Rate: 2, Requests: 1}, from: 2, to: 2},
+		"until the end":      {plan: Plan{Rate: 50, Duration: 400 * time.Millisecond}, from: 49, to: 50},
+		"a lost one":         {plan: Plan{Rate: 50, Duration: 400 * time.Millisecond}, lost: 5, from: 47, to: 47.5},
+		"a lost one of some": {plan: Plan{Rate: 50, Requests: 20}, lost: 5, from: 47, to: 47.5},
+		"a late answer":      {plan: Plan{Rate: 50, Duration: 400 * time.Millisecond}, slow: 600 * time.Millisecond, from: 1, to: 21},
+	} {
+		n.Store(0)
+		lost.Store(tt.lost)
+		slow.Store(int64(tt.slow))
+		p := tt.plan
+		p.Targets, p.Connections, p.Timeout = to(s.URL), 8, time.Second
+		r := load(t, &p)
+		stalled := r.Unsent > 0 || r.Latency.Max > 5000 && tt.slow == 0 // the machine was busy
+		if (r.Rate < tt.from && !stalled) || r.Rate > tt.to {
+			t.Errorf("%s: %v/s, want %v to %v; %d answers in %v s, latency %+v", name, r.Rate, tt.from, tt.to, r.Requests, r.Seconds, r.Latency)
+		}
+		if want := min(tt.lost, 1); r.Errors["timeout"] != want {
+			t.Errorf("%s: errors %v", name, r.Errors)
+		}
+	}
+}
+
 func TestRequestsOfAPlanAreCounted(t *testing.T) {
 	for _, rate := range []float64{0.3, 1, 3, 7, 99.9, 1e6} {
 		r := &run{plan: &compiled{Plan: &Plan{Rate: rate}}}
@@ -116,6 +159,9 @@ func TestAServerThatStopsAnsweringMeetsNoObjective(t *testing.T) {
 				if !o.Missed {
 					t.Errorf("%s is met with %v: %d answers, errors %v, %d unsent", o.Text, o.Value, r.Requests, r.Errors, r.Unsent)
 				}
+			}
+			if model == "closed" && r.Causes["unfinished"] == "" {
+				t.Errorf("causes %v", r.Causes)
 			}
 			if model == "closed" && r.Errors["unfinished"] != 4 {
 				t.Errorf("errors %v, want 4 unfinished", r.Errors)

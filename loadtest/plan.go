@@ -1,6 +1,8 @@
 package loadtest
 
 import (
+	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -13,11 +15,14 @@ import (
 // Bounds of a Plan. A load that nobody ends would be an attack on the server.
 const (
 	MaxDuration    = time.Hour
-	MaxConnections = 10_000  // clients, and times Streams
-	MaxRate        = 1e6     // planned requests per second
-	MaxTargets     = 1000    // rows of the mix; hosts behind a {host} do not count
-	MaxHosts       = 100_000 // behind {host}
-	MaxBody        = 64 << 20
+	MaxConnections = 10_000    // clients, and times Streams
+	MaxRate        = 1e6       // planned requests per second
+	MaxTargets     = 1000      // rows of the mix; hosts behind a {host} do not count
+	MaxHosts       = 100_000   // behind {host}
+	MaxBody        = 64 << 20  // octets of one target
+	MaxBodies      = 256 << 20 // of all targets together
+	// MaxFilled bounds what clients hold of bodies with a {n} or {host}: each fills one of its own.
+	MaxFilled = 1 << 30
 )
 
 // A Plan says what to send, how and for how long at most. Targets must be set; of
@@ -99,7 +104,7 @@ var curveIDs = map[string]tls.CurveID{
 // Validate says what is wrong with the plan; its errors are ErrPlan. It looks at nothing
 // outside of it: that a host exists and is on this machine, Run finds out.
 func (p *Plan) Validate() error {
-	_, err := p.compile()
+	_, err := p.compile(context.Background())
 	return err
 }
 
@@ -155,7 +160,30 @@ func (p *Plan) check() error {
 	case p.Curve != "" && !slices.Contains(Curves(), p.Curve):
 		return planf("curve %q: want %s", p.Curve, strings.Join(Curves(), ", "))
 	}
+	if err := p.checkBodies(); err != nil {
+		return err
+	}
 	return p.checkProtocol()
+}
+
+// checkBodies bounds the memory of bodies before any of it is taken.
+func (p *Plan) checkBodies() error {
+	whole := 0
+	for i := range p.Targets {
+		t := &p.Targets[i]
+		if len(t.Body) > MaxBody {
+			return planf("%s: body: at most %d MiB", t.URL, MaxBody>>20)
+		}
+		if whole += len(t.Body); whole > MaxBodies {
+			return planf("%s: with its body, those of all targets have more than %d MiB together", t.URL, MaxBodies>>20)
+		}
+		filled := bytes.Contains(t.Body, []byte(numberSlot)) || bytes.Contains(t.Body, []byte(hostSlot))
+		if clients := p.Connections * p.Streams; filled && len(t.Body)*clients > MaxFilled {
+			return planf("%s: each of %d requests under way would hold a body with {n} or {host} of %d MiB: at most %d MiB together",
+				t.URL, clients, len(t.Body)>>20, MaxFilled>>20)
+		}
+	}
+	return nil
 }
 
 func (p *Plan) checkProtocol() error {

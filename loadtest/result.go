@@ -9,11 +9,17 @@ type Result struct {
 	Started time.Time `json:"started"`
 	Load    Load      `json:"load"`
 
-	Seconds  float64          `json:"seconds"`  // how long was measured
-	Requests int64            `json:"requests"` // answered, whatever the status; of a load of handshakes: handshakes
-	Rate     float64          `json:"rate"`     // of those, per second
+	Seconds  float64 `json:"seconds"`  // how long was measured
+	Requests int64   `json:"requests"` // answered, whatever the status; of a load of handshakes: handshakes
+	// Rate is Requests per second: of a closed load of Seconds; of an open one of the time
+	// for which requests were planned, or until the last answer came if that was later.
+	// Waiting for an answer that does not come is no part of it.
+	Rate     float64          `json:"rate"`
 	Errors   map[string]int64 `json:"errors"`   // requests that got no answer, by kind: connect, tls, timeout, reset, protocol, …
 	Statuses map[string]int64 `json:"statuses"` // answers by status: "200"
+	// Causes has, of each kind in Errors, what the first one was in words, as it was found
+	// in 200 bytes at most: "tls": "TLS with shop.test:443: …".
+	Causes map[string]string `json:"causes,omitempty"`
 	// Unexpected counts the answers whose status is none that the target expects
 	// (Target.Expect). They are in Requests, too.
 	Unexpected int64 `json:"unexpected"`
@@ -54,9 +60,10 @@ type Load struct {
 	Duration    float64 `json:"duration_seconds"` // the bound
 }
 
-// Connections are totals of the measured time.
+// Connections are totals of the measured time, but for Before.
 type Connections struct {
 	Opened   int64   `json:"opened"`
+	Before   int64   `json:"opened_before"`       // by the warm-up: those that were kept are in use in the measured time
 	Resumed  int64   `json:"resumed"`             // TLS sessions resumed
 	MeanUS   float64 `json:"handshake_mean_us"`   // TCP and TLS together
 	MedianUS float64 `json:"handshake_median_us"` // the same

@@ -26,6 +26,7 @@ type run struct {
 	origins   *origins
 	ctx       context.Context // ends with the run: dialling stops
 	cancel    func()
+	gate      *gate
 	startedAt time.Time
 	shares    []float64 // of the targets, summed up, the last is 1
 	lanes     []*lane
@@ -37,6 +38,7 @@ type run struct {
 	first     int64        // of an open load: the first that is measured
 	end       atomic.Int64 // of the measuring, in nanoseconds of the run
 	over      atomic.Bool  // nothing counts any more
+	broken    chan error   // why the generator cannot go on
 
 	// Of the goroutine that conducts.
 	total       *span
@@ -49,7 +51,9 @@ type run struct {
 // Run sends the load of a plan and returns what it found; it returns within Warmup,
 // Duration and Timeout together. In this order: what the plan says is checked, all
 // hosts are looked up (a target outside this machine is a *NotOwnedError, unless
-// Plan.Public), one connection is tried, then the load begins.
+// Plan.Public), the limit of descriptors is compared with what the plan needs, one
+// connection is tried, then the load begins. If the generator itself cannot go on, as
+// descriptors run out all the same, there is an error and no result.
 //
 // When ctx ends, the result so far is returned, without an error and marked as
 // Interrupted. progress, if not nil, is called by one goroutine; it must not block.
@@ -59,7 +63,12 @@ func Run(ctx context.Context, p *Plan, progress func(Progress)) (*Result, error)
 		return nil, err
 	}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	r.gate = newGate(r.ctx)
+	defer r.readers.Wait()
 	defer r.halt()
+	if err := r.checkDescriptors(); err != nil {
+		return nil, err
+	}
 	if err := r.makeLanes(); err != nil {
 		return nil, err
 	}
@@ -69,12 +78,25 @@ func Run(ctx context.Context, p *Plan, progress func(Progress)) (*Result, error)
 	r.startedAt = time.Now()
 	defer r.watch(ctx)()
 	r.conduct(ctx, progress)
-	return r.summary(), nil
+	select {
+	case err := <-r.broken:
+		return nil, err
+	default:
+		return r.summary(), nil
+	}
+}
+
+// breakOff ends the run with an error: the generator cannot go on.
+func (r *run) breakOff(err error) {
+	select {
+	case r.broken <- err:
+	default: // it has one
+	}
 }
 
 // prepare looks at all that can be wrong before anything is sent.
 func prepare(ctx context.Context, p *Plan) (*run, error) {
-	c, err := p.compile()
+	c, err := p.compile(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +107,7 @@ func prepare(ctx context.Context, p *Plan) (*run, error) {
 	}
 	r := &run{
 		plan: c, origins: newOrigins(c), numbers: newCounter(), shards: newShards(len(c.targets)),
-		total: newSpan(), scratch: newSpan(),
+		total: newSpan(), scratch: newSpan(), broken: make(chan error, 1),
 	}
 	for _, t := range c.targets {
 		hosts := t.hosts
@@ -169,6 +191,9 @@ func (r *run) try(ctx context.Context) error {
 	c, _, err := l.open(o, r.now())
 	if err != nil {
 		return cmp.Or(ctx.Err(), err)
+	}
+	if _, ok := l.client.(*h2); ok {
+		return cmp.Or(ctx.Err(), r.greet(c))
 	}
 	c.line.end()
 	_ = c.Close() // it has shown what it had to

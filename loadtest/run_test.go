@@ -143,29 +143,34 @@ func TestFaultsAreCountedByKind(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer func(c net.Conn) bool
 		kind   string
+		says   string
 	}{
-		"closed without an answer": {func(net.Conn) bool { return false }, "reset"},
+		"closed without an answer": {func(net.Conn) bool { return false }, "reset", "ended a kept connection without notice"},
 		"reset in the answer": {func(c net.Conn) bool {
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
 			abort(c)
 			return false
-		}, "reset"},
+		}, "reset", "octets of an answer"},
 		"cut in the answer": {func(c net.Conn) bool {
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nabc")
 			return false
-		}, "reset"},
+		}, "reset", "after 53 octets of an answer: EOF"},
 		"garbage": {func(c net.Conn) bool {
 			_, err := io.WriteString(c, "hello, who are you?\r\n")
 			return err == nil
-		}, "protocol"},
+		}, "protocol", `begins with "hello, who are`},
+		"a TLS alert": {func(c net.Conn) bool {
+			_, err := io.WriteString(c, "\x15\x03\x01\x00\x02\x02\x0a")
+			return err == nil
+		}, "protocol", "which is TLS"},
 		"more than was asked for": {func(c net.Conn) bool {
 			_, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nabc")
 			return err == nil
-		}, "protocol"},
+		}, "protocol", `"bc" behind the end`},
 		"a head without end": {func(c net.Conn) bool {
 			_, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nX-A: "+strings.Repeat("a", 100_000))
 			return err == nil
-		}, "protocol"},
+		}, "protocol", "no end of the head in 16 KiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url := raw(t, func(c net.Conn, n int64) bool {
@@ -178,6 +183,9 @@ func TestFaultsAreCountedByKind(t *testing.T) {
 			r := load(t, &Plan{Targets: to(url), Connections: 1, Requests: 10})
 			if r.Requests != 5 || r.Errors[tt.kind] != 5 || len(r.Errors) != 1 {
 				t.Errorf("%d answers, errors %v, want 5 of each", r.Requests, r.Errors)
+			}
+			if text := r.Causes[tt.kind]; !strings.Contains(text, tt.says) || len(r.Causes) != 1 {
+				t.Errorf("causes %q, want %q", r.Causes, tt.says)
 			}
 			if r.Targets[0].Errors != 5 {
 				t.Errorf("target: %+v", r.Targets[0])
@@ -198,8 +206,8 @@ func TestSlowAnswersTimeOut(t *testing.T) {
 	})
 	defer close(stuck)
 	r := load(t, &Plan{Targets: to(url), Connections: 1, Requests: 3, Timeout: 200 * time.Millisecond})
-	if r.Requests != 2 || r.Errors["timeout"] != 1 {
-		t.Errorf("%d answers, errors %v", r.Requests, r.Errors)
+	if r.Requests != 2 || r.Errors["timeout"] != 1 || !strings.Contains(r.Causes["timeout"], "42 octets of an answer") {
+		t.Errorf("%d answers, errors %v, causes %v", r.Requests, r.Errors, r.Causes)
 	}
 }
 
@@ -264,6 +272,18 @@ func TestConnectionsThatTheServerEndedAreNoErrors(t *testing.T) {
 	defer s.Close()
 	r := load(t, &Plan{Targets: to(s.URL), Rate: 5, Requests: 4, Connections: 1})
 	if r.Requests != 4 || len(r.Errors) != 0 || r.Connections.Opened != 4 {
+		t.Errorf("%d answers on %d connections, errors %v", r.Requests, r.Connections.Opened, r.Errors)
+	}
+}
+
+// TestConnectionsThatTheServerEndedWithoutNoticeAreNoErrors, as long as nothing was sent on them.
+func TestConnectionsThatTheServerEndedWithoutNoticeAreNoErrors(t *testing.T) {
+	url := raw(t, func(c net.Conn, _ int64) bool {
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		return false
+	})
+	r := load(t, &Plan{Targets: to(url), Rate: 14, Requests: 6, Connections: 1})
+	if r.Requests != 6 || len(r.Errors) != 0 || r.Connections.Opened != 6 {
 		t.Errorf("%d answers on %d connections, errors %v", r.Requests, r.Connections.Opened, r.Errors)
 	}
 }
@@ -362,8 +382,8 @@ func TestTheDurationEndsARun(t *testing.T) {
 	if len(told) < 3 || !told[0].Warming || told[len(told)-1].Requests == 0 || told[len(told)-1].Last.Requests == 0 {
 		t.Errorf("told %+v", told)
 	}
-	if r.Connections.Opened != 0 {
-		t.Errorf("%d connections opened after the warm-up", r.Connections.Opened)
+	if c := r.Connections; c.Opened != 0 || c.Before != 1 {
+		t.Errorf("%d connections opened after the warm-up, %d in it, want 0 and 1", c.Opened, c.Before)
 	}
 }
 
@@ -401,34 +421,39 @@ func TestWhatCannotBeReachedIsSaidAtOnce(t *testing.T) {
 // TestPlansThatCannotBeRun: each with the word that names the mistake.
 func TestPlansThatCannotBeRun(t *testing.T) {
 	one := to("http://127.0.0.1/")
+	large := Target{URL: "http://127.0.0.1/large", Body: make([]byte, MaxBody)}
+	filled := Target{URL: "http://127.0.0.1/filled", Body: append([]byte("{n}"), make([]byte, 32<<20)...)}
 	for says, p := range map[string]Plan{
-		"no target":               {},
-		"at most 1000":            {Targets: make([]Target, MaxTargets+1)},
-		"connections":             {Targets: one, Connections: MaxConnections + 1},
-		"duration":                {Targets: one, Duration: MaxDuration + 1},
-		"warmup":                  {Targets: one, Warmup: -1},
-		"timeout":                 {Targets: one, Timeout: 1},
-		"requests":                {Targets: one, Requests: -1},
-		"rate":                    {Targets: one, Rate: 2e6},
-		"tls \"half\"":            {Targets: one, TLS: "half"},
-		"curve \"p521\"":          {Targets: one, Curve: "p521"},
-		"http 3: not supported":   {Targets: one, HTTP: "3"},
-		"http \"2.0\"":            {Targets: one, HTTP: "2.0"},
-		"only HTTP/2":             {Targets: one, Streams: 2},
-		"handshakes has none":     {Targets: one, HTTP: "2", Streams: 2, Handshakes: true},
-		"begins with http":        {Targets: to("127.0.0.1/")},
-		"the host is missing":     {Targets: to("http:///a")},
-		"%20":                     {Targets: to("http://127.0.0.1/a b")},
-		"cannot stand in the":     {Targets: to("http://a{n}.test/")},
-		"needs a list of hosts":   {Targets: to("http://{host}/")},
-		"a user does not":         {Targets: to("http://a:b@127.0.0.1/")},
-		"weight":                  {Targets: []Target{{URL: "http://127.0.0.1", Weight: -1}}},
-		"method":                  {Targets: []Target{{URL: "http://127.0.0.1", Method: "GET /"}}},
-		"no name of a field":      {Targets: []Target{{URL: "http://127.0.0.1", Header: []Field{{"X A", "b"}}}}},
-		"control character":       {Targets: []Target{{URL: "http://127.0.0.1", Header: []Field{{"X-A", "b\r\nc"}}}}},
-		"follows from the body":   {Targets: []Target{{URL: "http://127.0.0.1", Header: []Field{{"content-length", "1"}}}}},
-		"name it in the URL":      {Targets: []Target{{URL: "http://127.0.0.1", Header: []Field{{"Host", "a"}}}}},
-		"has to stand in the URL": {Targets: []Target{{URL: "http://127.0.0.1", Header: []Field{{"X", "{host}"}}}}},
+		"no target":             {},
+		"at most 1000":          {Targets: make([]Target, MaxTargets+1)},
+		"connections":           {Targets: one, Connections: MaxConnections + 1},
+		"duration":              {Targets: one, Duration: MaxDuration + 1},
+		"warmup":                {Targets: one, Warmup: -1},
+		"timeout":               {Targets: one, Timeout: 1},
+		"requests":              {Targets: one, Requests: -1},
+		"rate":                  {Targets: one, Rate: 2e6},
+		"tls \"half\"":          {Targets: one, TLS: "half"},
+		"curve \"p521\"":        {Targets: one, Curve: "p521"},
+		"http 3: not supported": {Targets: one, HTTP: "3"},
+		"http \"2.0\"":          {Targets: one, HTTP: "2.0"},
+		"only HTTP/2":           {Targets: one, Streams: 2},
+		"handshakes has none":   {Targets: one, HTTP: "2", Streams: 2, Handshakes: true},
+		"begins with http":      {Targets: to("127.0.0.1/")},
+		"the host is missing":   {Targets: to("http:///a")},
+		"%20":                   {Targets: to("http://127.0.0.1/a b")},
+		"cannot stand in the":   {Targets: to("http://a{n}.test/")},
+		"needs a list of hosts": {Targets: to("http://{host}/")},
+		"a user does not":       {Targets: to("http://a:b@127.0.0.1/")},
+		"weight":                {Targets: []Target{{URL: "http://127.0.0.1", Weight: -1}}},
+		"method":                {Targets: []Target{{URL: "http://127.0.0.1", Method: "GET /"}}},
+		"no name of a field":    {Targets: []Target{{URL: "http://127.0.0.1", Header: []Field{{"X A", "b"}}}}},
+		"/large: with its body, those of all targets have more than 256 MiB": {Targets: []Target{large, large, large, large, large}},
+		"/large: body: at most 64 MiB":                                       {Targets: []Target{{URL: large.URL, Body: make([]byte, MaxBody+1)}}},
+		"/filled: each of 64 requests":                                       {Targets: []Target{filled}},
+		"control character":                                                  {Targets: []Target{{URL: "http://127.0.0.1", Header: []Field{{"X-A", "b\r\nc"}}}}},
+		"follows from the body":                                              {Targets: []Target{{URL: "http://127.0.0.1", Header: []Field{{"content-length", "1"}}}}},
+		"name it in the URL":                                                 {Targets: []Target{{URL: "http://127.0.0.1", Header: []Field{{"Host", "a"}}}}},
+		"has to stand in the URL":                                            {Targets: []Target{{URL: "http://127.0.0.1", Header: []Field{{"X", "{host}"}}}}},
 	} {
 		if err := p.Validate(); !errors.Is(err, ErrPlan) || !strings.Contains(err.Error(), says) {
 			t.Errorf("want %q: %v", says, err)

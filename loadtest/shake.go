@@ -1,5 +1,7 @@
 package loadtest
 
+import "fmt"
+
 // A shaker opens connections and closes them: the client of a load of handshakes.
 type shaker struct{}
 
@@ -7,17 +9,18 @@ func (shaker) do(l *lane, x *sample, q *question) {
 	if l.r.primes() {
 		_ = l.primed(q.origin) // what fails here fails below, too
 	}
-	c, failed, _ := l.open(q.origin, x.begun)
+	c, failed, err := l.open(q.origin, x.begun)
 	if failed != noError {
-		x.failed = failed
+		x.fail(failed, err)
 		return
 	}
 	// The client's last message of the handshake is held back still.
-	if err := c.line.flush(); err != nil {
-		x.failed = l.failure(c.line, err, errReset)
+	err = c.line.flush()
+	if err != nil {
+		x.fail(l.failure(c.line, err, errReset), l.handshakeCause(c.line, q.origin, err))
 	}
 	if c.line.end() {
-		x.failed = errTimeout
+		x.fail(errTimeout, fmt.Errorf("no handshake with %s within %v", q.origin.name, l.r.plan.Timeout))
 	}
 	if x.failed == noError {
 		l.counted(c, x.begun)

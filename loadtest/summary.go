@@ -18,14 +18,15 @@ func (r *run) summary() *Result {
 		Latency: latency(r.total.latency), Percentiles: percentiles(r.total.latency),
 		Series: append([]Interval{}, r.series...), Interrupted: r.interrupted,
 	}
-	if took := out.answering(); took > 0 {
-		out.Rate = float64(out.Requests) / took
+	if took := r.answering(); took > 0 {
+		out.Rate = float64(out.Requests) / seconds(took)
 	}
 	shakes := coarseHistogram()
 	var shakeNS int64
 	for _, s := range r.shards {
 		out.Late += s.late
 		out.Connections.Opened += s.opened
+		out.Connections.Before += s.before
 		out.Connections.Resumed += s.resumed
 		shakeNS += s.handshakeNS
 		shakes.Merge(s.shakes)
@@ -40,6 +41,7 @@ func (r *run) summary() *Result {
 	if r.hanging > 0 {
 		out.Errors["unfinished"] = r.hanging
 	}
+	out.Causes = r.causes()
 	if r.open() {
 		out.Unsent = max(0, r.plannedRequests()-out.Requests-sum(out.Errors))
 	}
@@ -105,12 +107,22 @@ func (r *run) load() Load {
 	return l
 }
 
-// answering is how long answers came, in seconds: those of an open load may come
-// after its end, and are no rate of the time before.
-func (r *Result) answering() float64 {
-	took := r.Seconds
-	if n := len(r.Series); n > 0 && r.Load.Model == "open" {
-		took = max(took, r.Series[n-1].At)
+// answering is the time whose answers Result.Rate counts, in nanoseconds. An open load
+// takes as long as its plan, however soon the last answer is there, and longer if
+// answers come later than that; it does not while a lost one is waited for.
+func (r *run) answering() int64 {
+	took := r.measured()
+	if !r.open() {
+		return took
+	}
+	if n := r.plan.Requests; n > 0 {
+		if !r.interrupted {
+			took = int64(r.plan.Duration)
+		}
+		took = min(took, int64(min(float64(n)/r.plan.Rate*1e9, float64(MaxDuration))))
+	}
+	for _, s := range r.shards {
+		took = max(took, s.last-int64(r.plan.Warmup))
 	}
 	return took
 }

@@ -31,10 +31,14 @@ type sample struct {
 	begun   int64
 	ended   int64
 	failed  kind
+	cause   error // of a failure, in words; see Result.Causes
 	status  int
 	good    bool // the status is one that was expected
 	in, out int64
 }
+
+// fail says that there is no answer, and why.
+func (x *sample) fail(failed kind, cause error) { x.failed, x.cause = failed, cause }
 
 // bounds of what a histogram holds, in nanoseconds.
 const (
@@ -90,7 +94,10 @@ type shard struct {
 	parts       []*part // nil until a target is asked for the first time
 	single      bool
 	late        int64
+	last        int64 // when the last answer came, in nanoseconds of the run
+	causes      [kinds]cause
 	opened      int64
+	before      int64 // opened in the warm-up
 	resumed     int64
 	shakes      *hdrhistogram.Histogram
 	_           [64]byte // the next one has its own cache line
@@ -122,8 +129,10 @@ func (s *shard) record(x *sample) {
 	if x.failed != noError {
 		p.failed[x.failed]++
 		s.now.errors++
+		s.causes[x.failed].note(x)
 		return
 	}
+	s.last = max(s.last, x.ended)
 	s.now.answers++
 	s.now.bytesIn += x.in
 	put(s.now.latency, x.ended-x.since)
@@ -145,6 +154,13 @@ func (s *shard) part(target int) *part {
 		}
 	}
 	return s.parts[target]
+}
+
+// warmed records a new connection of the warm-up.
+func (s *shard) warmed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before++
 }
 
 // connected records a new connection.

@@ -1,6 +1,7 @@
 package loadtest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -91,7 +92,8 @@ type target struct {
 	body      template
 	bodyLen   int // of a body without {host}; -1: varies
 	wire      template
-	fixed     []byte // the whole HTTP/1.1 request; nil: it has slots
+	fixed     []byte // the whole HTTP/1.1 request; nil: it has slots, or is HTTP/2's
+	plain     []byte // the body for HTTP/2; nil: it has slots, or is empty
 	hosts     []string
 	origins   []*origin // one, or one for each host; set before the load begins
 	expect    func(status int) bool
@@ -104,12 +106,15 @@ type templateField struct {
 
 // compile checks the plan and returns it with its defaults and targets in the form
 // in which they are sent.
-func (p *Plan) compile() (*compiled, error) {
+func (p *Plan) compile(ctx context.Context) (*compiled, error) {
 	c := &compiled{Plan: p.withDefaults()}
 	if err := c.check(); err != nil {
 		return nil, err
 	}
 	for i := range c.Targets {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		t, err := c.target(&c.Targets[i])
 		if err != nil {
 			return nil, planf("%s: %w", c.Targets[i].URL, err)
@@ -138,8 +143,6 @@ func (c *compiled) target(in *Target) (*target, error) {
 		return nil, errors.New("weight: want a number above 0")
 	case !octets.IsToken(t.method) || t.method == http.MethodConnect:
 		return nil, fmt.Errorf("method %q is none that can be sent", t.method)
-	case len(in.Body) > MaxBody:
-		return nil, fmt.Errorf("body: at most %d MiB", MaxBody>>20)
 	}
 	if err := t.address(in.URL, c.Hosts); err != nil {
 		return nil, err
@@ -155,8 +158,13 @@ func (c *compiled) target(in *Target) (*target, error) {
 		return nil, err
 	}
 	t.wire = newTemplate(t.text(c.NoKeepAlive))
-	if len(t.wire.slots) == 0 && len(t.body.slots) == 0 {
-		t.fixed = []byte(t.wire.parts[0] + t.body.parts[0])
+	switch {
+	case c.HTTP == "2" && len(t.body.slots) == 0:
+		t.plain = []byte(t.body.parts[0])
+		t.body = template{} // which would hold the same once more
+	case c.HTTP != "2" && len(t.wire.slots) == 0 && len(t.body.slots) == 0:
+		t.fixed = append([]byte(t.wire.parts[0]), t.body.parts[0]...)
+		t.body = template{}
 	}
 	return t, nil
 }
@@ -219,7 +227,11 @@ func (t *target) lengthOfBody() int {
 	if t.body.has(hostSlot) {
 		return -1
 	}
-	return len(t.body.fill(nil, anyNumber, ""))
+	n := 0
+	for _, part := range t.body.parts {
+		n += len(part)
+	}
+	return n + len(t.body.slots)*len(strconv.Itoa(anyNumber))
 }
 
 // head checks the fields and joins them with those that are sent by default.

@@ -20,6 +20,9 @@ type timer struct {
 	turn func(fd uintptr) bool
 }
 
+// timerDescriptors is how many descriptors a timer has.
+const timerDescriptors = 1
+
 func newTimer() (*timer, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {

@@ -13,6 +13,9 @@ type timer struct {
 	once    sync.Once
 }
 
+// timerDescriptors is how many descriptors a timer has.
+const timerDescriptors = 0
+
 func newTimer() (*timer, error) { return &timer{stopped: make(chan struct{})}, nil }
 
 // wait returns after ns nanoseconds, or earlier with false if it was stopped.

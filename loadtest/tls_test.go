@@ -105,7 +105,7 @@ func TestRequestsOverTLS(t *testing.T) {
 			address, ca, s := secure(t, version == "2", nil)
 			p := Plan{Targets: to("https://a.test/"), Connect: address, Roots: ca.Pool(), HTTP: version, Connections: 2, Requests: 20}
 			r := load(t, &p)
-			if r.Requests != 20 || r.Connections.Opened != 2 || r.BytesIn == 0 {
+			if n := r.Connections.Opened; r.Requests != 20 || n < 1 || n > 2 || r.BytesIn == 0 { // one may be done before the other begins
 				t.Errorf("kept: %d answers, connections %+v, errors %v", r.Requests, r.Connections, r.Errors)
 			}
 			p.NoKeepAlive, p.TLS = true, "resumed"

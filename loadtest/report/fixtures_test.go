@@ -21,10 +21,11 @@ func madeUp(seed uint64, n int, factor float64) *loadtest.Result {
 			Warmup: 2, Duration: float64(n),
 		},
 		Errors:   map[string]int64{"timeout": 12, "reset": 3, "connect": 1},
+		Causes:   map[string]string{"timeout": "no answer from shop.test:443 within 10s", "reset": "shop.test:443 ended a kept connection"},
 		BytesIn:  1_234_567_890,
 		BytesOut: 98_765_432,
 		Connections: loadtest.Connections{
-			Opened: 80, Resumed: 76, MeanUS: 1480, MedianUS: 1320,
+			Opened: 80, Before: 64, Resumed: 76, MeanUS: 1480, MedianUS: 1320,
 		},
 		Latency: loadtest.Latency{
 			Min: 120 * factor, Mean: 910 * factor, SD: 700 * factor, P50: 640 * factor, P75: 980 * factor, P90: 1900 * factor,

@@ -165,8 +165,12 @@ func latencyFacts(r *loadtest.Result) []fact {
 
 func otherFacts(r *loadtest.Result) []fact {
 	c := r.Connections
+	note := ""
+	if r.Load.Warmup > 0 {
+		note = "and " + count(c.Before) + " in the warm-up before"
+	}
 	out := []fact{
-		{"connections opened", count(c.Opened), ""},
+		{"connections opened", count(c.Opened), note},
 		{"TLS sessions resumed", count(c.Resumed), ""},
 		{"handshake, TCP and TLS", measured(c.MedianUS) + " median, " + measured(c.MeanUS) + " mean", ""},
 		{"octets in", traffic(r.BytesIn, r.Seconds), ""},

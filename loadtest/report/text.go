@@ -19,6 +19,7 @@ const (
 	textObjectives = 8
 	textTallies    = 5
 	textColumns    = 60
+	textCauseLines = 3
 )
 
 // Text writes what a terminal should show of a run: at most 40 lines, no colour and no
@@ -107,21 +108,36 @@ func noun(r *loadtest.Result) string {
 func textTotals(b *bytes.Buffer, r *loadtest.Result) {
 	fmt.Fprintf(b, "%-12s %s, %s\n", noun(r), count(r.Requests), perSecond(r.Rate))
 	fmt.Fprintf(b, "%-12s %s, %s%s\n", "errors", count(failures(r)), percent(failures(r), sum(r.Errors)+r.Requests), textCounts(": ", kinds(r)))
+	textCauses(b, r)
 	if r.Interrupted {
 		fmt.Fprintf(b, "%-12s after %.1f s of %.0f s: these are numbers of a part\n", "interrupted", r.Seconds, r.Load.Duration)
 	}
 	if len(r.Statuses) > 0 {
 		fmt.Fprintf(b, "%-12s %s\n", "statuses", textCounts("", r.Statuses))
 	}
-	c := r.Connections
-	fmt.Fprintf(b, "%-12s %s opened, %s resumed, handshake %s median, %s mean\n", "connections",
-		count(c.Opened), count(c.Resumed), measured(c.MedianUS), measured(c.MeanUS))
+	c, opened := r.Connections, "opened"
+	if r.Load.Warmup > 0 {
+		opened = "opened after the warm-up, " + count(c.Before) + " in it"
+	}
+	fmt.Fprintf(b, "%-12s %s %s, %s resumed, handshake %s median, %s mean\n", "connections",
+		count(c.Opened), opened, count(c.Resumed), measured(c.MedianUS), measured(c.MeanUS))
 	fmt.Fprintf(b, "%-12s %s in, %s out\n", "octets", traffic(r.BytesIn, r.Seconds), traffic(r.BytesOut, r.Seconds))
 	if r.Load.Model == "open" {
 		fmt.Fprintf(b, "%-12s %s late (their latency counts from the planned time), %s not sent before the end\n",
 			"planned", count(r.Late), count(r.Unsent))
 	}
 	b.WriteByte('\n')
+}
+
+// textCauses says what the first failure was of the most frequent kinds.
+func textCauses(b *bytes.Buffer, r *loadtest.Result) {
+	shown := 0
+	for _, t := range tallies(r.Errors) {
+		if text := r.Causes[t.Name]; text != "" && shown < textCauseLines {
+			fmt.Fprintf(b, "  %-10s %s\n", plain(t.Name, 10), plain(text, 200))
+			shown++
+		}
+	}
 }
 
 func traffic(octets int64, seconds float64) string {
