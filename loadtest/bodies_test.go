@@ -27,7 +27,6 @@ func TestBodiesAreHeldOnceMore(t *testing.T) {
 		}
 		held := after.HeapAlloc
 		runtime.KeepAlive(c)
-		c = nil
 		runtime.GC()
 		runtime.ReadMemStats(&after)
 		if held -= after.HeapAlloc; held < size*9/10 || held > size*11/10 {

@@ -131,10 +131,9 @@ func TestStreamsWaitForTheServersSettings(t *testing.T) {
 		}
 		if n == 1 { // the one that is tried
 			begin()
-		} else {
-			later := time.AfterFunc(30*time.Millisecond, begin)
-			defer later.Stop()
 		}
+		later := time.AfterFunc(time.Hour, begin)
+		defer later.Stop()
 		for {
 			frame, err := f.ReadFrame()
 			if err != nil {
@@ -145,6 +144,9 @@ func TestStreamsWaitForTheServersSettings(t *testing.T) {
 				continue
 			}
 			mu.Lock()
+			if allowed == 1 && len(asked) == 0 { // time for further requests to come, which must not
+				later.Reset(30 * time.Millisecond)
+			}
 			if asked = append(asked, h.StreamID); len(asked) > allowed {
 				refused.Add(1)
 				_ = f.WriteRSTStream(h.StreamID, http2.ErrCodeRefusedStream)

@@ -276,15 +276,52 @@ func TestConnectionsThatTheServerEndedAreNoErrors(t *testing.T) {
 	}
 }
 
-// TestConnectionsThatTheServerEndedWithoutNoticeAreNoErrors, as long as nothing was sent on them.
-func TestConnectionsThatTheServerEndedWithoutNoticeAreNoErrors(t *testing.T) {
+// TestConnectionsThatTheServerEndedWithoutNotice are no errors where a client looks at them
+// before it sends, and are where a request has been sent: it is not sent again.
+func TestConnectionsThatTheServerEndedWithoutNotice(t *testing.T) {
 	url := raw(t, func(c net.Conn, _ int64) bool {
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		return false
 	})
-	r := load(t, &Plan{Targets: to(url), Rate: 14, Requests: 6, Connections: 1})
-	if r.Requests != 6 || len(r.Errors) != 0 || r.Connections.Opened != 6 {
-		t.Errorf("%d answers on %d connections, errors %v", r.Requests, r.Connections.Opened, r.Errors)
+	r, err := prepare(t.Context(), &Plan{Targets: to(url), Connections: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.ctx, r.cancel = context.WithCancel(t.Context())
+	r.startedAt = time.Now()
+	if err := r.makeLanes(); err != nil {
+		t.Fatal(err)
+	}
+	defer r.halt()
+	l := r.lanes[0]
+	client := l.client.(*h1)
+	defer client.close()
+	ask := func(begun int64) (x sample) {
+		var q question
+		r.ask(0, &q)
+		x.begun = begun
+		client.do(l, &x, &q)
+		for end := time.Now().Add(20 * time.Second); x.failed == noError && client.last.line.quiet(); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("the server does not end the connection")
+			}
+		}
+		return x
+	}
+	if x := ask(1); x.failed != noError {
+		t.Errorf("the first: %v", x.cause)
+	}
+	if x := ask(2 + idleCheck); x.failed != noError || x.status != 200 {
+		t.Errorf("10 ms later: %v", x.cause)
+	}
+	if x := ask(3 + idleCheck); x.failed != errReset || !strings.Contains(x.cause.Error(), "ended a kept connection without notice") {
+		t.Errorf("at once: %v, %v", kindNames[x.failed], x.cause)
+	}
+	if x := ask(4 + idleCheck); x.failed != noError {
+		t.Errorf("after that: %v", x.cause)
+	}
+	if idleCheck > int64(10*time.Millisecond) {
+		t.Errorf("docs/operations.md says that a client looks after 10 ms, not %v", time.Duration(idleCheck))
 	}
 }
 
