@@ -33,7 +33,7 @@ HTTP/3 (--http 3) is not supported yet.
 Exit status: 0 good; 1 an SLO was missed, no request succeeded, or it was interrupted;
 2 wrong usage.`,
 	loadtest.MaxPercentile, scenarioExample, fmt.Sprintf("%gh", loadtest.MaxDuration.Hours()), thousands(loadtest.MaxConnections), thousands(loadtest.MaxRate),
-	thousands(loadtest.MaxTargets), thousands(loadtest.MaxHosts), loadtest.MaxBody>>20, maxBodies>>20)
+	thousands(loadtest.MaxTargets), thousands(loadtest.MaxHosts), loadtest.MaxBody>>20, loadtest.MaxBodies>>20)
 
 // scenarioExample has every key of a scenario.
 const scenarioExample = `  hosts: ["site{1..99}.test", shop.test]  # {host} is each of them in turn

@@ -33,9 +33,6 @@ type scenarioRequest struct {
 	Expect    []statusRange     `json:"expect"`
 }
 
-// maxBodies bounds the bodies of a scenario together, in bytes, before they are made.
-const maxBodies = 256 << 20
-
 // A share is a number above 0.
 type share float64
 
@@ -70,12 +67,12 @@ func readScenario(file string, plan *loadtest.Plan) error {
 		d.Report("requests", "there is none", "")
 	}
 	plan.Hosts = s.hosts(d)
-	room := maxBodies
+	room := loadtest.MaxBodies // counted before they are made
 	for i := range s.Requests {
 		at := "requests[" + strconv.Itoa(i) + "]"
 		t, err := s.Requests[i].target(filepath.Dir(file), room)
 		if room -= len(t.Body); room < 0 {
-			d.Report(at, fmt.Sprintf("with its body, those of all requests are larger than %v together", routes.Size(maxBodies)), "")
+			d.Report(at, fmt.Sprintf("with its body, those of all requests are larger than %v together", routes.Size(loadtest.MaxBodies)), "")
 			break
 		}
 		if err == nil && len(d.Problems()) == 0 {
