@@ -16,7 +16,7 @@ const (
 	setUp     = time.Second            // of a cell: the first request, and peace after the warm-up
 	idleOpen  = 6 * time.Second        // idle connections are opened one by one
 	flatStart = 4 * time.Second        // many vhosts are read
-	tourTime  = 6 * time.Second        // a warm-up goes round all of them twice
+	tourTime  = 11 * time.Second       // a warm-up; see warmRuns
 )
 
 // takes returns about how long one cell of s lasts.

@@ -119,7 +119,7 @@ func (r *flatResult) describe(ctx context.Context, o *options, w *watch) {
 	r.Method = append([]report.Fact{
 		{Name: "placement", Text: fmt.Sprintf("one server alone on CPU %d; load and origin on CPU %d", peerCPU, loadCPU)},
 		{Name: "sides", Text: fmt.Sprintf("the same %d connections and the same requests in turn on both, each with a URL of its own (%d for vhosts, %d for tenants, which have as many vhosts on both sides); plain HTTP, one origin", o.connections, o.vhosts, o.tenants)},
-		{Name: "warm-up", Text: "all URLs twice; hits until a whole tour has at most one miss in a thousand"},
+		{Name: "warm-up", Text: fmt.Sprintf("all URLs twice and %d s at least; hits until a whole tour has at most one miss in a thousand", warmRuns*warmSeconds)},
 		{Name: "rounds", Text: fmt.Sprintf("%d planned; a new process for each figure, the two sides one after the other, in turned order each round; %d s of load for each figure", o.rounds, o.seconds)},
 		{Name: "logs", Text: "access log and metrics on; nginx, which is no part of the verdict: access log on"},
 		{Name: "figure", Text: "CPU time of the server's processes, divided by the answers; that of load and origin is not in it"},
