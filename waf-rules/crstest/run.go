@@ -1,0 +1,228 @@
+package crstest
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// An Outcome is what came of one request.
+type Outcome struct {
+	Err    error    // there was no answer
+	Status int      // of the answer; 0: there is no server, and statuses are not compared
+	Answer []byte   // head and body of it
+	Rules  []int    // that matched
+	Log    []string // what they log, a line each
+	// Refused: the answer came before any rule was asked.
+	Refused bool
+}
+
+// Options say what is run and what must come of it.
+type Options struct {
+	// Where names the target in what is printed: "in process".
+	Where string
+	// Overrides is the path of the file of overrides, and Section the one of its lists that is meant.
+	Overrides, Section string
+	// MaxOverrides is how long that list may be.
+	MaxOverrides int
+	// MinPercent of the tests must pass in a full run.
+	MinPercent float64
+	// Every n-th test is in a sample.
+	Every int
+}
+
+// Full reports whether every test is run: the environment variable GATEHOUSE_CRS_TESTS is all.
+func Full() bool { return os.Getenv("GATEHOUSE_CRS_TESTS") == "all" }
+
+// A tally counts tests.
+type tally struct {
+	ran, passed int
+	// refused passed because their attack was refused with 400 before any rule was asked.
+	refused int
+	// idle expect nothing but a status of a server that is not there.
+	idle    int
+	overrun []string // overridden, each with its reason
+}
+
+// Run sends the tests to a target, all of them or a sample (see [Full]), prints how many passed, and fails
+// for each that fails without an override, and for each override whose test passes. send is called
+// by one goroutine, once for each stage.
+//
+// A test passes if all its stages do, as go-ftw sees them, with two differences. A request that is
+// refused with 400 before any rule was asked counts as blocked where rules were expected to match, for it
+// reaches no backend. Where none were, it fails the test although no rule matched: a harmless request
+// must not be refused.
+func Run(t *testing.T, opts Options, send func(Stage) Outcome) {
+	t.Helper()
+	suite, err := Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	overrides, err := loadOverrides(opts.Overrides, opts.Section)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(overrides) > opts.MaxOverrides {
+		t.Errorf("%s has %d lines for %s, more than %d", opts.Overrides, len(overrides), opts.Section, opts.MaxOverrides)
+	}
+	var n tally
+	known := map[string]bool{}
+	for i, test := range suite {
+		if known[test.ID] {
+			t.Errorf("there are two tests %s", test.ID)
+		}
+		known[test.ID] = true
+		if Full() || i%opts.Every == 0 {
+			n.count(t, test, overrides, send)
+		}
+	}
+	for id := range overrides {
+		if !known[id] {
+			t.Errorf("%s: there is no test %s", opts.Overrides, id)
+		}
+	}
+	n.report(t, opts)
+}
+
+// count runs one test.
+func (n *tally) count(t *testing.T, test Test, overrides map[string]string, send func(Stage) Outcome) {
+	t.Helper()
+	problem, refused, idle := "", false, true
+	for _, stage := range test.Stages {
+		o := send(stage)
+		if problem = judge(stage.Expect, o); problem != "" && stage.retry {
+			o = send(stage)
+			problem = judge(stage.Expect, o)
+		}
+		if problem != "" {
+			break
+		}
+		refused = refused || blocked(stage.Expect, o)
+		idle = idle && o.Status == 0 && !stage.Expect.attack() && stage.Expect.NoRules == nil && stage.Expect.NoLog == nil
+	}
+	n.ran++
+	reason, overridden := overrides[test.ID]
+	switch {
+	case problem == "" && overridden:
+		t.Errorf("%s passes, but is overridden: %s", test.ID, reason)
+	case problem != "" && !overridden:
+		t.Errorf("%s: %s", test.ID, problem)
+	case problem != "":
+		n.overrun = append(n.overrun, fmt.Sprintf("%s: %s (%s)", test.ID, problem, reason))
+	}
+	if problem != "" {
+		return
+	}
+	n.passed++
+	if refused {
+		n.refused++
+	}
+	if idle {
+		n.idle++
+	}
+}
+
+// report prints the totals to standard output, since a passing test's log is seen only with -v.
+func (n *tally) report(t *testing.T, opts Options) {
+	t.Helper()
+	percent := 100 * float64(n.passed) / float64(n.ran)
+	var more strings.Builder
+	if n.refused > 0 {
+		fmt.Fprintf(&more, "; %d of them by a 400 before the rules", n.refused)
+	}
+	if n.idle > 0 {
+		fmt.Fprintf(&more, "; %d of them only by a status, which is not compared", n.idle)
+	}
+	fmt.Printf("%s: %s of %s (%.2f %%)%s\n", opts.Where, thousands(n.passed), thousands(n.ran), percent, &more)
+	for _, line := range n.overrun {
+		t.Log("overridden: " + line)
+	}
+	if n.ran == 0 || Full() && percent < opts.MinPercent {
+		t.Errorf("%s: %.2f %% of the tests pass, less than %.1f", opts.Where, percent, opts.MinPercent)
+	}
+}
+
+func thousands(n int) string {
+	if n < 1000 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%d,%03d", n/1000, n%1000)
+}
+
+// blocked reports whether an attack was refused before any rule was asked.
+func blocked(e Expect, o Outcome) bool {
+	return o.Refused && o.Status == 400 && e.attack() && (e.Status == 0 || e.Status == 400)
+}
+
+// judge returns what is not as expected, or nothing.
+func judge(e Expect, o Outcome) string {
+	switch {
+	case o.Err != nil && e.Error:
+		return ""
+	case o.Err != nil:
+		return "no answer: " + o.Err.Error()
+	case blocked(e, o):
+		return ""
+	case e.Error && o.Status != 0:
+		return fmt.Sprintf("answered %d, where no answer is expected", o.Status)
+	case e.Status != 0 && o.Status != 0 && e.Status != o.Status:
+		return fmt.Sprintf("status %d, not %d", o.Status, e.Status)
+	case o.Refused && e.Status == 0:
+		return fmt.Sprintf("refused with %d before any rule was asked", o.Status)
+	case e.Answer != nil && o.Status != 0 && !e.Answer.Match(o.Answer):
+		return fmt.Sprintf("the answer lacks %q", e.Answer)
+	}
+	return judgeRules(e, o)
+}
+
+func judgeRules(e Expect, o Outcome) string {
+	log := strings.Join(o.Log, "\n")
+	for _, id := range e.Rules {
+		if !slices.Contains(o.Rules, id) {
+			return fmt.Sprintf("rule %d did not match, %v did", id, o.Rules)
+		}
+	}
+	for _, id := range e.NoRules {
+		if slices.Contains(o.Rules, id) {
+			return fmt.Sprintf("rule %d matched, with %v", id, o.Rules)
+		}
+	}
+	switch {
+	case e.Isolated && len(o.Rules) != 1:
+		return fmt.Sprintf("rules %v matched, not only %v", o.Rules, e.Rules)
+	case e.Log != nil && !e.Log.MatchString(log):
+		return fmt.Sprintf("the log lacks %q: %s", e.Log, clip(log))
+	case e.NoLog != nil && e.NoLog.MatchString(log):
+		return fmt.Sprintf("the log has %q", e.NoLog)
+	}
+	return ""
+}
+
+// clip keeps what is printed of a log readable.
+func clip(s string) string {
+	const most = 2000
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}
+
+var logged = regexp.MustCompile(`\[id "((?:949|959|980)\d{3})"\]`)
+
+// Bookkeeping returns the rules that sum scores up (949, 959, 980), as far as the log has them: these
+// are not reported as matches, but there are tests of them.
+func Bookkeeping(log []string) []int {
+	var ids []int
+	for _, line := range log {
+		for _, m := range logged.FindAllStringSubmatch(line, -1) {
+			if id, err := strconv.Atoi(m[1]); err == nil {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids
+}
