@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"gatehouse/edge/waf"
+	"gatehouse/edge/wire"
 	"gatehouse/internal/edgetest"
 	"gatehouse/waf-rules/crstest"
 )
@@ -26,6 +29,23 @@ func TestCoreRuleSetThroughTheEdge(t *testing.T) {
 		Where: "through the edge", Overrides: "waf/testdata/overrides", Section: "edge",
 		MaxOverrides: 47, MinPercent: 99, Every: 40,
 	}, func(s crstest.Stage) crstest.Outcome { return w.try(s.Request) })
+}
+
+// The wire rules that overrides name are those of package wire.
+func TestOverridesNameWireRules(t *testing.T) {
+	text, err := os.ReadFile("waf/testdata/overrides")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`wire rule (\w+)`).FindAllStringSubmatch(string(text), -1)
+	for _, m := range named {
+		if !slices.Contains(wire.RefusalCodes(), m[1]) {
+			t.Errorf("there is no wire rule %s", m[1])
+		}
+	}
+	if len(named) == 0 {
+		t.Error("no wire rule is named")
+	}
 }
 
 // Field names reach the firewall as they were sent: neither changed, nor dropped for an underscore.
@@ -126,7 +146,6 @@ func (w *wafNode) try(raw []byte) (o crstest.Outcome) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s, inspected := w.said[resp.Header.Get("X-Request-Id")]
-	o.Log, o.Refused = s.log, !inspected
-	o.Rules = append(crstest.Bookkeeping(s.log), s.rules...)
+	o.Rules, o.Log, o.Refused = s.rules, s.log, !inspected
 	return o
 }

@@ -60,7 +60,6 @@ func try(e *Engine, raw []byte) crstest.Outcome {
 	for _, rule := range tx.tx.MatchedRules() {
 		o.Log = append(o.Log, rule.ErrorLog())
 	}
-	o.Rules = crstest.Bookkeeping(o.Log)
 	for _, m := range tx.Matches() {
 		o.Rules = append(o.Rules, m.ID)
 	}

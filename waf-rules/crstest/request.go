@@ -2,7 +2,6 @@ package crstest
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -139,12 +138,13 @@ type Request struct {
 	Body                  []byte // without transfer coding
 }
 
-// Parse takes a raw request apart and forgives everything that a strict server refuses, so that an
-// engine without a server sees what the test means. A body without a length goes to the end.
+// Parse takes a raw request apart and forgives what a strict server refuses, so that an engine without a
+// server sees what the test means. The body is what its length or coding says; without them there
+// is none (RFC 9112 §6.3).
 func Parse(raw []byte) (Request, error) {
 	head, body, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
 	lines := strings.Split(string(head), "\r\n")
-	r := Request{Body: body}
+	var r Request
 	r.Method, r.Target, _ = strings.Cut(lines[0], " ")
 	if at := strings.LastIndexByte(r.Target, ' '); at >= 0 {
 		r.Target, r.Proto = r.Target[:at], r.Target[at+1:]
@@ -158,12 +158,12 @@ func Parse(raw []byte) (Request, error) {
 	length, _ := fields(r.Fields).get("Content-Length")
 	if strings.EqualFold(coding, "chunked") {
 		plain, err := io.ReadAll(httputil.NewChunkedReader(bytes.NewReader(body)))
-		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		if err != nil {
 			return r, fmt.Errorf("read chunks: %w", err)
 		}
 		r.Body = plain
-	} else if n, err := strconv.Atoi(length); err == nil && n >= 0 && n < len(body) {
-		r.Body = body[:n]
+	} else if n, err := strconv.Atoi(length); err == nil && n > 0 {
+		r.Body = body[:min(n, len(body))]
 	}
 	return r, nil
 }

@@ -15,8 +15,8 @@ type Outcome struct {
 	Err    error    // there was no answer
 	Status int      // of the answer; 0: there is no server, and statuses are not compared
 	Answer []byte   // head and body of it
-	Rules  []int    // that matched
-	Log    []string // what they log, a line each
+	Rules  []int    // that matched, apart from those that only sum scores up
+	Log    []string // a line for each rule, those too, as [id "942100"] [msg "…"]
 	// Refused: the answer came before any rule was asked.
 	Refused bool
 }
@@ -41,11 +41,9 @@ func Full() bool { return os.Getenv("GATEHOUSE_CRS_TESTS") == "all" }
 // A tally counts tests.
 type tally struct {
 	ran, passed int
-	// refused passed because their attack was refused with 400 before any rule was asked.
-	refused int
-	// idle expect nothing but a status of a server that is not there.
-	idle    int
-	overrun []string // overridden, each with its reason
+	refused     []string // passed since their attack was refused with 400 before any rule was asked
+	idle        []string // passed without proof: they expect the status of a server that is not there
+	overridden  []string // each with its reason
 }
 
 // Run sends the tests to a target, all of them or a sample (see [Full]), prints how many passed, and fails
@@ -94,8 +92,10 @@ func (n *tally) count(t *testing.T, test Test, overrides map[string]string, send
 	problem, refused, idle := "", false, true
 	for _, stage := range test.Stages {
 		o := send(stage)
+		o.settle()
 		if problem = judge(stage.Expect, o); problem != "" && stage.retry {
 			o = send(stage)
+			o.settle()
 			problem = judge(stage.Expect, o)
 		}
 		if problem != "" {
@@ -112,17 +112,17 @@ func (n *tally) count(t *testing.T, test Test, overrides map[string]string, send
 	case problem != "" && !overridden:
 		t.Errorf("%s: %s", test.ID, problem)
 	case problem != "":
-		n.overrun = append(n.overrun, fmt.Sprintf("%s: %s (%s)", test.ID, problem, reason))
+		n.overridden = append(n.overridden, fmt.Sprintf("%s: %s (%s)", test.ID, problem, reason))
 	}
 	if problem != "" {
 		return
 	}
 	n.passed++
 	if refused {
-		n.refused++
+		n.refused = append(n.refused, test.ID)
 	}
 	if idle {
-		n.idle++
+		n.idle = append(n.idle, test.ID)
 	}
 }
 
@@ -131,14 +131,16 @@ func (n *tally) report(t *testing.T, opts Options) {
 	t.Helper()
 	percent := 100 * float64(n.passed) / float64(n.ran)
 	var more strings.Builder
-	if n.refused > 0 {
-		fmt.Fprintf(&more, "; %d of them by a 400 before the rules", n.refused)
+	if len(n.refused) > 0 {
+		fmt.Fprintf(&more, "; %d of them by a 400 before the rules", len(n.refused))
+		t.Logf("by a 400 before the rules: %v", n.refused)
 	}
-	if n.idle > 0 {
-		fmt.Fprintf(&more, "; %d of them only by a status, which is not compared", n.idle)
+	if len(n.idle) > 0 {
+		fmt.Fprintf(&more, "; %d of them only by a status, which is not compared", len(n.idle))
+		t.Logf("only by a status, which is not compared: %v", n.idle)
 	}
 	fmt.Printf("%s: %s of %s (%.2f %%)%s\n", opts.Where, thousands(n.passed), thousands(n.ran), percent, &more)
-	for _, line := range n.overrun {
+	for _, line := range n.overridden {
 		t.Log("overridden: " + line)
 	}
 	if n.ran == 0 || Full() && percent < opts.MinPercent {
@@ -211,18 +213,16 @@ func clip(s string) string {
 	return s
 }
 
-var logged = regexp.MustCompile(`\[id "((?:949|959|980)\d{3})"\]`)
+// A rule that only sums scores up (949, 959, 980): it is not reported as a match, but there are tests of it.
+var sums = regexp.MustCompile(`\[id "((?:949|959|980)\d{3})"\]`)
 
-// Bookkeeping returns the rules that sum scores up (949, 959, 980), as far as the log has them: these
-// are not reported as matches, but there are tests of them.
-func Bookkeeping(log []string) []int {
-	var ids []int
-	for _, line := range log {
-		for _, m := range logged.FindAllStringSubmatch(line, -1) {
-			if id, err := strconv.Atoi(m[1]); err == nil {
-				ids = append(ids, id)
-			}
+// settle keeps the lines of rules that have a message, as a log would have them, and adds those that sum up.
+func (o *Outcome) settle() {
+	o.Log = slices.DeleteFunc(o.Log, func(line string) bool { return strings.Contains(line, `[msg ""]`) })
+	for _, line := range o.Log {
+		if m := sums.FindStringSubmatch(line); m != nil {
+			id, _ := strconv.Atoi(m[1]) // six digits
+			o.Rules = append(o.Rules, id)
 		}
 	}
-	return ids
 }

@@ -56,10 +56,11 @@ func TestJudgement(t *testing.T) {
 	}
 }
 
-func TestBookkeepingIsReadFromTheLog(t *testing.T) {
-	got := Bookkeeping([]string{`[id "949110"] [msg "x"]`, `[id "942100"]`, `[id "980170"]`})
-	if !slices.Equal(got, []int{949110, 980170}) {
-		t.Error(got)
+func TestRulesThatSumUpAreReadFromTheLog(t *testing.T) {
+	o := Outcome{Rules: []int{942100}, Log: []string{`[id "949110"] [msg "x"]`, `[id "942100"] [msg "y"]`, `[id "959052"] [msg ""]`, `[id "980170"] [msg "z"]`}}
+	o.settle()
+	if !slices.Equal(o.Rules, []int{942100, 949110, 980170}) || len(o.Log) != 3 {
+		t.Errorf("%+v", o)
 	}
 }
 

@@ -77,10 +77,11 @@ func TestRequestsAreBuiltAsTheReferenceRunnerDoes(t *testing.T) {
 func TestParseForgives(t *testing.T) {
 	for _, c := range []struct{ raw, method, target, proto, host, body string }{
 		{"GET /a HTTP/1.1\r\nhost:  h \r\n\r\n", "GET", "/a", "HTTP/1.1", "h", ""},
-		{"GET /a b HTTP/9\r\n\r\nrest", "GET", "/a b", "HTTP/9", "", "rest"},
+		{"GET /a b HTTP/9\r\n\r\nrest", "GET", "/a b", "HTTP/9", "", ""},
 		{"GET /a \r\nHost: h\r\n\r\n", "GET", "/a", "", "h", ""},
 		{"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nabc", "POST", "/", "HTTP/1.1", "", "ab"},
-		{"POST / HTTP/1.1\r\nContent-Length: no\r\n\r\nabc", "POST", "/", "HTTP/1.1", "", "abc"},
+		{"POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\nabc", "POST", "/", "HTTP/1.1", "", "abc"},
+		{"POST / HTTP/1.1\r\nContent-Length: no\r\n\r\nabc", "POST", "/", "HTTP/1.1", "", ""},
 		{"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nHi \r\n1\r\n!\r\n0\r\n\r\n", "POST", "/", "HTTP/1.1", "", "Hi !"},
 	} {
 		got, err := Parse([]byte(c.raw))
