@@ -75,7 +75,9 @@ func Run(t *testing.T, opts Options, send func(Stage) Outcome) {
 		}
 		known[test.ID] = true
 		if Full() || i%opts.Every == 0 {
-			n.count(t, test, overrides, send)
+			if fault := n.count(test, overrides, send); fault != "" {
+				t.Error(fault)
+			}
 		}
 	}
 	for id := range overrides {
@@ -86,36 +88,19 @@ func Run(t *testing.T, opts Options, send func(Stage) Outcome) {
 	n.report(t, opts)
 }
 
-// count runs one test.
-func (n *tally) count(t *testing.T, test Test, overrides map[string]string, send func(Stage) Outcome) {
-	t.Helper()
-	problem, refused, idle := "", false, true
-	for _, stage := range test.Stages {
-		o := send(stage)
-		o.settle()
-		if problem = judge(stage.Expect, o); problem != "" && stage.retry {
-			o = send(stage)
-			o.settle()
-			problem = judge(stage.Expect, o)
-		}
-		if problem != "" {
-			break
-		}
-		refused = refused || blocked(stage.Expect, o)
-		idle = idle && o.Status == 0 && !stage.Expect.attack() && stage.Expect.NoRules == nil && stage.Expect.NoLog == nil
-	}
+// count runs one test and returns what has to be done about it, if anything.
+func (n *tally) count(test Test, overrides map[string]string, send func(Stage) Outcome) (fault string) {
+	problem, refused, idle := run(test, send)
 	n.ran++
 	reason, overridden := overrides[test.ID]
 	switch {
-	case problem == "" && overridden:
-		t.Errorf("%s passes, but is overridden: %s", test.ID, reason)
 	case problem != "" && !overridden:
-		t.Errorf("%s: %s", test.ID, problem)
+		return test.ID + ": " + problem
 	case problem != "":
 		n.overridden = append(n.overridden, fmt.Sprintf("%s: %s (%s)", test.ID, problem, reason))
-	}
-	if problem != "" {
-		return
+		return ""
+	case overridden:
+		fault = fmt.Sprintf("%s passes, but is overridden: %s", test.ID, reason)
 	}
 	n.passed++
 	if refused {
@@ -124,6 +109,30 @@ func (n *tally) count(t *testing.T, test Test, overrides map[string]string, send
 	if idle {
 		n.idle = append(n.idle, test.ID)
 	}
+	return fault
+}
+
+// run sends a test's stages until one fails. It also says whether an attack was refused before any rule was
+// asked, and whether nothing was there to be compared.
+func run(test Test, send func(Stage) Outcome) (problem string, refused, idle bool) {
+	idle = true
+	for _, stage := range test.Stages {
+		var o Outcome
+		for range 2 {
+			o = send(stage)
+			o.settle()
+			if problem = judge(stage.Expect, o); problem == "" || !stage.retry {
+				break
+			}
+		}
+		if problem != "" {
+			return problem, false, false
+		}
+		e := stage.Expect
+		refused = refused || blocked(e, o)
+		idle = idle && o.Status == 0 && !e.attack() && e.NoRules == nil && e.NoLog == nil
+	}
+	return "", refused, idle
 }
 
 // report prints the totals to standard output, since a passing test's log is seen only with -v.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -61,6 +62,47 @@ func TestRulesThatSumUpAreReadFromTheLog(t *testing.T) {
 	o.settle()
 	if !slices.Equal(o.Rules, []int{942100, 949110, 980170}) || len(o.Log) != 3 {
 		t.Errorf("%+v", o)
+	}
+}
+
+// A failing test needs an override, and a passing one must not have one.
+func TestOverridesAndFailuresMustAgree(t *testing.T) {
+	attack := Stage{Expect: Expect{Rules: []int{1}}}
+	again := attack
+	again.retry = true
+	found, missed := Outcome{Status: 200, Rules: []int{1}}, Outcome{Status: 200}
+	refused := Outcome{Status: 400, Refused: true}
+	for _, c := range []struct {
+		name   string
+		stages []Stage
+		got    []Outcome // one after the other
+		known  bool      // there is an override
+		fault  string
+		want   tally
+	}{
+		{"passes", []Stage{attack}, []Outcome{found}, false, "", tally{ran: 1, passed: 1}},
+		{"fails", []Stage{attack}, []Outcome{missed}, false, "9-1: rule 1 did not match", tally{ran: 1}},
+		{"fails, known", []Stage{attack}, []Outcome{missed}, true, "", tally{ran: 1, overridden: []string{"9-1: rule 1 did not match, [] did (why)"}}},
+		{"passes, overridden", []Stage{attack}, []Outcome{found}, true, "9-1 passes, but is overridden: why", tally{ran: 1, passed: 1}},
+		{"fails at the second stage", []Stage{attack, attack}, []Outcome{found, missed}, false, "9-1: rule 1", tally{ran: 1}},
+		{"a second try", []Stage{again}, []Outcome{missed, found}, false, "", tally{ran: 1, passed: 1}},
+		{"no third try", []Stage{again}, []Outcome{missed, missed}, false, "9-1: rule 1", tally{ran: 1}},
+		{"refused", []Stage{attack}, []Outcome{refused}, false, "", tally{ran: 1, passed: 1, refused: []string{"9-1"}}},
+		{"nothing to compare", []Stage{{Expect: Expect{Status: 400}}}, []Outcome{{}}, false, "", tally{ran: 1, passed: 1, idle: []string{"9-1"}}},
+	} {
+		overrides := map[string]string{}
+		if c.known {
+			overrides["9-1"] = "why"
+		}
+		var n tally
+		fault := n.count(Test{ID: "9-1", Stages: c.stages}, overrides, func(Stage) Outcome {
+			o := c.got[0]
+			c.got = c.got[1:]
+			return o
+		})
+		if (fault == "") != (c.fault == "") || !strings.HasPrefix(fault, c.fault) || !reflect.DeepEqual(n, c.want) || len(c.got) != 0 {
+			t.Errorf("%s: %q, %+v, %d outcomes left", c.name, fault, n, len(c.got))
+		}
 	}
 }
 
