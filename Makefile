@@ -15,7 +15,7 @@ BENCH    = $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SECONDS),--seconds '$(SEC
            $(if $(TENANTS),--tenants '$(TENANTS)') $(if $(CONNECTIONS),--connections '$(CONNECTIONS)') \
            $(if $(filter-out 0,$(CHECK)),--check) $(if $(filter-out 0,$(KEEP)),--keep)
 
-.PHONY: help build run test e2e lint bench bench-flat bench-deps bench-go bench-wire bench-compare alloc fuzz corpus faults compose-test tools-for-tests clean
+.PHONY: help build run test e2e lint bench bench-flat bench-deps bench-go bench-wire bench-compare alloc fuzz corpus crs faults compose-test tools-for-tests clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,11 @@ fuzz: ## every fuzz target for FUZZTIME (30s each); FUZZ=regex and PKGS choose s
 corpus: tools-for-tests ## replay raw requests and hostile answers, ours and those of ../shared/corpus, which it needs; takes minutes
 	@test -e ../shared/corpus/replay/main.go || { echo 'make corpus needs ../shared/corpus, beside this folder; make e2e replays our own cases without it' >&2; exit 2; }
 	scripts/noskip.sh ./e2e -tags $(TAGS) -run '^(TestCorpus|TestStrict|TestCareful)' -parallel 3
+
+# Each in its own folder: only there does go test show what a passing test prints.
+crs: ## all regression tests of the CRS, in process and through the edge, a minute; V=1 lists those that are overridden
+	GATEHOUSE_CRS_TESTS=all $(GO) -C edge/waf test -tags $(TAGS) -count=1 -run '^TestCoreRuleSet' $(if $(filter-out 0,$(V)),-v)
+	GATEHOUSE_CRS_TESTS=all $(GO) -C edge test -tags $(TAGS) -count=1 -run '^TestCoreRuleSet' $(if $(filter-out 0,$(V)),-v)
 
 faults: tools-for-tests ## faults of backends, Redis, clients and logs in full size; a skip fails
 	scripts/faults.sh $(TAGS)

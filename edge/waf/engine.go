@@ -24,6 +24,11 @@ type Options struct {
 	// Registerer takes the gatehouse_waf_* metrics; they are taken back by Close. Nil: the engine
 	// counts unseen.
 	Registerer prometheus.Registerer
+	// Setup is rule text that is compiled before the CRS: for the CRS's settings that hold for every
+	// tenant, such as its limits on arguments and files, which are off by default. A setting that a
+	// [Profile] has must not be in it, since it would win over every tenant's. Digests do not
+	// cover it. Empty: none.
+	Setup string
 }
 
 // Engine is the compiled rule set. It is safe for concurrent use and starts no goroutine.
@@ -44,7 +49,7 @@ type Engine struct {
 // compile, if the engine inside is not the one that this package knows, or if TMPDIR (else
 // /tmp) is not a writable directory: Coraza insists on one although nothing is ever put there.
 func New(opts Options) (*Engine, error) {
-	return newEngine(opts, wafrules.Directives)
+	return newEngine(opts, opts.Setup+"\n"+wafrules.Directives)
 }
 
 // newEngine is New with other rules, for tests that need a rule of their own.

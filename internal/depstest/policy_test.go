@@ -108,6 +108,11 @@ var reserves = []reserve{
 		reason:  "the contract suite belongs to tests",
 	},
 	{
+		imports: "waf-rules/crstest", testOnly: true,
+		allowed: nil,
+		reason:  "the rule set's tests are megabytes that no request needs",
+	},
+	{
 		imports: "e2e", below: true, allowed: nil,
 		reason: "black box: nobody leans on it",
 	},
