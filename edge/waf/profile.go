@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/corazawaf/coraza/v3/collection"
 
@@ -45,6 +47,12 @@ type Profile struct {
 	// AllowedMethods are the methods that rule 911100 lets pass. Empty: the CRS's own, which are GET,
 	// HEAD, POST and OPTIONS.
 	AllowedMethods []string
+	// AllowedTypes are the content types of requests, in lower case and without parameters, that rule
+	// 920420 lets pass. Empty: the CRS's own: forms, multipart/form-data, JSON and XML.
+	AllowedTypes []string
+	// Exclusions are what of the rules does not apply. What the rules in use do not know of
+	// them is passed over, see [Engine.Ignored].
+	Exclusions []Exclusion
 	// InspectBody is how many bytes of a request body, and of a response body, are inspected at
 	// most. What follows passes uninspected, so an attacker who may send long bodies can hide behind
 	// padding; the price of more is processor time: with v3.8.1 a JSON body of 64 KiB costs 0.3 s,
@@ -59,13 +67,16 @@ type Profile struct {
 
 	once   sync.Once
 	tuning tuning
+
+	compiled atomic.Pointer[exclusions] // of the rules that were last asked about
 }
 
 // tuning is a profile with defaults filled in, in the form that a transaction needs.
 type tuning struct {
 	inbound, outbound int
 	inspect           int64
-	digest            string
+	digest            string // empty if it changes with time
+	ends              bool   // it does
 	variables         []txVariable
 }
 
@@ -100,6 +111,16 @@ func (p *Profile) Validate() error {
 			bad("allowed_methods: %q is not a method (RFC 9110, section 9.1)", method)
 		}
 	}
+	for _, kind := range p.AllowedTypes {
+		if main, sub, ok := strings.Cut(kind, "/"); !ok || !isToken(main) || !isToken(sub) || strings.ContainsAny(kind, "|") {
+			bad("allowed_types: %q is not a content type (RFC 9110, section 8.3.1)", kind)
+		}
+	}
+	for i := range p.Exclusions {
+		if err := checkExclusion(&p.Exclusions[i]); err != nil {
+			bad("exclusions: %s: %w", p.Exclusions[i].ID, err)
+		}
+	}
 	if p.InspectBody < 0 || p.InspectBody > MaxInspectBody {
 		bad("inspect_body %d is not between 0 and %d", p.InspectBody, MaxInspectBody)
 	}
@@ -109,11 +130,31 @@ func (p *Profile) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Digest identifies everything in the profile that changes a verdict, together with the rule text.
-// Two profiles with equal digests judge every request and response alike; the order of methods and
-// whether a default is written out make no difference. It is computed once.
+// Digest identifies everything in the profile that changes a verdict on a response, together with
+// the rule text. Two profiles with equal digests judge every response alike; the order of methods and
+// whether a default is written out make no difference, nor do exclusions that only concern
+// requests, so that one does not make stored answers unfit. It is computed once, or where an exclusion
+// of rules for responses ends some day, each time.
 func (p *Profile) Digest() string {
-	return p.resolve().digest
+	t := p.resolve()
+	if t.ends {
+		return p.sum(t, time.Now())
+	}
+	return t.digest
+}
+
+// excluded returns the exclusions for the rules of a catalog; nil: there are none. They are
+// compiled at the first request after a change of either.
+func (p *Profile) excluded(c *catalog) *exclusions {
+	if len(p.Exclusions) == 0 {
+		return nil
+	}
+	if made := p.compiled.Load(); made != nil && made.catalog == c {
+		return made
+	}
+	made, _ := c.compile(p.Exclusions)
+	p.compiled.Store(made)
+	return made
 }
 
 // resolve computes the tuning on first use.
@@ -132,16 +173,28 @@ func (p *Profile) resolve() *tuning {
 			methods := slices.Sorted(slices.Values(p.AllowedMethods))
 			t.set("allowed_methods", strings.Join(slices.Compact(methods), " "))
 		}
-		t.digest = p.sum(t)
+		if len(p.AllowedTypes) > 0 {
+			types := slices.Sorted(slices.Values(p.AllowedTypes))
+			t.set("allowed_request_content_type", "|"+strings.Join(slices.Compact(types), "| |")+"|")
+		}
+		t.ends = slices.ContainsFunc(p.Exclusions, func(x Exclusion) bool { return !x.Until.IsZero() && x.onResponses() })
+		if !t.ends {
+			t.digest = p.sum(t, time.Time{})
+		}
 	})
 	return &p.tuning
 }
 
-func (p *Profile) sum(t *tuning) string {
+func (p *Profile) sum(t *tuning, now time.Time) string {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s\n%s\n%d\n%t\n%s\n", wafrules.Digest(), p.Mode, t.inspect, p.Responses, p.OnError)
 	for _, v := range t.variables {
 		fmt.Fprintf(sum, "%s=%q\n", v.name, v.values)
+	}
+	for i := range p.Exclusions {
+		if x := &p.Exclusions[i]; x.onResponses() && (x.Until.IsZero() || now.Before(x.Until)) {
+			fmt.Fprintf(sum, "without %v %q %q %q %q\n", x.Rules, x.Tags, x.Target, x.Paths, x.Methods)
+		}
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:16])
 }
