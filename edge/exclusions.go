@@ -16,11 +16,13 @@ func Exclusions(list []routes.Exclusion) []waf.Exclusion {
 	for i := range list {
 		x := &list[i]
 		out[i] = waf.Exclusion{
-			ID: x.Key(), Tags: x.Tags, Target: x.Target, Paths: x.Paths, Methods: x.Methods, Until: x.Until.Time(),
-			Rules: make([][2]int, len(x.Rules)),
+			Rules: make([][2]int32, len(x.Rules)), Tags: x.Tags, Target: x.Target, Paths: x.Paths, Methods: x.Methods,
+		}
+		if end := x.Until.Time(); !end.IsZero() {
+			out[i].Until = end.Unix()
 		}
 		for k, r := range x.Rules {
-			out[i].Rules[k] = [2]int{r.First, r.Last}
+			out[i].Rules[k] = [2]int32{int32(r.First), int32(r.Last)} // at most nine digits each
 		}
 	}
 	return out
@@ -42,9 +44,10 @@ func (s *Server) tellIgnored(st *site, route *routes.Route) {
 		if x.Index < len(st.profile.Exclusions)-own {
 			document = "tenant " + st.tenant
 		}
-		if s.ignored.first(document, x) {
+		id := st.settings.WAF.Exclusions[x.Index].Key()
+		if s.ignored.first(ignoredIn{document, id, x.Field, x.Reason}) {
 			s.log.Warn("waf exclusion without effect", "document", document, "tenant", st.tenant,
-				"exclusion", x.ID, "field", x.Field, "reason", x.Reason)
+				"exclusion", id, "field", x.Field, "reason", x.Reason)
 		}
 	}
 }
@@ -60,8 +63,8 @@ type ignoredIn struct{ document, exclusion, field, reason string }
 // maxIgnored bounds the memory; beyond it, lines may come again.
 const maxIgnored = 10_000
 
-func (o *ignoredOnce) first(document string, x waf.Ignored) bool {
-	key := ignoredIn{document, x.ID, x.Field, x.Reason}
+// first reports whether a line was not logged yet.
+func (o *ignoredOnce) first(key ignoredIn) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if _, seen := o.seen[key]; seen {

@@ -16,10 +16,8 @@ import (
 // An Exclusion says what of the rules does not apply to a tenant. The rules meant are
 // those of Rules and of Tags together. It must not be changed once a profile has it.
 type Exclusion struct {
-	// ID is for messages.
-	ID string
 	// Rules are ranges of rule ids, first and last included.
-	Rules [][2]int
+	Rules [][2]int32
 	// Tags mean every rule that has one of them.
 	Tags []string
 	// Target is VARIABLE, VARIABLE:name or VARIABLE:/regex/: what the rules no longer look at.
@@ -31,13 +29,12 @@ type Exclusion struct {
 	Paths []string
 	// Methods are those that it is for, as they are sent. Empty: every method.
 	Methods []string
-	// Until is when it ends. Zero: it does not.
-	Until time.Time
+	// Until is the Unix time at which it ends. Zero: it does not.
+	Until int64
 }
 
 // Ignored is a part of an exclusion that has no effect with the rules in use.
 type Ignored struct {
-	ID     string // of the exclusion
 	Index  int    // of the exclusion in its profile
 	Field  string // rules, tags or target
 	Reason string // and what was probably meant
@@ -54,7 +51,7 @@ func (e *Engine) Ignored(list []Exclusion) []Ignored {
 
 // A target is one variable, or a part of it, that some rules do not look at.
 type target struct {
-	ids      []int
+	ids      []int32
 	variable variables.RuleVariable
 	name     string // in lower case; empty: all of it, or pattern
 	pattern  *regexp.Regexp
@@ -62,7 +59,7 @@ type target struct {
 
 // A removal is what does not apply.
 type removal struct {
-	ranges  [][2]int
+	ranges  [][2]int32
 	targets []target
 }
 
@@ -71,7 +68,7 @@ type scoped struct {
 	removal
 	paths   []glob
 	methods []string
-	until   time.Time
+	until   int64
 }
 
 // exclusions is a profile's list in the form that a transaction needs, for the rules of one
@@ -91,7 +88,7 @@ func (c *catalog) compile(list []Exclusion) (*exclusions, []Ignored) {
 	for i := range list {
 		x := &list[i]
 		say := func(field, format string, args ...any) {
-			ignored = append(ignored, Ignored{ID: x.ID, Index: i, Field: field, Reason: fmt.Sprintf(format, args...)})
+			ignored = append(ignored, Ignored{Index: i, Field: field, Reason: fmt.Sprintf(format, args...)})
 		}
 		ids := c.meant(x, say)
 		if len(ids) == 0 {
@@ -109,7 +106,7 @@ func (c *catalog) compile(list []Exclusion) (*exclusions, []Ignored) {
 		} else {
 			r.targets = []target{t}
 		}
-		if len(x.Paths)+len(x.Methods) > 0 || !x.Until.IsZero() {
+		if len(x.Paths)+len(x.Methods) > 0 || x.Until != 0 {
 			s := scoped{removal: r, methods: x.Methods, until: x.Until}
 			for _, p := range x.Paths {
 				s.paths = append(s.paths, newGlob(p))
@@ -134,7 +131,7 @@ func (c *catalog) compile(list []Exclusion) (*exclusions, []Ignored) {
 func (c *catalog) meant(x *Exclusion, say func(field, format string, args ...any)) []int {
 	var ids []int
 	for _, r := range x.Rules {
-		found := c.within(r[0], r[1])
+		found := c.within(int(r[0]), int(r[1]))
 		switch {
 		case len(found) == 0 && r[0] == r[1]:
 			say("rules", "there is no rule %d", r[0])
@@ -166,11 +163,11 @@ func (c *catalog) meant(x *Exclusion, say func(field, format string, args ...any
 
 // looking returns those of the rules that look at a variable. The others would only
 // cost time.
-func (c *catalog) looking(ids []int, v variables.RuleVariable) []int {
-	var out []int
+func (c *catalog) looking(ids []int, v variables.RuleVariable) []int32 {
+	var out []int32
 	for _, id := range ids {
 		if c.uses[id].at(v) {
-			out = append(out, id)
+			out = append(out, int32(id))
 		}
 	}
 	return slices.Clip(out)
@@ -178,15 +175,15 @@ func (c *catalog) looking(ids []int, v variables.RuleVariable) []int {
 
 // merge turns sorted ids into ranges that hold no other rule: the engine asks each rule against
 // each range, so few are better.
-func (c *catalog) merge(ids []int) [][2]int {
-	var out [][2]int
+func (c *catalog) merge(ids []int) [][2]int32 {
+	var out [][2]int32
 	last := -2
 	for _, id := range ids {
 		at, _ := slices.BinarySearch(c.ids, id)
 		if at == last+1 {
-			out[len(out)-1][1] = id
+			out[len(out)-1][1] = int32(id)
 		} else {
-			out = append(out, [2]int{id, id})
+			out = append(out, [2]int32{int32(id), int32(id)})
 		}
 		last = at
 	}
@@ -219,18 +216,21 @@ func (x *Exclusion) onResponses() bool {
 	if x.Target != "" && !strings.HasPrefix(x.Target, "RESPONSE_") {
 		return false
 	}
-	return slices.ContainsFunc(x.Rules, func(r [2]int) bool { return r[0] < 959000 && r[1] >= 950000 }) ||
+	return slices.ContainsFunc(x.Rules, func(r [2]int32) bool { return r[0] < 959000 && r[1] >= 950000 }) ||
 		slices.ContainsFunc(x.Tags, func(tag string) bool { return wafrules.ResponseTags()[tag] })
 }
 
 // checkExclusion returns what is wrong with an exclusion whatever the rules.
 func checkExclusion(x *Exclusion) error {
 	var errs []error
+	if x.Until < 0 {
+		errs = append(errs, errors.New("it ends before 1970"))
+	}
 	if len(x.Rules)+len(x.Tags) == 0 {
 		errs = append(errs, errors.New("neither rules nor tags"))
 	}
 	for _, r := range x.Rules {
-		if r[0] > r[1] || r[0] <= 0 {
+		if r[0] > r[1] || r[0] <= 0 || r[1] > 999_999_999 {
 			errs = append(errs, fmt.Errorf("bad range of rules %d-%d", r[0], r[1]))
 		}
 	}
@@ -245,12 +245,12 @@ func checkExclusion(x *Exclusion) error {
 // exclude applies a removal to a transaction.
 func (r *removal) exclude(tx engineTx) {
 	for _, ids := range r.ranges {
-		tx.RemoveRuleByIDRange(ids[0], ids[1])
+		tx.RemoveRuleByIDRange(int(ids[0]), int(ids[1]))
 	}
 	for i := range r.targets {
 		t := &r.targets[i]
 		for _, id := range t.ids {
-			tx.RemoveRuleTargetByID(id, t.variable, t.name, t.pattern)
+			tx.RemoveRuleTargetByID(int(id), t.variable, t.name, t.pattern)
 		}
 	}
 }
@@ -259,7 +259,7 @@ func (r *removal) exclude(tx engineTx) {
 func (x *exclusions) exclude(tx engineTx, method, requestTarget string, now func() time.Time) {
 	var path string
 	var plain, split bool
-	var moment time.Time
+	var moment int64
 	for i := range x.scoped {
 		s := &x.scoped[i]
 		if len(s.methods) > 0 && !slices.Contains(s.methods, method) {
@@ -274,11 +274,11 @@ func (x *exclusions) exclude(tx engineTx, method, requestTarget string, now func
 				continue
 			}
 		}
-		if !s.until.IsZero() {
-			if moment.IsZero() {
-				moment = now()
+		if s.until != 0 {
+			if moment == 0 {
+				moment = now().Unix()
 			}
-			if !moment.Before(s.until) {
+			if moment >= s.until {
 				continue
 			}
 		}

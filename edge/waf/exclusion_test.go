@@ -11,7 +11,7 @@ import (
 	wafrules "gatehouse/waf-rules"
 )
 
-func one(id int) [][2]int { return [][2]int{{id, id}} }
+func one(id int32) [][2]int32 { return [][2]int32{{id, id}} }
 
 // suspicious are requests and answers that many rules match, in every part that a
 // target can name.
@@ -38,15 +38,16 @@ func suspicious() []sample {
 // own is told the same. Both must find the same.
 func TestExclusionsEqualThoseOfADedicatedEngine(t *testing.T) {
 	e := sharedEngine(t)
-	cases := []struct {
+	type equal struct {
 		name       string
 		list       []Exclusion
 		directives string
-	}{
+	}
+	cases := []equal{
 		{"rule", []Exclusion{{Rules: one(942100)}}, "SecRuleRemoveById 942100"},
-		{"rules", []Exclusion{{Rules: [][2]int{{942100, 942100}, {941100, 941100}}}}, "SecRuleRemoveById 942100 941100"},
-		{"range", []Exclusion{{Rules: [][2]int{{941100, 941199}}}}, "SecRuleRemoveById 941100-941199"},
-		{"a whole file", []Exclusion{{Rules: [][2]int{{942000, 942999}}}}, "SecRuleRemoveById 942100-942999"},
+		{"rules", []Exclusion{{Rules: [][2]int32{{942100, 942100}, {941100, 941100}}}}, "SecRuleRemoveById 942100 941100"},
+		{"range", []Exclusion{{Rules: [][2]int32{{941100, 941199}}}}, "SecRuleRemoveById 941100-941199"},
+		{"a whole file", []Exclusion{{Rules: [][2]int32{{942000, 942999}}}}, "SecRuleRemoveById 942100-942999"},
 		{"tag", []Exclusion{{Tags: []string{"attack-xss"}}}, "SecRuleRemoveByTag attack-xss"},
 		{"tag and rule", []Exclusion{{Tags: []string{"attack-lfi"}, Rules: one(942100)}}, "SecRuleRemoveByTag attack-lfi\nSecRuleRemoveById 942100"},
 		{"level", []Exclusion{{Tags: []string{"paranoia-level/2"}}}, "SecRuleRemoveByTag paranoia-level/2"},
@@ -56,27 +57,26 @@ func TestExclusionsEqualThoseOfADedicatedEngine(t *testing.T) {
 		{"all arguments", []Exclusion{{Tags: []string{"attack-sqli"}, Target: "ARGS"}}, `SecRuleUpdateTargetByTag attack-sqli "!ARGS"`},
 		{"pattern", []Exclusion{{Tags: []string{"attack-xss"}, Target: "ARGS:/^(q|comment)$/"}}, `SecRuleUpdateTargetByTag attack-xss "!ARGS:/^(q|comment)$/"`},
 		{"JSON", []Exclusion{{Rules: one(942100), Target: `ARGS:/^json\.list\.[0-9]+\.id$/`}}, `SecRuleUpdateTargetById 942100 "!ARGS:/^json\.list\.[0-9]+\.id$/"`},
-		{"names", []Exclusion{{Rules: [][2]int{{941100, 941390}}, Target: "ARGS_NAMES"}}, `SecRuleUpdateTargetById 941100-941390 "!ARGS_NAMES"`},
+		{"names", []Exclusion{{Rules: [][2]int32{{941100, 941390}}, Target: "ARGS_NAMES"}}, `SecRuleUpdateTargetById 941100-941390 "!ARGS_NAMES"`},
 		{"cookie", []Exclusion{{Tags: []string{"attack-sqli"}, Target: "REQUEST_COOKIES:/^wp_/"}}, `SecRuleUpdateTargetByTag attack-sqli "!REQUEST_COOKIES:/^wp_/"`},
 		{"field", []Exclusion{{Rules: one(913100), Target: "REQUEST_HEADERS:User-Agent"}}, `SecRuleUpdateTargetById 913100 "!REQUEST_HEADERS:User-Agent"`},
 		{"path", []Exclusion{{Tags: []string{"attack-lfi"}, Target: "REQUEST_FILENAME"}}, `SecRuleUpdateTargetByTag attack-lfi "!REQUEST_FILENAME"`},
-		{"XML", []Exclusion{{Rules: [][2]int{{941100, 941390}}, Target: "XML:/*"}}, `SecRuleUpdateTargetById 941100-941390 "!XML:/*"`},
-		{"answer", []Exclusion{{Rules: [][2]int{{951110, 951260}}}}, "SecRuleRemoveById 951110-951260"},
+		{"XML", []Exclusion{{Rules: [][2]int32{{941100, 941390}}, Target: "XML:/*"}}, `SecRuleUpdateTargetById 941100-941390 "!XML:/*"`},
+		{"answer", []Exclusion{{Rules: [][2]int32{{951110, 951260}}}}, "SecRuleRemoveById 951110-951260"},
 		{"body of an answer", []Exclusion{{Tags: []string{"attack-disclosure"}, Target: "RESPONSE_BODY"}}, `SecRuleUpdateTargetByTag attack-disclosure "!RESPONSE_BODY"`},
 		{"all at once", []Exclusion{
-			{Rules: [][2]int{{942100, 942100}, {942130, 942130}, {941110, 941110}}},
+			{Rules: [][2]int32{{942100, 942100}, {942130, 942130}, {941110, 941110}}},
 			{Rules: one(941100), Target: "ARGS:q"}, {Rules: one(941100), Target: "ARGS:Q2"}, {Tags: []string{"attack-rce"}, Target: "ARGS:icon"},
 		}, "SecRuleRemoveById 942100 942130 941110\nSecRuleUpdateTargetById 941100 \"!ARGS:q|!ARGS:Q2\"\nSecRuleUpdateTargetByTag attack-rce \"!ARGS:icon\""},
 	}
 	samples := suspicious()
 	if raceDetector { // which makes a compilation take seconds
-		cases = slices.DeleteFunc(cases, func(c struct {
-			name       string
-			list       []Exclusion
-			directives string
-		}) bool {
-			return c.name != "all at once" && c.name != "cookie"
-		})
+		cases = slices.DeleteFunc(cases, func(c equal) bool { return c.name != "all at once" && c.name != "cookie" })
+	}
+	alone := &Profile{Mode: Block, Paranoia: 2, Responses: true}
+	var without []string
+	for _, s := range samples {
+		without = append(without, summary(inspect(e, alone, s)))
 	}
 	changed := 0
 	for _, c := range cases {
@@ -89,27 +89,22 @@ func TestExclusionsEqualThoseOfADedicatedEngine(t *testing.T) {
 			if ignored := e.Ignored(c.list); len(ignored) > 0 {
 				t.Errorf("without effect: %+v", ignored)
 			}
-			for level := 1; level <= 2; level++ {
-				alone := &Profile{Mode: Block, Paranoia: level, Responses: true}
-				tuned := &Profile{Mode: Block, Paranoia: level, Responses: true, Exclusions: c.list}
-				for i, s := range samples {
-					want, got := summary(inspect(own, alone, s)), summary(inspect(e, tuned, s))
-					for range 3 { // chains with captures depend on the order of a map
-						if got != want {
-							want, got = summary(inspect(own, alone, s)), summary(inspect(e, tuned, s))
-						}
-					}
-					if got != want {
-						t.Errorf("paranoia %d, request %d %q:\n got %s\nwant %s", level, i, s.target+" "+s.body, got, want)
-					}
-					if got != summary(inspect(e, alone, s)) {
-						changed++
-					}
+			tuned := &Profile{Mode: Block, Paranoia: 2, Responses: true, Exclusions: c.list}
+			for i, s := range samples {
+				want, got := summary(inspect(own, alone, s)), summary(inspect(e, tuned, s))
+				for try := 0; try < 3 && got != want; try++ { // chains with captures depend on the order of a map
+					want, got = summary(inspect(own, alone, s)), summary(inspect(e, tuned, s))
+				}
+				if got != want {
+					t.Errorf("request %d %q:\n got %s\nwant %s", i, s.target+" "+s.body, got, want)
+				}
+				if got != without[i] {
+					changed++
 				}
 			}
 		})
 	}
-	if changed < 2*len(cases) {
+	if changed < len(cases) {
 		t.Errorf("the exclusions changed only %d results of %d cases", changed, len(cases))
 	}
 }
@@ -135,7 +130,7 @@ func TestExclusionsApplyToPathAndMethodAndEndByThemselves(t *testing.T) {
 	e.now = func() time.Time { return now }
 	p := &Profile{Mode: Block, Exclusions: []Exclusion{
 		{Rules: one(2), Target: "ARGS:q", Paths: []string{"/search", "/api/*"}, Methods: []string{"GET", "HEAD"}},
-		{Tags: []string{"t"}, Target: "ARGS:until", Until: now.Add(time.Second)},
+		{Tags: []string{"t"}, Target: "ARGS:until", Until: now.Unix() + 1},
 		{Rules: one(2), Methods: []string{"PUT"}},
 	}}
 	try := func(method, target string, passes bool) {
@@ -167,26 +162,26 @@ func TestExclusionsApplyToPathAndMethodAndEndByThemselves(t *testing.T) {
 func TestWhatTheRulesDoNotKnowIsNamedAndTheRestApplies(t *testing.T) {
 	e := sharedEngine(t)
 	list := []Exclusion{
-		{ID: "a", Rules: [][2]int{{942100, 942100}, {942999, 942999}}},
-		{ID: "b", Tags: []string{"sqli", "attack-xss"}},
-		{ID: "c", Rules: one(949110)},
-		{ID: "d", Rules: one(920420), Target: "ARGS:q"},
-		{ID: "e", Rules: one(941100), Target: "NO_SUCH:q"},
-		{ID: "f", Rules: [][2]int{{970000, 979999}}},
-		{ID: "g", Rules: one(942100), Target: "ARGS:/(/"},
+		{Rules: [][2]int32{{942100, 942100}, {942999, 942999}}},
+		{Tags: []string{"sqli", "attack-xss"}},
+		{Rules: one(949110)},
+		{Rules: one(920420), Target: "ARGS:q"},
+		{Rules: one(941100), Target: "NO_SUCH:q"},
+		{Rules: [][2]int32{{970000, 979999}}},
+		{Rules: one(942100), Target: "ARGS:/(/"},
 	}
 	got := ""
 	for _, x := range e.Ignored(list) {
-		got += fmt.Sprintf("%s %d %s: %s\n", x.ID, x.Index, x.Field, x.Reason)
+		got += fmt.Sprintf("%d %s: %s\n", x.Index, x.Field, x.Reason)
 	}
 	for _, want := range []string{
-		"a 0 rules: there is no rule 942999\n",
-		`b 1 tags: no rule has the tag "sqli" (did you mean "attack-sqli"?)` + "\n",
-		"c 2 rules: rule 949110 keeps the books of the others and cannot be excluded\n",
-		"d 3 target: none of its rules looks at ARGS; rule 920420 looks at REQUEST_HEADERS\n",
-		`e 4 target: there is no variable "NO_SUCH"` + "\n",
-		"f 5 rules: there is no rule from 970000 to 979999\n",
-		"g 6 target: target \"ARGS:/(/\": error parsing regexp",
+		"0 rules: there is no rule 942999\n",
+		`1 tags: no rule has the tag "sqli" (did you mean "attack-sqli"?)` + "\n",
+		"2 rules: rule 949110 keeps the books of the others and cannot be excluded\n",
+		"3 target: none of its rules looks at ARGS; rule 920420 looks at REQUEST_HEADERS\n",
+		`4 target: there is no variable "NO_SUCH"` + "\n",
+		"5 rules: there is no rule from 970000 to 979999\n",
+		"6 target: target \"ARGS:/(/\": error parsing regexp",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("not said: %q in\n%s", want, got)
@@ -207,17 +202,17 @@ func TestWhatTheRulesDoNotKnowIsNamedAndTheRestApplies(t *testing.T) {
 // Nothing switches off what the other rules lean on.
 func TestBookkeepingCannotBeExcluded(t *testing.T) {
 	e := sharedEngine(t)
-	all := &Profile{Mode: Block, Paranoia: 1, Exclusions: []Exclusion{{Tags: []string{"OWASP_CRS"}, Rules: [][2]int{{1, 999999999}}, Target: ""}}}
+	all := &Profile{Mode: Block, Paranoia: 1, Exclusions: []Exclusion{{Tags: []string{"OWASP_CRS"}, Rules: [][2]int32{{1, 999999999}}, Target: ""}}}
 	set := all.excluded(e.catalog)
 	for _, r := range set.always.ranges {
-		for id := r[0]; id <= r[1] && id < r[0]+10000; id++ {
+		for id := int(r[0]); id <= int(r[1]); id++ {
 			if routes.BookkeepingRule(id) != "" && slices.Contains(e.catalog.ids, id) {
 				t.Errorf("rule %d is excluded by a range or a tag", id)
 			}
 		}
 	}
 	// A paranoia level stays what it is, whatever a range holds: at level 1 no rule of level 2 runs.
-	p := &Profile{Mode: Block, Exclusions: []Exclusion{{Rules: [][2]int{{942000, 942099}}}}}
+	p := &Profile{Mode: Block, Exclusions: []Exclusion{{Rules: [][2]int32{{942000, 942099}}}}}
 	for i, s := range suspicious() {
 		if got, want := summary(inspect(e, p, s)), summary(inspect(e, &Profile{Mode: Block}, s)); got != want {
 			t.Errorf("request %d:\n got %s\nwant %s", i, got, want)
@@ -292,7 +287,7 @@ func TestContentTypesArePerTransaction(t *testing.T) {
 // What only concerns requests does not make answers unfit that were inspected without it.
 func TestDigestHoldsExclusionsOfAnswersOnly(t *testing.T) {
 	plain := (&Profile{}).Digest()
-	soon := time.Now().Add(time.Hour)
+	soon := time.Now().Add(time.Hour).Unix()
 	for _, c := range []struct {
 		x    Exclusion
 		same bool
@@ -303,12 +298,12 @@ func TestDigestHoldsExclusionsOfAnswersOnly(t *testing.T) {
 		{Exclusion{Tags: []string{"OWASP_CRS"}, Target: "ARGS:q"}, true},
 		{Exclusion{Rules: one(942100), Until: soon}, true},
 		{Exclusion{Rules: one(951100)}, false},
-		{Exclusion{Rules: [][2]int{{940000, 950000}}}, false},
+		{Exclusion{Rules: [][2]int32{{940000, 950000}}}, false},
 		{Exclusion{Tags: []string{"attack-disclosure"}}, false},
 		{Exclusion{Tags: []string{"OWASP_CRS"}}, false},
 		{Exclusion{Tags: []string{"OWASP_CRS"}, Target: "RESPONSE_BODY"}, false},
 		{Exclusion{Rules: one(951100), Until: soon}, false},
-		{Exclusion{Rules: one(951100), Until: soon.Add(-2 * time.Hour)}, true}, // it has ended
+		{Exclusion{Rules: one(951100), Until: soon - 7200}, true}, // it has ended
 	} {
 		p := &Profile{Exclusions: []Exclusion{c.x}}
 		if got := p.Digest(); (got == plain) != c.same || got != p.Digest() || len(got) != 32 {

@@ -73,17 +73,12 @@ type Profile struct {
 
 // tuning is a profile with defaults filled in, in the form that a transaction needs.
 type tuning struct {
-	inbound, outbound int
-	inspect           int64
-	digest            string // empty if it changes with time
-	ends              bool   // it does
-	variables         []txVariable
-}
+	paranoia, inbound, outbound int
+	inspect                     int64
+	methods, types              []string // as rules search them, one text each; nil: the CRS's own
 
-// txVariable is one variable of the TX collection, by which the CRS is configured.
-type txVariable struct {
-	name   string
-	values []string // always one; a slice since that is what the engine takes
+	digest string // empty if it changes with time
+	ends   bool   // it does
 }
 
 // Validate reports every field out of its bounds, in one error that wraps [ErrProfile]; nil if
@@ -118,7 +113,7 @@ func (p *Profile) Validate() error {
 	}
 	for i := range p.Exclusions {
 		if err := checkExclusion(&p.Exclusions[i]); err != nil {
-			bad("exclusions: %s: %w", p.Exclusions[i].ID, err)
+			bad("exclusions[%d]: %w", i, err)
 		}
 	}
 	if p.InspectBody < 0 || p.InspectBody > MaxInspectBody {
@@ -164,20 +159,14 @@ func (p *Profile) resolve() *tuning {
 		t.inbound = orDefault(p.InboundThreshold, DefaultInboundThreshold)
 		t.outbound = orDefault(p.OutboundThreshold, DefaultOutboundThreshold)
 		t.inspect = min(orDefault(p.InspectBody, DefaultInspectBody), MaxInspectBody)
-		level := strconv.Itoa(min(orDefault(p.Paranoia, 1), 4))
-		t.set("blocking_paranoia_level", level)
-		t.set("detection_paranoia_level", level)
-		t.set("inbound_anomaly_score_threshold", strconv.Itoa(t.inbound))
-		t.set("outbound_anomaly_score_threshold", strconv.Itoa(t.outbound))
+		t.paranoia = min(orDefault(p.Paranoia, 1), 4)
 		if len(p.AllowedMethods) > 0 {
-			methods := slices.Sorted(slices.Values(p.AllowedMethods))
-			t.set("allowed_methods", strings.Join(slices.Compact(methods), " "))
+			t.methods = []string{strings.Join(distinct(p.AllowedMethods), " ")}
 		}
 		if len(p.AllowedTypes) > 0 {
-			types := slices.Sorted(slices.Values(p.AllowedTypes))
-			t.set("allowed_request_content_type", "|"+strings.Join(slices.Compact(types), "| |")+"|")
+			t.types = []string{"|" + strings.Join(distinct(p.AllowedTypes), "| |") + "|"}
 		}
-		t.ends = slices.ContainsFunc(p.Exclusions, func(x Exclusion) bool { return !x.Until.IsZero() && x.onResponses() })
+		t.ends = slices.ContainsFunc(p.Exclusions, func(x Exclusion) bool { return x.Until != 0 && x.onResponses() })
 		if !t.ends {
 			t.digest = p.sum(t, time.Time{})
 		}
@@ -188,27 +177,52 @@ func (p *Profile) resolve() *tuning {
 func (p *Profile) sum(t *tuning, now time.Time) string {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s\n%s\n%d\n%t\n%s\n", wafrules.Digest(), p.Mode, t.inspect, p.Responses, p.OnError)
-	for _, v := range t.variables {
-		fmt.Fprintf(sum, "%s=%q\n", v.name, v.values)
-	}
+	fmt.Fprintf(sum, "%d %d %d %q %q\n", t.paranoia, t.inbound, t.outbound, t.methods, t.types)
 	for i := range p.Exclusions {
-		if x := &p.Exclusions[i]; x.onResponses() && (x.Until.IsZero() || now.Before(x.Until)) {
+		if x := &p.Exclusions[i]; x.onResponses() && (x.Until == 0 || now.Unix() < x.Until) {
 			fmt.Fprintf(sum, "without %v %q %q %q %q\n", x.Rules, x.Tags, x.Target, x.Paths, x.Methods)
 		}
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:16])
 }
 
-func (t *tuning) set(name, value string) {
-	t.variables = append(t.variables, txVariable{name: name, values: []string{value}})
-}
-
 // apply must run before phase 1: rules 901xxx give a default to each variable not yet set.
 // The collection copies the values, so sharing them is safe.
 func (t *tuning) apply(tx collection.Map) {
-	for _, v := range t.variables {
-		tx.Set(v.name, v.values)
+	if t.paranoia > 0 { // else nothing was resolved, and the rules keep their own
+		level := decimal(t.paranoia)
+		tx.Set("blocking_paranoia_level", level)
+		tx.Set("detection_paranoia_level", level)
+		tx.Set("inbound_anomaly_score_threshold", decimal(t.inbound))
+		tx.Set("outbound_anomaly_score_threshold", decimal(t.outbound))
 	}
+	if t.methods != nil {
+		tx.Set("allowed_methods", t.methods)
+	}
+	if t.types != nil {
+		tx.Set("allowed_request_content_type", t.types)
+	}
+}
+
+// decimals are the small numbers that nearly all profiles have, made once for all.
+var decimals = func() (out [100][]string) {
+	for n := range out {
+		out[n] = []string{strconv.Itoa(n)}
+	}
+	return out
+}()
+
+// decimal returns a number as the engine takes it. The slice is shared.
+func decimal(n int) []string {
+	if n >= 0 && n < len(decimals) {
+		return decimals[n]
+	}
+	return []string{strconv.Itoa(n)}
+}
+
+// distinct returns the words sorted, each once.
+func distinct(words []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(words)))
 }
 
 func orDefault[T int | int64](value, otherwise T) T {
