@@ -74,6 +74,9 @@ func checkExclusions(field string, list []Exclusion) []finding {
 		x := &list[i]
 		at := field + "[" + strconv.Itoa(i) + "]"
 		out = append(out, x.check(at)...)
+		if len(x.Rules)+len(x.Tags) == 0 {
+			continue
+		}
 		if first, twice := seen[x.Key()]; twice {
 			reason := fmt.Sprintf("id %q is that of exclusion %d too", x.ID, first)
 			if x.ID == "" {
@@ -100,7 +103,7 @@ func (x *Exclusion) check(at string) []finding {
 	case x.Target != "":
 		bad(".target", "a target alone would blind every rule to it: name rules or tags, such as rules: [942100]")
 	default:
-		bad("", "want rules, such as rules: [942100], or tags")
+		out = append(out, finding{field: at, missing: true, reason: "want rules, such as rules: [942100], or tags"})
 	}
 	for _, l := range []struct {
 		field      string
