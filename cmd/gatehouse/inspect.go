@@ -73,9 +73,12 @@ func judgeExclusions() (exclusionJudge, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := rules.Close(); err != nil { // what it knows of its rules stays
+		return nil, err
+	}
 	return func(list []routes.Exclusion) (out routes.Problems) {
 		for _, x := range rules.Ignored(edge.Exclusions(list)) {
-			out = append(out, &routes.Problem{Field: fmt.Sprintf("[%d].%s", x.Index, x.Field), Reason: withoutEffect(x.Reason)})
+			out = append(out, &routes.Problem{Field: fmt.Sprintf("[%d].%s", x.Index, x.Field), Reason: "without effect: " + x.Reason})
 		}
 		return out
 	}, nil

@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"gatehouse/routes"
@@ -16,26 +16,39 @@ type exclusionJudge func(list []routes.Exclusion) routes.Problems
 // rule that does not exist may have gone with an update of the rule set, which must
 // not break a document.
 func (c *checker) exclusions() {
-	var judge exclusionJudge
-	for _, d := range append(append([]placed{}, c.tenants...), c.vhosts...) {
-		list := exclusionsOf(d.Document)
-		if len(list) == 0 {
-			continue
+	type placedList struct {
+		list  []routes.Exclusion
+		place func(field, reason string) *routes.Problem
+	}
+	var all []placedList
+	for _, cfg := range c.settings {
+		if w := cfg.Defaults.WAF; w != nil && len(w.Exclusions) > 0 {
+			all = append(all, placedList{w.Exclusions, func(field, reason string) *routes.Problem {
+				return &routes.Problem{File: cfg.File, Field: "defaults." + field, Reason: reason}
+			}})
 		}
-		if judge == nil { // compiling the rules takes half a second
-			var err error
-			if judge, err = openJudge(); err != nil {
-				c.add(&routes.Problem{Reason: "exclusions could not be compared with the rules: " + err.Error()})
-				return
-			}
+	}
+	for _, d := range slices.Concat(c.tenants, c.vhosts) {
+		if list := exclusionsOf(d.Document); len(list) > 0 {
+			all = append(all, placedList{list, d.entry.problem})
 		}
-		for _, p := range judge(list) {
-			c.warnings = append(c.warnings, d.entry.problem("waf.exclusions"+p.Field, p.Reason))
+	}
+	if len(all) == 0 {
+		return
+	}
+	judge, err := openJudge() // only now: it takes half a second
+	if err != nil {
+		c.note = "the exclusions were not compared with the rules: " + err.Error()
+		judge = func([]routes.Exclusion) routes.Problems { return nil }
+	}
+	for _, one := range all {
+		for _, p := range judge(one.list) {
+			c.warnings = append(c.warnings, one.place("waf.exclusions"+p.Field, p.Reason))
 		}
-		for i := range list {
-			if end := list[i].Until.Time(); !end.IsZero() && !c.now.Before(end) {
-				c.warnings = append(c.warnings, d.entry.problem(fmt.Sprintf("waf.exclusions[%d].until", i),
-					"it has ended ("+end.Format(time.DateOnly)+", 00:00 UTC) and can be removed"))
+		for i := range one.list {
+			if end := one.list[i].Until.Time(); !end.IsZero() && !c.now.Before(end) {
+				c.warnings = append(c.warnings, one.place(fmt.Sprintf("waf.exclusions[%d].until", i),
+					"ended on "+end.Format(time.DateOnly)+" at 00:00 UTC: remove the exclusion, or set a later day"))
 			}
 		}
 	}
@@ -49,9 +62,4 @@ func exclusionsOf(doc routes.Document) []routes.Exclusion {
 		return doc.Vhost.WAF.Exclusions
 	}
 	return nil
-}
-
-// withoutEffect is the message for a part of an exclusion.
-func withoutEffect(reason string) string {
-	return strings.TrimSuffix(reason, ".") + ": without effect"
 }
