@@ -100,6 +100,10 @@ func TestExclusionsAreBounded(t *testing.T) {
 		t.Errorf("%d: %v", MaxExclusions, docs[0].Problems)
 	}
 	long := strings.Repeat("x", 201)
+	pathful := make([]string, 101)
+	for i := range pathful {
+		pathful[i] = fmt.Sprintf("{rules: [%d], paths: %s}", i+1, list(20, "/a"))
+	}
 	for exclusions, want := range map[string]string{
 		"[" + strings.Join(many, ", ") + "]":                      "1001 exclusions: at most 1000",
 		"[{rules: " + list(101, "1") + "}]":                       ".rules: 101 entries: at most 100",
@@ -108,6 +112,7 @@ func TestExclusionsAreBounded(t *testing.T) {
 		"[{rules: [1], methods: " + list(21, "GET") + "}]":        ".methods: 21 entries: at most 20",
 		"[{rules: [1], target: 'ARGS:" + long + "'}]":             ".target: a target is at most 200 bytes",
 		"[{rules: [1], paths: ['/" + long + "']}]":                "at most 200 bytes",
+		"[" + strings.Join(pathful, ", ") + "]":                   "more than 2000 paths",
 		"[{tags: [" + long + "]}]":                                ".tags[0]: bad tag",
 		"[{rules: [1], note: " + strings.Repeat("n", 1001) + "}]": ".note: 1001 bytes: at most 1000",
 	} {

@@ -2,6 +2,7 @@ package routes
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -18,6 +19,7 @@ const (
 	maxExclusionText = 200  // bytes of a tag, target or path
 	maxExclusionNote = 1000 // bytes
 	maxStars         = 8    // of one path
+	maxPaths         = 2000 // of one document
 )
 
 // exclusionTargets are the variables that an exclusion may name, and whether a name
@@ -37,11 +39,7 @@ var exclusionTargets = map[string]bool{
 // ExclusionTargets returns the variables that an exclusion may name, and for each
 // whether it takes a name after a colon.
 func ExclusionTargets() map[string]bool {
-	out := make(map[string]bool, len(exclusionTargets))
-	for name, keyed := range exclusionTargets {
-		out[name] = keyed
-	}
-	return out
+	return maps.Clone(exclusionTargets)
 }
 
 // BookkeepingRule says why a rule cannot be excluded; "" if it can. Such a rule
@@ -70,8 +68,12 @@ func checkExclusions(field string, list []Exclusion) []finding {
 	}
 	var out []finding
 	seen := map[string]int{}
+	paths := 0
 	for i := range list {
 		x := &list[i]
+		if paths += len(x.Paths); paths > maxPaths {
+			return append(out, finding{field: field, reason: fmt.Sprintf(`more than %d paths in one document: "*" may stand for many`, maxPaths)})
+		}
 		at := field + "[" + strconv.Itoa(i) + "]"
 		out = append(out, x.check(at)...)
 		if len(x.Rules)+len(x.Tags) == 0 {
@@ -91,7 +93,10 @@ func checkExclusions(field string, list []Exclusion) []finding {
 }
 
 func (x *Exclusion) check(at string) []finding {
-	var out []finding
+	out := x.checkSizes(at)
+	if len(out) > 0 {
+		return out // and not one line for each entry
+	}
 	bad := func(field, format string, args ...any) {
 		out = append(out, finding{field: at + field, reason: fmt.Sprintf(format, args...)})
 	}
@@ -105,18 +110,6 @@ func (x *Exclusion) check(at string) []finding {
 	default:
 		out = append(out, finding{field: at, missing: true, reason: "want rules, such as rules: [942100], or tags"})
 	}
-	for _, l := range []struct {
-		field      string
-		have, most int
-	}{
-		{".rules", len(x.Rules), maxExclusionList}, {".tags", len(x.Tags), maxExclusionList / 5},
-		{".paths", len(x.Paths), maxExclusionList / 5}, {".methods", len(x.Methods), maxExclusionList / 5},
-	} {
-		if l.have > l.most {
-			bad(l.field, "%d entries: at most %d", l.have, l.most)
-			return out // and not one line for each
-		}
-	}
 	for i, r := range x.Rules {
 		if reason := r.refused(); reason != "" {
 			bad(".rules["+strconv.Itoa(i)+"]", "%s", reason)
@@ -127,11 +120,9 @@ func (x *Exclusion) check(at string) []finding {
 			bad(".tags["+strconv.Itoa(i)+"]", "bad tag %q: want one of the rule set, such as attack-sqli", shortText(tag))
 		}
 	}
-	if x.Target != "" {
-		if f := checkTarget(x.Target); f.reason != "" {
-			f.field = at + ".target"
-			out = append(out, f)
-		}
+	if f := checkTarget(x.Target); f.reason != "" {
+		f.field = at + ".target"
+		out = append(out, f)
 	}
 	for i, p := range x.Paths {
 		if f := checkGlob(p); f.reason != "" {
@@ -139,9 +130,26 @@ func (x *Exclusion) check(at string) []finding {
 			out = append(out, f)
 		}
 	}
-	out = append(out, checkMethods(at+".methods", x.Methods)...)
+	return append(out, checkMethods(at+".methods", x.Methods)...)
+}
+
+func (x *Exclusion) checkSizes(at string) []finding {
+	var out []finding
+	for _, l := range []struct {
+		field      string
+		have, most int
+	}{
+		{".rules", len(x.Rules), maxExclusionList},
+		{".tags", len(x.Tags), maxExclusionList / 5},
+		{".paths", len(x.Paths), maxExclusionList / 5},
+		{".methods", len(x.Methods), maxExclusionList / 5},
+	} {
+		if l.have > l.most {
+			out = append(out, finding{field: at + l.field, reason: fmt.Sprintf("%d entries: at most %d", l.have, l.most)})
+		}
+	}
 	if len(x.Note) > maxExclusionNote {
-		bad(".note", "%d bytes: at most %d", len(x.Note), maxExclusionNote)
+		out = append(out, finding{field: at + ".note", reason: fmt.Sprintf("%d bytes: at most %d", len(x.Note), maxExclusionNote)})
 	}
 	return out
 }
@@ -168,6 +176,9 @@ func (r RuleRange) refused() string {
 
 // checkTarget returns a finding without a field, or one without a reason.
 func checkTarget(target string) finding {
+	if target == "" {
+		return finding{} // the whole rule
+	}
 	if len(target) > maxExclusionText || strings.ContainsFunc(target, isControl) {
 		return finding{reason: fmt.Sprintf("a target is at most %d bytes without control characters", maxExclusionText)}
 	}
@@ -175,12 +186,7 @@ func checkTarget(target string) finding {
 	keyed, known := exclusionTargets[name]
 	switch {
 	case !known:
-		names := make([]string, 0, len(exclusionTargets))
-		for n := range exclusionTargets {
-			names = append(names, n)
-		}
-		slices.Sort(names)
-		guess := Nearest(name, names)
+		guess := Nearest(name, slices.Sorted(maps.Keys(exclusionTargets)))
 		if guess != "" && hasKey {
 			guess += ":" + key
 		}

@@ -66,7 +66,9 @@ func TestExclusionsEqualThoseOfADedicatedEngine(t *testing.T) {
 		{"body of an answer", []Exclusion{{Tags: []string{"attack-disclosure"}, Target: "RESPONSE_BODY"}}, `SecRuleUpdateTargetByTag attack-disclosure "!RESPONSE_BODY"`},
 		{"all at once", []Exclusion{
 			{Rules: [][2]int32{{942100, 942100}, {942130, 942130}, {941110, 941110}}},
-			{Rules: one(941100), Target: "ARGS:q"}, {Rules: one(941100), Target: "ARGS:Q2"}, {Tags: []string{"attack-rce"}, Target: "ARGS:icon"},
+			{Rules: one(941100), Target: "ARGS:q"},
+			{Rules: one(941100), Target: "ARGS:Q2"},
+			{Tags: []string{"attack-rce"}, Target: "ARGS:icon"},
 		}, "SecRuleRemoveById 942100 942130 941110\nSecRuleUpdateTargetById 941100 \"!ARGS:q|!ARGS:Q2\"\nSecRuleUpdateTargetByTag attack-rce \"!ARGS:icon\""},
 	}
 	samples := suspicious()
@@ -253,7 +255,7 @@ func TestDocumentsNameTheEnginesVariables(t *testing.T) {
 		}
 	}
 	inner := []string{"TX", "MATCHED", "UNIQUE_ID", "REMOTE_ADDR", "REQBODY_", "MULTIPART_STRICT_ERROR", "URI_PARSE_ERROR", "ARGUMENTS_LIMIT", "_LENGTH", "_SIZE", "UNKNOWN", "ENV", "DURATION", "HIGHEST"}
-	for _, name := range strings.Split((&catalog{uses: map[int]looks{0: used}}).lookedAt(0), ", ") {
+	for name := range strings.SplitSeq((&catalog{uses: map[int]looks{0: used}}).lookedAt(0), ", ") {
 		if _, known := routes.ExclusionTargets()[name]; !known && !slices.ContainsFunc(inner, func(s string) bool { return strings.Contains(name, s) }) {
 			t.Errorf("rules look at %s, which no exclusion can name", name)
 		}
@@ -317,5 +319,31 @@ func TestDigestHoldsExclusionsOfAnswersOnly(t *testing.T) {
 	}
 	if (&Profile{AllowedTypes: []string{"a/b"}}).Digest() == plain {
 		t.Error("content types make no difference")
+	}
+}
+
+// No document makes a request take long: what is beyond the bound stays on.
+func TestExclusionsCannotCostMoreThanABound(t *testing.T) {
+	e := sharedEngine(t)
+	var list []Exclusion
+	for i := range 1000 {
+		list = append(list, Exclusion{Tags: []string{"OWASP_CRS"}, Target: fmt.Sprintf("ARGS:x%d", i)})
+	}
+	list[0].Target = "ARGS:q"
+	list[999].Target = "ARGS:id"
+	set, ignored := e.catalog.compile(list)
+	pairs := 0
+	for _, target := range set.always.targets {
+		pairs += len(target.ids)
+	}
+	if pairs > maxWork || pairs < maxWork*9/10 || len(ignored) != 1 || !strings.Contains(ignored[0].Reason, "more than 10000") {
+		t.Errorf("%d pairs, %+v", pairs, ignored)
+	}
+	p := &Profile{Mode: Block, Exclusions: list}
+	if got := inspect(e, p, sample{target: script}); got.verdict != nil {
+		t.Errorf("the first exclusion does not apply: %+v", got)
+	}
+	if got := inspect(e, p, sample{target: sqli}); got.verdict == nil {
+		t.Errorf("the last exclusion applies: %+v", got)
 	}
 }

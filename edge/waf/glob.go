@@ -86,6 +86,13 @@ type glob struct {
 
 func newGlob(pattern string) glob { return glob{pieces: strings.Split(pattern, "*")} }
 
+func newGlobs(patterns []string) (out []glob) {
+	for _, p := range patterns {
+		out = append(out, newGlob(p))
+	}
+	return out
+}
+
 // fits compares from the left, taking the first place of each piece: a later place would leave
 // less for the rest. So the time grows with the length of the path, not with a power of it.
 func (g glob) fits(path string) bool {
@@ -99,16 +106,14 @@ func (g glob) fits(path string) bool {
 		return path == ""
 	}
 	for _, piece := range g.pieces[1 : len(g.pieces)-1] {
-		found := false
-		for ; ; path = path[width(path):] {
-			if n, found = prefix(path, piece); found {
-				path = path[n:]
-				break
-			}
-			if path == "" {
-				return false
-			}
+		at, n := index(path, piece)
+		if at < 0 {
+			return false
 		}
+		path = path[at+n:]
+	}
+	if strings.IndexByte(last, '?') < 0 {
+		return strings.HasSuffix(path, last)
 	}
 	for ; ; path = path[width(path):] { // the last piece stands at the very end
 		if n, ok := prefix(path, last); ok && n == len(path) {
@@ -116,6 +121,21 @@ func (g glob) fits(path string) bool {
 		}
 		if path == "" {
 			return false
+		}
+	}
+}
+
+// index returns where a piece stands first, and how many bytes it takes there; -1: nowhere.
+func index(text, piece string) (at, n int) {
+	if strings.IndexByte(piece, '?') < 0 {
+		return strings.Index(text, piece), len(piece)
+	}
+	for ; ; at += width(text[at:]) {
+		if n, ok := prefix(text[at:], piece); ok {
+			return at, n
+		}
+		if at == len(text) {
+			return -1, 0
 		}
 	}
 }
