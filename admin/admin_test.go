@@ -220,6 +220,27 @@ func TestPatchReadsTextAsWhatTheFieldHolds(t *testing.T) {
 		`"waf":{"paranoia":3,"responses":true,"allowed_methods":["GET","PUT"]},"tls":{"redirect_http":"true","hsts":"180d"}}`)
 }
 
+// A list of mappings is written as JSON, and shows under its ids.
+func TestPatchSetsExclusions(t *testing.T) {
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	var v admin.VhostDetail
+	status := onSocket(t, n).call("PATCH", "/vhosts/blog.test", `{"set": {
+		"waf.exclusions": "[{\"id\": \"ex-1\", \"rules\": [942100, \"941100-941199\"], \"target\": \"ARGS:q\"}]", "waf.allowed_types": "text/plain, text/csv"}}`, &v)
+	want(t, "status", status, 200)
+	raw, err := json.Marshal(v.Document.WAF)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "document", string(raw), `{"allowed_types":["text/plain","text/csv"],"exclusions":[{"id":"ex-1","rules":[942100,"941100-941199"],"target":"ARGS:q"}]}`)
+	inForce := map[string]string{}
+	for _, e := range v.Effective {
+		inForce[e.Path] = e.Value + " by " + e.From
+	}
+	want(t, "exclusions in force", inForce["waf.exclusions"], "ex-1 by vhost")
+	want(t, "types in force", inForce["waf.allowed_types"], "text/plain, text/csv by vhost")
+	want(t, "not JSON", onSocket(t, n).call("PATCH", "/vhosts/blog.test", `{"set": {"waf.exclusions": "[942100"}}`, nil), 422)
+}
+
 func TestPatchThatUnsetsTheLastFieldRemovesTheMapping(t *testing.T) {
 	n := admintest.Start(t, twoTenants, admin.Options{})
 	var v admin.VhostDetail

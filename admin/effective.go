@@ -44,6 +44,16 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 	if len(s.WAF.AllowedMethods) > 0 {
 		add("waf.allowed_methods", strings.Join(s.WAF.AllowedMethods, ", "))
 	}
+	if len(s.WAF.AllowedTypes) > 0 {
+		add("waf.allowed_types", strings.Join(s.WAF.AllowedTypes, ", "))
+	}
+	if len(s.WAF.Exclusions) > 0 {
+		ids := make([]string, len(s.WAF.Exclusions))
+		for i := range s.WAF.Exclusions {
+			ids[i] = s.WAF.Exclusions[i].Key()
+		}
+		add("waf.exclusions", strings.Join(ids, ", "))
+	}
 	add("balance", s.Balance)
 	add("timeouts.connect", routes.Duration(s.ConnectTimeout).String())
 	add("timeouts.first_byte", routes.Duration(s.FirstByte).String())

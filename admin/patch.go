@@ -17,7 +17,7 @@ import (
 type Patch struct {
 	// Set holds new values by path: {"cache.ttl": "60s", "waf.mode": "block"}.
 	// null unsets a field. A string is read as what the field holds: "true" for a
-	// switch, "2" for a number, "a, b" for a list.
+	// switch, "2" for a number, "a, b" for a list, JSON for a list of mappings.
 	Set map[string]any `json:"set"`
 }
 
@@ -119,6 +119,12 @@ func typed(t reflect.Type, value any) any {
 			return n
 		}
 	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Struct && strings.HasPrefix(strings.TrimSpace(text), "[") {
+			var list []any // a list of mappings is written as JSON
+			if json.Unmarshal([]byte(text), &list) == nil {
+				return list
+			}
+		}
 		items := []any{}
 		for item := range strings.SplitSeq(text, ",") {
 			if item = strings.TrimSpace(item); item != "" {

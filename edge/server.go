@@ -74,6 +74,7 @@ type Server struct {
 	backends backends
 	tunnels  connSet // upgraded connections
 	heavy    heavyBodies
+	ignored  ignoredOnce // exclusions without effect that were logged
 
 	listening listenerSet
 

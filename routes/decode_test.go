@@ -78,10 +78,14 @@ func TestGoodFileIsReadIntoItsFields(t *testing.T) {
 	want := []Document{
 		{Key: Key{KindTenant, "shop"}, Line: 3, Tenant: &Tenant{Name: "shop", WAF: &WAF{
 			Mode: "block", Paranoia: 2, InboundThreshold: 7, OutboundThreshold: 9, InspectBody: 64 << 10,
-			Responses: &yes, OnError: "block", AllowedMethods: []string{"GET", "PROPFIND"},
+			Responses: &yes, OnError: "block", AllowedMethods: []string{"GET", "PROPFIND"}, AllowedTypes: []string{"text/plain"},
+			Exclusions: []Exclusion{{
+				ID: "ex-1", Rules: []RuleRange{{942100, 942100}, {941100, 941199}}, Tags: []string{"attack-sqli"}, Target: "ARGS:q",
+				Paths: []string{"/search"}, Methods: []string{"GET"}, Note: "a", Until: "2027-01-01",
+			}},
 		}}},
-		{Key: Key{KindTenant, "empty"}, Line: 6, Tenant: &Tenant{Name: "empty"}},
-		{Key: Key{KindVhost, "www.shop.test"}, Line: 8, Vhost: &Vhost{
+		{Key: Key{KindTenant, "empty"}, Line: 7, Tenant: &Tenant{Name: "empty"}},
+		{Key: Key{KindVhost, "www.shop.test"}, Line: 9, Vhost: &Vhost{
 			Name: "www.shop.test", Tenant: "shop", Aliases: []string{"shop.test", "xn--bcher-kva.test", "*.shop.test"},
 			Backends: []Backend{{URL: "http://127.0.0.1:9000"}, {URL: "https://10.0.0.2", Weight: 1}, {URL: "unix:/run/app.sock"}, {URL: "http://[::1]:80/x"}},
 			Balance:  "round_robin", Compress: "off", WAF: &WAF{Mode: "detect"},
@@ -92,7 +96,7 @@ func TestGoodFileIsReadIntoItsFields(t *testing.T) {
 				Certificate: &Certificate{Cert: "/etc/gatehouse/conf.d/site/file.pem", Key: "/etc/file.key"},
 			},
 		}},
-		{Key: Key{KindVhost, "*"}, Line: 18, Vhost: &Vhost{Name: "*", Backends: []Backend{{URL: "http://127.0.0.1:9001"}}}},
+		{Key: Key{KindVhost, "*"}, Line: 19, Vhost: &Vhost{Name: "*", Backends: []Backend{{URL: "http://127.0.0.1:9001"}}}},
 	}
 	for i := range want {
 		if !reflect.DeepEqual(docs[i], want[i]) {

@@ -39,6 +39,11 @@ func TestDocumentsInRedisAreStrictJSON(t *testing.T) {
 		{tenant, `{"waf": {"paranoia": null, "inspect_body": "10KiB"}}`, ""},
 		{vhost, `{"timeouts": {"connect": "0.5s"}}`, ""},
 		{tenant, `{"backends": []}`, `unknown key "backends"`},
+		{tenant, `{"waf": {"exclusions": [{"rules": [942100, "941100-941199"], "target": "ARGS:q", "until": "2027-01-01"}]}}`, ""},
+		{tenant, `{"waf": {"exclusions": [{"rules": ["942100"]}], "allowed_types": ["text/plain"]}}`, ""},
+		{tenant, `{"waf": {"exclusions": [{"rules": [9.5]}]}}`, "waf.exclusions[0].rules[0]: bad rule"},
+		{tenant, `{"waf": {"exclusions": [{"rules": [942100], "Target": "ARGS:q"}]}}`, `unknown key "Target" in waf.exclusions[0]`},
+		{tenant, `{"waf": {"exclusions": [{"target": "ARGS:q"}]}}`, "waf.exclusions[0].target: a target alone"},
 	} {
 		doc := ParseJSON(test.key, "k", []byte(test.text))
 		good := doc.Tenant != nil || doc.Vhost != nil
@@ -91,7 +96,8 @@ func TestExplicitZeroIsRefusedAndNotTakenForTheDefault(t *testing.T) {
 func TestGoodFormsSurviveJSON(t *testing.T) {
 	source, _ := ParseFile("/f", []byte(`{"vhosts": {"a.test": {"tenant": "shop", "aliases": ["b.test"], "balance": "random", "backends": ["http://a", "unix:/a"],
 		"timeouts": {"connect": "1h30m", "first_byte": "1500ms"}, "cache": {"enabled": false, "ttl": "2d", "max_body": "1500"},
-		"tls": {"redirect_http": true, "hsts": "36h", "min_version": "1.2", "certificate": {"cert": "/c", "key": "/k"}}, "waf": {"responses": false}}}}`))
+		"tls": {"redirect_http": true, "hsts": "36h", "min_version": "1.2", "certificate": {"cert": "/c", "key": "/k"}}, "waf": {"responses": false,
+			"exclusions": [{"rules": [942100, "1-2"], "until": "2027-01-01", "paths": ["/<a>&*"]}]}}}}`))
 	if len(source) != 1 || source[0].Vhost == nil {
 		t.Fatal(report(source, nil))
 	}
@@ -107,7 +113,7 @@ func TestGoodFormsSurviveJSON(t *testing.T) {
 func FuzzParseJSON(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"backends":["http://a",{"url":"unix:/a","weight":1}]}`, `{"a":{"b":[1,"x\"}"]}}`, `{"tenant":null}`, `null`, `[[[`,
-		`{"tls":{"redirect_http":true,"hsts":"180d"}}`, `{"waf":{"allowed_methods":["GET"],"rules":1}}`, `{"K":1}`, "{\"\u017f\":1}",
+		`{"tls":{"redirect_http":true,"hsts":"180d"}}`, `{"waf":{"allowed_methods":["GET"],"rules":1}}`, `{"waf":{"exclusions":[{"rules":[1,"2-3"],"target":"ARGS:/a/","until":"2027-01-01"}]}}`, `{"K":1}`, "{\"\u017f\":1}",
 	} {
 		f.Add([]byte(seed))
 	}

@@ -1,5 +1,7 @@
 package routes
 
+import "slices"
+
 // A Tenant is the document `tenant:<id>` in Redis or an entry under `tenants:`
 // in a file: what all vhosts of one customer share. Fields that are not set
 // leave the built-in default in force. A Tenant is never changed once a Change
@@ -14,7 +16,8 @@ type Tenant struct {
 }
 
 // WAF tunes the web application firewall for a tenant or a vhost. Every field
-// may be left out: a vhost's value replaces its tenant's.
+// may be left out: a vhost's value replaces its tenant's, but its exclusions are
+// added to it.
 type WAF struct {
 	// Mode: "off", "detect" (log, never block) or "block". Default detect.
 	Mode string `yaml:"mode,omitempty" json:"mode,omitempty"`
@@ -32,9 +35,13 @@ type WAF struct {
 	OnError string `yaml:"on_error,omitempty" json:"on_error,omitempty"`
 	// AllowedMethods replaces the methods that the CRS lets through (GET HEAD POST OPTIONS).
 	AllowedMethods []string `yaml:"allowed_methods,omitempty" json:"allowed_methods,omitempty"`
+	// AllowedTypes replaces the content types of requests that rule 920420 lets pass: by
+	// default forms, multipart/form-data, JSON and XML.
+	AllowedTypes []string `yaml:"allowed_types,omitempty" json:"allowed_types,omitempty"`
+	// Exclusions are what of the rules does not apply. A vhost's are added to its tenant's.
+	Exclusions []Exclusion `yaml:"exclusions,omitempty" json:"exclusions,omitempty"`
 
-	Exclusions *Later `yaml:"exclusions,omitempty" json:"exclusions,omitempty"`
-	Rules      *Later `yaml:"rules,omitempty" json:"rules,omitempty"`
+	Rules *Later `yaml:"rules,omitempty" json:"rules,omitempty"`
 }
 
 // WAF modes.
@@ -63,6 +70,15 @@ func (w *WAF) Over(base *WAF) *WAF {
 	out.OnError = or(w.OnError, base.OnError)
 	if out.AllowedMethods == nil {
 		out.AllowedMethods = base.AllowedMethods
+	}
+	if out.AllowedTypes == nil {
+		out.AllowedTypes = base.AllowedTypes
+	}
+	switch {
+	case len(w.Exclusions) == 0:
+		out.Exclusions = base.Exclusions
+	case len(base.Exclusions) > 0:
+		out.Exclusions = slices.Concat(base.Exclusions, w.Exclusions)
 	}
 	return &out
 }

@@ -114,8 +114,15 @@ func checkWAF(field string, w *WAF) []finding {
 	if w.InspectBody > most {
 		out = append(out, finding{field: field + ".inspect_body", reason: "at most 16MiB of a body are inspected"})
 	}
-	for i, m := range w.AllowedMethods {
-		at := field + ".allowed_methods[" + strconv.Itoa(i) + "]"
+	out = append(out, checkMethods(field+".allowed_methods", w.AllowedMethods)...)
+	out = append(out, checkTypes(field+".allowed_types", w.AllowedTypes)...)
+	return append(out, checkExclusions(field+".exclusions", w.Exclusions)...)
+}
+
+func checkMethods(field string, methods []string) []finding {
+	var out []finding
+	for i, m := range methods {
+		at := field + "[" + strconv.Itoa(i) + "]"
 		if !isToken(m) {
 			out = append(out, finding{field: at, reason: fmt.Sprintf("bad method %q: want one word, such as GET", m)})
 		} else if m != strings.ToUpper(m) {
@@ -124,6 +131,37 @@ func checkWAF(field string, w *WAF) []finding {
 				reason: fmt.Sprintf("bad method %q: methods are written in capitals", m),
 			})
 		}
+	}
+	return out
+}
+
+// maxTypes bounds the text that a rule searches for each request with a body.
+const maxTypes = 50
+
+// checkTypes refuses what a request's Content-Type could not be, without its parameters.
+func checkTypes(field string, types []string) []finding {
+	if len(types) > maxTypes {
+		return []finding{{field: field, reason: fmt.Sprintf("%d types: at most %d", len(types), maxTypes)}}
+	}
+	var out []finding
+	for i, text := range types {
+		bare, _, parameters := strings.Cut(text, ";")
+		bare = strings.ToLower(strings.TrimSpace(bare))
+		main, sub, ok := strings.Cut(bare, "/")
+		f := finding{field: field + "[" + strconv.Itoa(i) + "]"}
+		switch {
+		case !ok || !isToken(main) || !isToken(sub) || len(text) > 127:
+			f.reason = fmt.Sprintf("bad content type %q: want one such as text/plain", shortText(text))
+		case strings.ContainsAny(bare, "*|"):
+			f.reason = fmt.Sprintf("bad content type %q: each is written out, there are no patterns", text)
+		case parameters:
+			f.reason, f.guess = fmt.Sprintf("bad content type %q: parameters do not count", shortText(text)), bare
+		case bare != text:
+			f.reason, f.guess = fmt.Sprintf("bad content type %q: types are written in small letters", text), bare
+		default:
+			continue
+		}
+		out = append(out, f)
 	}
 	return out
 }

@@ -76,6 +76,29 @@ var Version = sync.OnceValue(func() string {
 	return ""
 })
 
+var tagAction = regexp.MustCompile(`tag:'([^']+)'`)
+
+// ResponseTags are the tags of the rules that look at responses (95xxxx). The map is shared and must
+// not be changed. It is computed once. It panics if embedded text cannot be read, which a built
+// binary cannot meet.
+var ResponseTags = sync.OnceValue(func() map[string]bool {
+	tags := map[string]bool{}
+	files, err := fs.Glob(coreruleset.FS, "@owasp_crs/RESPONSE-95*.conf")
+	if err != nil || len(files) == 0 {
+		panic(fmt.Sprintf("list embedded rules for responses: %v", err))
+	}
+	for _, name := range files {
+		text, err := fs.ReadFile(coreruleset.FS, name)
+		if err != nil {
+			panic("read embedded rules: " + err.Error())
+		}
+		for _, m := range tagAction.FindAllSubmatch(text, -1) {
+			tags[string(m[1])] = true
+		}
+	}
+	return tags
+})
+
 // Digest identifies the rule text: the hexadecimal SHA-256 of [Directives] and of the name
 // and content of every file that can be read through [FS]. Equal digests mean equal rules.
 // It is computed once. It panics if embedded text cannot be read, which a built binary cannot meet.

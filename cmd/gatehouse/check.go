@@ -68,7 +68,7 @@ func (s *session) checkAll(c *checker, flags map[string]string) {
 	if cfg.File != "" {
 		c.read(cfg.File)
 	}
-	c.trust(cfg)
+	c.process(cfg)
 	if dir, ok := cfg.RoutesDir(); ok {
 		c.folder(dir)
 	} else if strings.Contains(cfg.Routes, "://") {

@@ -21,6 +21,7 @@ type checker struct {
 	order              map[string]int // file → when it was read, from 1
 	note               string
 	tenants, vhosts    []placed
+	settings           []*Config
 	now                time.Time // for certificates
 }
 
@@ -55,6 +56,7 @@ func (c *checker) report() checkReport {
 	c.twice(c.vhosts)
 	c.claims()
 	c.certificates()
+	c.exclusions()
 	return checkReport{
 		OK: len(c.problems) == 0, Problems: c.sorted(append(routes.Problems{}, c.problems...)), Warnings: c.sorted(c.warnings),
 		Files: c.files, Tenants: len(c.tenants), Vhosts: len(c.vhosts), Note: c.note,
@@ -93,12 +95,18 @@ func (c *checker) named(paths []string) {
 			cfg, problems := loadConfig(path, true, nil, nil)
 			c.problems = append(c.problems, problems...)
 			if cfg != nil {
-				c.trust(cfg)
+				c.process(cfg)
 			}
 			continue
 		}
 		c.routes(path, source)
 	}
+}
+
+// process takes process settings that could be read.
+func (c *checker) process(cfg *Config) {
+	c.settings = append(c.settings, cfg)
+	c.trust(cfg)
 }
 
 // folder checks the files of routes that a node would read there.

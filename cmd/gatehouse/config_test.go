@@ -281,6 +281,8 @@ func TestEverySettingCanBeGivenAsText(t *testing.T) {
 	for _, s := range settings {
 		text := map[reflect.Kind]string{reflect.Bool: "true", reflect.Int: "1", reflect.Int64: "1MiB"}[s.kind.Kind()]
 		switch {
+		case s.kind == reflect.TypeFor[[]routes.Exclusion]():
+			text = `[{rules: [942100], target: "ARGS:q"}]`
 		case s.kind.Kind() == reflect.Slice:
 			text = "192.0.2.1"
 		case s.kind == reflect.TypeFor[routes.Duration]():

@@ -66,3 +66,20 @@ func inspectOffline(ctx context.Context, cfg *Config, r admin.InspectRequest) (a
 	server.Apply(table, nil)
 	return inspect(server, r)
 }
+
+// judgeExclusions compiles the rules to compare exclusions with them.
+func judgeExclusions() (exclusionJudge, error) {
+	rules, err := waf.New(waf.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if err := rules.Close(); err != nil { // what it knows of its rules stays
+		return nil, err
+	}
+	return func(list []routes.Exclusion) (out routes.Problems) {
+		for _, x := range rules.Ignored(edge.Exclusions(list)) {
+			out = append(out, &routes.Problem{Field: fmt.Sprintf("[%d].%s", x.Index, x.Field), Reason: "without effect: " + x.Reason})
+		}
+		return out
+	}, nil
+}

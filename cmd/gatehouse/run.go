@@ -35,6 +35,7 @@ import (
 func init() {
 	runServer = serve
 	offlineInspect = inspectOffline
+	openJudge = judgeExclusions
 	parseRedisURL = func(url string) error {
 		opts, err := redisconn.Parse(url)
 		if err == nil && opts.Cluster {

@@ -130,6 +130,9 @@ func fromText(v reflect.Value, text string) error {
 		}
 		v.SetInt(n)
 	case reflect.Slice:
+		if kind := v.Type().Elem(); kind.Kind() == reflect.Struct && !reflect.PointerTo(kind).Implements(textType) {
+			return mappingsFromText(v, text)
+		}
 		return listFromText(v, text)
 	default:
 		return errors.New("cannot be set this way")
@@ -146,6 +149,22 @@ func listFromText(v reflect.Value, text string) error {
 		}
 	}
 	v.Set(out)
+	return nil
+}
+
+// mappingsFromText reads a list of mappings, which is written as in a document.
+func mappingsFromText(v reflect.Value, text string) error {
+	d, err := routes.NewDecoder("", []byte("list: "+text))
+	if err != nil {
+		return errors.New(`want a list of mappings, such as [{"rules": [942100]}]`)
+	}
+	fresh := reflect.New(reflect.StructOf([]reflect.StructField{{Name: "List", Type: v.Type(), Tag: `json:"list"`}}))
+	d.Decode(fresh.Interface())
+	if problems := d.Problems(); len(problems) > 0 {
+		p := problems[0]
+		return fmt.Errorf("%s: %s", strings.TrimPrefix(p.Field, "list"), p.Reason)
+	}
+	v.Set(fresh.Elem().Field(0))
 	return nil
 }
 

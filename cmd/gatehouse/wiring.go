@@ -23,6 +23,9 @@ var (
 	// names, without a node.
 	offlineInspect func(ctx context.Context, cfg *Config, r admin.InspectRequest) (admin.InspectResult, error)
 
+	// openJudge makes what compares exclusions with the rules; it compiles them.
+	openJudge func() (exclusionJudge, error)
+
 	// parseRedisURL reports what is wrong with a routes URL that is not file:DIR.
 	parseRedisURL = knownRedisScheme
 )

@@ -65,3 +65,52 @@ func BenchmarkBegin(b *testing.B) {
 		e.Begin(p, "bench").Close()
 	}
 }
+
+// BenchmarkTuning is the same for nothing, for a typical tenant, for one whose exclusions depend on
+// the path, and for a tag that stands for hundreds of rules.
+func BenchmarkTuning(b *testing.B) {
+	e := sharedEngine(b)
+	scopedToPaths := typical(1)
+	for i := range scopedToPaths.Exclusions {
+		scopedToPaths.Exclusions[i].Paths = []string{"/upload", "/api/*/edit"}
+	}
+	hundred := typical(1)
+	for i := range int32(100) {
+		hundred.Exclusions = append(hundred.Exclusions, Exclusion{Rules: one(942100 + i), Target: fmt.Sprintf("ARGS:field%d", i), Paths: []string{fmt.Sprintf("/form%d/*", i)}})
+	}
+	for _, c := range []struct {
+		name string
+		p    *Profile
+	}{
+		{"none", &Profile{}},
+		{"typical", typical(1)},
+		{"paths", scopedToPaths},
+		{"hundred", hundred},
+		{"tag", &Profile{Exclusions: []Exclusion{{Tags: []string{"OWASP_CRS"}, Target: "ARGS:password"}}}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				tx := e.Begin(c.p, "bench")
+				tx.Request("POST", "/api/7/edit?q=1", "HTTP/1.1", "shop.test")
+				tx.Close()
+			}
+		})
+	}
+}
+
+// BenchmarkExcluded is a whole inspection of a usual request with a typical tenant's tuning.
+func BenchmarkExcluded(b *testing.B) {
+	e := sharedEngine(b)
+	for _, c := range []struct {
+		name string
+		p    *Profile
+	}{{"none", &Profile{Mode: Block, Paranoia: 2}}, {"typical", typical(1)}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				inspect(e, c.p, usualGET())
+			}
+		})
+	}
+}

@@ -37,6 +37,8 @@ type Engine struct {
 	waf        coraza.WAF
 	newTx      experimental.WAFWithOptions
 	probe      probe
+	catalog    *catalog         // of the rules
+	now        func() time.Time // for exclusions that end
 	metrics    *metrics
 	registerer prometheus.Registerer
 	compiles   atomic.Int64
@@ -57,7 +59,7 @@ func newEngine(opts Options, directives string) (*Engine, error) {
 	if err := checkBuild(memoized); err != nil {
 		return nil, err
 	}
-	e := &Engine{log: opts.Logger, registerer: opts.Registerer}
+	e := &Engine{log: opts.Logger, registerer: opts.Registerer, now: time.Now}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
@@ -98,8 +100,13 @@ func (e *Engine) compile(directives string) (err error) {
 		}
 	}()
 	e.compiles.Add(1)
-	e.waf, err = coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(wafrules.FS).WithDirectives(directives))
+	e.catalog = newCatalog()
+	config := coraza.NewWAFConfig().WithRootFS(wafrules.FS).WithDirectives(directives)
+	e.waf, err = coraza.NewWAF(experimental.WAFConfigWithRuleObserver(config, e.catalog.observe))
 	if err != nil {
+		return err
+	}
+	if err := e.catalog.complete(e.waf); err != nil {
 		return err
 	}
 	clipped, err := clipExclusions(e.waf)
@@ -140,7 +147,7 @@ func (e *Engine) Begin(p *Profile, id string) *Transaction {
 	if p.Mode >= Off {
 		return nil
 	}
-	t := &Transaction{engine: e, profile: p, tuning: p.resolve()}
+	t := &Transaction{engine: e, profile: p, tuning: p.resolve(), exclusions: p.excluded(e.catalog)}
 	if e.closed.Load() {
 		t.err = ErrClosed
 		return t

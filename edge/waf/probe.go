@@ -3,11 +3,13 @@ package waf
 import (
 	"fmt"
 	"reflect"
+	"regexp"
 
 	"github.com/corazawaf/coraza/v3/collection"
 	"github.com/corazawaf/coraza/v3/experimental"
 	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
 	"github.com/corazawaf/coraza/v3/types"
+	"github.com/corazawaf/coraza/v3/types/variables"
 )
 
 // engineTx is what this package needs of Coraza's transaction beyond its public interface.
@@ -16,6 +18,8 @@ type engineTx interface {
 	types.Transaction
 	Variables() plugintypes.TransactionVariables
 	DetectionOnlyInterruption() *types.Interruption
+	RemoveRuleByIDRange(first, last int)
+	RemoveRuleTargetByID(id int, variable variables.RuleVariable, name string, pattern *regexp.Regexp)
 }
 
 // settable is a single-valued variable of a transaction. The public interface can only read it.
@@ -52,11 +56,11 @@ func (p *probe) learn(waf experimental.WAFWithOptions) (err error) {
 		return fmt.Errorf("engine transaction %T has no field RuleEngine", raw)
 	}
 	p.ruleEngine = field.Index
-	variables := tx.Variables()
+	vars := tx.Variables()
 	for _, v := range []collection.Single{
-		variables.RequestBodyProcessor(), variables.ResponseContentType(), variables.MultipartStrictError(),
-		variables.MultipartDuplicatePartHeader(), variables.MultipartInvalidQuoting(),
-		variables.FilesCombinedSize(),
+		vars.RequestBodyProcessor(), vars.ResponseContentType(), vars.MultipartStrictError(),
+		vars.MultipartDuplicatePartHeader(), vars.MultipartInvalidQuoting(),
+		vars.FilesCombinedSize(),
 	} {
 		if _, ok := v.(settable); !ok {
 			return fmt.Errorf("variable %s of the engine cannot be set", v.Name())

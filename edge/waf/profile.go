@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/corazawaf/coraza/v3/collection"
 
@@ -45,6 +47,12 @@ type Profile struct {
 	// AllowedMethods are the methods that rule 911100 lets pass. Empty: the CRS's own, which are GET,
 	// HEAD, POST and OPTIONS.
 	AllowedMethods []string
+	// AllowedTypes are the content types of requests, in lower case and without parameters, that rule
+	// 920420 lets pass. Empty: the CRS's own: forms, multipart/form-data, JSON and XML.
+	AllowedTypes []string
+	// Exclusions are what of the rules does not apply. What the rules in use do not know of
+	// them is passed over, see [Engine.Ignored].
+	Exclusions []Exclusion
 	// InspectBody is how many bytes of a request body, and of a response body, are inspected at
 	// most. What follows passes uninspected, so an attacker who may send long bodies can hide behind
 	// padding; the price of more is processor time: with v3.8.1 a JSON body of 64 KiB costs 0.3 s,
@@ -59,20 +67,18 @@ type Profile struct {
 
 	once   sync.Once
 	tuning tuning
+
+	compiled atomic.Pointer[exclusions] // of the rules that were last asked about
 }
 
 // tuning is a profile with defaults filled in, in the form that a transaction needs.
 type tuning struct {
-	inbound, outbound int
-	inspect           int64
-	digest            string
-	variables         []txVariable
-}
+	paranoia, inbound, outbound int
+	inspect                     int64
+	methods, types              []string // as rules search them, one text each; nil: the CRS's own
 
-// txVariable is one variable of the TX collection, by which the CRS is configured.
-type txVariable struct {
-	name   string
-	values []string // always one; a slice since that is what the engine takes
+	digest string // empty if it changes with time
+	ends   bool   // it does
 }
 
 // Validate reports every field out of its bounds, in one error that wraps [ErrProfile]; nil if
@@ -100,6 +106,16 @@ func (p *Profile) Validate() error {
 			bad("allowed_methods: %q is not a method (RFC 9110, section 9.1)", method)
 		}
 	}
+	for _, kind := range p.AllowedTypes {
+		if main, sub, ok := strings.Cut(kind, "/"); !ok || !isToken(main) || !isToken(sub) || strings.ContainsAny(kind, "|") {
+			bad("allowed_types: %q is not a content type (RFC 9110, section 8.3.1)", kind)
+		}
+	}
+	for i := range p.Exclusions {
+		if err := checkExclusion(&p.Exclusions[i]); err != nil {
+			bad("exclusions[%d]: %w", i, err)
+		}
+	}
 	if p.InspectBody < 0 || p.InspectBody > MaxInspectBody {
 		bad("inspect_body %d is not between 0 and %d", p.InspectBody, MaxInspectBody)
 	}
@@ -109,11 +125,31 @@ func (p *Profile) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Digest identifies everything in the profile that changes a verdict, together with the rule text.
-// Two profiles with equal digests judge every request and response alike; the order of methods and
-// whether a default is written out make no difference. It is computed once.
+// Digest identifies everything in the profile that changes a verdict on a response, together with
+// the rule text. Two profiles with equal digests judge every response alike; the order of methods and
+// whether a default is written out make no difference, nor do exclusions that only concern
+// requests, so that one does not make stored answers unfit. It is computed once, or where an exclusion
+// of rules for responses ends some day, each time.
 func (p *Profile) Digest() string {
-	return p.resolve().digest
+	t := p.resolve()
+	if t.ends {
+		return p.sum(t, time.Now())
+	}
+	return t.digest
+}
+
+// excluded returns the exclusions for the rules of a catalog; nil: there are none. They are
+// compiled at the first request after a change of either.
+func (p *Profile) excluded(c *catalog) *exclusions {
+	if len(p.Exclusions) == 0 {
+		return nil
+	}
+	if made := p.compiled.Load(); made != nil && made.catalog == c {
+		return made
+	}
+	made, _ := c.compile(p.Exclusions)
+	p.compiled.Store(made)
+	return made
 }
 
 // resolve computes the tuning on first use.
@@ -123,39 +159,70 @@ func (p *Profile) resolve() *tuning {
 		t.inbound = orDefault(p.InboundThreshold, DefaultInboundThreshold)
 		t.outbound = orDefault(p.OutboundThreshold, DefaultOutboundThreshold)
 		t.inspect = min(orDefault(p.InspectBody, DefaultInspectBody), MaxInspectBody)
-		level := strconv.Itoa(min(orDefault(p.Paranoia, 1), 4))
-		t.set("blocking_paranoia_level", level)
-		t.set("detection_paranoia_level", level)
-		t.set("inbound_anomaly_score_threshold", strconv.Itoa(t.inbound))
-		t.set("outbound_anomaly_score_threshold", strconv.Itoa(t.outbound))
+		t.paranoia = min(orDefault(p.Paranoia, 1), 4)
 		if len(p.AllowedMethods) > 0 {
-			methods := slices.Sorted(slices.Values(p.AllowedMethods))
-			t.set("allowed_methods", strings.Join(slices.Compact(methods), " "))
+			t.methods = []string{strings.Join(distinct(p.AllowedMethods), " ")}
 		}
-		t.digest = p.sum(t)
+		if len(p.AllowedTypes) > 0 {
+			t.types = []string{"|" + strings.Join(distinct(p.AllowedTypes), "| |") + "|"}
+		}
+		t.ends = slices.ContainsFunc(p.Exclusions, func(x Exclusion) bool { return x.Until != 0 && x.onResponses() })
+		if !t.ends {
+			t.digest = p.sum(t, time.Time{})
+		}
 	})
 	return &p.tuning
 }
 
-func (p *Profile) sum(t *tuning) string {
+func (p *Profile) sum(t *tuning, now time.Time) string {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s\n%s\n%d\n%t\n%s\n", wafrules.Digest(), p.Mode, t.inspect, p.Responses, p.OnError)
-	for _, v := range t.variables {
-		fmt.Fprintf(sum, "%s=%q\n", v.name, v.values)
+	fmt.Fprintf(sum, "%d %d %d %q %q\n", t.paranoia, t.inbound, t.outbound, t.methods, t.types)
+	for i := range p.Exclusions {
+		if x := &p.Exclusions[i]; x.onResponses() && (x.Until == 0 || now.Unix() < x.Until) {
+			fmt.Fprintf(sum, "without %v %q %q %q %q\n", x.Rules, x.Tags, x.Target, x.Paths, x.Methods)
+		}
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:16])
-}
-
-func (t *tuning) set(name, value string) {
-	t.variables = append(t.variables, txVariable{name: name, values: []string{value}})
 }
 
 // apply must run before phase 1: rules 901xxx give a default to each variable not yet set.
 // The collection copies the values, so sharing them is safe.
 func (t *tuning) apply(tx collection.Map) {
-	for _, v := range t.variables {
-		tx.Set(v.name, v.values)
+	if t.paranoia > 0 { // else nothing was resolved, and the rules keep their own
+		level := decimal(t.paranoia)
+		tx.Set("blocking_paranoia_level", level)
+		tx.Set("detection_paranoia_level", level)
+		tx.Set("inbound_anomaly_score_threshold", decimal(t.inbound))
+		tx.Set("outbound_anomaly_score_threshold", decimal(t.outbound))
 	}
+	if t.methods != nil {
+		tx.Set("allowed_methods", t.methods)
+	}
+	if t.types != nil {
+		tx.Set("allowed_request_content_type", t.types)
+	}
+}
+
+// decimals are the small numbers that nearly all profiles have, made once for all.
+var decimals = func() (out [100][]string) {
+	for n := range out {
+		out[n] = []string{strconv.Itoa(n)}
+	}
+	return out
+}()
+
+// decimal returns a number as the engine takes it. The slice is shared.
+func decimal(n int) []string {
+	if n >= 0 && n < len(decimals) {
+		return decimals[n]
+	}
+	return []string{strconv.Itoa(n)}
+}
+
+// distinct returns the words sorted, each once.
+func distinct(words []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(words)))
 }
 
 func orDefault[T int | int64](value, otherwise T) T {

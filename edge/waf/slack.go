@@ -45,7 +45,13 @@ func slackExclusions(waf coraza.WAF) (slack, seen int, err error) {
 
 // eachExclusions calls visit with the addressable Exceptions slice of each variable of each rule,
 // chained rules included.
-func eachExclusions(waf coraza.WAF, visit func(reflect.Value)) (err error) {
+func eachExclusions(waf coraza.WAF, visit func(reflect.Value)) error {
+	return eachVariable(waf, func(_ int, variable reflect.Value) { visit(variable.FieldByName("Exceptions")) })
+}
+
+// eachVariable calls visit with each addressable variable of each rule and the rule's id; those
+// of chained rules come with the id of the first.
+func eachVariable(waf coraza.WAF, visit func(id int, variable reflect.Value)) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("walk compiled rules: unknown layout of the engine: %v", r)
@@ -56,10 +62,11 @@ func eachExclusions(waf coraza.WAF, visit func(reflect.Value)) (err error) {
 		return fmt.Errorf("walk compiled rules: there are none")
 	}
 	for i := range rules.Len() {
+		id := int(rules.Index(i).FieldByName("ID_").Int())
 		for rule := rules.Index(i); ; rule = rule.FieldByName("Chain").Elem() {
 			variables := rule.FieldByName("variables")
 			for k := range variables.Len() {
-				visit(variables.Index(k).FieldByName("Exceptions"))
+				visit(id, variables.Index(k))
 			}
 			if rule.FieldByName("Chain").IsNil() {
 				break

@@ -49,6 +49,8 @@ type Transaction struct {
 	profile *Profile
 	tuning  *tuning
 
+	exclusions *exclusions // nil: there are none
+
 	tx      engineTx // nil: not begun, or closed
 	err     error
 	verdict *Verdict
@@ -65,6 +67,9 @@ func (t *Transaction) begin(id string) {
 	t.tx = tx.(engineTx) // asserted by probe.learn
 	t.engine.probe.setMode(t.tx, t.profile.Mode)
 	t.tuning.apply(t.tx.Variables().TX())
+	if t.exclusions != nil {
+		t.exclusions.always.exclude(t.tx)
+	}
 }
 
 // live reports whether there is anything left to inspect.
@@ -107,12 +112,15 @@ func addrString(a netip.AddrPort) string {
 // Request gives the request line: the method, the target as it was received (not normalised, not
 // decoded), the protocol as the CRS writes it (HTTP/1.0, HTTP/1.1, HTTP/2.0, HTTP/3.0), and the
 // canonical host without port. The Host field itself is given with RequestHeader like any other; a
-// request of HTTP/2 or 3 gets one made of :authority.
+// request of HTTP/2 or 3 gets one made of :authority. Here it is decided which exclusions apply.
 func (t *Transaction) Request(method, target, proto, host string) {
 	if !t.live() {
 		return
 	}
 	defer t.rescue("set request line")
+	if t.exclusions != nil && len(t.exclusions.scoped) > 0 {
+		t.exclusions.exclude(t.tx, method, target, t.engine.now)
+	}
 	t.tx.ProcessURI(target, method, proto)
 	t.tx.SetServerName(host)
 }

@@ -1,0 +1,105 @@
+package waf
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/corazawaf/coraza/v3"
+	"github.com/corazawaf/coraza/v3/types"
+	"github.com/corazawaf/coraza/v3/types/variables"
+)
+
+// catalog knows the rules of one compiled rule set, for those who exclude some. It
+// is never changed once the rule set is compiled.
+type catalog struct {
+	ids  []int            // of all rules, sorted
+	tags map[string][]int // the ids of each tag, sorted, without bookkeeping
+	uses map[int]looks    // what each rule looks at, its chain included
+}
+
+// looks is a set of variables.
+type looks [256 / 64]uint64
+
+func (l *looks) add(v variables.RuleVariable)    { l[v/64] |= 1 << (v % 64) }
+func (l looks) at(v variables.RuleVariable) bool { return l[v/64]&(1<<(v%64)) != 0 }
+
+func newCatalog() *catalog { return &catalog{tags: map[string][]int{}, uses: map[int]looks{}} }
+
+// within returns the ids from first to last.
+func (c *catalog) within(first, last int) []int {
+	from, _ := slices.BinarySearch(c.ids, first)
+	to, _ := slices.BinarySearch(c.ids, last+1)
+	return c.ids[from:to]
+}
+
+// observe takes one rule, as the compiler meets it.
+func (c *catalog) observe(rule types.RuleMetadata) {
+	id := rule.ID()
+	if id == 0 {
+		return // a marker, or a condition of a chain
+	}
+	c.ids = append(c.ids, id)
+	if !spared(id) {
+		for _, tag := range rule.Tags() {
+			c.tags[tag] = append(c.tags[tag], id)
+		}
+	}
+}
+
+// complete ends the observation, and adds what observers are not shown.
+func (c *catalog) complete(waf coraza.WAF) error {
+	slices.Sort(c.ids)
+	c.ids = slices.Compact(c.ids)
+	for tag, ids := range c.tags {
+		slices.Sort(ids)
+		c.tags[tag] = slices.Clip(slices.Compact(ids))
+	}
+	return eachVariable(waf, func(id int, variable reflect.Value) {
+		seen := c.uses[id]
+		seen.add(variables.RuleVariable(variable.FieldByName("Variable").Uint()))
+		c.uses[id] = seen
+	})
+}
+
+// spared reports whether a rule cannot be excluded: it finds nothing itself, and the rules
+// that do would be blind, mute or too many without it. routes.BookkeepingRule has
+// the reasons; a test compares the two.
+func spared(id int) bool {
+	switch thousand, n := id/1000, id%1000; {
+	case thousand == 901, thousand == 905, thousand == 949, thousand == 959, thousand == 980:
+		return true
+	case id == 200000, id == 200001, id == 200006:
+		return true
+	case thousand >= 911 && thousand <= 956:
+		return n >= 10 && n <= 21
+	}
+	return false
+}
+
+// nearestTag returns the tag that was probably meant: the one that contains the word or is
+// contained in it, the shortest first.
+func (c *catalog) nearestTag(word string) string {
+	best := ""
+	word = strings.ToLower(word)
+	for tag := range c.tags {
+		lower := strings.ToLower(tag)
+		near := strings.Contains(lower, word) || len(lower) > 3 && strings.Contains(word, lower)
+		if near && (best == "" || len(tag) < len(best) || len(tag) == len(best) && tag < best) {
+			best = tag
+		}
+	}
+	return best
+}
+
+// lookedAt names what a rule looks at, for a message.
+func (c *catalog) lookedAt(id int) string {
+	var names []string
+	for v := range 256 {
+		if name := variables.RuleVariable(v).Name(); c.uses[id].at(variables.RuleVariable(v)) && name != "TX" {
+			names = append(names, strings.Replace(name, "REQUEST_XML", "XML", 1))
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,216 @@
+package waf
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/corazawaf/coraza/v3/types/variables"
+)
+
+// A target is one variable, or a part of it, that some rules do not look at.
+type target struct {
+	ids      []int32
+	variable variables.RuleVariable
+	name     string // in lower case; empty: all of it, or pattern
+	pattern  *regexp.Regexp
+}
+
+// A removal is what does not apply.
+type removal struct {
+	ranges  [][2]int32
+	targets []target
+}
+
+// work is what a removal costs a request, see maxWork.
+func (r *removal) work() int {
+	n := len(r.ranges)
+	for i := range r.targets {
+		n += len(r.targets[i].ids)
+	}
+	return n
+}
+
+// A scoped removal is for some requests, or for some time.
+type scoped struct {
+	removal
+	paths   []glob
+	methods []string
+	until   int64
+}
+
+// maxWork bounds what a profile's exclusions may cost each request: one for each range of rules,
+// each rule that loses a target, and each path, which is some 5 ms at most.
+const maxWork = 10_000
+
+// exclusions is a profile's list in the form that a transaction needs, for the rules of one
+// catalog. It is immutable.
+type exclusions struct {
+	catalog *catalog
+	always  removal
+	scoped  []scoped
+}
+
+// compile never fails: what is unknown or malformed is left out and named. A part that is
+// left out leaves rules on, never off.
+func (c *catalog) compile(list []Exclusion) (*exclusions, []Ignored) {
+	out := &exclusions{catalog: c}
+	var ignored []Ignored
+	var always []int
+	work := 0
+	for i := range list {
+		x := &list[i]
+		say := func(field, format string, args ...any) {
+			ignored = append(ignored, Ignored{Index: i, Field: field, Reason: fmt.Sprintf(format, args...)})
+		}
+		ids := c.meant(x, say)
+		r, ok := c.remove(ids, x.Target, say)
+		if !ok {
+			continue
+		}
+		if work += r.work() + len(x.Paths); work > maxWork {
+			say("rules", "the exclusions up to this one mean more than %d rules, targets and paths: name fewer rules, or a rule instead of a tag", maxWork)
+			break
+		}
+		switch {
+		case len(x.Paths)+len(x.Methods) > 0 || x.Until != 0:
+			out.scoped = append(out.scoped, scoped{removal: r, paths: newGlobs(x.Paths), methods: x.Methods, until: x.Until})
+		case x.Target == "":
+			always = append(always, ids...)
+		default:
+			out.always.targets = append(out.always.targets, r.targets...)
+		}
+	}
+	slices.Sort(always)
+	out.always.ranges = c.merge(slices.Compact(always))
+	out.always.targets, out.scoped = slices.Clip(out.always.targets), slices.Clip(out.scoped)
+	return out, ignored
+}
+
+// remove returns what takes rules, or one target of them, out of a request; not ok: nothing would.
+func (c *catalog) remove(ids []int, text string, say func(field, format string, args ...any)) (r removal, ok bool) {
+	if len(ids) == 0 {
+		return r, false
+	}
+	if text == "" {
+		return removal{ranges: c.merge(ids)}, true
+	}
+	t, err := parseTarget(text)
+	if err != nil {
+		say("target", "%v", err)
+		return r, false
+	}
+	if t.ids = c.looking(ids, t.variable); len(t.ids) == 0 {
+		say("target", "none of its rules looks at %s; rule %d looks at %s", t.variable.Name(), ids[0], c.lookedAt(ids[0]))
+		return r, false
+	}
+	return removal{targets: []target{t}}, true
+}
+
+// meant returns the ids of all rules that an exclusion means, sorted.
+func (c *catalog) meant(x *Exclusion, say func(field, format string, args ...any)) []int {
+	var ids []int
+	for _, r := range x.Rules {
+		found := c.within(int(r[0]), int(r[1]))
+		switch {
+		case len(found) == 0 && r[0] == r[1]:
+			say("rules", "there is no rule %d", r[0])
+		case len(found) == 0:
+			say("rules", "there is no rule from %d to %d", r[0], r[1])
+		}
+		for _, id := range found {
+			if !spared(id) {
+				ids = append(ids, id)
+			} else if r[0] == r[1] {
+				say("rules", "rule %d keeps the books of the others and cannot be excluded", id)
+			}
+		}
+	}
+	for _, tag := range x.Tags {
+		tagged, ok := c.tags[tag]
+		if !ok {
+			guess := ""
+			if near := c.nearestTag(tag); near != "" {
+				guess = fmt.Sprintf(" (did you mean %q?)", near)
+			}
+			say("tags", "no rule has the tag %q%s", tag, guess)
+		}
+		ids = append(ids, tagged...)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// looking returns those of the rules that look at a variable. The others would only
+// cost time.
+func (c *catalog) looking(ids []int, v variables.RuleVariable) []int32 {
+	var out []int32
+	for _, id := range ids {
+		if c.uses[id].at(v) {
+			out = append(out, int32(id))
+		}
+	}
+	return slices.Clip(out)
+}
+
+// merge turns sorted ids into ranges that hold no other rule: the engine asks each rule against
+// each range, so few are better.
+func (c *catalog) merge(ids []int) [][2]int32 {
+	var out [][2]int32
+	last := -2
+	for _, id := range ids {
+		at, _ := slices.BinarySearch(c.ids, id)
+		if at == last+1 {
+			out[len(out)-1][1] = int32(id)
+		} else {
+			out = append(out, [2]int32{int32(id), int32(id)})
+		}
+		last = at
+	}
+	return slices.Clip(out)
+}
+
+// exclude applies a removal to a transaction.
+func (r *removal) exclude(tx engineTx) {
+	for _, ids := range r.ranges {
+		tx.RemoveRuleByIDRange(int(ids[0]), int(ids[1]))
+	}
+	for i := range r.targets {
+		t := &r.targets[i]
+		for _, id := range t.ids {
+			tx.RemoveRuleTargetByID(int(id), t.variable, t.name, t.pattern)
+		}
+	}
+}
+
+// exclude applies what is meant for a request beside what always applies.
+func (x *exclusions) exclude(tx engineTx, method, requestTarget string, now func() time.Time) {
+	var path string
+	var plain, split bool
+	var moment int64
+	for i := range x.scoped {
+		s := &x.scoped[i]
+		if len(s.methods) > 0 && !slices.Contains(s.methods, method) {
+			continue
+		}
+		if len(s.paths) > 0 {
+			if !split {
+				path, plain = plainPath(requestTarget)
+				split = true
+			}
+			if !plain || !slices.ContainsFunc(s.paths, func(g glob) bool { return g.fits(path) }) {
+				continue
+			}
+		}
+		if s.until != 0 {
+			if moment == 0 {
+				moment = now().Unix()
+			}
+			if moment >= s.until {
+				continue
+			}
+		}
+		s.removal.exclude(tx)
+	}
+}

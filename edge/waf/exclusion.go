@@ -1,0 +1,101 @@
+package waf
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/corazawaf/coraza/v3/types/variables"
+
+	wafrules "gatehouse/waf-rules"
+)
+
+// An Exclusion says what of the rules does not apply to a tenant. The rules meant are
+// those of Rules and of Tags together. It must not be changed once a profile has it.
+type Exclusion struct {
+	// Rules are ranges of rule ids, first and last included.
+	Rules [][2]int32
+	// Tags mean every rule that has one of them.
+	Tags []string
+	// Target is VARIABLE, VARIABLE:name or VARIABLE:/regex/: what the rules no longer look at.
+	// Names are compared without regard to case. Empty: the rules are off.
+	Target string
+	// Paths are patterns of the whole path, of which one must fit; "*" stands for any text and "?"
+	// for any one character, "/" included. A path that backends read in different ways fits
+	// none, see plainPath. Empty: every path.
+	Paths []string
+	// Methods are those that it is for, as they are sent. Empty: every method.
+	Methods []string
+	// Until is the Unix time at which it ends. Zero: it does not.
+	Until int64
+}
+
+// Ignored is a part of an exclusion that has no effect with the rules in use.
+type Ignored struct {
+	Index  int    // of the exclusion in its profile
+	Field  string // rules, tags or target
+	Reason string // and what was probably meant
+}
+
+// Ignored returns what of the exclusions has no effect with the rules in use: rules
+// and tags that do not exist, rules that cannot be excluded, targets that the rules do not look
+// at. A new rule set may drop a rule, so none of this makes a profile invalid; what is left of
+// an exclusion applies.
+func (e *Engine) Ignored(list []Exclusion) []Ignored {
+	_, ignored := e.catalog.compile(list)
+	return ignored
+}
+
+// parseTarget reads what [Exclusion.Target] may be.
+func parseTarget(text string) (t target, err error) {
+	name, key, hasKey := strings.Cut(text, ":")
+	if t.variable, err = variables.Parse(name); err != nil || name == "" {
+		return t, fmt.Errorf("there is no variable %q", name)
+	}
+	switch {
+	case !hasKey:
+	case key == "":
+		return t, fmt.Errorf("a name is missing after %q", text)
+	case len(key) > 1 && key[0] == '/' && key[len(key)-1] == '/':
+		// The engine compares names in lower case, where a pattern with capitals never fits.
+		if t.pattern, err = regexp.Compile("(?i:" + key[1:len(key)-1] + ")"); err != nil {
+			return t, fmt.Errorf("target %q: %w", text, err)
+		}
+	default:
+		t.name = strings.ToLower(key)
+	}
+	return t, nil
+}
+
+// onResponses reports whether an exclusion may change what is found in a response.
+func (x *Exclusion) onResponses() bool {
+	if x.Target != "" && !strings.HasPrefix(x.Target, "RESPONSE_") {
+		return false
+	}
+	return slices.ContainsFunc(x.Rules, func(r [2]int32) bool { return r[0] < 959000 && r[1] >= 950000 }) ||
+		slices.ContainsFunc(x.Tags, func(tag string) bool { return wafrules.ResponseTags()[tag] })
+}
+
+// checkExclusion returns what is wrong with an exclusion whatever the rules.
+func checkExclusion(x *Exclusion) error {
+	var errs []error
+	if x.Until < 0 {
+		errs = append(errs, errors.New("it ends before 1970"))
+	}
+	if len(x.Rules)+len(x.Tags) == 0 {
+		errs = append(errs, errors.New("neither rules nor tags"))
+	}
+	for _, r := range x.Rules {
+		if r[0] > r[1] || r[0] <= 0 || r[1] > 999_999_999 {
+			errs = append(errs, fmt.Errorf("bad range of rules %d-%d", r[0], r[1]))
+		}
+	}
+	if x.Target != "" {
+		if _, err := parseTarget(x.Target); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
