@@ -57,6 +57,8 @@ type EventList struct {
 	More   bool    `json:"more"` // there are older ones
 	// Unreadable counts lines of the files that a crash or a full disk has torn.
 	Unreadable int `json:"unreadable,omitempty"`
+	// Problem says why files cannot be read, and events are missing; empty: they can.
+	Problem string `json:"problem,omitempty"`
 	// Elsewhere is the node that the asked id names, if that is another one.
 	Elsewhere string `json:"-"`
 }
@@ -72,6 +74,7 @@ type EventReport struct {
 	Groups     []EventGroup `json:"groups"` // those with the most events first
 	More       bool         `json:"more"`   // there are groups with fewer
 	Unreadable int          `json:"unreadable,omitempty"`
+	Problem    string       `json:"problem,omitempty"`
 }
 
 // An EventGroup is what one rule found in one parameter of one page.
@@ -102,7 +105,7 @@ func (a *API) listEvents(w http.ResponseWriter, r *http.Request) error {
 		return eventsFailed(r.Context(), err)
 	}
 	if q.ID != "" && len(out.Events) == 0 {
-		return a.noEvent(q.ID, out.Elsewhere)
+		return a.noEvent(q.ID, &out)
 	}
 	if out.Events == nil {
 		out.Events = []Event{}
@@ -111,10 +114,13 @@ func (a *API) listEvents(w http.ResponseWriter, r *http.Request) error {
 }
 
 // noEvent says where to look for a request that has no event here.
-func (a *API) noEvent(id, elsewhere string) error {
+func (a *API) noEvent(id string, list *EventList) error {
 	reason := fmt.Sprintf("this node has no WAF event of request %s: no rule matched it, or its event is no longer kept", id)
-	if elsewhere != "" {
-		reason = fmt.Sprintf("request %s was answered by node %s: ask there (this is %s)", id, elsewhere, a.opts.Node)
+	switch {
+	case list.Elsewhere != "":
+		reason = fmt.Sprintf("request %s was answered by node %s: ask there (this is %s)", id, list.Elsewhere, a.opts.Node)
+	case list.Problem != "":
+		reason = fmt.Sprintf("no WAF event of request %s in memory, and %s", id, list.Problem)
 	}
 	return &apiError{http.StatusNotFound, reason, nil}
 }

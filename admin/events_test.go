@@ -20,8 +20,10 @@ func TestEventsAreAskedForStrictly(t *testing.T) {
 			switch q.ID {
 			case "n2-0123456789abcdef":
 				return admin.EventList{Elsewhere: "n2"}, nil
+			case "unread":
+				return admin.EventList{Problem: "files of WAF events cannot be read: disk on fire"}, nil
 			case "broken":
-				return admin.EventList{}, errors.New("read the waf events: disk on fire")
+				return admin.EventList{}, errors.New("house on fire")
 			case "":
 				return admin.EventList{}, nil
 			}
@@ -59,7 +61,9 @@ func TestEventsAreAskedForStrictly(t *testing.T) {
 	want(t, "elsewhere", c.call("GET", "/waf/events?id=n2-0123456789abcdef", "", &text), 404)
 	contains(t, "elsewhere", text, "was answered by node n2: ask there (this is n1)")
 	want(t, "broken", c.call("GET", "/waf/events?id=broken", "", &text), 500)
-	contains(t, "broken", text, "disk on fire")
+	contains(t, "broken", text, "house on fire")
+	want(t, "unread", c.call("GET", "/waf/events?id=unread", "", &text), 404)
+	contains(t, "unread", text, "no WAF event of request unread in memory, and files of WAF events cannot be read: disk on fire")
 
 	var r admin.EventReport
 	want(t, "report", c.call("GET", "/waf/report?tenant=shop", "", &r), 200)

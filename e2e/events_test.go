@@ -88,7 +88,7 @@ func TestEventsThatCannotBeWrittenStopNobody(t *testing.T) {
 	n.start()
 	n.within("a.test", 200)
 	id := n.get("a.test", attack).Header.Get("X-Request-Id")
-	if out := n.must("waf", "events", "--id", id); !strings.Contains(out, "941100") {
+	if out := n.must("waf", "events", "--id", id); !strings.Contains(out, "941100") || !strings.Contains(out, "cannot be read") {
 		t.Errorf("waf events:\n%s", out)
 	}
 	edgetest.WaitFor(t, "the log to say it", func() bool { return strings.Contains(n.stderr.String(), "waf events cannot be written") })

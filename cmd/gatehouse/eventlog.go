@@ -31,7 +31,7 @@ func (n *node) findEvents(ctx context.Context, q admin.EventQuery) (admin.EventL
 	if err != nil {
 		return admin.EventList{}, err
 	}
-	out := admin.EventList{More: found.More, Unreadable: found.Unreadable}
+	out := admin.EventList{More: found.More, Unreadable: found.Unreadable, Problem: found.Problem}
 	for _, e := range found.Events {
 		out.Events = append(out.Events, adminEvent(e))
 	}
@@ -48,7 +48,7 @@ func (n *node) reportEvents(ctx context.Context, q admin.EventQuery) (admin.Even
 		return admin.EventReport{}, err
 	}
 	out := admin.EventReport{
-		Since: r.Since, Events: r.Events, LeftOut: r.LeftOut, Verdicts: r.Verdicts, Clients: r.Clients, Unreadable: r.Unreadable,
+		Since: r.Since, Events: r.Events, LeftOut: r.LeftOut, Verdicts: r.Verdicts, Clients: r.Clients, Unreadable: r.Unreadable, Problem: r.Problem,
 	}
 	for _, g := range r.Groups {
 		out.Groups = append(out.Groups, admin.EventGroup(g))

@@ -130,17 +130,20 @@ func (s *session) printEvents(list *admin.EventList, most int) error {
 	if list.More {
 		fmt.Fprintf(s.Out, "note: there are older ones; -n prints more than %d\n", most)
 	}
-	s.noteLost(leftOut, list.Unreadable)
+	s.noteLost(leftOut, list.Unreadable, list.Problem)
 	return nil
 }
 
 // noteLost says what the answer does not have.
-func (s *session) noteLost(leftOut int64, unreadable int) {
+func (s *session) noteLost(leftOut int64, unreadable int, problem string) {
 	if leftOut > 0 {
 		fmt.Fprintf(s.Out, "note: %d more came with these, too many in one second to be kept\n", leftOut)
 	}
 	if unreadable > 0 {
 		fmt.Fprintf(s.Out, "note: %d lines of the files could not be read: a crash or a full disk has torn them\n", unreadable)
+	}
+	if problem != "" {
+		fmt.Fprintln(s.Out, "note: "+printable(problem))
 	}
 }
 
@@ -194,7 +197,7 @@ func (s *session) printEventDetails(list *admin.EventList) error {
 			fmt.Fprintln(s.Out, "note: the path or the list of rules was longer than what is kept")
 		}
 	}
-	s.noteLost(0, list.Unreadable)
+	s.noteLost(0, list.Unreadable, list.Problem)
 	return nil
 }
 
@@ -248,7 +251,7 @@ func (s *session) printReport(r *admin.EventReport, most int) error {
 	if r.More {
 		fmt.Fprintf(s.Out, "note: there are more; -n prints more than %d\n", most)
 	}
-	s.noteLost(r.LeftOut, r.Unreadable)
+	s.noteLost(r.LeftOut, r.Unreadable, r.Problem)
 	return nil
 }
 

@@ -30,7 +30,7 @@ func keeper(asked *admin.EventQuery) admin.Options {
 			*asked = q
 			switch q.ID {
 			case "":
-				return admin.EventList{Events: list, More: true, Unreadable: 1}, nil
+				return admin.EventList{Events: list, More: true, Unreadable: 1, Problem: "files cannot be read"}, nil
 			case "n1-3":
 				return admin.EventList{Events: list[:1]}, nil
 			}
@@ -64,6 +64,7 @@ TIME                  ID    TENANT  VHOST          VERDICT  SCORE   RULE       T
 note: there are older ones; -n prints more than 3
 note: 12 more came with these, too many in one second to be kept
 note: 1 lines of the files could not be read: a crash or a full disk has torn them
+note: files cannot be read
 `, "\n"))
 
 	code, out, _ = invoke(t, "waf", "events", "--id", "n1-3")

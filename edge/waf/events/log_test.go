@@ -320,7 +320,12 @@ func TestFolderThatCannotBeWrittenLosesNoRequest(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		synctest.Wait()
-		equal(t, "in memory", ids(find(t, l, Query{Since: epoch}, 10).Events), "5 4 3 2 1")
+		got := find(t, l, Query{}, 10)
+		equal(t, "in memory", ids(got.Events), "5 4 3 2 1")
+		if !strings.Contains(got.Problem, "cannot be read: open") {
+			t.Errorf("what is missing is not said: %q", got.Problem)
+		}
+		equal(t, "report", report(t, l, Query{Tenant: "shop"}).Events, 5)
 		equal(t, "lost", lost(t, registry, "write"), 5)
 		equal(t, "words about it", strings.Count(said.String(), "waf events cannot be written"), 1)
 		if err := os.Remove(blocked); err != nil {

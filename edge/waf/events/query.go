@@ -58,13 +58,12 @@ func (l *Log) oldest(q *Query, now time.Time) time.Time {
 type Found struct {
 	Events []*Event // the newest first; they are not to be changed
 	More   bool     // there are older ones
-	// Unreadable is how many lines of the files a crash or a full disk has torn.
-	Unreadable int
+	missing
 }
 
 // Find returns the newest events that match, most of them at most. It reads the files
-// only if memory does not have them all, and then one caller at a time; the error is
-// the context's, or says what cannot be read.
+// only if memory does not have them all, and then one caller at a time. The error is
+// the context's.
 func (l *Log) Find(ctx context.Context, q Query, most int) (Found, error) {
 	q.Since = l.oldest(&q, time.Now())
 	held, floor := l.held(&q)
@@ -76,7 +75,7 @@ func (l *Log) Find(ctx context.Context, q Query, most int) (Found, error) {
 	}
 	var out Found
 	if l.folder != nil && list.need(q.Since).Before(floor) {
-		unreadable, err := l.read(ctx, &q, func() time.Time { return list.need(q.Since) }, func(e *Event) {
+		miss, err := l.read(ctx, &q, func() time.Time { return list.need(q.Since) }, func(e *Event) {
 			if !seen[keyOf(e)] {
 				list.add(e)
 			}
@@ -84,7 +83,7 @@ func (l *Log) Find(ctx context.Context, q Query, most int) (Found, error) {
 		if err != nil {
 			return out, err
 		}
-		out.Unreadable = unreadable
+		out.missing = miss
 	}
 	out.Events = list.sorted()
 	if len(out.Events) > most {
@@ -115,11 +114,11 @@ func (l *Log) held(q *Query) (out []*Event, floor time.Time) {
 }
 
 // read scans the files, one caller at a time: it takes a processor's whole time.
-func (l *Log) read(ctx context.Context, q *Query, need func() time.Time, visit func(*Event)) (unreadable int, err error) {
+func (l *Log) read(ctx context.Context, q *Query, need func() time.Time, visit func(*Event)) (missing, error) {
 	select {
 	case l.scans <- struct{}{}:
 	case <-ctx.Done():
-		return 0, ctx.Err()
+		return missing{}, ctx.Err()
 	}
 	defer func() { <-l.scans }()
 	return l.folder.scan(ctx, q, need, visit)

@@ -20,13 +20,13 @@ const Others = "(other paths)"
 
 // A Report says what rules find where.
 type Report struct {
-	Since      time.Time
-	Events     int   // that are kept
-	LeftOut    int64 // that were too many to be kept
-	Verdicts   map[string]int
-	Clients    int     // distinct addresses; 10,000 means so many or more
-	Groups     []Group // those with the most events first
-	Unreadable int     // as in Found
+	Since    time.Time
+	Events   int   // that are kept
+	LeftOut  int64 // that were too many to be kept
+	Verdicts map[string]int
+	Clients  int     // distinct addresses; 10,000 means so many or more
+	Groups   []Group // those with the most events first
+	missing
 }
 
 // A Group is what one rule found in one parameter of one page.
@@ -69,7 +69,7 @@ func (l *Log) Report(ctx context.Context, q Query) (Report, error) {
 		c.add(e)
 	}
 	if l.folder != nil && q.Since.Before(floor) {
-		unreadable, err := l.read(ctx, &q, func() time.Time { return q.Since }, func(e *Event) {
+		miss, err := l.read(ctx, &q, func() time.Time { return q.Since }, func(e *Event) {
 			if !seen[keyOf(e)] {
 				c.add(e)
 			}
@@ -77,7 +77,7 @@ func (l *Log) Report(ctx context.Context, q Query) (Report, error) {
 		if err != nil {
 			return Report{}, err
 		}
-		c.report.Unreadable = unreadable
+		c.report.missing = miss
 	}
 	return c.result(), nil
 }

@@ -24,12 +24,11 @@ const mtimeSlack = 2 * time.Second
 
 // scan shows visit the matching events of the files, the newest file first, but within
 // a file in the order of time. need says from when on events are still wanted: it is
-// asked before each file, and older files are passed over. unreadable counts lines
-// that are torn.
-func (d *folder) scan(ctx context.Context, q *Query, need func() time.Time, visit func(*Event)) (unreadable int, err error) {
+// asked before each file, and older files are passed over. The error is the context's.
+func (d *folder) scan(ctx context.Context, q *Query, need func() time.Time, visit func(*Event)) (miss missing, err error) {
 	files, err := d.list()
 	if err != nil {
-		return 0, fmt.Errorf("read the waf events: %w", err)
+		return missing{Problem: unreadableFiles(err)}, nil
 	}
 	needles := q.needles()
 	lines := bufio.NewReaderSize(nil, maxLine)
@@ -42,15 +41,30 @@ func (d *folder) scan(ctx context.Context, q *Query, need func() time.Time, visi
 				visit(e)
 			}
 		})
+		if ctx.Err() != nil {
+			return miss, ctx.Err()
+		}
 		if err != nil {
-			return unreadable, fmt.Errorf("read the waf events: %w", err)
+			miss.Problem = unreadableFiles(err)
 		}
 		if torn > 0 {
 			d.tell(f.name, torn)
 		}
-		unreadable += torn
+		miss.Unreadable += torn
 	}
-	return unreadable, nil
+	return miss, nil
+}
+
+// missing is what an answer does not have.
+type missing struct {
+	// Unreadable is how many lines of the files a crash or a full disk has torn.
+	Unreadable int
+	// Problem says why files cannot be read; empty: they can.
+	Problem string
+}
+
+func unreadableFiles(err error) string {
+	return fmt.Sprintf("files of WAF events cannot be read: %v", err)
 }
 
 func (d *folder) scanFile(ctx context.Context, f listed, r *bufio.Reader, needles [][]byte, visit func(*Event)) (torn int, err error) {
@@ -90,7 +104,7 @@ func (d *folder) scanFile(ctx context.Context, f listed, r *bufio.Reader, needle
 		}
 		visit(e)
 	}
-	return torn, ctx.Err()
+	return torn, nil
 }
 
 func skipLine(r *bufio.Reader) error {
