@@ -44,6 +44,7 @@ type Event struct {
 	Verdict   string    `json:"verdict"`
 	Score     int       `json:"score"`
 	Threshold int       `json:"threshold"`
+	RefusedBy int       `json:"refused_by,omitempty"` // the rule that refused on its own, whatever the score
 	Rules     []Match   `json:"rules"`
 	// Cut: the path or the list of rules was longer than what is kept.
 	Cut bool `json:"cut,omitempty"`

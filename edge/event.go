@@ -32,7 +32,11 @@ func (s *Server) keepEvent(r *request, phase string) {
 	if phase == events.Response {
 		e.Score, e.Threshold = r.waf.OutboundScore(), r.site.settings.WAF.OutboundThreshold
 	}
+	by := r.waf.RefusedBy()
 	for _, m := range r.found {
+		if m.ID == by { // bookkeeping, which adds the score up, is not among them
+			e.RefusedBy = by
+		}
 		e.Rules = append(e.Rules, events.Rule{
 			ID: m.ID, Message: m.Message, Severity: m.Severity, Tags: m.Tags, Target: m.Target, Data: m.Data, Score: m.Score,
 		})

@@ -163,3 +163,24 @@ func TestProbeMakesNoEvent(t *testing.T) {
 		t.Errorf("%v", k.texts)
 	}
 }
+
+// A rule that refuses on its own is named: its score says nothing.
+func TestEventNamesTheRuleThatRefusedOnItsOwn(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	k := &kept{}
+	n := start(t, threeTenants(b.URL), keeping(k))
+	for host, verdict := range map[string]string{"block.test": events.Block, "detect.test": events.Detect} {
+		edgetest.Dial(t, n.http).Do("POST", head("POST", host, "/sink", "Content-Length: 4", "Content-Type: application/json")+"\r\n{\"a\"")
+		n.get(t, host, attack)
+		got := k.of(host)
+		if len(got) != 2 {
+			t.Fatalf("%s: %d events: %s", host, len(got), k.texts)
+		}
+		if e := got[0]; e.RefusedBy != 200002 || e.Verdict != verdict {
+			t.Errorf("%s: a body that does not parse: %+v", host, e)
+		}
+		if e := got[1]; e.RefusedBy != 0 || e.Verdict != verdict {
+			t.Errorf("%s: an attack that the score refuses: %+v", host, e)
+		}
+	}
+}

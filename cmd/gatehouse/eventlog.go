@@ -67,7 +67,7 @@ func eventQuery(q admin.EventQuery) events.Query {
 func adminEvent(e *events.Event) admin.Event {
 	out := admin.Event{
 		Time: e.Time, ID: e.ID, Node: e.Node, Tenant: e.Tenant, Vhost: e.Vhost, Client: e.Client.String(), Method: e.Method, Path: e.Path,
-		Phase: e.Phase, Mode: e.Mode, Verdict: e.Verdict, Score: e.Score, Threshold: e.Threshold, Cut: e.Cut, LeftOut: e.LeftOut,
+		Phase: e.Phase, Mode: e.Mode, Verdict: e.Verdict, Score: e.Score, Threshold: e.Threshold, RefusedBy: e.RefusedBy, Cut: e.Cut, LeftOut: e.LeftOut,
 		Rules: make([]admin.Match, len(e.Rules)),
 	}
 	for i, r := range e.Rules {

@@ -118,7 +118,7 @@ func (s *session) printEvents(list *admin.EventList, most int) error {
 	var leftOut int64
 	for i := range list.Events {
 		e := &list.Events[i]
-		m, rule := worst(e.Rules)
+		m, rule := worst(e.Rules, e.RefusedBy)
 		rows = append(rows, []string{
 			stamp(e.Time), e.ID, dash(e.Tenant), e.Vhost, e.Verdict, score(e), rule, dash(m.Target), dash(shorten(m.Data)),
 		})
@@ -147,14 +147,15 @@ func (s *session) noteLost(leftOut int64, unreadable int, problem string) {
 	}
 }
 
-// worst returns the match that scored most, and its rule with the number of the others.
-func worst(matches []admin.Match) (m admin.Match, rule string) {
+// worst returns the match that refused on its own, else the one that scored most, and its
+// rule with the number of the others.
+func worst(matches []admin.Match, by int) (m admin.Match, rule string) {
 	if len(matches) == 0 {
 		return m, "-"
 	}
 	m = matches[0]
 	for _, other := range matches[1:] {
-		if other.Score > m.Score {
+		if m.ID != by && (other.Score > m.Score || other.ID == by) {
 			m = other
 		}
 	}
@@ -165,7 +166,13 @@ func worst(matches []admin.Match) (m admin.Match, rule string) {
 	return m, rule
 }
 
-func score(e *admin.Event) string { return fmt.Sprintf("%d of %d", e.Score, e.Threshold) }
+// score says what refused a request, or would have.
+func score(e *admin.Event) string {
+	if e.RefusedBy != 0 {
+		return "rule " + strconv.Itoa(e.RefusedBy)
+	}
+	return fmt.Sprintf("%d of %d", e.Score, e.Threshold)
+}
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 

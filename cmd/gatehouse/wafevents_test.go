@@ -24,6 +24,7 @@ func keeper(asked *admin.EventQuery) admin.Options {
 	}
 	list := []admin.Event{event("n1-3", admin.VerdictBlock, agent, sqli), event("n1-2", admin.VerdictDetect, sqli), event("n1-1", admin.VerdictPass)}
 	list[1].LeftOut, list[0].Cut = 12, true
+	list[2].RefusedBy, list[2].Rules = 200009, []admin.Match{sqli, {ID: 200009, Message: "Bad escape"}}
 	return admin.Options{
 		Node: "n1",
 		Events: func(_ context.Context, q admin.EventQuery) (admin.EventList, error) {
@@ -57,10 +58,10 @@ func TestWAFEventsOfARunningNode(t *testing.T) {
 	want(t, "list"+errOut, code, exitOK)
 	want(t, "query", asked, admin.EventQuery{Tenant: "shop", Vhost: "www.shop.test", Since: 48 * time.Hour, Rule: 942100, Most: 3})
 	want(t, "table", out, strings.TrimLeft(`
-TIME                  ID    TENANT  VHOST          VERDICT  SCORE   RULE       TARGET  DATA
-2026-11-28T13:00:05Z  n1-3  shop    www.shop.test  block    5 of 5  942100 +1  ARGS:q  1' OR\x1b[2J
-2026-11-28T13:00:05Z  n1-2  shop    www.shop.test  detect   5 of 5  942100     ARGS:q  1' OR\x1b[2J
-2026-11-28T13:00:05Z  n1-1  shop    www.shop.test  pass     5 of 5  -          -       -
+TIME                  ID    TENANT  VHOST          VERDICT  SCORE        RULE       TARGET  DATA
+2026-11-28T13:00:05Z  n1-3  shop    www.shop.test  block    5 of 5       942100 +1  ARGS:q  1' OR\x1b[2J
+2026-11-28T13:00:05Z  n1-2  shop    www.shop.test  detect   5 of 5       942100     ARGS:q  1' OR\x1b[2J
+2026-11-28T13:00:05Z  n1-1  shop    www.shop.test  pass     rule 200009  200009 +1  -       -
 note: there are older ones; -n prints more than 3
 note: 12 more came with these, too many in one second to be kept
 note: 1 lines of the files could not be read: a crash or a full disk has torn them

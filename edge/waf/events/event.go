@@ -2,6 +2,7 @@ package events
 
 import (
 	"cmp"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -24,7 +25,7 @@ const (
 
 // The bounds of an event. What is beyond them is cut off, and the event says so.
 const (
-	MaxRules = 32   // matches; those that score most are kept
+	MaxRules = 32   // matches; the one that refused on its own and those that score most are kept
 	maxTags  = 24   // of a rule
 	maxPath  = 1024 // bytes
 	maxText  = 256  // bytes of every other text
@@ -48,10 +49,12 @@ type Event struct {
 	// Mode is detect or block, Verdict one of Block, Detect and Pass.
 	Mode    string `json:"mode"`
 	Verdict string `json:"verdict"`
-	// Score is the anomaly score of the phase; from Threshold on it is refused. A
-	// rule that refuses on its own needs no score.
+	// Score is the anomaly score of the phase; from Threshold on it is refused.
 	Score     int `json:"score"`
 	Threshold int `json:"threshold"`
+	// RefusedBy is the rule among Rules that refuses on its own, whatever the score;
+	// 0: none did.
+	RefusedBy int `json:"refused_by,omitempty"`
 	// Rules are the matches in the rules' order, without bookkeeping; at most 32.
 	Rules []Rule `json:"rules"`
 	// Cut: not everything fitted. What is proposed from such an event may not be enough.
@@ -90,7 +93,13 @@ func (e *Event) owner() string {
 // fit cuts off what is beyond the bounds.
 func (e *Event) fit() {
 	if len(e.Rules) > MaxRules {
-		slices.SortStableFunc(e.Rules, func(a, b Rule) int { return cmp.Compare(b.Score, a.Score) })
+		rank := func(r *Rule) int {
+			if r.ID == e.RefusedBy {
+				return math.MaxInt
+			}
+			return r.Score
+		}
+		slices.SortStableFunc(e.Rules, func(a, b Rule) int { return cmp.Compare(rank(&b), rank(&a)) })
 		e.Rules, e.Cut = slices.Clone(e.Rules[:MaxRules]), true
 		slices.SortStableFunc(e.Rules, func(a, b Rule) int { return cmp.Compare(a.ID, b.ID) })
 	}

@@ -33,6 +33,9 @@ func appendLine(dst []byte, e *Event) []byte {
 	dst = appendMember(dst, `,"verdict":`, e.Verdict)
 	dst = strconv.AppendInt(append(dst, `,"score":`...), int64(e.Score), 10)
 	dst = strconv.AppendInt(append(dst, `,"threshold":`...), int64(e.Threshold), 10)
+	if e.RefusedBy != 0 {
+		dst = strconv.AppendInt(append(dst, `,"refused_by":`...), int64(e.RefusedBy), 10)
+	}
 	dst = append(dst, `,"rules":[`...)
 	for i := range e.Rules {
 		if i > 0 {

@@ -23,6 +23,7 @@ func byJSON(t testing.TB, e *Event) []byte {
 func TestLineIsWhatEncodingJSONWrites(t *testing.T) {
 	whole := refused("shop", 1)
 	whole.Client = netip.MustParseAddr("2001:db8::1")
+	whole.RefusedBy = 942100
 	whole.Cut, whole.LeftOut, whole.Node = true, 12, "n1"
 	whole.Rules = append(whole.Rules, Rule{ID: 920300}, Rule{ID: 1, Tags: []string{}, Score: -1})
 	for name, e := range map[string]*Event{"whole": whole, "empty": {Rules: []Rule{}}, "a sample": matched("", 3)} {

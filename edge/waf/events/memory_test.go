@@ -167,7 +167,7 @@ func TestEventsAreBounded(t *testing.T) {
 	l := open(t, Options{})
 	e := refused("shop", 1)
 	e.Path = "/" + strings.Repeat("é", 5000)
-	e.Method = strings.Repeat("M", 5000)
+	e.Method, e.RefusedBy = strings.Repeat("M", 5000), 942000 // which scores nothing
 	for n := range 100 {
 		r := e.Rules[0]
 		r.ID, r.Score, r.Target, r.Data = 942000+n, n%3, strings.Repeat("t", 1000), strings.Repeat("ü", 200)
@@ -179,7 +179,8 @@ func TestEventsAreBounded(t *testing.T) {
 	equal(t, "cut", got.Cut, true)
 	equal(t, "rules", len(got.Rules), MaxRules)
 	equal(t, "the one that scores most is kept", slices.ContainsFunc(got.Rules, func(r Rule) bool { return r.Score == 5 }), true)
-	equal(t, "one that scores nothing is", slices.ContainsFunc(got.Rules, func(r Rule) bool { return r.Score == 0 }), false)
+	equal(t, "so is the one that refused on its own", slices.ContainsFunc(got.Rules, func(r Rule) bool { return r.ID == 942000 }), true)
+	equal(t, "others that score nothing are", slices.ContainsFunc(got.Rules, func(r Rule) bool { return r.Score == 0 && r.ID != 942000 }), false)
 	if len(got.Path) > maxPath || len(got.Path) < maxPath-1 || !strings.HasSuffix(got.Path, "é") {
 		t.Errorf("the path has %d bytes", len(got.Path))
 	}

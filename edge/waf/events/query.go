@@ -58,7 +58,7 @@ func (l *Log) oldest(q *Query, now time.Time) time.Time {
 type Found struct {
 	Events []*Event // the newest first; they are not to be changed
 	More   bool     // there are older ones
-	missing
+	Missing
 }
 
 // Find returns the newest events that match, most of them at most. It reads the files
@@ -67,15 +67,16 @@ type Found struct {
 func (l *Log) Find(ctx context.Context, q Query, most int) (Found, error) {
 	q.Since = l.oldest(&q, time.Now())
 	held, floor := l.held(&q)
-	list := newest{most: most + 1} // one more, to know whether there are more
+	list := newest{most: most + 1, floor: q.Since} // one more, to know whether there are more
 	seen := map[key]bool{}
 	for _, e := range held {
 		list.add(e)
 		seen[keyOf(e)] = true
 	}
+	list.trim()
 	var out Found
-	if l.folder != nil && list.need(q.Since).Before(floor) {
-		miss, err := l.read(ctx, &q, func() time.Time { return list.need(q.Since) }, func(e *Event) {
+	if l.folder != nil && list.floor.Before(floor) {
+		miss, err := l.read(ctx, &q, func() time.Time { return list.floor }, func(e *Event) {
 			if !seen[keyOf(e)] {
 				list.add(e)
 			}
@@ -83,9 +84,10 @@ func (l *Log) Find(ctx context.Context, q Query, most int) (Found, error) {
 		if err != nil {
 			return out, err
 		}
-		out.missing = miss
+		out.Missing = miss
 	}
-	out.Events = list.sorted()
+	list.trim()
+	out.Events = list.events
 	if len(out.Events) > most {
 		out.Events, out.More = out.Events[:most], true
 	}
@@ -94,9 +96,8 @@ func (l *Log) Find(ctx context.Context, q Query, most int) (Found, error) {
 
 // held returns what memory has for the query; from floor on, that is everything.
 func (l *Log) held(q *Query) (out []*Event, floor time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	floor = l.begun
+	l.mu.Lock()
 	for _, s := range l.memory.shelves {
 		if q.Tenant != "" && s.owner != q.Tenant {
 			continue
@@ -104,21 +105,40 @@ func (l *Log) held(q *Query) (out []*Event, floor time.Time) {
 		if s.floor.After(floor) {
 			floor = s.floor
 		}
-		for _, e := range s.events {
-			if q.match(e) {
-				out = append(out, e)
-			}
-		}
+		out = append(out, s.events...) // they are looked at later: requests wait for the lock
 	}
+	l.mu.Unlock()
+	out = slices.DeleteFunc(out, func(e *Event) bool { return !q.match(e) })
 	return out, floor.Add(time.Millisecond) // others of the floor's own time may be missing
 }
 
+// Each calls visit once with every event that matches, in no order; they are not to be
+// changed. It reads the files only if memory does not have them all, and then one
+// caller at a time. The error is the context's.
+func (l *Log) Each(ctx context.Context, q Query, visit func(*Event)) (Missing, error) {
+	q.Since = l.oldest(&q, time.Now())
+	held, floor := l.held(&q)
+	seen := map[key]bool{}
+	for _, e := range held {
+		seen[keyOf(e)] = true
+		visit(e)
+	}
+	if l.folder == nil || !q.Since.Before(floor) {
+		return Missing{}, nil
+	}
+	return l.read(ctx, &q, func() time.Time { return q.Since }, func(e *Event) {
+		if !seen[keyOf(e)] {
+			visit(e)
+		}
+	})
+}
+
 // read scans the files, one caller at a time: it takes a processor's whole time.
-func (l *Log) read(ctx context.Context, q *Query, need func() time.Time, visit func(*Event)) (missing, error) {
+func (l *Log) read(ctx context.Context, q *Query, need func() time.Time, visit func(*Event)) (Missing, error) {
 	select {
 	case l.scans <- struct{}{}:
 	case <-ctx.Done():
-		return missing{}, ctx.Err()
+		return Missing{}, ctx.Err()
 	}
 	defer func() { <-l.scans }()
 	return l.folder.scan(ctx, q, need, visit)
@@ -149,6 +169,7 @@ func keyOf(e *Event) key { return key{e.ID, e.Phase, e.Time.UnixMilli()} }
 type newest struct {
 	most   int
 	events []*Event
+	floor  time.Time // from when on an event may still be one of them
 }
 
 func (n *newest) add(e *Event) {
@@ -159,22 +180,10 @@ func (n *newest) add(e *Event) {
 
 func (n *newest) trim() {
 	slices.SortStableFunc(n.events, func(a, b *Event) int { return cmp.Compare(b.Time.UnixMilli(), a.Time.UnixMilli()) })
-	if len(n.events) > n.most {
-		clear(n.events[n.most:])
-		n.events = n.events[:n.most]
-	}
-}
-
-func (n *newest) sorted() []*Event {
-	n.trim()
-	return n.events
-}
-
-// need is from when on an event would still be one of the newest.
-func (n *newest) need(since time.Time) time.Time {
-	n.trim()
 	if len(n.events) < n.most {
-		return since
+		return
 	}
-	return n.events[n.most-1].Time
+	clear(n.events[n.most:])
+	n.events = n.events[:n.most]
+	n.floor = n.events[n.most-1].Time
 }

@@ -26,7 +26,7 @@ type Report struct {
 	Verdicts map[string]int
 	Clients  int     // distinct addresses; 10,000 means so many or more
 	Groups   []Group // those with the most events first
-	missing
+	Missing
 }
 
 // A Group is what one rule found in one parameter of one page.
@@ -57,28 +57,12 @@ type tally struct {
 // Report groups the events that match by rule, page and parameter. Its memory is
 // bounded, however many paths and clients an attacker makes up.
 func (l *Log) Report(ctx context.Context, q Query) (Report, error) {
-	q.Since = l.oldest(&q, time.Now())
-	c := &counting{
-		report: Report{Since: q.Since, Verdicts: map[string]int{}},
-		groups: map[groupKey]*tally{}, clients: map[netip.Addr]struct{}{},
+	c := newCounting(l.oldest(&q, time.Now()))
+	miss, err := l.Each(ctx, q, c.add)
+	if err != nil {
+		return Report{}, err
 	}
-	held, floor := l.held(&q)
-	seen := map[key]bool{}
-	for _, e := range held {
-		seen[keyOf(e)] = true
-		c.add(e)
-	}
-	if l.folder != nil && q.Since.Before(floor) {
-		miss, err := l.read(ctx, &q, func() time.Time { return q.Since }, func(e *Event) {
-			if !seen[keyOf(e)] {
-				c.add(e)
-			}
-		})
-		if err != nil {
-			return Report{}, err
-		}
-		c.report.missing = miss
-	}
+	c.report.Missing = miss
 	return c.result(), nil
 }
 
@@ -87,6 +71,13 @@ type counting struct {
 	report  Report
 	groups  map[groupKey]*tally
 	clients map[netip.Addr]struct{}
+}
+
+func newCounting(since time.Time) *counting {
+	return &counting{
+		report: Report{Since: since, Verdicts: map[string]int{}},
+		groups: map[groupKey]*tally{}, clients: map[netip.Addr]struct{}{},
+	}
 }
 
 func (c *counting) add(e *Event) {

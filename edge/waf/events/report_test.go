@@ -61,7 +61,7 @@ func TestReportGroupsByRulePageAndParameter(t *testing.T) {
 
 // Whoever makes up paths and addresses does not take the node's memory.
 func TestReportIsBounded(t *testing.T) {
-	c := &counting{report: Report{Verdicts: map[string]int{}}, groups: map[groupKey]*tally{}, clients: map[netip.Addr]struct{}{}}
+	c := newCounting(epoch)
 	for n := range maxGroups + 500 {
 		e := refused("shop", n)
 		e.Path, e.Verdict = fmt.Sprintf("/%d", n), fmt.Sprint("made up ", n)

@@ -1,7 +1,6 @@
 package events
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -15,48 +14,16 @@ import (
 	"time"
 )
 
-// maxLine bounds a line that is read, in bytes: more than an event of the most rules
-// can take, each of its characters escaped.
-const maxLine = 256 << 10
+const (
+	// maxRead bounds a file that is read, in bytes: it is held whole. None of ours is
+	// larger than a fourth of it by default.
+	maxRead = 64 << 20
+	// mtimeSlack is how late a file system's clock may be.
+	mtimeSlack = 2 * time.Second
+)
 
-// mtimeSlack is how late a file system's clock may be.
-const mtimeSlack = 2 * time.Second
-
-// scan shows visit the matching events of the files, the newest file first, but within
-// a file in the order of time. need says from when on events are still wanted: it is
-// asked before each file, and older files are passed over. The error is the context's.
-func (d *folder) scan(ctx context.Context, q *Query, need func() time.Time, visit func(*Event)) (miss missing, err error) {
-	files, err := d.list()
-	if err != nil {
-		return missing{Problem: unreadableFiles(err)}, nil
-	}
-	needles := q.needles()
-	lines := bufio.NewReaderSize(nil, maxLine)
-	for _, f := range slices.Backward(files) {
-		if f.modified.Add(mtimeSlack).Before(need()) {
-			continue // a process that drains may write an older file longer than a newer one
-		}
-		torn, err := d.scanFile(ctx, f, lines, needles, func(e *Event) {
-			if q.match(e) {
-				visit(e)
-			}
-		})
-		if ctx.Err() != nil {
-			return miss, ctx.Err()
-		}
-		if err != nil {
-			miss.Problem = unreadableFiles(err)
-		}
-		if torn > 0 {
-			d.tell(f.name, torn)
-		}
-		miss.Unreadable += torn
-	}
-	return miss, nil
-}
-
-// missing is what an answer does not have.
-type missing struct {
+// Missing is what an answer does not have.
+type Missing struct {
 	// Unreadable is how many lines of the files a crash or a full disk has torn.
 	Unreadable int
 	// Problem says why files cannot be read; empty: they can.
@@ -67,57 +34,107 @@ func unreadableFiles(err error) string {
 	return fmt.Sprintf("files of WAF events cannot be read: %v", err)
 }
 
-func (d *folder) scanFile(ctx context.Context, f listed, r *bufio.Reader, needles [][]byte, visit func(*Event)) (torn int, err error) {
+// A scan reads the files for one query, from the newest line to the oldest.
+type scan struct {
+	query   *Query
+	need    func() time.Time // from when on events are wanted; it is asked for each line
+	visit   func(*Event)
+	needles [][]byte
+	from    time.Time // what need said last, and how lines have it
+	prefix  []byte
+}
+
+// scan shows visit the events of the files that match, the newest first: nearly so, for
+// a process that drains may write an older file longer than a newer one. The error is
+// the context's.
+func (d *folder) scan(ctx context.Context, q *Query, need func() time.Time, visit func(*Event)) (miss Missing, err error) {
+	files, err := d.list()
+	if err != nil {
+		return Missing{Problem: unreadableFiles(err)}, nil
+	}
+	s := &scan{query: q, need: need, visit: visit, needles: q.needles()}
+	for _, f := range slices.Backward(files) {
+		if f.modified.Add(mtimeSlack).Before(need()) {
+			continue
+		}
+		text, err := d.read(f)
+		if err != nil {
+			miss.Problem = unreadableFiles(err)
+			continue
+		}
+		torn := s.lines(ctx, text)
+		if ctx.Err() != nil {
+			return miss, ctx.Err()
+		}
+		if torn > 0 {
+			d.tell(f.name, torn)
+		}
+		miss.Unreadable += torn
+	}
+	return miss, nil
+}
+
+// read returns what a file had when it was listed.
+func (d *folder) read(f listed) ([]byte, error) {
 	file, err := os.Open(filepath.Join(d.dir, f.name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil // it was the oldest, and has just gone
+		return nil, nil // it was the oldest, and has just gone
 	}
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer file.Close()
-	r.Reset(io.LimitReader(file, f.size))
-	for ctx.Err() == nil {
-		line, err := r.ReadSlice('\n')
-		switch {
-		case errors.Is(err, io.EOF):
-			if len(line) > 0 {
-				torn++
-			}
-			return torn, nil
-		case errors.Is(err, bufio.ErrBufferFull):
-			torn++
-			if err := skipLine(r); err != nil {
-				return torn, nil //nolint:nilerr // the file ends within the line
-			}
-			continue
-		case err != nil:
-			return torn, err
-		}
-		if line = bytes.TrimSpace(line); len(line) == 0 || !contains(line, needles) {
+	if f.size > maxRead {
+		return nil, fmt.Errorf("%s has %d bytes, which is no file of ours", f.name, f.size)
+	}
+	text := make([]byte, f.size)
+	n, err := io.ReadFull(file, text)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) { // somebody has cut it
+		err = nil
+	}
+	return text[:n], err
+}
+
+// lines visits the lines of a file, the last one first, and returns how many are torn.
+func (s *scan) lines(ctx context.Context, text []byte) (torn int) {
+	if len(text) == 0 {
+		return 0
+	}
+	end := bytes.LastIndexByte(text, '\n') + 1
+	if end < len(text) {
+		torn++
+	}
+	for end > 0 && ctx.Err() == nil {
+		begin := bytes.LastIndexByte(text[:end-1], '\n') + 1
+		line := text[begin : end-1]
+		end = begin
+		if len(line) == 0 || !s.wants(line) {
 			continue
 		}
 		e := &Event{}
 		if json.Unmarshal(line, e) != nil {
 			torn++
-			continue
-		}
-		visit(e)
-	}
-	return torn, nil
-}
-
-func skipLine(r *bufio.Reader) error {
-	for {
-		if _, err := r.ReadSlice('\n'); !errors.Is(err, bufio.ErrBufferFull) {
-			return err
+		} else if s.query.match(e) {
+			s.visit(e)
 		}
 	}
+	return torn
 }
 
-// contains reports whether the line has all needles: most lines need not be parsed.
-func contains(line []byte, needles [][]byte) bool {
-	for _, n := range needles {
+const (
+	lineBegin  = `{"time":"`
+	lineSecond = "2006-01-02T15:04:05"
+)
+
+// wants reports whether a line may be of a wanted event: most need not be parsed.
+func (s *scan) wants(line []byte) bool {
+	if from := s.need(); !from.Equal(s.from) {
+		s.from, s.prefix = from, from.UTC().AppendFormat([]byte(lineBegin), lineSecond)
+	}
+	if len(line) > len(s.prefix) && bytes.HasPrefix(line, []byte(lineBegin)) && bytes.Compare(line[:len(s.prefix)], s.prefix) < 0 {
+		return false // it is older
+	}
+	for _, n := range s.needles {
 		if !bytes.Contains(line, n) {
 			return false
 		}
