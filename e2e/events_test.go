@@ -97,3 +97,25 @@ func TestEventsThatCannotBeWrittenStopNobody(t *testing.T) {
 	}
 	n.stop()
 }
+
+// Each process of an upgrade writes its own file, and the new one finds what either wrote.
+func TestEventsOutliveAnUpgrade(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	n := launch(t, "", map[string]string{"a.yaml": vhost("a.test", b.URL, "waf: {mode: block}")})
+	n.within("a.test", 200)
+	s := succeed(n)
+	was := s.pid
+	before := n.get("a.test", attack).Header.Get("X-Request-Id")
+	s.upgrade()
+	s.gone(was)
+	after := n.get("a.test", attack).Header.Get("X-Request-Id")
+	for _, id := range []string{before, after} {
+		if out := n.must("waf", "events", "--id", id); !strings.Contains(out, "941100") {
+			t.Errorf("event %s:\n%s", id, out)
+		}
+	}
+	s.finish()
+	if files, _ := filepath.Glob(filepath.Join(n.dir, "data", "events", "*.jsonl")); len(files) != 2 {
+		t.Errorf("%d files, want one of each process", len(files))
+	}
+}
