@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"gatehouse/routes"
@@ -36,7 +37,7 @@ type Event struct {
 	Node      string    `json:"node"`
 	Tenant    string    `json:"tenant,omitempty"`
 	Vhost     string    `json:"vhost"`
-	Client    string    `json:"client"`
+	Client    string    `json:"client,omitempty"`
 	Method    string    `json:"method"`
 	Path      string    `json:"path"`
 	Phase     string    `json:"phase"` // request or response
@@ -181,7 +182,7 @@ func (q *EventQuery) set(name, value string, most int) (err error) {
 		q.Tenant = value
 		err = routes.CheckTenantName(value)
 	case "vhost":
-		q.Vhost = value
+		q.Vhost = strings.ToLower(value)
 	case "id":
 		q.ID = value
 	case "rule":

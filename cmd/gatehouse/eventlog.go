@@ -66,9 +66,12 @@ func eventQuery(q admin.EventQuery) events.Query {
 
 func adminEvent(e *events.Event) admin.Event {
 	out := admin.Event{
-		Time: e.Time, ID: e.ID, Node: e.Node, Tenant: e.Tenant, Vhost: e.Vhost, Client: e.Client.String(), Method: e.Method, Path: e.Path,
+		Time: e.Time, ID: e.ID, Node: e.Node, Tenant: e.Tenant, Vhost: e.Vhost, Method: e.Method, Path: e.Path,
 		Phase: e.Phase, Mode: e.Mode, Verdict: e.Verdict, Score: e.Score, Threshold: e.Threshold, RefusedBy: e.RefusedBy, Cut: e.Cut, LeftOut: e.LeftOut,
 		Rules: make([]admin.Match, len(e.Rules)),
+	}
+	if e.Client.IsValid() { // the peer on a unix socket has no address
+		out.Client = e.Client.String()
 	}
 	for i, r := range e.Rules {
 		out.Rules[i] = admin.Match(r)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -187,9 +186,9 @@ func (s *session) printEventDetails(list *admin.EventList) error {
 			{"id", e.ID},
 			{"time", stamp(e.Time)},
 			{"node", e.Node},
-			{"tenant", cmp.Or(e.Tenant, "-")},
+			{"tenant", dash(e.Tenant)},
 			{"vhost", e.Vhost},
-			{"client", e.Client},
+			{"client", dash(e.Client)},
 			{"request", e.Method + " " + e.Path},
 			{"verdict", fmt.Sprintf("%s (%s, mode %s)", e.Verdict, e.Phase, e.Mode)},
 			{"score", score(e)},

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // One tenant under attack does not push the events of others out of memory.
@@ -71,7 +73,8 @@ func TestFindReadsFilesWhereMemoryIsNotWhole(t *testing.T) {
 }
 
 func TestFloodIsBoundedAndCounted(t *testing.T) {
-	l := open(t, Options{})
+	registry := prometheus.NewRegistry()
+	l := open(t, Options{Registerer: registry})
 	flood := func(n int, client string, verdict string) (kept int) {
 		before := l.memory.count
 		for range n {
@@ -90,7 +93,7 @@ func TestFloodIsBoundedAndCounted(t *testing.T) {
 		kept += flood(10, fmt.Sprintf("192.0.2.%d", n), Block)
 	}
 	equal(t, "of many clients", kept, perSecond)
-	equal(t, "lost", l.overRate.Load(), 1000+10+500+2000-perSample-perSecond)
+	equal(t, "lost", lost(t, registry, "rate"), 1000+10+500+2000-perSample-perSecond)
 
 	l.Record(refused("shop", 1))
 	l.Record(matched("shop", 1))
@@ -128,7 +131,8 @@ func TestFloodOfOneClientHidesNobody(t *testing.T) {
 // A tenant that fills its share of the files goes on in memory, and the others' share is theirs.
 func TestAttackOnOneTenantLeavesTheFilesToOthers(t *testing.T) {
 	dir := t.TempDir()
-	l := open(t, Options{Dir: dir, Share: 20_000})
+	registry := prometheus.NewRegistry()
+	l := open(t, Options{Dir: dir, Share: 20_000, Registerer: registry})
 	for n := range 500 {
 		l.Record(refused("attacked", n+1))
 	}
@@ -138,8 +142,8 @@ func TestAttackOnOneTenantLeavesTheFilesToOthers(t *testing.T) {
 	l.Record(refused("samples", 201))
 	l.Record(refused("quiet", 1))
 	shut(t, l)
-	if l.overShare.Load() < 400 {
-		t.Errorf("%d events were over the share", l.overShare.Load())
+	if n := lost(t, registry, "share"); n < 400 {
+		t.Errorf("%d events were over the share", n)
 	}
 	equal(t, "in memory", len(find(t, l, Query{Tenant: "attacked"}, 1000).Events), 500)
 	l = open(t, Options{Dir: dir})
