@@ -27,6 +27,9 @@ type Options struct {
 	Defaults *routes.Tenant
 	// Inspect judges a request as the server itself would. Nil: waf test is refused.
 	Inspect func(ctx context.Context, r InspectRequest) (InspectResult, error)
+	// Events finds WAF events, and Report groups them. Nil: refused.
+	Events func(ctx context.Context, q EventQuery) (EventList, error)
+	Report func(ctx context.Context, q EventQuery) (EventReport, error)
 	// CertificateProblem returns why the certificate files of the vhost with that
 	// name are not served. It must not block. Nil: there are no problems.
 	CertificateProblem func(name string) error
@@ -88,6 +91,8 @@ func New(opts Options) *API {
 //	DELETE /vhosts/{name}     Removed
 //	…      /tenants…          the same with TenantList and TenantDetail; PATCH makes a new one
 //	POST   /waf/test          InspectRequest → InspectResult
+//	GET    /waf/events        EventList; ?tenant= &vhost= &id= &rule= &since=1h &n=50
+//	GET    /waf/report        EventReport; the same without id
 //	POST   /upgrade           Upgraded
 //	GET    /version           Version
 //	GET    /health            Readiness, as /readyz
@@ -109,10 +114,12 @@ func (a *API) Private() http.Handler {
 		"PATCH /tenants/{name}":  a.patchTenant,
 		"DELETE /tenants/{name}": a.deleteTenant,
 
-		"POST /waf/test": a.inspect,
-		"POST /upgrade":  a.upgrade,
-		"GET /version":   a.version,
-		"GET /health":    a.ready,
+		"POST /waf/test":  a.inspect,
+		"GET /waf/events": a.listEvents,
+		"GET /waf/report": a.reportEvents,
+		"POST /upgrade":   a.upgrade,
+		"GET /version":    a.version,
+		"GET /health":     a.ready,
 	} {
 		mux.Handle(pattern, a.answer(h))
 	}

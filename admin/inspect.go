@@ -52,12 +52,13 @@ type InspectResult struct {
 
 // A Match is one rule that matched.
 type Match struct {
-	ID       int    `json:"id"`
-	Message  string `json:"message"`
-	Severity string `json:"severity,omitempty"`
-	Target   string `json:"target,omitempty"` // "ARGS:q"
-	Data     string `json:"data,omitempty"`   // what the client sent there: never trust it
-	Score    int    `json:"score"`            // what the rule adds to the anomaly score
+	ID       int      `json:"id"`
+	Message  string   `json:"message"`
+	Severity string   `json:"severity,omitempty"`
+	Tags     []string `json:"tags,omitempty"`
+	Target   string   `json:"target,omitempty"` // "ARGS:q"
+	Data     string   `json:"data,omitempty"`   // what the client sent there: never trust it
+	Score    int      `json:"score"`            // what the rule adds to the anomaly score
 }
 
 // withDefaults fills in what was left out and refuses what no request can be.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gatehouse/edge/waf"
+	"gatehouse/edge/waf/events"
 )
 
 // What the WAF said, as the record and metrics have it.
@@ -28,6 +29,7 @@ func (s *Server) inspectRequest(next handler) handler {
 	return func(r *request) error {
 		err := s.judgeRequest(r)
 		s.logWAF(r)
+		s.keepEvent(r, events.Request)
 		if err != nil {
 			return err
 		}
@@ -130,7 +132,8 @@ func (r *request) recordWAF(verdict *waf.Verdict) {
 	w := &r.record.WAF
 	w.Verdict, w.Score = verdictPass, r.waf.Score()
 	w.Rules = w.Rules[:0]
-	for _, m := range r.waf.Matches() {
+	r.found = r.waf.Matches()
+	for _, m := range r.found {
 		if !slices.Contains(w.Rules, m.ID) { // a rule may match several targets
 			w.Rules = append(w.Rules, m.ID)
 		}
@@ -152,7 +155,7 @@ func (s *Server) logWAF(r *request) {
 		return
 	}
 	var worst waf.Match
-	for _, m := range r.waf.Matches() {
+	for _, m := range r.found {
 		if m.Score > worst.Score || worst.ID == 0 {
 			worst = m
 		}
@@ -178,10 +181,13 @@ func (s *Server) inspectResponse(next handler) handler {
 		if err != nil {
 			return fail(502, "the site's answer ended early", err)
 		}
-		before := r.record.WAF.Verdict
+		before, found := r.record.WAF.Verdict, len(r.found)
 		r.recordWAF(verdict)
 		if before != r.record.WAF.Verdict {
 			s.logWAF(r)
+		}
+		if before != r.record.WAF.Verdict || len(r.found) > found {
+			s.keepEvent(r, events.Response)
 		}
 		if verdict != nil {
 			return refuse(403, "the answer was withheld by this site's firewall")

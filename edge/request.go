@@ -59,6 +59,7 @@ type request struct {
 	table *routes.Table
 	site  *site
 	waf   *waf.Transaction
+	found []waf.Match // by it, as of the last phase that was run
 
 	response response
 	record   record

@@ -30,6 +30,8 @@ type Options struct {
 	Certificates Certificates
 	// WAF is the shared engine; nil: no request is inspected, whatever a vhost says.
 	WAF *waf.Engine
+	// Events keeps what the WAF finds; nil: it is only logged.
+	Events WAFEvents
 	// Cache is the shared store; nil: nothing is cached, whatever a vhost says.
 	Cache *cache.Store
 	// Defaults apply to a vhost without tenant, or whose tenant has no document.

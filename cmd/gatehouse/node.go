@@ -22,6 +22,7 @@ import (
 	"gatehouse/edge"
 	"gatehouse/edge/overload"
 	"gatehouse/edge/waf"
+	"gatehouse/edge/waf/events"
 	"gatehouse/internal/logpipe"
 	"gatehouse/internal/redisconn"
 	"gatehouse/routes"
@@ -47,6 +48,7 @@ type node struct {
 	follower   *routes.Follower
 	metrics    *prometheus.Registry
 	rules      *waf.Engine
+	events     *events.Log
 	cache      *cache.Store
 	memory     *overload.Monitor
 	certs      *acme.Manager

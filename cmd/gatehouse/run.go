@@ -29,8 +29,8 @@ import (
 	"gatehouse/routes/redisstore"
 )
 
-// This file and its neighbours node.go and inspect.go are the only places that
-// know every package of the program.
+// This file and its neighbours node.go, inspect.go and eventlog.go are the only
+// places that know every package of the program.
 
 func init() {
 	runServer = serve
@@ -145,6 +145,9 @@ func (n *node) openEngines() (err error) {
 		return fmt.Errorf("waf: %w", err)
 	}
 	n.onClose(n.rules.Close)
+	if err := n.openEvents(); err != nil {
+		return err
+	}
 	if n.cache, err = cache.New(cache.Options{MaxBytes: int64(n.cfg.Cache.Memory), Registerer: n.metrics, Logger: n.log}); err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}
@@ -174,7 +177,7 @@ func acmeOptions(c *ACME) acme.ACME {
 
 func (n *node) openEdge() (err error) {
 	n.edge, err = edge.New(edge.Options{
-		Node: n.cfg.Node, Certificates: n.certs, WAF: n.rules, Cache: n.cache, Defaults: n.cfg.Defaults,
+		Node: n.cfg.Node, Certificates: n.certs, WAF: n.rules, Events: n.events, Cache: n.cache, Defaults: n.cfg.Defaults,
 		TrustedProxies: n.cfg.Trusted(), ProxyProtocol: n.cfg.ProxyProtocol, PublicHTTPS: n.cfg.Listen.PublicHTTPS, Limits: edgeLimits(&n.cfg.Limits),
 		Overload: n.memory.Level,
 		Denied:   n.ownAddress, AccessLog: n.access, Logger: n.log, Registerer: n.metrics,
@@ -210,6 +213,7 @@ func (n *node) openAdmin() error {
 		Inspect: func(_ context.Context, r admin.InspectRequest) (admin.InspectResult, error) {
 			return inspect(n.edge, r)
 		},
+		Events: n.findEvents, Report: n.reportEvents,
 		Upgrade: n.upgrade, NotReady: n.notReady, Gatherer: n.metrics, Version: readVersion().Version, Node: n.cfg.Node, Logger: n.log,
 	})
 	return nil
@@ -228,6 +232,7 @@ func (n *node) run(ctx context.Context, usr2 <-chan os.Signal) error {
 	n.log.Info("serving", "http", addr(n.http), "https", addr(n.https), "admin", addr(n.admin), "socket", n.cfg.Socket(),
 		"vhosts", n.follower.Table().Len())
 	n.tellServing()
+	w.begin(w.data, "waf events", func() error { return n.events.Run(w.data) })
 	w.begin(w.data, "certificates", func() error { return n.workInData(w.data) })
 	w.begin(w.all, "upgrade", func() error { n.upgradeOnSignal(w.all, usr2); return nil })
 

@@ -13,9 +13,9 @@ import (
 )
 
 func newWAFCommand(s *session) *cobra.Command {
-	cmd := &cobra.Command{Use: "waf", Short: "Try requests against the WAF"}
+	cmd := &cobra.Command{Use: "waf", Short: "Try requests against the WAF, and see what it found"}
 	s.addNodeFlags(cmd)
-	return group(cmd, newWAFTest(s))
+	return group(cmd, newWAFTest(s), newWAFEvents(s), newWAFReport(s))
 }
 
 func newWAFTest(s *session) *cobra.Command {
@@ -84,14 +84,7 @@ func (s *session) printInspect(r admin.InspectResult) error {
 		return err
 	}
 	if len(r.Matches) > 0 {
-		fmt.Fprintln(s.Out)
-		rows := make([][]string, 0, len(r.Matches))
-		for _, m := range r.Matches {
-			rows = append(rows, []string{
-				strconv.Itoa(m.ID), "+" + strconv.Itoa(m.Score), dash(m.Severity), dash(m.Target), m.Message, dash(shorten(m.Data)),
-			})
-		}
-		if err := s.printTable([]string{"RULE", "SCORE", "SEVERITY", "TARGET", "MESSAGE", "DATA"}, rows); err != nil {
+		if err := s.printMatches(r.Matches); err != nil {
 			return err
 		}
 		fmt.Fprintln(s.Out)
@@ -101,6 +94,18 @@ func (s *session) printInspect(r admin.InspectResult) error {
 	}
 	_, err = fmt.Fprintln(s.Out, verdictLine(r))
 	return err
+}
+
+// printMatches prints an empty line, and the matches as a table.
+func (s *session) printMatches(matches []admin.Match) error {
+	fmt.Fprintln(s.Out)
+	rows := make([][]string, 0, len(matches))
+	for _, m := range matches {
+		rows = append(rows, []string{
+			strconv.Itoa(m.ID), "+" + strconv.Itoa(m.Score), dash(m.Severity), dash(m.Target), m.Message, dash(shorten(m.Data)),
+		})
+	}
+	return s.printTable([]string{"RULE", "SCORE", "SEVERITY", "TARGET", "MESSAGE", "DATA"}, rows)
 }
 
 func verdictLine(r admin.InspectResult) string {

@@ -33,8 +33,8 @@ type Match struct {
 	// variable alone. At most 128 bytes.
 	Target string
 	// Data is the beginning, at most 128 bytes, of the value as the rule saw it, which is after its
-	// transformations. It is [Redacted] if the target's name, or for a whole body or query its text,
-	// speaks of passwords, tokens, sessions or cards.
+	// transformations. It is [Redacted] if the target is a cookie, or its name, or for a whole body or
+	// query its text, speaks of passwords, tokens, sessions or cards.
 	Data string
 	// Score is what the match added to the anomaly score; 0 for a rule that refuses on its own.
 	Score int
@@ -167,7 +167,7 @@ func (m *Match) setTarget(d types.MatchData) {
 	}
 	m.Target = shorten(m.Target)
 	m.Data = shorten(d.Value())
-	if secretive(d.Key()) || wholes[d.Variable().Name()] && secretive(d.Value()) {
+	if name := d.Variable().Name(); name == "REQUEST_COOKIES" || secretive(d.Key()) || wholes[name] && secretive(d.Value()) {
 		m.Data = Redacted
 	}
 }

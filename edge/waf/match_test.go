@@ -59,6 +59,7 @@ func TestSecretsAreNotReported(t *testing.T) {
 		{contentType: form, body: "new-PassWord=" + secret},
 		{contentType: "application/json", body: `{"card":{"cvc":"` + secret + `"}}`},
 		{header: [][2]string{{"Cookie", "PHPSESSID=" + secret}}},
+		{header: [][2]string{{"Cookie", "sid=" + secret}}},
 		{header: [][2]string{{"Authorization", "Basic " + secret}}},
 		{header: [][2]string{{"Referer", "https://shop.test/?token=" + secret}}},
 	} {

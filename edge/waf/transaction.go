@@ -270,6 +270,21 @@ func (t *Transaction) WouldBlock() bool {
 		t.Score() >= t.tuning.inbound || t.OutboundScore() >= t.tuning.outbound
 }
 
+// RefusedBy returns the rule that refused the request or its response, or would have in mode
+// Block; 0: none did. For a score over its threshold that is a bookkeeping rule, as in [Verdict].
+func (t *Transaction) RefusedBy() int {
+	if v := t.Verdict(); v != nil {
+		return v.RuleID
+	}
+	if t == nil || t.tx == nil {
+		return 0
+	}
+	if it := t.tx.DetectionOnlyInterruption(); it != nil {
+		return it.RuleID
+	}
+	return 0
+}
+
 // Close ends the transaction and gives its memory back. The methods that tell about it (Score, Matches)
 // find nothing afterwards, except Verdict and Err.
 func (t *Transaction) Close() {

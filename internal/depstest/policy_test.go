@@ -22,6 +22,8 @@ type barrier struct {
 type fence struct {
 	imports []string // import paths, each with what lies below it
 	allowed []string // packages of ours, each with what lies below it
+	// except are packages below the allowed ones that may not all the same.
+	except []string
 	// adapters also lets in packages whose own name begins so ("redis" lets in acme/rediscache).
 	adapters string
 	// tests are further packages that may use the module in their test files.
@@ -62,6 +64,10 @@ var barriers = append([]barrier{
 	{
 		from: "edge/overload", below: true, to: []string{""},
 		reason: "it says what has to be given up; those who give it up know it, never the other way round",
+	},
+	{
+		from: "edge/waf/events", below: true, to: []string{"edge", "routes", "admin", "waf-rules"},
+		reason: "it keeps what others found: who reads events must not need the engine that made them",
 	},
 	{
 		from: "loadtest", below: true, to: []string{"edge", "cache", "acme", "routes", "admin"},
@@ -120,7 +126,7 @@ var reserves = []reserve{
 
 var fences = []fence{
 	{
-		imports: []string{"github.com/corazawaf/coraza/v3"}, allowed: []string{"edge/waf"},
+		imports: []string{"github.com/corazawaf/coraza/v3"}, allowed: []string{"edge/waf"}, except: []string{"edge/waf/events"},
 		reason: "one shared, compiled ruleset with known traps: one place that knows them",
 	},
 	{
@@ -142,6 +148,7 @@ var fences = []fence{
 	},
 	{
 		imports: []string{"github.com/valyala/fasthttp", "github.com/fasthttp/websocket"}, allowed: []string{"edge", "loadtest"},
+		except: []string{"edge/waf/events"},
 		reason: "nothing of a RequestCtx survives its handler; whoever holds one must live in the chain",
 	},
 	{
@@ -236,7 +243,7 @@ func (b barrier) check(p pkg, graph map[string][]string) []violation {
 }
 
 func (f fence) check(p pkg) []violation {
-	if within(p.Path, f.allowed) || f.adapters != "" && strings.HasPrefix(path.Base(p.Path), f.adapters) {
+	if f.lets(p.Path) || f.adapters != "" && strings.HasPrefix(path.Base(p.Path), f.adapters) {
 		return nil
 	}
 	var out []violation
@@ -253,6 +260,9 @@ func (f fence) check(p pkg) []violation {
 	}
 	return out
 }
+
+// lets reports whether the package may use the module.
+func (f fence) lets(path string) bool { return within(path, f.allowed) && !within(path, f.except) }
 
 func (r reserve) check(p pkg) []violation {
 	if within(p.Path, r.allowed) || in(p.Path, r.imports, r.below) {
