@@ -56,6 +56,10 @@ type Profile struct {
 	Responses bool
 	// OnError is what the caller is to do when [Transaction.Err] is not nil. The engine does not read it.
 	OnError OnError
+	// Own are the tenant's own rules, which see each request before the shared ones do, in this order;
+	// see [CompileOwn]. A rule that denies refuses in mode Block and is only listed in mode Detect;
+	// no rule lets a request past the others. They add nothing to the anomaly score. No nil among them.
+	Own []*OwnRules
 
 	once   sync.Once
 	tuning tuning
@@ -140,6 +144,9 @@ func (p *Profile) resolve() *tuning {
 func (p *Profile) sum(t *tuning) string {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s\n%s\n%d\n%t\n%s\n", wafrules.Digest(), p.Mode, t.inspect, p.Responses, p.OnError)
+	for _, own := range p.Own {
+		fmt.Fprintf(sum, "own %s\n", own.digest)
+	}
 	for _, v := range t.variables {
 		fmt.Fprintf(sum, "%s=%q\n", v.name, v.values)
 	}

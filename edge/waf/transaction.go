@@ -50,6 +50,7 @@ type Transaction struct {
 	tuning  *tuning
 
 	tx      engineTx // nil: not begun, or closed
+	front   *front   // nil: the profile has no rules of its own
 	err     error
 	verdict *Verdict
 
@@ -65,6 +66,7 @@ func (t *Transaction) begin(id string) {
 	t.tx = tx.(engineTx) // asserted by probe.learn
 	t.engine.probe.setMode(t.tx, t.profile.Mode)
 	t.tuning.apply(t.tx.Variables().TX())
+	t.front = beginFront(t, id)
 }
 
 // live reports whether there is anything left to inspect.
@@ -94,6 +96,7 @@ func (t *Transaction) Connection(client, server netip.AddrPort) {
 		return
 	}
 	defer t.rescue("set connection")
+	t.front.connection(client, server)
 	t.tx.ProcessConnection(addrString(client), int(client.Port()), addrString(server), int(server.Port()))
 }
 
@@ -113,6 +116,7 @@ func (t *Transaction) Request(method, target, proto, host string) {
 		return
 	}
 	defer t.rescue("set request line")
+	t.front.request(method, target, proto, host)
 	t.tx.ProcessURI(target, method, proto)
 	t.tx.SetServerName(host)
 }
@@ -124,6 +128,7 @@ func (t *Transaction) RequestHeader(name, value string) {
 		return
 	}
 	defer t.rescue("add request header")
+	t.front.requestHeader(name, value)
 	t.tx.AddRequestHeader(name, value)
 }
 
@@ -134,6 +139,9 @@ func (t *Transaction) RequestHeaders() *Verdict {
 		return t.Verdict()
 	}
 	defer t.rescue("inspect request headers")
+	if verdict := t.decide(t.front.requestHeaders()); verdict != nil {
+		return verdict
+	}
 	return t.decide(t.tx.ProcessRequestHeaders())
 }
 
@@ -174,13 +182,15 @@ func (t *Transaction) RequestBody(cut bool) *Verdict {
 		return t.Verdict()
 	}
 	defer t.rescue("inspect request body")
+	processor := t.tx.Variables().RequestBodyProcessor()
+	kind := processor.Get()
+	if len(t.body) > 0 && (cut || t.bodyCut) {
+		t.body = mend(kind, t.contentType(), t.body)
+	}
+	if verdict := t.decide(t.front.requestBody(kind, t.body)); verdict != nil {
+		return verdict
+	}
 	if len(t.body) > 0 {
-		variables := t.tx.Variables()
-		processor := variables.RequestBodyProcessor()
-		kind := processor.Get()
-		if cut || t.bodyCut {
-			t.body = mend(kind, t.contentType(), t.body)
-		}
 		if kind == "MULTIPART" {
 			// The engine's own writes every uploaded file to disk. Ours sets the name back.
 			setSingle(processor, multipartName)
@@ -219,12 +229,15 @@ func (t *Transaction) Verdict() *Verdict {
 	return t.verdict
 }
 
-// Err is not nil if the engine failed: a *[PanicError], [ErrClosed] or an error of its buffers. No rule
-// has then seen the whole of the request. The caller goes by the profile's OnError: with Pass it
+// Err is not nil if the engine failed: a *[PanicError], [ErrClosed] or an error of its buffers. The shared
+// rules, or the tenant's own, have then not seen the whole of the request. The caller goes by the profile's OnError: with Pass it
 // goes on, with Refuse it refuses the request.
 func (t *Transaction) Err() error {
 	if t == nil {
 		return nil
+	}
+	if t.err == nil {
+		return t.front.failure()
 	}
 	return t.err
 }
@@ -258,7 +271,7 @@ func (t *Transaction) WouldBlock() bool {
 	if t == nil || t.tx == nil {
 		return t.Verdict() != nil
 	}
-	return t.verdict != nil || t.tx.DetectionOnlyInterruption() != nil ||
+	return t.verdict != nil || t.front.wouldBlock() || t.tx.DetectionOnlyInterruption() != nil ||
 		t.Score() >= t.tuning.inbound || t.OutboundScore() >= t.tuning.outbound
 }
 
@@ -269,6 +282,7 @@ func (t *Transaction) Close() {
 		return
 	}
 	defer t.rescue("close transaction")
+	defer t.front.close()
 	t.engine.metrics.ended[t.profile.Mode][t.outcome()].Inc()
 	tx := t.tx
 	t.tx, t.engine, t.body = nil, nil, nil
@@ -282,7 +296,7 @@ func (t *Transaction) Close() {
 
 func (t *Transaction) outcome() outcome {
 	switch {
-	case t.err != nil:
+	case t.Err() != nil:
 		return outcomeFailed
 	case t.verdict != nil:
 		return outcomeBlocked
