@@ -76,7 +76,7 @@ type ownRulesets struct {
 var ownCache = ownRulesets{known: map[[sha256.Size]byte]weak.Pointer[OwnRules]{}, sequences: map[string]struct{}{}}
 
 func (c *ownRulesets) get(set *seclang.Set) (*OwnRules, error) {
-	key := sha256.Sum256([]byte(set.Directives))
+	key := digestOf(set)
 	c.mu.Lock()
 	known := c.known[key].Value()
 	full := known == nil && !c.admit(set.Sequences)
@@ -102,6 +102,8 @@ func (c *ownRulesets) get(set *seclang.Set) (*OwnRules, error) {
 	runtime.AddCleanup(fresh, c.forget, key)
 	return fresh, nil
 }
+
+func digestOf(set *seclang.Set) [sha256.Size]byte { return sha256.Sum256([]byte(set.Directives)) }
 
 // forget takes a ruleset out that nobody has any more, unless it was compiled again meanwhile.
 func (c *ownRulesets) forget(key [sha256.Size]byte) {
@@ -132,7 +134,7 @@ func (c *ownRulesets) admit(sequences []string) bool {
 			}
 		}
 	}
-	if len(c.sequences)+len(fresh) > maxSequences {
+	if len(fresh) > 0 && len(c.sequences)+len(fresh) > maxSequences {
 		return false
 	}
 	for s := range fresh {
