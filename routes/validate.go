@@ -12,6 +12,7 @@ import (
 type finding struct {
 	field, reason, guess string
 	missing              bool // a value that has to be there is not
+	line, column         int  // of a text of several lines: where in it, from 1; else 0
 }
 
 // checkMode says how much of a vhost has to be there.
@@ -125,7 +126,7 @@ func checkWAF(field string, w *WAF) []finding {
 			})
 		}
 	}
-	return out
+	return append(out, checkRules(field+".rules", w.Rules)...)
 }
 
 func checkTLS(t *TLS, mode checkMode) []finding {

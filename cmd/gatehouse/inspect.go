@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -36,6 +37,23 @@ func inspect(s *edge.Server, r admin.InspectRequest) (admin.InspectResult, error
 		})
 	}
 	return out, nil
+}
+
+// checkOwnRules says what is wrong with the rules that a tenant wrote.
+func checkOwnRules(text string) []routes.RuleProblem {
+	_, err := waf.CompileOwn(text)
+	if err == nil {
+		return nil
+	}
+	refused, ok := errors.AsType[*waf.RulesError](err)
+	if !ok {
+		return []routes.RuleProblem{{Line: 1, Column: 1, Reason: err.Error()}}
+	}
+	var out []routes.RuleProblem
+	for _, p := range refused.Problems {
+		out = append(out, routes.RuleProblem{Line: p.Line, Column: p.Column, Reason: p.Reason, Guess: p.Guess})
+	}
+	return out
 }
 
 // inspectOffline reads the routes once and judges the request without a node.

@@ -33,6 +33,7 @@ import (
 // know every package of the program.
 
 func init() {
+	routes.UseRulesCheck(checkOwnRules)
 	runServer = serve
 	offlineInspect = inspectOffline
 	parseRedisURL = func(url string) error {

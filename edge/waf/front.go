@@ -3,6 +3,7 @@ package waf
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"runtime/debug"
 
@@ -23,6 +24,8 @@ type front struct {
 	matches []Match    // once it has ended
 	would   bool       // once it has ended: it has refused, or would have in mode block
 	err     error
+	matched int  // values, by all rules so far
+	blocks  bool // mode Block
 }
 
 // begin starts the own rules of the transaction's profile; nil if it has none.
@@ -30,10 +33,11 @@ func beginFront(t *Transaction, id string) *front {
 	if len(t.profile.Own) == 0 {
 		return nil
 	}
-	f := &front{}
-	defer f.rescue("begin transaction")
+	f := &front{blocks: t.profile.Mode == Block}
+	defer f.rescue("begin transaction", nil)
+	counting := context.WithValue(context.Background(), matchedKey{}, &f.matched)
 	for _, own := range t.profile.Own {
-		tx := own.newTx.NewTransactionWithOptions(experimental.Options{ID: id, Context: context.Background()})
+		tx := own.newTx.NewTransactionWithOptions(experimental.Options{ID: id, Context: counting})
 		etx := tx.(engineTx) // the same type as the one that probe.learn has seen
 		t.engine.probe.setMode(etx, t.profile.Mode)
 		f.txs = append(f.txs, etx)
@@ -41,10 +45,52 @@ func beginFront(t *Transaction, id string) *front {
 	return f
 }
 
-// rescue is deferred by every method that enters the engine.
-func (f *front) rescue(doing string) {
-	if r := recover(); r != nil {
+// rescue is deferred by every method that enters the engine. If the rules matched too much, in mode
+// Block that refuses the request: whoever can bring that about must not get past them so.
+func (f *front) rescue(doing string, refuse **types.Interruption) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	over, ok := r.(*matchedTooMuch)
+	switch {
+	case !ok:
 		f.fail(&PanicError{Doing: doing + " (own rules)", Value: r, Stack: debug.Stack()})
+	case f.blocks && refuse != nil:
+		*refuse = &types.Interruption{Status: http.StatusForbidden, RuleID: over.rule, Action: "deny"}
+		f.txs, f.would = nil, true
+	default:
+		f.fail(over)
+	}
+}
+
+// maxMatched is how many values the own rules may match in one request: each is held until the last
+// phase, some 200 bytes, and a hundred rules can match a thousand arguments each.
+const maxMatched = 10000
+
+// matchedKey leads to the counter in a transaction's context.
+type matchedKey struct{}
+
+// matchedTooMuch is thrown out of the engine, which has no other way to end its loop over the rules.
+type matchedTooMuch struct{ rule int }
+
+// Error names the rule at which the count was over.
+func (m *matchedTooMuch) Error() string {
+	return fmt.Sprintf("waf: own rules matched more than %d values in one request, the last was rule %d", maxMatched, m.rule)
+}
+
+// countMatched is called by the engine after each rule of a tenant's that matched.
+func countMatched(rule types.MatchedRule) {
+	inContext, ok := rule.(interface{ Context() context.Context })
+	if !ok {
+		panic("the engine's matches lack their context")
+	}
+	counter, ok := inContext.Context().Value(matchedKey{}).(*int)
+	if !ok {
+		return
+	}
+	if *counter += len(rule.MatchedDatas()); *counter > maxMatched {
+		panic(&matchedTooMuch{rule.Rule().ID()})
 	}
 }
 
@@ -58,7 +104,7 @@ func (f *front) connection(client, server netip.AddrPort) {
 	if f == nil {
 		return
 	}
-	defer f.rescue("set connection")
+	defer f.rescue("set connection", nil)
 	for _, tx := range f.txs {
 		tx.ProcessConnection(addrString(client), int(client.Port()), addrString(server), int(server.Port()))
 	}
@@ -68,7 +114,7 @@ func (f *front) request(method, target, proto, host string) {
 	if f == nil {
 		return
 	}
-	defer f.rescue("set request line")
+	defer f.rescue("set request line", nil)
 	for _, tx := range f.txs {
 		tx.ProcessURI(target, method, proto)
 		tx.SetServerName(host)
@@ -79,20 +125,20 @@ func (f *front) requestHeader(name, value string) {
 	if f == nil {
 		return
 	}
-	defer f.rescue("add request header")
+	defer f.rescue("add request header", nil)
 	for _, tx := range f.txs {
 		tx.AddRequestHeader(name, value)
 	}
 }
 
 // requestHeaders runs phase 1.
-func (f *front) requestHeaders() *types.Interruption {
+func (f *front) requestHeaders() (it *types.Interruption) {
 	if f == nil {
 		return nil
 	}
-	defer f.rescue("inspect request headers")
+	defer f.rescue("inspect request headers", &it)
 	for _, tx := range f.txs {
-		if it := tx.ProcessRequestHeaders(); it != nil {
+		if it = tx.ProcessRequestHeaders(); it != nil {
 			f.end()
 			return it
 		}
@@ -102,23 +148,23 @@ func (f *front) requestHeaders() *types.Interruption {
 
 // requestBody runs phase 2 on what the shared rules get to see: the same bytes, read by the same
 // parser, whose name is kind. It then ends.
-func (f *front) requestBody(kind string, body []byte) *types.Interruption {
+func (f *front) requestBody(kind string, body []byte) (it *types.Interruption) {
 	if f == nil {
 		return nil
 	}
-	defer f.rescue("inspect request body")
-	defer f.end()
+	defer f.rescue("inspect request body", &it)
 	for _, tx := range f.txs {
-		it, err := runBody(tx, kind, body)
-		if err != nil {
+		var err error
+		if it, err = runBody(tx, kind, body); err != nil {
 			f.fail(fmt.Errorf("waf: inspect request body (own rules): %w", err))
 			return nil
 		}
 		if it != nil {
-			return it
+			break
 		}
 	}
-	return nil
+	f.end()
+	return it
 }
 
 func runBody(tx engineTx, kind string, body []byte) (*types.Interruption, error) {
@@ -197,7 +243,7 @@ func (f *front) close() {
 	if f == nil {
 		return
 	}
-	defer f.rescue("close transaction")
+	defer f.rescue("close transaction", nil)
 	f.end()
 }
 

@@ -163,6 +163,7 @@ func compileOwn(set *seclang.Set) (out *OwnRules, err error) {
 	}
 	var ids []int
 	config := coraza.NewWAFConfig().WithRootFS(noFiles{}).WithDirectives(base + set.Directives)
+	config = config.WithErrorCallback(countMatched)
 	config = experimental.WAFConfigWithRuleObserver(config, func(rule types.RuleMetadata) {
 		if rule.ID() != 0 { // a marker
 			ids = append(ids, rule.ID())

@@ -217,24 +217,47 @@ func TestAttackReDoSInOwnRules(t *testing.T) {
 	}
 }
 
-// A thousand arguments that each of two hundred rules matches are listed in part, and let go.
+// What own rules match is listed in part and let go after the last phase; and if it is too much, they end.
 func TestAttackFillsTheMemoryWithMatches(t *testing.T) {
 	e := sharedEngine(t)
-	var text strings.Builder
-	for i := range seclang.MaxRules {
-		fmt.Fprintf(&text, "SecRule ARGS|ARGS_NAMES \".\" \"id:%d,msg:'m'\"\n", i+1)
+	all := func(rules int) []*OwnRules {
+		var text strings.Builder
+		for i := range rules {
+			fmt.Fprintf(&text, "SecRule ARGS|ARGS_NAMES \".\" \"id:%d,nolog\"\n", i+1)
+		}
+		text.WriteString(`SecRule ARGS "." "id:900,msg:'m'"` + "\n" + `SecRule ARGS:evil "." "id:1000,deny"`)
+		return own(t, text.String())
 	}
-	p := &Profile{Mode: Detect, Own: own(t, text.String())}
-	tx := e.Begin(p, "x")
+	request := sample{contentType: form, body: strings.Repeat("a=1&", 500) + "b=1'+union+select+1,2,3--&evil=1"}
+	tx := e.Begin(&Profile{Mode: Detect, Own: all(3)}, "x")
 	defer tx.Close()
-	run(tx, sample{contentType: form, body: strings.Repeat("a=1&", 500) + "b=1'+union+select+1,2,3--"})
+	run(tx, request)
 	matches := tx.Matches()
-	core := slices.IndexFunc(matches, func(m Match) bool { return m.ID > seclang.MaxID })
-	if core != MaxMatches/2 {
-		t.Errorf("the first core rule stands at %d of %d", core, len(matches))
+	if core := slices.IndexFunc(matches, func(m Match) bool { return m.ID > seclang.MaxID }); core != 4 {
+		t.Errorf("the first core rule stands at %d of %+v", core, matches)
 	}
 	if tx.front.txs != nil {
 		t.Error("what matched is held until the response has gone")
+	}
+	got := inspect(e, &Profile{Mode: Block, Own: all(seclang.MaxRules - 2)}, request)
+	if got.verdict == nil || got.verdict.RuleID != 10 || got.verdict.Status != 403 {
+		t.Errorf("block: %+v, %v", got.verdict, got.err)
+	}
+	got = inspect(e, &Profile{Mode: Detect, Own: all(seclang.MaxRules - 2)}, request)
+	if got.verdict != nil || got.err == nil || !strings.Contains(got.err.Error(), "more than 10000 values") || got.score < 5 {
+		t.Errorf("detect: %+v", got)
+	}
+}
+
+func TestMatchesOfOwnRulesLeaveRoomForTheCoreRules(t *testing.T) {
+	var text, query strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&text, "SecRule ARGS \".\" \"id:%d,msg:'m'\"\n", i+1)
+		fmt.Fprintf(&query, "&a%d=1", i)
+	}
+	got := inspect(sharedEngine(t), &Profile{Own: own(t, text.String())}, sample{target: "/?id=1'+union+select+1,2,3--" + query.String()})
+	if core := slices.IndexFunc(got.matches, func(m Match) bool { return m.ID > seclang.MaxID }); core != MaxMatches/2 {
+		t.Errorf("the first core rule stands at %d of %d", core, len(got.matches))
 	}
 }
 

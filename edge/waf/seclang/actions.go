@@ -172,6 +172,7 @@ func (a *actions) String() string {
 	if a.id != 0 {
 		add("id:%d", a.id)
 		add("phase:%d", orDefault(a.phase, 2))
+		add("log") // so that the engine tells of each match, listed or not
 		if a.disruptive == "deny" {
 			add("deny")
 			add("status:%d", orDefault(a.status, 403))

@@ -13,30 +13,30 @@ func TestReadWritesWhatItUnderstood(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
 		"a rule": {
 			`SecRule ARGS:coupon "@rx ^[A-Z]{9}$" "id:1000,phase:2,deny,status:429,msg:'too many coupons, sir: no',severity:2,tag:'shop/coupon',t:none,t:urlDecodeUni,t:lowercase"`,
-			`SecRule ARGS:coupon "@rx ^[A-Z]{9}$" "id:1000,phase:2,deny,status:429,msg:'too many coupons, sir: no',severity:'CRITICAL',tag:'shop/coupon',t:urlDecodeUni,t:lowercase"` + "\n",
+			`SecRule ARGS:coupon "@rx ^[A-Z]{9}$" "id:1000,phase:2,log,deny,status:429,msg:'too many coupons, sir: no',severity:'CRITICAL',tag:'shop/coupon',t:urlDecodeUni,t:lowercase"` + "\n",
 		},
 		"continued lines, comments and spaces between": {
 			"# ours\n\n  SecRule REQUEST_URI|!ARGS:q|&ARGS \\\n\n    # why\n    \"@BeginsWith /admin\" \\\n  \t\"id:'7', \\\n phase:1,block\"\n",
-			`SecRule REQUEST_URI|&ARGS|!ARGS:q "@beginsWith /admin" "id:7,phase:1,deny,status:403,msg:'own rule 7'"` + "\n",
+			`SecRule REQUEST_URI|&ARGS|!ARGS:q "@beginsWith /admin" "id:7,phase:1,log,deny,status:403,msg:'own rule 7'"` + "\n",
 		},
 		"an operator without a name": {
 			`secrule args "!^\d+\"$" "id:1,nolog"`,
-			`SecRule ARGS "!@rx ^\d+\"$" "id:1,phase:2,pass"` + "\n",
+			`SecRule ARGS "!@rx ^\d+\"$" "id:1,phase:2,log,pass"` + "\n",
 		},
 		"a chain": {
 			"SecRule REQUEST_METHOD \"@streq POST\" \"id:2,phase:2,deny,chain,setvar:tx.a=+1\"\nSecRule &REQUEST_COOKIES:session \"@eq 0\" \"chain\"\nSecRule ARGS:/^item_[0-9]+$/ \"@gt %{TX.a}\"",
-			"SecRule REQUEST_METHOD \"@streq POST\" \"id:2,phase:2,deny,status:403,msg:'own rule 2',chain,setvar:'tx.a=+1'\"\n" +
+			"SecRule REQUEST_METHOD \"@streq POST\" \"id:2,phase:2,log,deny,status:403,msg:'own rule 2',chain,setvar:'tx.a=+1'\"\n" +
 				"SecRule &REQUEST_COOKIES:session \"@eq 0\" \"chain\"\nSecRule ARGS:/^item_[0-9]+$/ \"@gt %{TX.a}\"\n",
 		},
 		"markers, skips and ctl": {
 			"SecAction \"id:3,phase:1,pass,nolog,skipAfter:'end',ctl:ruleRemoveTargetById=4;args:q,setvar:'!tx.old'\"\nSecRule XML:/*|XML://@* \"@pm  union  select\" \"id:4,deny,capture,multiMatch,skip:1\"\nSecMarker end",
-			"SecAction \"id:3,phase:1,pass,setvar:'!tx.old',ctl:'ruleRemoveTargetById=4;ARGS:q',skipAfter:'end'\"\n" +
-				"SecRule XML:/*|XML://@* \"@pm union select\" \"id:4,phase:2,deny,status:403,msg:'own rule 4',capture,multiMatch,skip:1\"\nSecMarker end\n",
+			"SecAction \"id:3,phase:1,log,pass,setvar:'!tx.old',ctl:'ruleRemoveTargetById=4;ARGS:q',skipAfter:'end'\"\n" +
+				"SecRule XML:/*|XML://@* \"@pm union select\" \"id:4,phase:2,log,deny,status:403,msg:'own rule 4',capture,multiMatch,skip:1\"\nSecMarker end\n",
 		},
 		"addresses, bytes and libinjection": {
 			"SecRule REMOTE_ADDR \"!@ipMatch 10.0.0.0/8, 2001:db8::1\" \"id:5,phase:1,deny\"\nSecRule ARGS \"@validateByteRange 10,13,32-126\" \"id:6\"\nSecRule ARGS \"@detectSQLi\" \"id:8\"",
-			"SecRule REMOTE_ADDR \"!@ipMatch 10.0.0.0/8, 2001:db8::1\" \"id:5,phase:1,deny,status:403,msg:'own rule 5'\"\n" +
-				"SecRule ARGS \"@validateByteRange 10,13,32-126\" \"id:6,phase:2,pass\"\nSecRule ARGS \"@detectSQLi\" \"id:8,phase:2,pass\"\n",
+			"SecRule REMOTE_ADDR \"!@ipMatch 10.0.0.0/8, 2001:db8::1\" \"id:5,phase:1,log,deny,status:403,msg:'own rule 5'\"\n" +
+				"SecRule ARGS \"@validateByteRange 10,13,32-126\" \"id:6,phase:2,log,pass\"\nSecRule ARGS \"@detectSQLi\" \"id:8,phase:2,log,pass\"\n",
 		},
 		"nothing but a comment": {"# nothing yet\n", ""},
 	} {
