@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -41,16 +40,8 @@ func inspect(s *edge.Server, r admin.InspectRequest) (admin.InspectResult, error
 
 // checkOwnRules says what is wrong with the rules that a tenant wrote.
 func checkOwnRules(text string) []routes.RuleProblem {
-	_, err := waf.CompileOwn(text)
-	if err == nil {
-		return nil
-	}
-	refused, ok := errors.AsType[*waf.RulesError](err)
-	if !ok {
-		return []routes.RuleProblem{{Line: 1, Column: 1, Reason: err.Error()}}
-	}
 	var out []routes.RuleProblem
-	for _, p := range refused.Problems {
+	for _, p := range waf.CheckOwn(text) {
 		out = append(out, routes.RuleProblem{Line: p.Line, Column: p.Column, Reason: p.Reason, Guess: p.Guess})
 	}
 	return out

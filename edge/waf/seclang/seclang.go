@@ -15,8 +15,8 @@ const (
 	MaxProgram = 2000
 	// MaxPrograms is the same for all regular expressions of a text together.
 	MaxPrograms = 20000
-	// MaxWords is how many bytes all @pm of a text may list: each takes some 2 KiB of memory.
-	MaxWords = 4 << 10
+	// MaxWords is how many bytes all @pm of a text may list: each takes some 200 bytes of memory.
+	MaxWords = 8 << 10
 
 	maxDirective = 8 << 10 // bytes; the engine's own reader loses a line of 64 KiB in silence
 	maxProblems  = 20      // reported of one text
