@@ -44,6 +44,14 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 	if len(s.WAF.AllowedMethods) > 0 {
 		add("waf.allowed_methods", strings.Join(s.WAF.AllowedMethods, ", "))
 	}
+	for _, w := range []struct {
+		waf  *routes.WAF
+		from string
+	}{{ownWAF(base), layer}, {r.Vhost.WAF, "vhost"}} { // the one does not replace the other
+		if w.waf != nil && w.waf.Rules != "" {
+			out = append(out, Effective{Path: "waf.rules", Value: lines(w.waf.Rules), From: w.from})
+		}
+	}
 	add("balance", s.Balance)
 	add("timeouts.connect", routes.Duration(s.ConnectTimeout).String())
 	add("timeouts.first_byte", routes.Duration(s.FirstByte).String())
@@ -54,6 +62,22 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 	add("tls.redirect_http", s.RedirectHTTP)
 	add("tls.hsts", routes.Duration(s.HSTS).String())
 	return out
+}
+
+func ownWAF(t *routes.Tenant) *routes.WAF {
+	if t == nil {
+		return nil
+	}
+	return t.WAF
+}
+
+// lines says how long a text is that is too long to be shown in a list.
+func lines(text string) string {
+	n := strings.Count(strings.TrimSuffix(text, "\n"), "\n") + 1
+	if n == 1 {
+		return "1 line"
+	}
+	return strconv.Itoa(n) + " lines"
 }
 
 // paths returns the paths of all fields that a document sets.

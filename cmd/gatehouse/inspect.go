@@ -38,15 +38,6 @@ func inspect(s *edge.Server, r admin.InspectRequest) (admin.InspectResult, error
 	return out, nil
 }
 
-// checkOwnRules says what is wrong with the rules that a tenant wrote.
-func checkOwnRules(text string) []routes.RuleProblem {
-	var out []routes.RuleProblem
-	for _, p := range waf.CheckOwn(text) {
-		out = append(out, routes.RuleProblem{Line: p.Line, Column: p.Column, Reason: p.Reason, Guess: p.Guess})
-	}
-	return out
-}
-
 // inspectOffline reads the routes once and judges the request without a node.
 func inspectOffline(ctx context.Context, cfg *Config, r admin.InspectRequest) (admin.InspectResult, error) {
 	var none admin.InspectResult

@@ -68,6 +68,22 @@ func CheckOwn(text string) []*RuleProblem {
 	return problems
 }
 
+// SharedID returns an id that rules of both texts have, the first by its place in the second; 0: there is
+// none. Both rules run, but nobody can tell from an event which of them it was.
+func SharedID(first, second string) int {
+	a, _ := seclang.Read(first)
+	b, _ := seclang.Read(second)
+	if a == nil || b == nil {
+		return 0
+	}
+	for _, id := range b.IDs {
+		if slices.Contains(a.IDs, id) {
+			return id
+		}
+	}
+	return 0
+}
+
 // ownRulesets holds what is in use, by the digest of what the engine reads.
 type ownRulesets struct {
 	mu        sync.Mutex

@@ -1,6 +1,7 @@
 package seclang
 
 import (
+	"strconv"
 	"strings"
 )
 
@@ -28,11 +29,7 @@ func (s *scanner) directive() *Problem {
 	case "secmarker":
 		return s.secMarker(at)
 	}
-	reason := "only SecRule, SecAction and SecMarker are taken here"
-	if why := directiveReasons[strings.ToLower(name)]; why != "" {
-		reason += ": " + why
-	}
-	p := s.problem(0, "%s is not taken; %s", shown(name), reason)
+	p := s.problem(0, "%s is not taken%s; only SecRule, SecAction and SecMarker are", shown(name), because(directiveReasons[strings.ToLower(name)]))
 	p.Guess = nearest(name, []string{"SecRule", "SecAction", "SecMarker"})
 	return p
 }
@@ -148,5 +145,5 @@ func shown(s string) string {
 	if r := []rune(s); len(r) > most {
 		s = string(r[:most]) + "…"
 	}
-	return "“" + s + "”"
+	return strconv.Quote(s)
 }
