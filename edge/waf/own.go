@@ -234,8 +234,8 @@ func (noFiles) Open(name string) (fs.File, error) {
 }
 
 // heavySteps is the work, in steps of a regular expression, from which a request's own rules are heavy:
-// some tenths of a second at worst.
-const heavySteps = 50 << 20
+// a third of a second at worst, at 10 ns a step.
+const heavySteps = 32 << 20
 
 // Heavy reports whether the profile's own rules may take long on that many bytes of a request. The
 // caller then bounds how many such requests run at a time.

@@ -26,7 +26,7 @@ func largestOwn(word string) string {
 	}
 	fmt.Fprintf(&b, "SecRule ARGS \"@pm %s%s\" \"id:1\"\n", words.String(), word)
 	for i := range seclang.MaxRules - 5 {
-		fmt.Fprintf(&b, "SecRule ARGS \"@rx (?:%s[a-z]{30}x){3}$\" \"id:%d\"\n", word[:2], i+2)
+		fmt.Fprintf(&b, "SecRule ARGS \"@rx (?:%s[a-z]{13}x){3}$\" \"id:%d\"\n", word[:2], i+2)
 	}
 	return b.String()
 }

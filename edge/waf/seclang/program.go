@@ -49,24 +49,29 @@ func reasonOf(err error) string {
 }
 
 // sizeOf estimates how many instructions a tree becomes; a class of many ranges counts for the memory
-// that it takes. It stops counting soon after the bound.
+// that it takes. It stops counting at enough.
 func sizeOf(re *syntax.Regexp) int {
 	const enough = 1 << 20
-	size := 1
+	size := 0
+	for _, sub := range re.Sub {
+		if size += sizeOf(sub); size >= enough {
+			return enough
+		}
+	}
 	switch re.Op {
+	case syntax.OpConcat:
+	case syntax.OpAlternate:
+		size += len(re.Sub)
 	case syntax.OpLiteral:
 		size = len(re.Rune)
 	case syntax.OpCharClass:
 		size = 1 + len(re.Rune)/32
-	}
-	for _, sub := range re.Sub {
-		size += 1 + sizeOf(sub)
-		if size > enough {
-			return enough
-		}
-	}
-	if re.Op == syntax.OpRepeat {
-		size *= max(re.Min, re.Max, 1)
+	case syntax.OpCapture:
+		size += 2
+	case syntax.OpRepeat: // a{2,5} is aaa?a?a?, a{2,} is aaa*
+		size = size*max(re.Min, re.Max, 1) + max(re.Max-re.Min, 1)
+	default: // *, +, ? and what has no width
+		size++
 	}
 	return min(size, enough)
 }

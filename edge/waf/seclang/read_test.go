@@ -3,6 +3,7 @@ package seclang
 import (
 	"fmt"
 	"reflect"
+	"regexp/syntax"
 	"slices"
 	"strings"
 	"testing"
@@ -193,7 +194,7 @@ func TestSizeBombs(t *testing.T) {
 		"many markers":                        {many(MaxRules+1, "SecMarker m%d"), "more than 200 markers"},
 		"a long chain":                        {"SecRule ARGS \"x\" \"id:1,chain\"\n" + strings.Repeat("SecRule ARGS \"x\" \"chain\"\n", 12), "a chain of more than"},
 		"repetitions in repetitions":          {`SecRule ARGS "@rx ((((a{100}){100}){100}){100})" "id:1"`, "regular expression"},
-		"repetitions that double":             {`SecRule ARGS "@rx (?:(?:a{20}){20}b{9}){2}" "id:1"`, "too large"},
+		"repetitions that double":             {`SecRule ARGS "@rx (?:(?:a{20}){20}b{9}){3}" "id:1"`, "too large"},
 		"a repetition in a key":               {`SecRule ARGS:/(?:a{500}){500}/ "x" "id:1"`, "regular expression"},
 		"many large classes":                  {`SecRule ARGS "@rx ` + strings.Repeat(`\pL`, 500) + `" "id:1"`, "too large"},
 		"many groups":                         {`SecRule ARGS "@rx ` + strings.Repeat("()", 50) + `" "id:1"`, "more than 20 groups"},
@@ -296,4 +297,23 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("%q\nreads as %+v, and that as %+v, %v", text, set, again, problems)
 		}
 	})
+}
+
+// What is estimated is never far below what it becomes: the estimate is what keeps a bomb from being built.
+func TestSizeIsEstimatedBeforeItIsBuilt(t *testing.T) {
+	for _, pattern := range []string{
+		`abc`, `(?i)select`, `^a{3}$`, `a{2,5}`, `a{2,}`, `(?:ab|cd|e)+f*`, `(a(b(c)))`, `[a-z]{10,20}\d`, `\b\w+\b`, `(?:(?:a{9}){9}){9}`, `()`, `.*?x??`, `\pL{20}`,
+	} {
+		tree, err := syntax.Parse("(?sm)"+pattern, syntax.Perl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		built, err := syntax.Compile(tree.Simplify())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if estimate := sizeOf(tree); estimate+4 < len(built.Inst) {
+			t.Errorf("%s: estimated %d, built %d", pattern, estimate, len(built.Inst))
+		}
+	}
 }

@@ -12,9 +12,9 @@ const (
 	// MinID and MaxID bound a rule's id. The core rules and those of the base settings have six digits.
 	MinID, MaxID = 1, 99999
 	// MaxProgram is the largest size of one compiled regular expression, in instructions.
-	MaxProgram = 2000
+	MaxProgram = 1000
 	// MaxPrograms is the same for all regular expressions of a text together.
-	MaxPrograms = 20000
+	MaxPrograms = 10000
 	// MaxWords is how many bytes all @pm of a text may list: each takes some 200 bytes of memory.
 	MaxWords = 8 << 10
 
