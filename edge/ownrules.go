@@ -49,6 +49,6 @@ func (s *Server) slot(r *request) (release func(), err error) {
 		return nil, fail(503, "the site is busy", errNoSlot)
 	}
 	r.unseen = true
-	s.log.Warn("body not inspected", "id", r.ID, "tenant", r.site.tenant, "vhost", r.site.name, "err", errNoSlot)
+	s.log.Warn("request not inspected", "id", r.ID, "tenant", r.site.tenant, "vhost", r.site.name, "err", errNoSlot)
 	return func() {}, nil
 }

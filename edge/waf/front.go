@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 
 	"github.com/corazawaf/coraza/v3/experimental"
 	"github.com/corazawaf/coraza/v3/types"
@@ -210,7 +211,10 @@ func (f *front) found() []Match {
 	if f == nil {
 		return nil
 	}
-	out := f.matches
+	if len(f.txs) == 0 {
+		return slices.Clone(f.matches) // the caller's to append to
+	}
+	var out []Match
 	for _, tx := range f.txs {
 		for _, rule := range tx.MatchedRules() {
 			if rule.Message() == "" || len(out) >= MaxMatches/2 {

@@ -134,6 +134,13 @@ func (c *ownRulesets) forget(key [sha256.Size]byte) {
 	}
 }
 
+// size is how many rulesets there are.
+func (c *ownRulesets) size() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.known)
+}
+
 // maxSequences bounds a table of the engine (transformationIDToName) in which every sequence of
 // transformations that any rule ever had stays until the process ends, each of its beginnings too. Without a
 // bound, a tenant who changes his rules in a loop would fill the memory of all.

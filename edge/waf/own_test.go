@@ -83,7 +83,8 @@ func TestOwnRulesReadBodiesAsTheCoreRulesDo(t *testing.T) {
 		"upload":    {`SecRule FILES "@endsWith .php" "id:1,deny"`, sample{contentType: "multipart/form-data; boundary=b", body: multipart}, "FILES"},
 		"upload, cut": {
 			`SecRule MULTIPART_FILENAME:up "@endsWith .php" "id:1,deny"`,
-			sample{contentType: "multipart/form-data; boundary=b", body: multipart[:len(multipart)-5], cut: true}, "MULTIPART_FILENAME:up",
+			sample{contentType: "multipart/form-data; boundary=b", body: multipart[:len(multipart)-5], cut: true},
+			"MULTIPART_FILENAME:up",
 		},
 		"XML":          {`SecRule XML:/* "needle" "id:1,deny"`, sample{contentType: "text/xml", body: "<a><b>needle</b></a>"}, "XML"},
 		"XML, cut":     {`SecRule XML://@* "needle" "id:1,deny"`, sample{contentType: "text/xml", body: `<a b="needle`, cut: true}, "XML"},
@@ -144,6 +145,20 @@ SecRule TX:bad "@ge 2" "id:7,phase:2,block"`
 		got := inspect(e, &Profile{Mode: Block, Own: own(t, text)}, sample{target: target})
 		if have := got.verdict; (have == nil) != (want == 0) || have != nil && have.RuleID != want {
 			t.Errorf("%s: %+v, want rule %d", target, have, want)
+		}
+	}
+}
+
+// Names are compared whatever their case, as the core rules do.
+func TestOwnRulesCompareNamesWhateverTheirCase(t *testing.T) {
+	e := smallEngine(t, "")
+	for _, rule := range []string{
+		`SecRule ARGS:COUPON "x" "id:1,deny"`, `SecRule ARGS:/^coup/ "x" "id:1,deny"`, `SecRule REQUEST_HEADERS:X-Coupon "x" "id:1,deny"`,
+		`SecRule REQUEST_HEADERS:/coupon/ "x" "id:1,deny"`, `SecRule REQUEST_COOKIES:coupon "x" "id:1,deny"`, `SecRule &ARGS|!ARGS:cOUPON "@eq 1" "id:1,deny"`,
+	} {
+		got := inspect(e, &Profile{Mode: Block, Own: own(t, rule)}, sample{target: "/?Coupon=x&b=y", header: [][2]string{{"x-COUPON", "x"}, {"Cookie", "Coupon=x"}}})
+		if got.verdict == nil {
+			t.Error(rule)
 		}
 	}
 }
@@ -235,6 +250,10 @@ func TestAttackFillsTheMemoryWithMatches(t *testing.T) {
 	matches := tx.Matches()
 	if core := slices.IndexFunc(matches, func(m Match) bool { return m.ID > seclang.MaxID }); core != 4 {
 		t.Errorf("the first core rule stands at %d of %+v", core, matches)
+	}
+	again := tx.Matches()
+	if again[0] = (Match{}); reflect.DeepEqual(matches, again) || !reflect.DeepEqual(matches[1:], again[1:]) {
+		t.Error("two results share their memory")
 	}
 	if tx.front.txs != nil {
 		t.Error("what matched is held until the response has gone")

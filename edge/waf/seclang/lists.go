@@ -113,6 +113,8 @@ func operatorNames() []string {
 var operatorReasons = map[string]string{
 	"inspectfile": "it runs a program", "pmfromfile": readsFiles, "pmf": readsFiles, "ipmatchfromfile": readsFiles,
 	"ipmatchf": readsFiles, "validateschema": readsFiles, "validatedtd": readsFiles, "fuzzyhash": readsFiles,
+	"validatenid": "write the number's form with @rx", "strmatch": "@contains is the same", "unconditionalmatch": "use SecAction",
+	"nomatch": "it does nothing", "containsword": `write @rx \bword\b`,
 	"rbl": "it asks name servers", "gsblookup": "it asks a service", "geolookup": "there is no database of places here",
 	"pmfromdataset": noDatasets, "ipmatchfromdataset": noDatasets, "rsub": "nothing is changed in a request",
 }

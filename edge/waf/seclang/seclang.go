@@ -9,8 +9,10 @@ const (
 	MaxText = 64 << 10
 	// MaxRules is the largest number of SecRule and SecAction, chained ones included, and that of SecMarker.
 	MaxRules = 200
-	// MinID and MaxID bound a rule's id. The core rules and those of the base settings have six digits.
-	MinID, MaxID = 1, 99999
+	// MinID is the smallest id of a rule.
+	MinID = 1
+	// MaxID is the largest one. The core rules and those of the base settings have six digits.
+	MaxID = 99999
 	// MaxProgram is the largest size of one compiled regular expression, in instructions.
 	MaxProgram = 1000
 	// MaxPrograms is the same for all regular expressions of a text together.
