@@ -186,7 +186,7 @@ vhosts:
 			continue
 		}
 		want(t, host, v.Status, "warning")
-		want(t, host, v.Reason, "waf.rules: 36 and 16 bytes")
+		want(t, host, v.Reason, "waf.rules: 34 and 16 bytes")
 	}
 }
 
