@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -153,6 +154,40 @@ vhosts:
 	want(t, "field", v.Problems[1].Field, "tls.certificate")
 	want(t, "it can be mended", c.call("PATCH", "/vhosts/absent.test", `{"set": {"tls.certificate": null}}`, &v), 200)
 	want(t, "after", v.Status, "ok")
+}
+
+// A vhost's own rules are added to its tenant's, so both are shown; and what is wrong between them.
+func TestOwnRulesAreShownWithWhoHasThem(t *testing.T) {
+	n := admintest.Start(t, `
+tenants:
+  shop: {waf: {rules: "SecAction \"id:1\"\nSecAction \"id:2\"\n"}}
+vhosts:
+  a.test: {tenant: shop, backends: [http://127.0.0.1:9000], waf: {rules: "SecAction \"id:1\""}}
+  b.test: {tenant: shop, backends: [http://127.0.0.1:9000]}
+  c.test: {backends: [http://127.0.0.1:9000], waf: {rules: "SecAction \"id:1\""}}
+`, admin.Options{RulesProblem: func(tenants, vhosts string) error {
+		return fmt.Errorf("%d and %d bytes", len(tenants), len(vhosts))
+	}})
+	c := onSocket(t, n)
+	for host, shown := range map[string]string{
+		"a.test": "2 lines tenant shop, 1 line vhost", "b.test": "2 lines tenant shop", "c.test": "1 line vhost",
+	} {
+		var v admin.VhostDetail
+		want(t, "status", c.call("GET", "/vhosts/"+host, "", &v), 200)
+		var got []string
+		for _, e := range v.Effective {
+			if e.Path == "waf.rules" {
+				got = append(got, e.Value+" "+e.From)
+			}
+		}
+		want(t, host, strings.Join(got, ", "), shown)
+		if host != "a.test" {
+			want(t, host, v.Status, "ok")
+			continue
+		}
+		want(t, host, v.Status, "warning")
+		want(t, host, v.Reason, "waf.rules: 34 and 16 bytes")
+	}
 }
 
 func TestHeldDocumentsNameTheKeyThatAcceptsTheirLoss(t *testing.T) {

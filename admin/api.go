@@ -33,6 +33,9 @@ type Options struct {
 	// CertificateProblem returns why the certificate files of the vhost with that
 	// name are not served. It must not block. Nil: there are no problems.
 	CertificateProblem func(name string) error
+	// RulesProblem returns what is wrong with a vhost's own rules beside its tenant's.
+	// Nil: there are no problems.
+	RulesProblem func(tenants, vhosts string) error
 	// NotReady returns the reasons why the node should get no traffic; empty:
 	// it is ready. Nil: always ready.
 	NotReady func() []string
@@ -68,6 +71,9 @@ func New(opts Options) *API {
 	}
 	if opts.CertificateProblem == nil {
 		opts.CertificateProblem = func(string) error { return nil }
+	}
+	if opts.RulesProblem == nil {
+		opts.RulesProblem = func(string, string) error { return nil }
 	}
 	if opts.NotReady == nil {
 		opts.NotReady = func() []string { return nil }

@@ -54,6 +54,14 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 		}
 		add("waf.exclusions", strings.Join(ids, ", "))
 	}
+	for _, w := range []struct {
+		waf  *routes.WAF
+		from string
+	}{{ownWAF(base), layer}, {r.Vhost.WAF, "vhost"}} { // the one does not replace the other
+		if w.waf != nil && w.waf.Rules != "" {
+			out = append(out, Effective{Path: "waf.rules", Value: lines(w.waf.Rules), From: w.from})
+		}
+	}
 	add("balance", s.Balance)
 	add("timeouts.connect", routes.Duration(s.ConnectTimeout).String())
 	add("timeouts.first_byte", routes.Duration(s.FirstByte).String())
@@ -64,6 +72,22 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 	add("tls.redirect_http", s.RedirectHTTP)
 	add("tls.hsts", routes.Duration(s.HSTS).String())
 	return out
+}
+
+func ownWAF(t *routes.Tenant) *routes.WAF {
+	if t == nil {
+		return nil
+	}
+	return t.WAF
+}
+
+// lines says how long a text is that is too long to be shown in a list.
+func lines(text string) string {
+	n := strings.Count(strings.TrimSuffix(text, "\n"), "\n") + 1
+	if n == 1 {
+		return "1 line"
+	}
+	return strconv.Itoa(n) + " lines"
 }
 
 // paths returns the paths of all fields that a document sets.

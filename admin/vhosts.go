@@ -13,7 +13,7 @@ const (
 	StatusOK       = "ok"
 	StatusBroken   = "broken"   // the present document is bad; the last good form serves, if there was one
 	StatusConflict = "conflict" // some of its aliases belong to another vhost
-	StatusWarning  = "warning"  // it is served, but not with the certificate files that it names
+	StatusWarning  = "warning"  // it is served, but not with the certificate files that it names, or its own rules repeat its tenant's
 )
 
 // A VhostSummary is one line of the list of vhosts.
@@ -81,16 +81,27 @@ func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
 	return s
 }
 
-// warningsOf returns what is wrong outside the document: files that it names.
+// warningsOf returns what is wrong outside the document: with files that it names,
+// and beside its tenant's.
 func (a *API) warningsOf(route *routes.Route) routes.Problems {
-	if v := route.Vhost; v == nil || v.TLS == nil || v.TLS.Certificate == nil {
+	v := route.Vhost
+	if v == nil {
 		return nil
 	}
-	err := a.opts.CertificateProblem(route.Name)
-	if err == nil {
-		return nil
+	var out routes.Problems
+	if v.TLS != nil && v.TLS.Certificate != nil {
+		if err := a.opts.CertificateProblem(route.Name); err != nil {
+			out = append(out, &routes.Problem{Field: "tls.certificate", Reason: "not served: " + err.Error()})
+		}
 	}
-	return routes.Problems{{Field: "tls.certificate", Reason: "not served: " + err.Error()}}
+	if v.WAF != nil && v.WAF.Rules != "" {
+		if texts := route.Settings(a.opts.Defaults).Rules; len(texts) == 2 {
+			if err := a.opts.RulesProblem(texts[0], texts[1]); err != nil {
+				out = append(out, &routes.Problem{Field: "waf.rules", Reason: err.Error()})
+			}
+		}
+	}
+	return out
 }
 
 func (a *API) where(key routes.Key) string {

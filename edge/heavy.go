@@ -17,7 +17,7 @@ const heavyBody = 2 << 10
 const heavyWait = 15 * time.Second
 
 // errNoSlot means that heavyWait was not long enough.
-var errNoSlot = errors.New("no processor came free to inspect a large body")
+var errNoSlot = errors.New("no processor came free to inspect a large request")
 
 // heavyBodies lets each tenant have half of the processors, and at least one, at
 // work on large bodies at a time. So whoever sends them to one tenant's sites

@@ -46,9 +46,11 @@ func (s *Server) judgeRequest(r *request) error {
 	}
 	tx := s.opts.WAF.Begin(profile, r.ID)
 	r.waf = tx
-	verdict := s.phaseHeaders(r, tx)
-	if verdict == nil {
-		var err error
+	verdict, err := s.phaseHeaders(r, tx)
+	if err != nil {
+		return err
+	}
+	if verdict == nil && !r.unseen {
 		if verdict, err = s.phaseBody(r, tx, profile.InspectBody); err != nil {
 			return err
 		}
@@ -78,7 +80,14 @@ func (s *Server) engineFailure(r *request, tx *waf.Transaction) error {
 	return nil
 }
 
-func (s *Server) phaseHeaders(r *request, tx *waf.Transaction) *waf.Verdict {
+func (s *Server) phaseHeaders(r *request, tx *waf.Transaction) (*waf.Verdict, error) {
+	if r.ownHeavy(0) {
+		release, err := s.slot(r)
+		if err != nil || r.unseen {
+			return nil, err
+		}
+		defer release()
+	}
 	tx.Connection(r.Client, r.Server)
 	tx.Request(r.Method, r.Target, r.Proto, r.Host)
 	for _, f := range r.Fields {
@@ -91,7 +100,7 @@ func (s *Server) phaseHeaders(r *request, tx *waf.Transaction) *waf.Verdict {
 		}
 		tx.RequestHeader(string(f.Name), value)
 	}
-	return tx.RequestHeaders()
+	return tx.RequestHeaders(), nil
 }
 
 // phaseBody shows the WAF the beginning of the body and puts it back for the
@@ -100,30 +109,26 @@ func (s *Server) phaseBody(r *request, tx *waf.Transaction, most int64) (*waf.Ve
 	if most == 0 {
 		most = waf.DefaultInspectBody
 	}
+	var ahead []byte
 	cut := false
 	if !r.body.none() && tx.WantsBody() {
-		ahead, more, err := r.body.peek(most)
+		var err error
+		ahead, cut, err = r.body.peek(most)
 		if errors.Is(err, errBodyTooLarge) {
 			return nil, err
 		}
 		if err != nil {
 			return nil, bodyFault(err)
 		}
-		if len(ahead) > heavyBody {
-			release, ok := s.heavy.enter(r.site.tenant)
-			if !ok && r.site.profile.Mode == waf.Block {
-				return nil, fail(503, "the site is busy", errNoSlot)
-			}
-			if !ok {
-				r.unseen = true
-				s.log.Warn("body not inspected", "id", r.ID, "tenant", r.site.tenant, "vhost", r.site.name, "err", errNoSlot)
-				return nil, nil
-			}
-			defer release()
-		}
-		cut = more
-		tx.WriteRequestBody(ahead)
 	}
+	if len(ahead) > heavyBody || r.ownHeavy(len(ahead)) {
+		release, err := s.slot(r)
+		if err != nil || r.unseen {
+			return nil, err
+		}
+		defer release()
+	}
+	tx.WriteRequestBody(ahead)
 	return tx.RequestBody(cut), nil
 }
 
@@ -155,7 +160,12 @@ func (s *Server) logWAF(r *request) {
 		return
 	}
 	var worst waf.Match
+	refused := r.waf.Verdict()
 	for _, m := range r.found {
+		if refused != nil && m.ID == refused.RuleID { // a rule that refuses on its own
+			worst = m
+			break
+		}
 		if m.Score > worst.Score || worst.ID == 0 {
 			worst = m
 		}

@@ -74,6 +74,7 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 		st.cache = &st.policy
 	}
 	old, _ := previous.(*site)
+	s.compileOwn(st, old)
 	if old != nil {
 		st.budget = old.budget
 	} else {

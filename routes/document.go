@@ -174,6 +174,10 @@ func (d *Decoder) documentOf(key Key, mode checkMode) Document {
 		if decoded && f.missing {
 			continue // what could not be read is not missing
 		}
+		if f.line > 0 {
+			d.reportWithin(f)
+			continue
+		}
 		d.Report(f.field, f.reason, f.guess)
 	}
 	if doc.Problems = d.Problems(); len(doc.Problems) > 0 {

@@ -5,8 +5,10 @@ import "time"
 // Settings is what is in force for a vhost: its own document over its tenant's
 // over the built-in defaults. Every field has a value.
 type Settings struct {
-	Tenant         string
-	WAF            WAF // every field set; Responses never nil
+	Tenant string
+	WAF    WAF // every field set but Rules; Responses never nil
+	// Rules are the texts of own rules that run one after the other, the tenant's first; none is empty.
+	Rules          []string
 	Balance        string
 	ConnectTimeout time.Duration
 	FirstByte      time.Duration
@@ -38,6 +40,12 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 		MinTLS:         "1.2",
 		RedirectHTTP:   "auto",
 	}
+	for _, w := range []*WAF{base.WAF, v.WAF} {
+		if w != nil && w.Rules != "" {
+			s.Rules = append(s.Rules, w.Rules)
+		}
+	}
+	s.WAF.Rules = ""
 	if s.WAF.Responses == nil {
 		s.WAF.Responses = new(bool)
 	}

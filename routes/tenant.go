@@ -41,7 +41,9 @@ type WAF struct {
 	// Exclusions are what of the rules does not apply. A vhost's are added to its tenant's.
 	Exclusions []Exclusion `yaml:"exclusions,omitempty" json:"exclusions,omitempty"`
 
-	Rules *Later `yaml:"rules,omitempty" json:"rules,omitempty"`
+	// Rules are own rules of the tenant or vhost, which see a request before the core rules do. A
+	// vhost's are added to its tenant's: see Settings.Rules. Default none.
+	Rules string `yaml:"rules,omitempty" json:"rules,omitempty"`
 }
 
 // WAF modes.
@@ -51,8 +53,8 @@ const (
 	WAFBlock  = "block"
 )
 
-// Over returns the settings of w with what is not set taken from base. Neither
-// is changed; both may be nil.
+// Over returns the settings of w with what is not set taken from base, except Rules,
+// which are w's own. Neither is changed; both may be nil.
 func (w *WAF) Over(base *WAF) *WAF {
 	if w == nil {
 		w = &WAF{}

@@ -12,6 +12,7 @@ import (
 type finding struct {
 	field, reason, guess string
 	missing              bool // a value that has to be there is not
+	line, column         int  // of a text of several lines: where in it, from 1; else 0
 }
 
 // checkMode says how much of a vhost has to be there.
@@ -116,7 +117,8 @@ func checkWAF(field string, w *WAF) []finding {
 	}
 	out = append(out, checkMethods(field+".allowed_methods", w.AllowedMethods)...)
 	out = append(out, checkTypes(field+".allowed_types", w.AllowedTypes)...)
-	return append(out, checkExclusions(field+".exclusions", w.Exclusions)...)
+	out = append(out, checkExclusions(field+".exclusions", w.Exclusions)...)
+	return append(out, checkRules(field+".rules", w.Rules)...)
 }
 
 func checkMethods(field string, methods []string) []finding {

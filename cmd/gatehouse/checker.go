@@ -57,6 +57,7 @@ func (c *checker) report() checkReport {
 	c.claims()
 	c.certificates()
 	c.exclusions()
+	c.repeatedRules()
 	return checkReport{
 		OK: len(c.problems) == 0, Problems: c.sorted(append(routes.Problems{}, c.problems...)), Warnings: c.sorted(c.warnings),
 		Files: c.files, Tenants: len(c.tenants), Vhosts: len(c.vhosts), Note: c.note,
@@ -174,6 +175,24 @@ func (c *checker) twice(docs []placed) {
 			first[d.Key.Name] = d.entry
 		case at.file() != d.entry.file():
 			c.add(d.entry.problem("", d.Key.String()+" stands in "+at.place()+" too; that one is served"))
+		}
+	}
+}
+
+// repeatedRules warns of vhosts whose own rules have an id of their tenant's.
+func (c *checker) repeatedRules() {
+	tenants := map[string]*routes.WAF{}
+	for _, d := range c.tenants {
+		if d.Tenant != nil && tenants[d.Key.Name] == nil {
+			tenants[d.Key.Name] = d.Tenant.WAF
+		}
+	}
+	for _, d := range c.vhosts {
+		if d.Vhost == nil || d.Vhost.WAF == nil || tenants[d.Vhost.Tenant] == nil {
+			continue
+		}
+		if err := repeatedRule(tenants[d.Vhost.Tenant].Rules, d.Vhost.WAF.Rules); err != nil {
+			c.warnings = append(c.warnings, d.entry.problem("waf.rules", err.Error()))
 		}
 	}
 }

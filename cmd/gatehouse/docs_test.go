@@ -6,7 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"gatehouse/edge/waf"
 	"gatehouse/loadtest"
+	"gatehouse/routes"
 )
 
 // TestOperationsListsEverySetting: docs/operations.md has a row for each process setting and no other.
@@ -99,4 +101,28 @@ func TestOperationsScenarioIsOne(t *testing.T) {
 	}
 	want(t, "targets", len(plan.Targets), 3)
 	want(t, "hosts", len(plan.Hosts), 10_001)
+}
+
+// The example of own rules is one that a node takes.
+func TestExampleOfOwnRulesIsTaken(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## Own rules\n")
+	_, example, _ := strings.Cut(section, "```yaml\n")
+	example, _, found := strings.Cut(example, "```")
+	if !found {
+		t.Fatal("no example")
+	}
+	docs, problems := routes.ParseFile("operations.md", []byte(example))
+	if err := problems.Err(); err != nil || len(docs) != 1 {
+		t.Fatal(err, len(docs))
+	}
+	if err := docs[0].Problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := waf.CompileOwn(docs[0].Tenant.WAF.Rules); err != nil {
+		t.Error(err)
+	}
 }

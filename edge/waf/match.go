@@ -40,7 +40,7 @@ type Match struct {
 	Score int
 }
 
-// Matches returns the rules that matched so far, in their order: one entry for each target of a
+// Matches returns the rules that matched so far, in their order, the tenant's own first: one entry for each target of a
 // rule, but one in all for a chain of conditions, and at most [MaxMatches]. Bookkeeping of the rule
 // set (901xxx, 905xxx, 949xxx, 959xxx, 980xxx, and rules without a message) is left out. The result is the
 // caller's and stays valid after Close.
@@ -49,7 +49,7 @@ func (t *Transaction) Matches() []Match {
 		return nil
 	}
 	defer t.rescue("list matches")
-	var matches []Match
+	matches := t.front.found()
 	for _, rule := range t.tx.MatchedRules() {
 		if bookkeeping(rule) {
 			continue

@@ -51,7 +51,11 @@ func newMetrics(e *Engine, rules int, compile time.Duration) *metrics {
 		Help: "Rules and markers in the rule set in use.",
 	})
 	count.Set(float64(rules))
-	m.all = []prometheus.Collector{m.transactions, compiles, compileTime, count}
+	own := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gatehouse_waf_own_rulesets",
+		Help: "Different texts of tenants' own rules that are compiled and in use.",
+	}, func() float64 { return float64(ownCache.size()) })
+	m.all = []prometheus.Collector{m.transactions, compiles, compileTime, count, own}
 	return m
 }
 

@@ -64,6 +64,10 @@ type Profile struct {
 	Responses bool
 	// OnError is what the caller is to do when [Transaction.Err] is not nil. The engine does not read it.
 	OnError OnError
+	// Own are the tenant's own rules, which see each request before the shared ones do, in this order;
+	// see [CompileOwn]. A rule that denies refuses in mode Block and is only listed in mode Detect;
+	// no rule lets a request past the others. They add nothing to the anomaly score. No nil among them.
+	Own []*OwnRules
 
 	once   sync.Once
 	tuning tuning
@@ -182,6 +186,9 @@ func (p *Profile) sum(t *tuning, now time.Time) string {
 		if x := &p.Exclusions[i]; x.onResponses() && (x.Until == 0 || now.Unix() < x.Until) {
 			fmt.Fprintf(sum, "without %v %q %q %q %q\n", x.Rules, x.Tags, x.Target, x.Paths, x.Methods)
 		}
+	}
+	for _, own := range p.Own {
+		fmt.Fprintf(sum, "own %s\n", own.digest)
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:16])
 }

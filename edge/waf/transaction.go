@@ -52,6 +52,7 @@ type Transaction struct {
 	exclusions *exclusions // nil: there are none
 
 	tx      engineTx // nil: not begun, or closed
+	front   *front   // nil: the profile has no rules of its own
 	err     error
 	verdict *Verdict
 
@@ -70,6 +71,7 @@ func (t *Transaction) begin(id string) {
 	if t.exclusions != nil {
 		t.exclusions.always.exclude(t.tx)
 	}
+	t.front = beginFront(t, id)
 }
 
 // live reports whether there is anything left to inspect.
@@ -99,6 +101,7 @@ func (t *Transaction) Connection(client, server netip.AddrPort) {
 		return
 	}
 	defer t.rescue("set connection")
+	t.front.connection(client, server)
 	t.tx.ProcessConnection(addrString(client), int(client.Port()), addrString(server), int(server.Port()))
 }
 
@@ -121,6 +124,7 @@ func (t *Transaction) Request(method, target, proto, host string) {
 	if t.exclusions != nil && len(t.exclusions.scoped) > 0 {
 		t.exclusions.exclude(t.tx, method, target, t.engine.now)
 	}
+	t.front.request(method, target, proto, host)
 	t.tx.ProcessURI(target, method, proto)
 	t.tx.SetServerName(host)
 }
@@ -132,6 +136,7 @@ func (t *Transaction) RequestHeader(name, value string) {
 		return
 	}
 	defer t.rescue("add request header")
+	t.front.requestHeader(name, value)
 	t.tx.AddRequestHeader(name, value)
 }
 
@@ -142,6 +147,9 @@ func (t *Transaction) RequestHeaders() *Verdict {
 		return t.Verdict()
 	}
 	defer t.rescue("inspect request headers")
+	if verdict := t.decide(t.front.requestHeaders()); verdict != nil {
+		return verdict
+	}
 	return t.decide(t.tx.ProcessRequestHeaders())
 }
 
@@ -182,13 +190,15 @@ func (t *Transaction) RequestBody(cut bool) *Verdict {
 		return t.Verdict()
 	}
 	defer t.rescue("inspect request body")
+	processor := t.tx.Variables().RequestBodyProcessor()
+	kind := processor.Get()
+	if len(t.body) > 0 && (cut || t.bodyCut) {
+		t.body = mend(kind, t.contentType(), t.body)
+	}
+	if verdict := t.decide(t.front.requestBody(kind, t.body)); verdict != nil {
+		return verdict
+	}
 	if len(t.body) > 0 {
-		variables := t.tx.Variables()
-		processor := variables.RequestBodyProcessor()
-		kind := processor.Get()
-		if cut || t.bodyCut {
-			t.body = mend(kind, t.contentType(), t.body)
-		}
 		if kind == "MULTIPART" {
 			// The engine's own writes every uploaded file to disk. Ours sets the name back.
 			setSingle(processor, multipartName)
@@ -227,12 +237,15 @@ func (t *Transaction) Verdict() *Verdict {
 	return t.verdict
 }
 
-// Err is not nil if the engine failed: a *[PanicError], [ErrClosed] or an error of its buffers. No rule
-// has then seen the whole of the request. The caller goes by the profile's OnError: with Pass it
+// Err is not nil if the engine failed: a *[PanicError], [ErrClosed] or an error of its buffers. The shared
+// rules, or the tenant's own, have then not seen the whole of the request. The caller goes by the profile's OnError: with Pass it
 // goes on, with Refuse it refuses the request.
 func (t *Transaction) Err() error {
 	if t == nil {
 		return nil
+	}
+	if t.err == nil {
+		return t.front.failure()
 	}
 	return t.err
 }
@@ -266,7 +279,7 @@ func (t *Transaction) WouldBlock() bool {
 	if t == nil || t.tx == nil {
 		return t.Verdict() != nil
 	}
-	return t.verdict != nil || t.tx.DetectionOnlyInterruption() != nil ||
+	return t.verdict != nil || t.front.wouldBlock() || t.tx.DetectionOnlyInterruption() != nil ||
 		t.Score() >= t.tuning.inbound || t.OutboundScore() >= t.tuning.outbound
 }
 
@@ -292,6 +305,7 @@ func (t *Transaction) Close() {
 		return
 	}
 	defer t.rescue("close transaction")
+	defer t.front.close()
 	t.engine.metrics.ended[t.profile.Mode][t.outcome()].Inc()
 	tx := t.tx
 	t.tx, t.engine, t.body = nil, nil, nil
@@ -305,7 +319,7 @@ func (t *Transaction) Close() {
 
 func (t *Transaction) outcome() outcome {
 	switch {
-	case t.err != nil:
+	case t.Err() != nil:
 		return outcomeFailed
 	case t.verdict != nil:
 		return outcomeBlocked

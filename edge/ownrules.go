@@ -1,0 +1,54 @@
+package edge
+
+import "gatehouse/edge/waf"
+
+// compileOwn gives a site the own rules of its tenant and its vhost. Documents are checked before
+// they come here; what cannot be compiled all the same leaves the rules that were in force.
+func (s *Server) compileOwn(st, old *site) {
+	if s.opts.WAF == nil {
+		return
+	}
+	var own []*waf.OwnRules
+	for _, text := range st.settings.Rules {
+		rules, err := waf.CompileOwn(text)
+		if err != nil {
+			s.log.Error("own rules cannot be used, those before stay in force", "vhost", st.name, "tenant", st.tenant, "err", err)
+			if own = nil; old != nil {
+				own = old.profile.Own
+			}
+			break
+		}
+		if rules != nil {
+			own = append(own, rules)
+		}
+	}
+	st.profile.Own = own
+}
+
+// ownHeavy reports whether the site's own rules may take long on the head and that
+// many bytes of the body.
+func (r *request) ownHeavy(body int) bool {
+	if len(r.site.profile.Own) == 0 {
+		return false
+	}
+	size := len(r.Target) + body
+	for _, f := range r.Fields {
+		size += len(f.Name) + len(f.Value)
+	}
+	return r.site.profile.Heavy(size)
+}
+
+// slot takes one of the tenant's turns at what may take long. In block mode it is
+// an error that there is none; in detect mode the request goes on unseen.
+func (s *Server) slot(r *request) (release func(), err error) {
+	release, ok := s.heavy.enter(r.site.tenant)
+	switch {
+	case ok:
+		return release, nil
+	case r.site.profile.Mode == waf.Block:
+		return nil, fail(503, "the site is busy", errNoSlot)
+	}
+	r.unseen = true
+	s.log.Warn("request not inspected", "id", r.ID, "tenant", r.site.tenant, "vhost", r.site.name, "err", errNoSlot)
+	return func() {}, nil
+}
