@@ -29,8 +29,8 @@ func TestBodiesAreHeldOnceMore(t *testing.T) {
 		runtime.KeepAlive(c)
 		runtime.GC()
 		runtime.ReadMemStats(&after)
-		if held -= after.HeapAlloc; held < size*9/10 || held > size*11/10 {
-			t.Errorf("HTTP/%s: %d octets are held for a body of %d", version, held, size)
+		if let := held - after.HeapAlloc; let < size*9/10 || let > size*11/10 {
+			t.Errorf("HTTP/%s: %d octets were held for a body of %d", version, let, size)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package loadtest
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -57,10 +58,16 @@ func (h *h1) link(l *lane, x *sample, o *origin) (c *link, fresh bool) {
 	if c == nil || c.origin != o {
 		c = h.links[o]
 	}
-	if c != nil && x.begun-c.used > idleCheck && !c.line.quiet() {
-		h.drop(c)
-		_ = c.Close() // the server has done so
-		c = nil
+	if c != nil && x.begun-c.used > idleCheck {
+		if state := c.line.look(); state != quiet {
+			h.drop(c)
+			_ = c.Close()                           // the server has done so, or said what nobody asked
+			if state == unasked && c.state == nil { // TLS may bring tickets at any time
+				x.fail(errNoHTTP, fmt.Errorf("%w: octets behind the end of the answer before", errProtocol))
+				return nil, false
+			}
+			c = nil
+		}
 	}
 	if c != nil {
 		h.last = c
@@ -125,12 +132,14 @@ func (h *h1) close() {
 func (h *h1) exchange(l *lane, c *link, x *sample, q *question) (kind, error) {
 	l.out = q.request(l.out, q.number, q.host)
 	x.out = int64(len(l.out))
-	_, err := c.Write(l.out)
+	// A server may answer before it has read the whole body, and close then: the error of
+	// writing counts only if there is no answer (RFC 9112 §9.6).
+	_, unsent := c.Write(l.out)
 	if q.fixed != nil {
 		l.out = nil // it is the target's
 	}
-	if err != nil {
-		return l.failure(c.line, err, errReset), err
+	if unsent != nil && c.line.late() {
+		return errTimeout, unsent
 	}
 	h.ans.reset(q.method == http.MethodHead)
 	have := 0
@@ -145,6 +154,7 @@ func (h *h1) exchange(l *lane, c *link, x *sample, q *question) (kind, error) {
 			have = copy(l.buf, l.buf[used:have+n])
 			if h.ans.phase == complete {
 				x.status, h.answered = h.ans.status, true
+				h.ans.keep = h.ans.keep && unsent == nil
 				if have > 0 {
 					return errNoHTTP, fmt.Errorf("%w: %q behind the end of the answer", errProtocol, l.buf[:min(have, 20)])
 				}
@@ -159,6 +169,7 @@ func (h *h1) exchange(l *lane, c *link, x *sample, q *question) (kind, error) {
 			return noError, nil
 		}
 		if err != nil {
+			err = cmp.Or(unsent, err)
 			return l.failure(c.line, err, errReset), err
 		}
 	}

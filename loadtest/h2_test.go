@@ -216,3 +216,45 @@ func TestServersThatStopSpeakingHTTP2AreSaidSo(t *testing.T) {
 		t.Errorf("%d answers, errors %v, causes %v", r.Requests, r.Errors, r.Causes)
 	}
 }
+
+// TestAFrameLargerThanAllowedIsNotRead: 16 MiB of memory for each connection would be the
+// server's to take.
+func TestAFrameLargerThanAllowedIsNotRead(t *testing.T) {
+	url := rawH2(t, func(f *http2.Framer, n int64) {
+		_ = f.WriteSettings()
+		for {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			if h, ok := frame.(*http2.HeadersFrame); ok {
+				_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: h.StreamID, BlockFragment: head(":status", "200"), EndHeaders: true})
+				_ = f.WriteData(h.StreamID, true, make([]byte, firstFrame+1))
+			}
+		}
+	})
+	r := load(t, &Plan{Targets: to(url), HTTP: "2", Connections: 1, Streams: 1, Requests: 1})
+	if r.Errors["protocol"] != 1 || !strings.Contains(r.Causes["protocol"], "frame too large") {
+		t.Errorf("%d answers, errors %v, causes %v", r.Requests, r.Errors, r.Causes)
+	}
+}
+
+// TestTheCauseAfterGOAWAYIsGOAWAY: whoever closes the connection then.
+func TestTheCauseAfterGOAWAYIsGOAWAY(t *testing.T) {
+	url := rawH2(t, func(f *http2.Framer, n int64) {
+		_ = f.WriteSettings()
+		for {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			if _, ok := frame.(*http2.HeadersFrame); ok {
+				_ = f.WriteGoAway(0, http2.ErrCodeEnhanceYourCalm, nil)
+			}
+		}
+	})
+	r := load(t, &Plan{Targets: to(url), HTTP: "2", Connections: 1, Streams: 1, Requests: 2})
+	if r.Errors["reset"] != 2 || !strings.Contains(r.Causes["reset"], "GOAWAY, ENHANCE_YOUR_CALM") {
+		t.Errorf("%d answers, errors %v, causes %v", r.Requests, r.Errors, r.Causes)
+	}
+}

@@ -38,6 +38,7 @@ type h2conn struct {
 	err     error // why it has ended
 	failed  kind  // the same, as it counts; and in words
 	cause   error
+	goaway  error // the server's last word, once it has said it
 	late    bool  // the watch has ended it: writing took too long
 	spent   int64 // received since the connection's window was last widened
 }
@@ -64,6 +65,7 @@ func newH2conn(r *run, l *link) (*h2conn, error) {
 	c.framer = http2.NewFramer(counted{c.w, &c.out}, bufio.NewReaderSize(c.Conn, 32<<10))
 	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	c.framer.SetReuseFrames()
+	c.framer.SetMaxReadFrameSize(firstFrame) // as long as our SETTINGS allow no larger ones (RFC 9113 §4.2)
 	c.encoder = hpack.NewEncoder(&c.block)
 	if _, err := c.w.WriteString(http2.ClientPreface); err != nil {
 		return nil, err
@@ -160,6 +162,9 @@ func (r *run) greet(l *link) error {
 		c.changed.Wait()
 	}
 	cause := c.cause
+	if c.greeted {
+		cause = nil // what comes after the greeting is the load's to find
+	}
 	c.mu.Unlock()
 	c.retire()
 	r.readers.Wait() // the load begins with a clock of its own

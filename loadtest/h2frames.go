@@ -61,6 +61,8 @@ func (c *h2conn) ending(late bool) (kind, error) {
 	switch name := c.origin.name; {
 	case late, c.late:
 		return errTimeout, fmt.Errorf("%s took more than %v: the connection moved nothing", name, c.run.plan.Timeout)
+	case c.goaway != nil && !errors.As(c.err, &broken):
+		return errReset, c.goaway // whoever closes then
 	case errors.As(c.err, &broken), errors.Is(c.err, http2.ErrFrameTooLarge), errors.Is(c.err, errProtocol):
 		failed = errNoHTTP
 	}
@@ -93,10 +95,11 @@ func (c *h2conn) take(f http2.Frame) error {
 		}
 	case *http2.GoAwayFrame:
 		c.leaving = true
+		c.goaway = fmt.Errorf("%s ended the connection before the request: GOAWAY, %v", c.origin.name, f.ErrCode)
 		for id, s := range c.streams {
 			if id > f.LastStreamID {
 				s.unseen = true
-				c.finish(s, errReset, fmt.Errorf("%s ended the connection before the request: GOAWAY, %v", c.origin.name, f.ErrCode))
+				c.finish(s, errReset, c.goaway)
 			}
 		}
 		c.changed.Broadcast()

@@ -166,15 +166,25 @@ func (l *line) exchange(fd uintptr) bool {
 	return true
 }
 
-// quiet reports whether the server has neither ended the connection nor said
-// something without being asked since the last answer: whether it can be used again.
-func (l *line) quiet() bool {
+// A lull is what a connection is like between two requests.
+type lull int
+
+const (
+	quiet   lull = iota
+	ended        // by the server
+	unasked      // the server has said something that nobody asked for
+)
+
+// look says what has come since the last answer.
+func (l *line) look() lull {
 	if l.raw == nil {
-		return true
+		return quiet
 	}
-	quiet := false
-	err := l.raw.Control(func(fd uintptr) { quiet = nothingToRead(fd) })
-	return err == nil && quiet
+	state := ended
+	if l.raw.Control(func(fd uintptr) { state = lullOf(fd) }) != nil {
+		return ended
+	}
+	return state
 }
 
 // Close sends what is held back and closes.

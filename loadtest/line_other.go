@@ -11,4 +11,4 @@ func sendNow(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
 
 func receiveNow(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
 
-func nothingToRead(uintptr) bool { return true }
+func lullOf(uintptr) lull { return quiet }

@@ -24,9 +24,15 @@ func receiveNow(fd uintptr, p []byte) (int, error) {
 	}
 }
 
-// nothingToRead reports whether a read would have to wait.
-func nothingToRead(fd uintptr) bool {
+// lullOf says whether a read would have to wait, or what it would bring.
+func lullOf(fd uintptr) lull {
 	var one [1]byte
-	_, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	return err == unix.EAGAIN
+	n, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	switch {
+	case err == unix.EAGAIN:
+		return quiet
+	case n > 0:
+		return unasked
+	}
+	return ended
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -276,13 +277,10 @@ func TestConnectionsThatTheServerEndedAreNoErrors(t *testing.T) {
 	}
 }
 
-// TestConnectionsThatTheServerEndedWithoutNotice are no errors where a client looks at them
-// before it sends, and are where a request has been sent: it is not sent again.
-func TestConnectionsThatTheServerEndedWithoutNotice(t *testing.T) {
-	url := raw(t, func(c net.Conn, _ int64) bool {
-		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-		return false
-	})
+// single returns an HTTP/1.1 client of a run that has not begun, and what asks by it at
+// a moment of the run.
+func single(t *testing.T, url string) (*h1, func(begun int64) sample) {
+	t.Helper()
 	r, err := prepare(t.Context(), &Plan{Targets: to(url), Connections: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -292,27 +290,44 @@ func TestConnectionsThatTheServerEndedWithoutNotice(t *testing.T) {
 	if err := r.makeLanes(); err != nil {
 		t.Fatal(err)
 	}
-	defer r.halt()
-	l := r.lanes[0]
-	client := l.client.(*h1)
-	defer client.close()
-	ask := func(begun int64) (x sample) {
+	client := r.lanes[0].client.(*h1)
+	t.Cleanup(func() { client.close(); r.halt() })
+	return client, func(begun int64) (x sample) {
 		var q question
 		r.ask(0, &q)
 		x.begun = begun
-		client.do(l, &x, &q)
-		for end := time.Now().Add(20 * time.Second); x.failed == noError && client.last.line.quiet(); time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatal("the server does not end the connection")
-			}
-		}
+		client.do(r.lanes[0], &x, &q)
 		return x
 	}
-	if x := ask(1); x.failed != noError {
-		t.Errorf("the first: %v", x.cause)
+}
+
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("gave up waiting for %s", what)
+		}
 	}
-	if x := ask(2 + idleCheck); x.failed != noError || x.status != 200 {
-		t.Errorf("10 ms later: %v", x.cause)
+}
+
+// TestConnectionsThatTheServerEndedWithoutNotice are no errors where a client looks at them
+// before it sends, and are where a request has been sent: it is not sent again.
+func TestConnectionsThatTheServerEndedWithoutNotice(t *testing.T) {
+	url := raw(t, func(c net.Conn, _ int64) bool {
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		return false
+	})
+	client, ask := single(t, url)
+	ended := func() bool { return client.last.line.look() == ended }
+	first := ask(1)
+	until(t, "the server to end the connection", ended)
+	if first.failed != noError {
+		t.Errorf("the first: %v", first.cause)
+	}
+	second := ask(2 + idleCheck)
+	until(t, "the server to end the connection", ended)
+	if second.failed != noError || second.status != 200 {
+		t.Errorf("10 ms later: %v", second.cause)
 	}
 	if x := ask(3 + idleCheck); x.failed != errReset || !strings.Contains(x.cause.Error(), "ended a kept connection without notice") {
 		t.Errorf("at once: %v, %v", kindNames[x.failed], x.cause)
@@ -322,6 +337,79 @@ func TestConnectionsThatTheServerEndedWithoutNotice(t *testing.T) {
 	}
 	if idleCheck > int64(10*time.Millisecond) {
 		t.Errorf("docs/operations.md says that a client looks after 10 ms, not %v", time.Duration(idleCheck))
+	}
+}
+
+// TestUnaskedAnswersAreNoEndOfAConnection: a server that answers twice is at fault also
+// where the load is so slow that the second answer comes between two requests.
+func TestUnaskedAnswersAreNoEndOfAConnection(t *testing.T) {
+	const empty = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+	read := make(chan struct{})
+	url := raw(t, func(c net.Conn, n int64) bool {
+		_, _ = io.WriteString(c, empty)
+		if n == 1 {
+			<-read
+			_, _ = io.WriteString(c, empty)
+		}
+		return true
+	})
+	client, ask := single(t, url)
+	if x := ask(1); x.failed != noError {
+		t.Errorf("the first: %v", x.cause)
+	}
+	close(read)
+	until(t, "the second answer", func() bool { return client.last.line.look() == unasked })
+	if x := ask(2 + idleCheck); x.failed != errNoHTTP || !strings.Contains(x.cause.Error(), "behind the end of the answer") {
+		t.Errorf("after it: %v, %v", kindNames[x.failed], x.cause)
+	}
+	if x := ask(3 + idleCheck); x.failed != noError {
+		t.Errorf("on a new connection: %v", x.cause)
+	}
+}
+
+// TestAnEarlyAnswerToAnUploadCounts: a server may refuse a body that it has not read.
+func TestAnEarlyAnswerToAnUploadCounts(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns sync.WaitGroup
+	conns.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			conns.Go(func() {
+				defer c.Close()
+				_, _ = io.ReadFull(c, make([]byte, 100))
+				_, _ = io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+				// The rest is not read: the close resets the connection.
+			})
+		}
+	})
+	t.Cleanup(func() { ln.Close(); conns.Wait() })
+	target := Target{URL: "http://" + ln.Addr().String() + "/", Method: "POST", Body: make([]byte, 8<<20), Expect: []int{413}}
+	r := load(t, &Plan{Targets: []Target{target}, Requests: 5, Connections: 1})
+	// Whether the answer is read before the reset depends on the kernel; none may be lost in
+	// writing as long as there is something to read.
+	if r.Requests+sum(r.Errors) != 5 || r.Statuses["413"] == 0 {
+		t.Errorf("%d answers, statuses %v, errors %v, causes %v", r.Requests, r.Statuses, r.Errors, r.Causes)
+	}
+}
+
+// TestSlotsAreFoundInOnePass: a body may be slots from end to end.
+func TestSlotsAreFoundInOnePass(t *testing.T) {
+	for text, want := range map[string][]string{
+		"": {""}, "plain {x} {": {"plain {x} {"}, "{n}": {"", ""}, "a{{n}}b{host}{n": {"a{", "}b", "{n"},
+	} {
+		if got := newTemplate(text); !slices.Equal(got.parts, want) || len(got.slots) != len(want)-1 {
+			t.Errorf("%q: %q with slots %q", text, got.parts, got.slots)
+		}
+	}
+	const slots = 1 << 20 // in quadratic time this would take hours
+	if got := newTemplate(strings.Repeat("{n}", slots)); len(got.slots) != slots {
+		t.Errorf("%d slots of %d", len(got.slots), slots)
 	}
 }
 

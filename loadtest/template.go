@@ -44,22 +44,28 @@ type template struct {
 	slots []string // numberSlot or hostSlot, one fewer than parts
 }
 
+// newTemplate looks at each octet once: a body may be slots from end to end.
 func newTemplate(s string) template {
 	var t template
-	for {
-		at, slot := -1, ""
-		for _, candidate := range []string{numberSlot, hostSlot} {
-			if i := strings.Index(s, candidate); i >= 0 && (at < 0 || i < at) {
-				at, slot = i, candidate
-			}
-		}
-		if at < 0 {
+	for from := 0; ; {
+		i := strings.IndexByte(s[from:], '{')
+		if i < 0 {
 			t.parts = append(t.parts, s)
 			return t
 		}
+		at, slot := from+i, ""
+		switch {
+		case strings.HasPrefix(s[at:], numberSlot):
+			slot = numberSlot
+		case strings.HasPrefix(s[at:], hostSlot):
+			slot = hostSlot
+		default:
+			from = at + 1
+			continue
+		}
 		t.parts = append(t.parts, s[:at])
 		t.slots = append(t.slots, slot)
-		s = s[at+len(slot):]
+		s, from = s[at+len(slot):], 0
 	}
 }
 
