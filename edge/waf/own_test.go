@@ -262,6 +262,9 @@ func TestAttackFillsTheMemoryWithMatches(t *testing.T) {
 	if got.verdict == nil || got.verdict.RuleID != 10 || got.verdict.Status != 403 {
 		t.Errorf("block: %+v, %v", got.verdict, got.err)
 	}
+	if m, ok := got.match(10); !ok || !strings.Contains(m.Message, "more than 10000 values") || !got.would {
+		t.Errorf("it is not explained: %+v", got.matches)
+	}
 	got = inspect(e, &Profile{Mode: Detect, Own: all(seclang.MaxRules - 2)}, request)
 	if got.verdict != nil || got.err == nil || !strings.Contains(got.err.Error(), "more than 10000 values") || got.score < 5 {
 		t.Errorf("detect: %+v", got)
