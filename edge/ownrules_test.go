@@ -78,7 +78,7 @@ func TestOwnRulesThatDoNotCompileLeaveThoseBefore(t *testing.T) {
 func TestHeavyOwnRulesTakeTheirTenantsTurn(t *testing.T) {
 	b := edgetest.NewBackend(t)
 	var text strings.Builder
-	for i := range 150 {
+	for i := range 90 {
 		fmt.Fprintf(&text, "SecRule REQUEST_HEADERS|REQUEST_COOKIES \"@rx a{100}$\" \"id:%d,phase:1,nolog\"\n", i+1)
 	}
 	n := start(t, ownSite(b.URL, "block", text.String(), ""))

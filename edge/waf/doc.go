@@ -15,6 +15,9 @@
 //     WriteResponseBody and [Transaction.ResponseBody] phase 4.
 //  6. Matches, Score and WouldBlock are for the log; [Transaction.Close], exactly once, ends it.
 //
+// With [Profile.Own], the rules that a tenant wrote himself see phases 1 and 2 before the shared ones do; see
+// [CompileOwn].
+//
 // A nil [Verdict] means: go on. Phase 5 (logging) is not run, since its only rules write a log that
 // nobody reads here.
 //

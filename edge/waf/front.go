@@ -60,6 +60,7 @@ func (f *front) rescue(doing string, refuse **types.Interruption) {
 	case f.blocks && refuse != nil:
 		*refuse = &types.Interruption{Status: http.StatusForbidden, RuleID: over.rule, Action: "deny"}
 		f.txs, f.would = nil, true
+		f.matches = []Match{{ID: over.rule, Message: fmt.Sprintf("own rules matched more than %d values", maxMatched)}}
 	default:
 		f.fail(over)
 	}

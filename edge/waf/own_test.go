@@ -262,6 +262,9 @@ func TestAttackFillsTheMemoryWithMatches(t *testing.T) {
 	if got.verdict == nil || got.verdict.RuleID != 10 || got.verdict.Status != 403 {
 		t.Errorf("block: %+v, %v", got.verdict, got.err)
 	}
+	if m, ok := got.match(10); !ok || !strings.Contains(m.Message, "more than 10000 values") || !got.would {
+		t.Errorf("it is not explained: %+v", got.matches)
+	}
 	got = inspect(e, &Profile{Mode: Detect, Own: all(seclang.MaxRules - 2)}, request)
 	if got.verdict != nil || got.err == nil || !strings.Contains(got.err.Error(), "more than 10000 values") || got.score < 5 {
 		t.Errorf("detect: %+v", got)
@@ -425,7 +428,7 @@ func TestOwnExclusionsStayInTheirRequest(t *testing.T) {
 // operators.
 func FuzzTheEngineReadsOwn(f *testing.F) {
 	f.Add("SecRule ARGS:a|!ARGS:b \"@rx ^a{2,3}$\" \"id:1,phase:2,deny,chain,t:lowercase\"\nSecRule &ARGS \"@eq 1\"\nSecMarker x")
-	f.Add("SecAction \"id:1,setvar:'tx.a=+%{tx.b}',ctl:'ruleRemoveTargetById=1;ARGS:x',skipAfter:x\"\nSecMarker 'x'")
+	f.Add("SecAction \"id:1,setvar:'tx.a=%{tx.b}',ctl:'ruleRemoveTargetById=1;ARGS:x',skipAfter:x\"\nSecMarker 'x'")
 	f.Add("SecRule ARGS:/^a\\/b$/|XML:/* \"!@pm a \\\" b\" \\\n#\n \"id:'2',msg:'a,b:c'\"")
 	f.Fuzz(func(t *testing.T, text string) {
 		set, problems := seclang.Read(text)

@@ -170,6 +170,9 @@ func takeTransformation(s *scanner, out *actions, value string, at int) *Problem
 		out.transformations = nil
 		return nil
 	}
+	if growing[name] && slices.ContainsFunc(out.transformations, func(t string) bool { return growing[t] }) {
+		return s.problem(at, "a second transformation that makes a value longer")
+	}
 	if out.transformations = append(out.transformations, name); len(out.transformations) > maxTransformations {
 		return s.problem(at, "more than %d transformations", maxTransformations)
 	}
@@ -177,7 +180,7 @@ func takeTransformation(s *scanner, out *actions, value string, at int) *Problem
 }
 
 // takeSetvar takes a note in TX. Its value is a word, a number to add, or one %{variable} as it is: what
-// is put together of several could double with each rule.
+// is put together is a copy for each note, and could double with each rule.
 func takeSetvar(s *scanner, out *actions, value string, at int) *Problem {
 	assignment, removes := strings.CutPrefix(value, "!")
 	name, text, assigns := strings.Cut(assignment, "=")
@@ -191,8 +194,8 @@ func takeSetvar(s *scanner, out *actions, value string, at int) *Problem {
 		return s.problem(at, "more than %d setvar", maxSetvars)
 	}
 	if strings.Contains(text, "%{") {
-		inside, whole := wholeMacro(strings.TrimLeft(text, "+-"))
-		if !whole || len(text)-len(inside) > len("+%{}") {
+		inside, whole := wholeMacro(text)
+		if !whole {
 			return s.problem(at, "a value is a word, a number to add, or one %%{variable} alone")
 		}
 		if p := s.macro(inside, at); p != nil {

@@ -8,9 +8,10 @@ import (
 
 // A rule is one SecRule or SecAction that was understood.
 type rule struct {
-	line  *line
-	test  string // "VARIABLES "OPERATOR"" for the engine; empty: a SecAction
-	steps int    // per byte
+	line      *line
+	variables []string
+	test      string // "VARIABLES "OPERATOR"" for the engine; empty: a SecAction
+	steps     int    // per byte
 
 	actions
 	links []*rule // of a chain, without its head
@@ -22,16 +23,21 @@ type reader struct {
 	order    []any   // *rule or string (a marker), as they stand in the text
 	ids      map[int]*rule
 	markers  map[string]*line
-	count    int // rules, links included
-	programs int // instructions of regular expressions so far
-	words    int // bytes of @pm so far
+	count    int             // rules, links included
+	programs int             // instructions of regular expressions so far
+	words    int             // bytes of @pm so far
+	steps    int             // per byte, so far
+	copies   map[string]bool // by what is transformed and how
+	further  int             // copies that no two rules share
 
 	open     *rule // the head of a chain whose next link is awaited
 	lost     bool  // a directive was not understood: what follows may belong to it
 	problems []*Problem
 }
 
-func newReader() *reader { return &reader{ids: map[int]*rule{}, markers: map[string]*line{}} }
+func newReader() *reader {
+	return &reader{ids: map[int]*rule{}, markers: map[string]*line{}, copies: map[string]bool{}}
+}
 
 func (r *reader) add(p *Problem) { r.problems = append(r.problems, p) }
 
@@ -48,6 +54,9 @@ func (r *reader) directive(l *line) {
 func (r *reader) take(next *rule) *Problem {
 	if r.count++; r.count > MaxRules {
 		return next.line.problem(0, "more than %d rules", MaxRules)
+	}
+	if p := r.spend(next); p != nil {
+		return p
 	}
 	if r.open != nil {
 		return r.link(next)

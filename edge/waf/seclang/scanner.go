@@ -69,7 +69,7 @@ func (s *scanner) secRule(at int) *Problem {
 	if p != nil {
 		return p
 	}
-	out := &rule{line: s.line, test: strings.Join(variables, "|") + ` "` + op.text + `"`}
+	out := &rule{line: s.line, variables: variables, test: strings.Join(variables, "|") + ` "` + op.text + `"`}
 	if next < len(text) {
 		if out.actions, p = s.actionList(next); p != nil {
 			return p

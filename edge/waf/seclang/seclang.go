@@ -20,6 +20,13 @@ const (
 	// MaxWords is how many bytes all @pm of a text may list: each takes some 200 bytes of memory.
 	MaxWords = 8 << 10
 
+	// MaxSteps is the most work that all rules may cause for one byte of a request, in steps of a regular
+	// expression, which take some 10 ns each.
+	MaxSteps = 20000
+	// MaxCopies is how many times transformations may copy what a request holds: the engine keeps each
+	// result until its phase ends.
+	MaxCopies = 128
+
 	maxDirective = 8 << 10 // bytes; the engine's own reader loses a line of 64 KiB in silence
 	maxProblems  = 20      // reported of one text
 )
