@@ -49,7 +49,7 @@ type Transaction struct {
 	profile *Profile
 	tuning  *tuning
 
-	exclusions *exclusions // nil: there are none
+	plan *plan // of exclusions; nil: there are none
 
 	tx      engineTx // nil: not begun, or closed
 	err     error
@@ -67,8 +67,8 @@ func (t *Transaction) begin(id string) {
 	t.tx = tx.(engineTx) // asserted by probe.learn
 	t.engine.probe.setMode(t.tx, t.profile.Mode)
 	t.tuning.apply(t.tx.Variables().TX())
-	if t.exclusions != nil {
-		t.exclusions.always.exclude(t.tx)
+	if t.plan != nil {
+		t.plan.always.exclude(t.tx)
 	}
 }
 
@@ -118,8 +118,8 @@ func (t *Transaction) Request(method, target, proto, host string) {
 		return
 	}
 	defer t.rescue("set request line")
-	if t.exclusions != nil && len(t.exclusions.scoped) > 0 {
-		t.exclusions.exclude(t.tx, method, target, t.engine.now)
+	if t.plan != nil && len(t.plan.scoped) > 0 {
+		t.plan.exclude(t.tx, method, target, t.engine.now)
 	}
 	t.tx.ProcessURI(target, method, proto)
 	t.tx.SetServerName(host)
