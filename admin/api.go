@@ -30,6 +30,10 @@ type Options struct {
 	// CertificateProblem returns why the certificate files of the vhost with that
 	// name are not served. It must not block. Nil: there are no problems.
 	CertificateProblem func(name string) error
+	// ExclusionProblems returns what of WAF exclusions has no effect with the rules in
+	// use; each field is that of one exclusion and below ("[0].rules"). It must not
+	// block. Nil: there are no problems.
+	ExclusionProblems func(list []routes.Exclusion) routes.Problems
 	// NotReady returns the reasons why the node should get no traffic; empty:
 	// it is ready. Nil: always ready.
 	NotReady func() []string
@@ -65,6 +69,9 @@ func New(opts Options) *API {
 	}
 	if opts.CertificateProblem == nil {
 		opts.CertificateProblem = func(string) error { return nil }
+	}
+	if opts.ExclusionProblems == nil {
+		opts.ExclusionProblems = func([]routes.Exclusion) routes.Problems { return nil }
 	}
 	if opts.NotReady == nil {
 		opts.NotReady = func() []string { return nil }

@@ -13,7 +13,7 @@ const (
 	StatusOK       = "ok"
 	StatusBroken   = "broken"   // the present document is bad; the last good form serves, if there was one
 	StatusConflict = "conflict" // some of its aliases belong to another vhost
-	StatusWarning  = "warning"  // it is served, but not with the certificate files that it names
+	StatusWarning  = "warning"  // it is served, but not with the certificate files or WAF exclusions that it names
 )
 
 // A VhostSummary is one line of the list of vhosts.
@@ -81,16 +81,32 @@ func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
 	return s
 }
 
-// warningsOf returns what is wrong outside the document: files that it names.
+// warningsOf returns what is wrong outside the document: files that it names, and
+// rules that its exclusions name.
 func (a *API) warningsOf(route *routes.Route) routes.Problems {
-	if v := route.Vhost; v == nil || v.TLS == nil || v.TLS.Certificate == nil {
+	v := route.Vhost
+	if v == nil {
 		return nil
 	}
-	err := a.opts.CertificateProblem(route.Name)
-	if err == nil {
+	var out routes.Problems
+	if v.TLS != nil && v.TLS.Certificate != nil {
+		if err := a.opts.CertificateProblem(route.Name); err != nil {
+			out = append(out, &routes.Problem{Field: "tls.certificate", Reason: "not served: " + err.Error()})
+		}
+	}
+	return append(out, a.exclusionWarnings(v.WAF)...)
+}
+
+// exclusionWarnings returns what of a document's exclusions has no effect.
+func (a *API) exclusionWarnings(w *routes.WAF) routes.Problems {
+	if w == nil || len(w.Exclusions) == 0 {
 		return nil
 	}
-	return routes.Problems{{Field: "tls.certificate", Reason: "not served: " + err.Error()}}
+	out := a.opts.ExclusionProblems(w.Exclusions)
+	for _, p := range out {
+		p.Field = "waf.exclusions" + p.Field
+	}
+	return out
 }
 
 func (a *API) where(key routes.Key) string {
