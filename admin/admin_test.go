@@ -276,6 +276,33 @@ func TestPatchSetsExclusions(t *testing.T) {
 	want(t, "not JSON", onSocket(t, n).call("PATCH", "/vhosts/blog.test", `{"set": {"waf.exclusions": "[942100"}}`, nil), 422)
 }
 
+// What the rules do not know is shown where it stands; the document is served all the same.
+func TestExclusionsWithoutEffectAreWarnings(t *testing.T) {
+	n := admintest.Start(t, `
+tenants: {shop: {waf: {exclusions: [{rules: [942100]}, {rules: [942999]}]}}}
+vhosts:
+  a.test: {tenant: shop, backends: [http://10.0.0.1]}
+  b.test: {tenant: shop, backends: [http://10.0.0.1], waf: {exclusions: [{rules: [942999]}]}}
+`, admin.Options{ExclusionProblems: func(list []routes.Exclusion) (out routes.Problems) {
+		for i, x := range list {
+			if x.Rules[0].First == 942999 {
+				out = append(out, &routes.Problem{Field: fmt.Sprintf("[%d].rules", i), Reason: "without effect"})
+			}
+		}
+		return out
+	}})
+	c := onSocket(t, n)
+	var tenant admin.TenantDetail
+	want(t, "status", c.call("GET", "/tenants/shop", "", &tenant), 200)
+	want(t, "tenant", tenant.Status+": "+tenant.Reason, "warning: waf.exclusions[1].rules: without effect")
+	want(t, "tenant's problems", len(tenant.Problems), 1)
+	for name, says := range map[string]string{"a.test": "ok: ", "b.test": "warning: waf.exclusions[0].rules: without effect"} {
+		var v admin.VhostDetail
+		want(t, "status", c.call("GET", "/vhosts/"+name, "", &v), 200)
+		want(t, name, v.Status+": "+v.Reason, says)
+	}
+}
+
 func TestPatchThatUnsetsTheLastFieldRemovesTheMapping(t *testing.T) {
 	n := admintest.Start(t, twoTenants, admin.Options{})
 	var v admin.VhostDetail

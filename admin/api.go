@@ -36,6 +36,10 @@ type Options struct {
 	// RulesProblem returns what is wrong with a vhost's own rules beside its tenant's.
 	// Nil: there are no problems.
 	RulesProblem func(tenants, vhosts string) error
+	// ExclusionProblems returns what of WAF exclusions has no effect with the rules in
+	// use; each field is that of one exclusion and below ("[0].rules"). It must not
+	// block. Nil: there are no problems.
+	ExclusionProblems func(list []routes.Exclusion) routes.Problems
 	// NotReady returns the reasons why the node should get no traffic; empty:
 	// it is ready. Nil: always ready.
 	NotReady func() []string
@@ -74,6 +78,9 @@ func New(opts Options) *API {
 	}
 	if opts.RulesProblem == nil {
 		opts.RulesProblem = func(string, string) error { return nil }
+	}
+	if opts.ExclusionProblems == nil {
+		opts.ExclusionProblems = func([]routes.Exclusion) routes.Problems { return nil }
 	}
 	if opts.NotReady == nil {
 		opts.NotReady = func() []string { return nil }

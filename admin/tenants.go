@@ -56,6 +56,15 @@ func (a *API) tenantDetail(table *routes.Table, name string) (d TenantDetail, kn
 	if len(problems) > 0 {
 		d.Status, d.Reason = StatusBroken, problems[0].Error()
 	}
+	if doc == nil {
+		return d, known
+	}
+	if warnings := a.exclusionWarnings(doc.WAF); len(warnings) > 0 {
+		d.Problems = slices.Concat(d.Problems, warnings)
+		if d.Status == StatusOK {
+			d.Status, d.Reason = StatusWarning, warnings[0].Error()
+		}
+	}
 	return d, known
 }
 

@@ -13,7 +13,7 @@ const (
 	StatusOK       = "ok"
 	StatusBroken   = "broken"   // the present document is bad; the last good form serves, if there was one
 	StatusConflict = "conflict" // some of its aliases belong to another vhost
-	StatusWarning  = "warning"  // it is served, but not with the certificate files that it names, or its own rules repeat its tenant's
+	StatusWarning  = "warning"  // it is served, but not with the certificate files or WAF exclusions that it names, or its own rules repeat its tenant's
 )
 
 // A VhostSummary is one line of the list of vhosts.
@@ -82,7 +82,7 @@ func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
 }
 
 // warningsOf returns what is wrong outside the document: with files that it names,
-// and beside its tenant's.
+// with rules that its exclusions name, and beside its tenant's.
 func (a *API) warningsOf(route *routes.Route) routes.Problems {
 	v := route.Vhost
 	if v == nil {
@@ -100,6 +100,18 @@ func (a *API) warningsOf(route *routes.Route) routes.Problems {
 				out = append(out, &routes.Problem{Field: "waf.rules", Reason: err.Error()})
 			}
 		}
+	}
+	return append(out, a.exclusionWarnings(v.WAF)...)
+}
+
+// exclusionWarnings returns what of a document's exclusions has no effect.
+func (a *API) exclusionWarnings(w *routes.WAF) routes.Problems {
+	if w == nil || len(w.Exclusions) == 0 {
+		return nil
+	}
+	out := a.opts.ExclusionProblems(w.Exclusions)
+	for _, p := range out {
+		p.Field = "waf.exclusions" + p.Field
 	}
 	return out
 }

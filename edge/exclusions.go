@@ -1,7 +1,9 @@
 package edge
 
 import (
+	"runtime"
 	"sync"
+	"weak"
 
 	"gatehouse/edge/waf"
 	"gatehouse/routes"
@@ -28,20 +30,59 @@ func Exclusions(list []routes.Exclusion) []waf.Exclusion {
 	return out
 }
 
-// tellIgnored logs what of a site's exclusions has no effect with the rules in use. The
-// site serves all the same, with those rules on.
-func (s *Server) tellIgnored(st *site, route *routes.Route) {
-	if s.opts.WAF == nil || len(st.profile.Exclusions) == 0 {
+// An exclusionSets gives the vhosts of a tenant one set of exclusions, which the WAF compiles
+// once: what their documents add up to is one list in memory, unless a vhost has
+// exclusions of its own. The zero value is ready.
+type exclusionSets struct {
+	mu    sync.Mutex
+	bySrc map[*routes.Exclusion]weak.Pointer[waf.Exclusions] // by the first of a list
+}
+
+// of returns the set of a document's list, and whether it had to be made. It is
+// forgotten with the last site that has it.
+func (s *exclusionSets) of(list []routes.Exclusion) (set *waf.Exclusions, fresh bool) {
+	if len(list) == 0 {
+		return nil, false
+	}
+	src := &list[0]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if set = s.bySrc[src].Value(); set != nil && len(set.All()) == len(list) {
+		return set, false
+	}
+	set = waf.NewExclusions(Exclusions(list))
+	if s.bySrc == nil {
+		s.bySrc = map[*routes.Exclusion]weak.Pointer[waf.Exclusions]{}
+	}
+	s.bySrc[src] = weak.Make(set)
+	runtime.AddCleanup(set, s.forget, src)
+	return set, true
+}
+
+func (s *exclusionSets) forget(src *routes.Exclusion) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bySrc[src].Value() == nil {
+		delete(s.bySrc, src)
+	}
+}
+
+// exclude gives a site its exclusions, and logs what of them has no effect with the
+// rules in use: the site serves all the same, with those rules on.
+func (s *Server) exclude(st *site, route *routes.Route) {
+	set, fresh := s.exclusions.of(st.settings.WAF.Exclusions)
+	st.profile.Exclusions = set
+	if s.opts.WAF == nil || !fresh {
 		return
 	}
 	own := 0
 	if w := route.Vhost.WAF; w != nil {
 		own = len(w.Exclusions)
 	}
-	for _, x := range s.opts.WAF.Ignored(st.profile.Exclusions) {
+	for _, x := range s.opts.WAF.Ignored(set.All()) {
 		// The tenant's come first, and its other vhosts would say the same.
 		document := "vhost " + route.Name
-		if x.Index < len(st.profile.Exclusions)-own {
+		if x.Index < len(set.All())-own {
 			document = "tenant " + st.tenant
 		}
 		id := st.settings.WAF.Exclusions[x.Index].Key()

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -163,4 +164,47 @@ func TestExclusionDoesNotEmptyTheCache(t *testing.T) {
 	edgetest.WaitFor(t, "the answer to be stored", func() bool { return strings.Contains(get(), "hit") })
 	hit(", exclusions: [{rules: [942100]}, {tags: [attack-xss], target: ARGS}]", true)
 	hit(", exclusions: [{rules: [951100]}]", false) // these judge answers
+}
+
+// The vhosts of a tenant share what is compiled of its exclusions, and nothing of it is kept for nobody.
+func TestVhostsOfATenantShareItsExclusions(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	doc := "tenants:\n"
+	for _, tenant := range []string{"shop", "blog"} {
+		doc += "  " + tenant + ": {waf: {exclusions: [{rules: [932120]}]}}\n"
+	}
+	doc += "vhosts:\n"
+	for i := range 4 {
+		doc += fmt.Sprintf("  a%d.test: {tenant: shop, backends: [%s]}\n", i, b.URL)
+	}
+	doc += fmt.Sprintf("  b.test: {tenant: blog, backends: [%[1]s]}\n  own.test: {tenant: shop, backends: [%[1]s], waf: {exclusions: [{rules: [942100]}]}}\n", b.URL)
+	n := start(t, doc)
+	sets := map[any][]string{}
+	for _, host := range []string{"a0.test", "a1.test", "a2.test", "a3.test", "b.test", "own.test"} {
+		st, err := n.siteOf(n.Table().Match(host))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sets[st.profile.Exclusions] = append(sets[st.profile.Exclusions], host)
+		if want := map[bool]int{true: 2, false: 1}[host == "own.test"]; len(st.profile.Exclusions.All()) != want {
+			t.Errorf("%s has %d exclusions, want %d", host, len(st.profile.Exclusions.All()), want)
+		}
+	}
+	if len(sets) != 3 {
+		t.Errorf("%d sets, want one for each tenant and one for the vhost with its own: %v", len(sets), sets)
+	}
+	clear(sets)
+	gone := []routes.Change{{Key: routes.Key{Kind: routes.KindTenant, Name: "shop"}}, {Key: routes.Key{Kind: routes.KindTenant, Name: "blog"}}}
+	for r := range n.table.Vhosts() {
+		gone = append(gone, routes.Change{Key: routes.Key{Kind: routes.KindVhost, Name: r.Name}})
+	}
+	table, replaced := n.table.With(gone)
+	n.table = table
+	n.Apply(table, replaced)
+	edgetest.WaitFor(t, "the sets to be forgotten", func() bool {
+		runtime.GC()
+		n.exclusions.mu.Lock()
+		defer n.exclusions.mu.Unlock()
+		return len(n.exclusions.bySrc) == 0
+	})
 }

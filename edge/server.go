@@ -63,20 +63,21 @@ type Options struct {
 
 // A Server is the edge. It is safe for concurrent use.
 type Server struct {
-	opts     Options
-	log      *slog.Logger
-	metrics  *metrics
-	idPrefix string
-	via      string  // what we add to Via: our name there is unlike any other node's
-	handle   handler // the chain
-	http     *fasthttp.Server
-	door     *wire.Door
-	tls      *tls.Config
-	table    atomic.Pointer[routes.Table]
-	backends backends
-	tunnels  connSet // upgraded connections
-	heavy    heavyBodies
-	ignored  ignoredOnce // exclusions without effect that were logged
+	opts       Options
+	log        *slog.Logger
+	metrics    *metrics
+	idPrefix   string
+	via        string  // what we add to Via: our name there is unlike any other node's
+	handle     handler // the chain
+	http       *fasthttp.Server
+	door       *wire.Door
+	tls        *tls.Config
+	table      atomic.Pointer[routes.Table]
+	backends   backends
+	tunnels    connSet // upgraded connections
+	heavy      heavyBodies
+	exclusions exclusionSets
+	ignored    ignoredOnce // exclusions without effect that were logged
 
 	listening listenerSet
 

@@ -68,7 +68,7 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	}
 	st.tenant = st.meter.tenant // one string for all vhosts of a tenant
 	tune(&st.profile, &settings.WAF)
-	s.tellIgnored(st, route)
+	s.exclude(st, route)
 	if settings.Cache && s.opts.Cache != nil {
 		st.policy = cache.Policy{TTL: settings.CacheTTL, MaxBody: settings.CacheMaxBody}
 		st.cache = &st.policy
@@ -132,11 +132,11 @@ func retire(route *routes.Route) {
 	}
 }
 
-// tune fills in a zero profile.
+// tune fills in a zero profile, but for its exclusions.
 func tune(p *waf.Profile, w *routes.WAF) {
 	p.Paranoia, p.InboundThreshold, p.OutboundThreshold = w.Paranoia, w.InboundThreshold, w.OutboundThreshold
 	p.AllowedMethods, p.InspectBody, p.Responses = w.AllowedMethods, int64(w.InspectBody), *w.Responses
-	p.AllowedTypes, p.Exclusions = w.AllowedTypes, Exclusions(w.Exclusions)
+	p.AllowedTypes = w.AllowedTypes
 	switch w.Mode {
 	case routes.WAFOff:
 		p.Mode = waf.Off

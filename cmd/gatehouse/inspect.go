@@ -76,10 +76,15 @@ func judgeExclusions() (exclusionJudge, error) {
 	if err := rules.Close(); err != nil { // what it knows of its rules stays
 		return nil, err
 	}
+	return exclusionsAgainst(rules), nil
+}
+
+// exclusionsAgainst compares exclusions with the rules of an engine.
+func exclusionsAgainst(rules *waf.Engine) exclusionJudge {
 	return func(list []routes.Exclusion) (out routes.Problems) {
 		for _, x := range rules.Ignored(edge.Exclusions(list)) {
 			out = append(out, &routes.Problem{Field: fmt.Sprintf("[%d].%s", x.Index, x.Field), Reason: "without effect: " + x.Reason})
 		}
 		return out
-	}, nil
+	}
 }

@@ -210,7 +210,7 @@ func noneIfZero[T int | routes.Size | routes.Duration](v T) T {
 func (n *node) openAdmin() error {
 	n.api = admin.New(admin.Options{
 		Table: n.table, Status: n.follower.Status, Store: n.store, Defaults: n.cfg.Defaults,
-		CertificateProblem: n.certs.Problem, RulesProblem: repeatedRule,
+		CertificateProblem: n.certs.Problem, RulesProblem: repeatedRule, ExclusionProblems: exclusionsAgainst(n.rules),
 		Inspect: func(_ context.Context, r admin.InspectRequest) (admin.InspectResult, error) {
 			return inspect(n.edge, r)
 		},

@@ -14,6 +14,8 @@ const (
 	allocationsJSON = 13000
 	// allocationsBegin is a tenant's tuning, without any inspection.
 	allocationsBegin = 30
+	// allocationsTuned is the same with three rules and two targets excluded.
+	allocationsTuned = 38
 )
 
 func TestAllocationsOfAnInspection(t *testing.T) {
@@ -35,6 +37,12 @@ func TestAllocationsOfAnInspection(t *testing.T) {
 		if got > c.budget {
 			t.Errorf("%s: %v allocations, the budget is %v", c.name, got, c.budget)
 		}
+	}
+	tuned := typical(1)
+	got := testing.AllocsPerRun(100, func() { e.Begin(tuned, "bench").Close() })
+	t.Logf("begin with exclusions: %v allocations of %v", got, allocationsTuned)
+	if got > allocationsTuned {
+		t.Errorf("begin with exclusions: %v allocations, the budget is %v", got, allocationsTuned)
 	}
 	p := &Profile{Paranoia: 2, AllowedMethods: []string{"GET", "POST", "PUT"}}
 	if got := testing.AllocsPerRun(100, func() { e.Begin(p, "bench").Close() }); got > allocationsBegin {

@@ -53,11 +53,11 @@ func TestOneTenantsExclusionNeverOpensAnothersDoor(t *testing.T) {
 	}
 	e := smallEngine(t, ruleText(t, slackRules...))
 	excluding := func(name string) *Profile {
-		p := &Profile{Mode: Block, Paranoia: 4}
+		var list []Exclusion
 		for _, target := range []string{"ARGS:", "REQUEST_COOKIES:", "REQUEST_HEADERS:"} {
-			p.Exclusions = append(p.Exclusions, Exclusion{Rules: [][2]int32{{1, 999999}}, Target: target + name})
+			list = append(list, Exclusion{Rules: [][2]int32{{1, 999999}}, Target: target + name})
 		}
-		return p
+		return &Profile{Mode: Block, Paranoia: 4, Exclusions: NewExclusions(list)}
 	}
 	// The same attack on both names; each tenant has one of them excluded.
 	attack := sample{target: "/?p-a=in+(+select+*+from&p-b=in+(+select+*+from", header: [][2]string{
@@ -99,11 +99,11 @@ func TestOneTenantsExclusionNeverOpensAnothersDoor(t *testing.T) {
 func typical(n int) *Profile {
 	return &Profile{
 		Mode: Block, Paranoia: 2, InboundThreshold: 10 + n%50, OutboundThreshold: 8,
-		Exclusions: []Exclusion{
+		Exclusions: NewExclusions([]Exclusion{
 			{Rules: [][2]int32{{942100, 942100}, {942120, 942120}, {920230, 920230}}},
 			{Rules: one(932120), Target: "ARGS:icon"},
 			{Rules: one(941100), Target: "ARGS:comment"},
-		},
+		}),
 	}
 }
 

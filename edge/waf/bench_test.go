@@ -71,12 +71,12 @@ func BenchmarkBegin(b *testing.B) {
 func BenchmarkTuning(b *testing.B) {
 	e := sharedEngine(b)
 	scopedToPaths := typical(1)
-	for i := range scopedToPaths.Exclusions {
-		scopedToPaths.Exclusions[i].Paths = []string{"/upload", "/api/*/edit"}
+	for i := range scopedToPaths.Exclusions.list {
+		scopedToPaths.Exclusions.list[i].Paths = []string{"/upload", "/api/*/edit"}
 	}
 	hundred := typical(1)
 	for i := range int32(100) {
-		hundred.Exclusions = append(hundred.Exclusions, Exclusion{Rules: one(942100 + i), Target: fmt.Sprintf("ARGS:field%d", i), Paths: []string{fmt.Sprintf("/form%d/*", i)}})
+		hundred.Exclusions.list = append(hundred.Exclusions.list, Exclusion{Rules: one(942100 + i), Target: fmt.Sprintf("ARGS:field%d", i), Paths: []string{fmt.Sprintf("/form%d/*", i)}})
 	}
 	for _, c := range []struct {
 		name string
@@ -86,7 +86,7 @@ func BenchmarkTuning(b *testing.B) {
 		{"typical", typical(1)},
 		{"paths", scopedToPaths},
 		{"hundred", hundred},
-		{"tag", &Profile{Exclusions: []Exclusion{{Tags: []string{"OWASP_CRS"}, Target: "ARGS:password"}}}},
+		{"tag", &Profile{Exclusions: NewExclusions([]Exclusion{{Tags: []string{"OWASP_CRS"}, Target: "ARGS:password"}})}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -44,9 +44,9 @@ type scoped struct {
 // each rule that loses a target, and each path, which is some 5 ms at most.
 const maxWork = 10_000
 
-// exclusions is a profile's list in the form that a transaction needs, for the rules of one
+// plan is a list of exclusions in the form that a transaction needs, for the rules of one
 // catalog. It is immutable.
-type exclusions struct {
+type plan struct {
 	catalog *catalog
 	always  removal
 	scoped  []scoped
@@ -54,8 +54,8 @@ type exclusions struct {
 
 // compile never fails: what is unknown or malformed is left out and named. A part that is
 // left out leaves rules on, never off.
-func (c *catalog) compile(list []Exclusion) (*exclusions, []Ignored) {
-	out := &exclusions{catalog: c}
+func (c *catalog) compile(list []Exclusion) (*plan, []Ignored) {
+	out := &plan{catalog: c}
 	var ignored []Ignored
 	var always []int
 	work := 0
@@ -185,12 +185,12 @@ func (r *removal) exclude(tx engineTx) {
 }
 
 // exclude applies what is meant for a request beside what always applies.
-func (x *exclusions) exclude(tx engineTx, method, requestTarget string, now func() time.Time) {
+func (p *plan) exclude(tx engineTx, method, requestTarget string, now func() time.Time) {
 	var path string
 	var plain, split bool
 	var moment int64
-	for i := range x.scoped {
-		s := &x.scoped[i]
+	for i := range p.scoped {
+		s := &p.scoped[i]
 		if len(s.methods) > 0 && !slices.Contains(s.methods, method) {
 			continue
 		}

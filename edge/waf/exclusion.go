@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/corazawaf/coraza/v3/types/variables"
 
@@ -30,6 +31,43 @@ type Exclusion struct {
 	Methods []string
 	// Until is the Unix time at which it ends. Zero: it does not.
 	Until int64
+}
+
+// Exclusions are a list of them, which any number of profiles may share: the vhosts of a tenant have
+// one, and it is compiled once. Nil is an empty one. Safe for concurrent use.
+type Exclusions struct {
+	list     []Exclusion
+	compiled atomic.Pointer[plan] // for the rules that were last asked about
+}
+
+// NewExclusions returns the list, which must not be changed any more, as profiles take it; nil
+// for an empty one.
+func NewExclusions(list []Exclusion) *Exclusions {
+	if len(list) == 0 {
+		return nil
+	}
+	return &Exclusions{list: list}
+}
+
+// All returns the list, which must not be changed.
+func (x *Exclusions) All() []Exclusion {
+	if x == nil {
+		return nil
+	}
+	return x.list
+}
+
+// plan compiles the exclusions for the rules of a catalog, at the first request after a change of either.
+func (x *Exclusions) plan(c *catalog) *plan {
+	if x == nil {
+		return nil
+	}
+	if made := x.compiled.Load(); made != nil && made.catalog == c {
+		return made
+	}
+	made, _ := c.compile(x.list)
+	x.compiled.Store(made)
+	return made
 }
 
 // Ignored is a part of an exclusion that has no effect with the rules in use.

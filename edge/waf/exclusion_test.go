@@ -91,7 +91,7 @@ func TestExclusionsEqualThoseOfADedicatedEngine(t *testing.T) {
 			if ignored := e.Ignored(c.list); len(ignored) > 0 {
 				t.Errorf("without effect: %+v", ignored)
 			}
-			tuned := &Profile{Mode: Block, Paranoia: 2, Responses: true, Exclusions: c.list}
+			tuned := &Profile{Mode: Block, Paranoia: 2, Responses: true, Exclusions: NewExclusions(c.list)}
 			for i, s := range samples {
 				want, got := summary(inspect(own, alone, s)), summary(inspect(e, tuned, s))
 				for try := 0; try < 3 && got != want; try++ { // chains with captures depend on the order of a map
@@ -130,11 +130,11 @@ func TestExclusionsApplyToPathAndMethodAndEndByThemselves(t *testing.T) {
 	now := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
 	e := smallEngine(t, `SecRule ARGS "@contains EVIL" "id:2,phase:2,deny,msg:'evil',tag:'t'"`)
 	e.now = func() time.Time { return now }
-	p := &Profile{Mode: Block, Exclusions: []Exclusion{
+	p := &Profile{Mode: Block, Exclusions: NewExclusions([]Exclusion{
 		{Rules: one(2), Target: "ARGS:q", Paths: []string{"/search", "/api/*"}, Methods: []string{"GET", "HEAD"}},
 		{Tags: []string{"t"}, Target: "ARGS:until", Until: now.Unix() + 1},
 		{Rules: one(2), Methods: []string{"PUT"}},
-	}}
+	})}
 	try := func(method, target string, passes bool) {
 		t.Helper()
 		if got := inspect(e, p, sample{method: method, target: target}); (got.verdict == nil) != passes || got.err != nil {
@@ -189,7 +189,7 @@ func TestWhatTheRulesDoNotKnowIsNamedAndTheRestApplies(t *testing.T) {
 			t.Errorf("not said: %q in\n%s", want, got)
 		}
 	}
-	p := &Profile{Mode: Block, Exclusions: list}
+	p := &Profile{Mode: Block, Exclusions: NewExclusions(list)}
 	if got := inspect(e, p, sample{target: sqli}); got.verdict != nil {
 		t.Errorf("what is left of an exclusion does not apply: %+v", got)
 	}
@@ -204,8 +204,8 @@ func TestWhatTheRulesDoNotKnowIsNamedAndTheRestApplies(t *testing.T) {
 // Nothing switches off what the other rules lean on.
 func TestBookkeepingCannotBeExcluded(t *testing.T) {
 	e := sharedEngine(t)
-	all := &Profile{Mode: Block, Paranoia: 1, Exclusions: []Exclusion{{Tags: []string{"OWASP_CRS"}, Rules: [][2]int32{{1, 999999999}}, Target: ""}}}
-	set := all.excluded(e.catalog)
+	all := &Profile{Mode: Block, Paranoia: 1, Exclusions: NewExclusions([]Exclusion{{Tags: []string{"OWASP_CRS"}, Rules: [][2]int32{{1, 999999999}}, Target: ""}})}
+	set := all.Exclusions.plan(e.catalog)
 	for _, r := range set.always.ranges {
 		for id := int(r[0]); id <= int(r[1]); id++ {
 			if routes.BookkeepingRule(id) != "" && slices.Contains(e.catalog.ids, id) {
@@ -214,7 +214,7 @@ func TestBookkeepingCannotBeExcluded(t *testing.T) {
 		}
 	}
 	// A paranoia level stays what it is, whatever a range holds: at level 1 no rule of level 2 runs.
-	p := &Profile{Mode: Block, Exclusions: []Exclusion{{Rules: [][2]int32{{942000, 942099}}}}}
+	p := &Profile{Mode: Block, Exclusions: NewExclusions([]Exclusion{{Rules: [][2]int32{{942000, 942099}}}})}
 	for i, s := range suspicious() {
 		if got, want := summary(inspect(e, p, s)), summary(inspect(e, &Profile{Mode: Block}, s)); got != want {
 			t.Errorf("request %d:\n got %s\nwant %s", i, got, want)
@@ -307,13 +307,13 @@ func TestDigestHoldsExclusionsOfAnswersOnly(t *testing.T) {
 		{Exclusion{Rules: one(951100), Until: soon}, false},
 		{Exclusion{Rules: one(951100), Until: soon - 7200}, true}, // it has ended
 	} {
-		p := &Profile{Exclusions: []Exclusion{c.x}}
+		p := &Profile{Exclusions: NewExclusions([]Exclusion{c.x})}
 		if got := p.Digest(); (got == plain) != c.same || got != p.Digest() || len(got) != 32 {
 			t.Errorf("%+v: %s, without %s", c.x, got, plain)
 		}
 	}
-	a := &Profile{Exclusions: []Exclusion{{Rules: one(951100), Paths: []string{"/a"}}}}
-	b := &Profile{Exclusions: []Exclusion{{Rules: one(951100), Paths: []string{"/b"}}}}
+	a := &Profile{Exclusions: NewExclusions([]Exclusion{{Rules: one(951100), Paths: []string{"/a"}}})}
+	b := &Profile{Exclusions: NewExclusions([]Exclusion{{Rules: one(951100), Paths: []string{"/b"}}})}
 	if a.Digest() == b.Digest() {
 		t.Error("a path makes no difference")
 	}
@@ -339,7 +339,7 @@ func TestExclusionsCannotCostMoreThanABound(t *testing.T) {
 	if pairs > maxWork || pairs < maxWork*9/10 || len(ignored) != 1 || !strings.Contains(ignored[0].Reason, "more than 10000") {
 		t.Errorf("%d pairs, %+v", pairs, ignored)
 	}
-	p := &Profile{Mode: Block, Exclusions: list}
+	p := &Profile{Mode: Block, Exclusions: NewExclusions(list)}
 	if got := inspect(e, p, sample{target: script}); got.verdict != nil {
 		t.Errorf("the first exclusion does not apply: %+v", got)
 	}

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/corazawaf/coraza/v3/collection"
@@ -52,7 +51,7 @@ type Profile struct {
 	AllowedTypes []string
 	// Exclusions are what of the rules does not apply. What the rules in use do not know of
 	// them is passed over, see [Engine.Ignored].
-	Exclusions []Exclusion
+	Exclusions *Exclusions
 	// InspectBody is how many bytes of a request body, and of a response body, are inspected at
 	// most. What follows passes uninspected, so an attacker who may send long bodies can hide behind
 	// padding; the price of more is processor time: with v3.8.1 a JSON body of 64 KiB costs 0.3 s,
@@ -71,8 +70,6 @@ type Profile struct {
 
 	once   sync.Once
 	tuning tuning
-
-	compiled atomic.Pointer[exclusions] // of the rules that were last asked about
 }
 
 // tuning is a profile with defaults filled in, in the form that a transaction needs.
@@ -115,8 +112,8 @@ func (p *Profile) Validate() error {
 			bad("allowed_types: %q is not a content type (RFC 9110, section 8.3.1)", kind)
 		}
 	}
-	for i := range p.Exclusions {
-		if err := checkExclusion(&p.Exclusions[i]); err != nil {
+	for i, x := range p.Exclusions.All() {
+		if err := checkExclusion(&x); err != nil {
 			bad("exclusions[%d]: %w", i, err)
 		}
 	}
@@ -142,20 +139,6 @@ func (p *Profile) Digest() string {
 	return t.digest
 }
 
-// excluded returns the exclusions for the rules of a catalog; nil: there are none. They are
-// compiled at the first request after a change of either.
-func (p *Profile) excluded(c *catalog) *exclusions {
-	if len(p.Exclusions) == 0 {
-		return nil
-	}
-	if made := p.compiled.Load(); made != nil && made.catalog == c {
-		return made
-	}
-	made, _ := c.compile(p.Exclusions)
-	p.compiled.Store(made)
-	return made
-}
-
 // resolve computes the tuning on first use.
 func (p *Profile) resolve() *tuning {
 	p.once.Do(func() {
@@ -170,7 +153,7 @@ func (p *Profile) resolve() *tuning {
 		if len(p.AllowedTypes) > 0 {
 			t.types = []string{"|" + strings.Join(distinct(p.AllowedTypes), "| |") + "|"}
 		}
-		t.ends = slices.ContainsFunc(p.Exclusions, func(x Exclusion) bool { return x.Until != 0 && x.onResponses() })
+		t.ends = slices.ContainsFunc(p.Exclusions.All(), func(x Exclusion) bool { return x.Until != 0 && x.onResponses() })
 		if !t.ends {
 			t.digest = p.sum(t, time.Time{})
 		}
@@ -182,8 +165,8 @@ func (p *Profile) sum(t *tuning, now time.Time) string {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s\n%s\n%d\n%t\n%s\n", wafrules.Digest(), p.Mode, t.inspect, p.Responses, p.OnError)
 	fmt.Fprintf(sum, "%d %d %d %q %q\n", t.paranoia, t.inbound, t.outbound, t.methods, t.types)
-	for i := range p.Exclusions {
-		if x := &p.Exclusions[i]; x.onResponses() && (x.Until == 0 || now.Unix() < x.Until) {
+	for _, x := range p.Exclusions.All() {
+		if x.onResponses() && (x.Until == 0 || now.Unix() < x.Until) {
 			fmt.Fprintf(sum, "without %v %q %q %q %q\n", x.Rules, x.Tags, x.Target, x.Paths, x.Methods)
 		}
 	}

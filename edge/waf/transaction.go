@@ -49,7 +49,7 @@ type Transaction struct {
 	profile *Profile
 	tuning  *tuning
 
-	exclusions *exclusions // nil: there are none
+	plan *plan // of exclusions; nil: there are none
 
 	tx      engineTx // nil: not begun, or closed
 	front   *front   // nil: the profile has no rules of its own
@@ -68,8 +68,8 @@ func (t *Transaction) begin(id string) {
 	t.tx = tx.(engineTx) // asserted by probe.learn
 	t.engine.probe.setMode(t.tx, t.profile.Mode)
 	t.tuning.apply(t.tx.Variables().TX())
-	if t.exclusions != nil {
-		t.exclusions.always.exclude(t.tx)
+	if t.plan != nil {
+		t.plan.always.exclude(t.tx)
 	}
 	t.front = beginFront(t, id)
 }
@@ -121,8 +121,8 @@ func (t *Transaction) Request(method, target, proto, host string) {
 		return
 	}
 	defer t.rescue("set request line")
-	if t.exclusions != nil && len(t.exclusions.scoped) > 0 {
-		t.exclusions.exclude(t.tx, method, target, t.engine.now)
+	if t.plan != nil && len(t.plan.scoped) > 0 {
+		t.plan.exclude(t.tx, method, target, t.engine.now)
 	}
 	t.front.request(method, target, proto, host)
 	t.tx.ProcessURI(target, method, proto)
