@@ -230,6 +230,9 @@ func (n *node) run(ctx context.Context, usr2 <-chan os.Signal) error {
 	}
 	w.begin(w.all, "memory guard", func() error { return n.memory.Run(w.all) })
 	n.serveAll(func(what string, f func() error) { w.begin(w.all, what, f) })
+	if n.predecessor() == nil {
+		n.life.serve() // whoever reads that it serves may upgrade it
+	}
 	n.log.Info("serving", "http", addr(n.http), "https", addr(n.https), "admin", addr(n.admin), "socket", n.cfg.Socket(),
 		"vhosts", n.follower.Table().Len())
 	n.tellServing()
