@@ -120,7 +120,7 @@ func (a *API) listProfiles(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	fmt.Fprintf(w, "Profiles of node %s, one at a time, of %v at most:\n\n", a.opts.Node, maxProfile)
 	for _, p := range profiles {
-		fmt.Fprintf(w, "  %-12s%s\n", p.name, p.about)
+		fmt.Fprintf(w, "  %-13s%s\n", p.name, p.about)
 	}
 	_, err := io.WriteString(w, "\nWith ?seconds=10 each is what happened in that time.\n"+
 		"go tool pprof http://ADDRESS"+profilesPath+"profile?seconds=10\n")

@@ -81,6 +81,8 @@ func (l *lane) handshakeCause(ln *line, o *origin, err error) error {
 		return fmt.Errorf("TLS with %s: no end of the handshake within %v", o.name, l.r.plan.Timeout)
 	case foreign:
 		return fmt.Errorf("TLS with %s: %w: what answers is no TLS; is this the port for http?", o.name, err)
+	case l.r.plan.HTTP == "2" && strings.Contains(err.Error(), "no application protocol"):
+		return fmt.Errorf("TLS with %s: the server offers no HTTP/2: want --http 1.1?", o.name)
 	case errors.Is(err, io.EOF):
 		return fmt.Errorf("TLS with %s: the server ended the connection in the handshake; does it speak TLS?", o.name)
 	}

@@ -51,9 +51,9 @@ type question struct {
 // answerBuffer is how much of an answer is read at once, and how long a head may be.
 const answerBuffer = 16 << 10
 
-func newLane(r *run, i, clients int, c client) *lane {
+func newLane(r *run, i int, c client) *lane {
 	l := &lane{r: r, shard: r.shards[i%len(r.shards)], client: c, buf: make([]byte, answerBuffer)}
-	l.turn = float64(i) / float64(clients) // so that clients do not all begin with the first target
+	_, l.turn = math.Modf(float64(i) * golden) // the first requests of clients, too, have all targets among them
 	return l
 }
 

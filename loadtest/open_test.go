@@ -169,3 +169,18 @@ func TestAServerThatStopsAnsweringMeetsNoObjective(t *testing.T) {
 		})
 	}
 }
+
+// TestTheFirstRequestsOfManyClientsAreShared: ten requests of 64 clients must not all go to one
+// of two targets.
+func TestTheFirstRequestsOfManyClientsAreShared(t *testing.T) {
+	r := &run{shares: []float64{0.5, 1}, shards: []*shard{{}}}
+	for _, first := range []int{2, 10, 64} {
+		counts := make([]int, 2)
+		for i := range first {
+			counts[newLane(r, i, nil).pick()]++
+		}
+		if d := counts[0] - counts[1]; d < -2 || d > 2 {
+			t.Errorf("the first of %d clients: %v", first, counts)
+		}
+	}
+}

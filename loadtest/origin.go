@@ -151,8 +151,13 @@ type NotOwnedError struct {
 }
 
 func (e *NotOwnedError) Error() string {
-	return fmt.Sprintf("%s (%s) is no loopback address: a load that its owner has not agreed to is an attack", e.Host, e.Address)
+	if e.Host == e.Address.String() {
+		return e.Host + notOwned
+	}
+	return fmt.Sprintf("%s (%s)", e.Host, e.Address) + notOwned
 }
+
+const notOwned = " is no loopback address: a load that its owner has not agreed to is an attack"
 
 func (o *origins) config(host string) *tls.Config {
 	c := &tls.Config{

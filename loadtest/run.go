@@ -151,7 +151,7 @@ func (r *run) makeLanes() error {
 			c = newH1(p.Connections)
 		}
 		for range p.Streams {
-			l := newLane(r, i, p.Connections, c)
+			l := newLane(r, i, c)
 			r.lanes = append(r.lanes, l)
 			if !r.open() {
 				continue

@@ -116,7 +116,7 @@ func judgeLoad(w io.Writer, r *loadtest.Result) error {
 	}
 	for _, o := range r.SLOs {
 		if o.Missed {
-			fmt.Fprintf(w, "gatehouse: missed %s: %s\n", o.Text, report.Measured(o))
+			fmt.Fprintf(w, "gatehouse: missed %s: %s\n", o.Text, report.Measured(o, r))
 			failed = true
 		}
 	}

@@ -58,7 +58,7 @@ func TestLoadtestRefusesWhatIsNotThisMachine(t *testing.T) {
 		code, out, errOut := invoke(t, append([]string{"loadtest"}, strings.Fields(args)...)...)
 		want(t, args, code, exitUsage)
 		want(t, args, out, "")
-		contains(t, args, errOut, "192.0.2.1) is no loopback address", "--i-own-this")
+		contains(t, args, errOut, "192.0.2.1 is no loopback address", "--i-own-this")
 	}
 }
 

@@ -24,4 +24,4 @@ func Progress(p loadtest.Progress) string {
 }
 
 // Measured is an objective's value as the other reports write it: 870 µs, 0.1 %, 1,200/s.
-func Measured(o loadtest.Objective) string { return objectiveValue(o.Value, o.Unit) }
+func Measured(o loadtest.Objective, r *loadtest.Result) string { return found(o, r) }

@@ -41,11 +41,11 @@ func TestMeasuredIsWhatTheTextShows(t *testing.T) {
 		"1,200/s": {Value: 1200, Unit: "/s"},
 		"180 ms":  {Value: 180_000, Unit: "us"},
 	} {
-		if got := report.Measured(o); got != want {
+		if got := report.Measured(o, &loadtest.Result{Requests: 1}); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 		o.Text = "x"
-		if got := text(t, &loadtest.Result{SLOs: []loadtest.Objective{o}}); !strings.Contains(got, want) {
+		if got := text(t, &loadtest.Result{Requests: 1, SLOs: []loadtest.Objective{o}}); !strings.Contains(got, want) {
 			t.Errorf("the text has no %q:\n%s", want, got)
 		}
 	}

@@ -221,3 +221,38 @@ func TestShortRunsHaveATime(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// TestAnInterruptedRunProvesNothing, in no form of the report.
+func TestAnInterruptedRunProvesNothing(t *testing.T) {
+	r := madeUp(1, 5, 1)
+	r.Interrupted = true
+	for i := range r.SLOs {
+		r.SLOs[i].Missed = false
+	}
+	r.Missed = false
+	var text, page bytes.Buffer
+	if err := report.Text(&text, r); err != nil {
+		t.Fatal(err)
+	}
+	if err := report.HTML(&page, report.Named{Result: r}); err != nil {
+		t.Fatal(err)
+	}
+	if s := text.String(); !strings.Contains(s, "interrupted") || !strings.Contains(s, "so far") || strings.Contains(s, "\nmet ") {
+		t.Errorf("the text:\n%s", s)
+	}
+	if s := page.String(); !strings.Contains(s, "Interrupted after") || !strings.Contains(s, ">so far<") || strings.Contains(s, "badge met") || strings.Contains(s, "verdict met") {
+		t.Error("the page does not say that nothing is proven")
+	}
+}
+
+// TestAnObjectiveOfTimeWithoutAnswers has no value.
+func TestAnObjectiveOfTimeWithoutAnswers(t *testing.T) {
+	r := &loadtest.Result{SLOs: []loadtest.Objective{{Text: "p99<1s", Unit: "us", Limit: 1e6, Missed: true}}, Missed: true}
+	var text bytes.Buffer
+	if err := report.Text(&text, r); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text.String(), "MISSED       p99<1s                   nothing was answered") {
+		t.Errorf("got:\n%s", text.String())
+	}
+}

@@ -47,7 +47,7 @@ type runView struct {
 
 type objectiveView struct {
 	Text, Value, Limit, Word string
-	Missed                   bool
+	Class                    string // as State of a runView
 }
 
 // A targetView is a row; its numbers are for sorting.
@@ -83,7 +83,7 @@ func newRunView(n Named, index, of int) runView {
 	v.Verdict, v.State = verdict(r)
 	slos := missedFirst(r.SLOs)
 	for _, o := range slos[:min(len(slos), pageObjectives)] {
-		v.SLOs = append(v.SLOs, newObjectiveView(o))
+		v.SLOs = append(v.SLOs, newObjectiveView(o, r))
 	}
 	v.SLOsMore = len(slos) - len(v.SLOs)
 	for _, p := range byRequests(r.Targets, pageTargets) {
@@ -123,6 +123,8 @@ func verdict(r *loadtest.Result) (words, state string) {
 		}
 	}
 	switch n := len(r.SLOs); {
+	case r.Interrupted && missed == 0:
+		return fmt.Sprintf("Interrupted after %s of %s: nothing is proven by a part", seconds(r.Seconds), seconds(r.Load.Duration)), "open"
 	case n == 0 && r.Missed:
 		return "An objective was missed", "missed"
 	case n == 0:
@@ -179,20 +181,34 @@ func otherFacts(r *loadtest.Result) []fact {
 	if r.Load.Model == "open" {
 		out = append(out,
 			fact{"sent late", count(r.Late), "latency counts from the planned time"},
-			fact{"planned, not sent", count(r.Unsent), "the end came before"})
+			fact{"planned, not sent", count(r.Unsent), "the end came before; errors to an objective"})
 	}
 	return out
 }
 
-func newObjectiveView(o loadtest.Objective) objectiveView {
+func newObjectiveView(o loadtest.Objective, r *loadtest.Result) objectiveView {
 	v := objectiveView{
-		Text: plain(o.Text, 80), Value: objectiveValue(o.Value, o.Unit), Limit: limit(o),
-		Word: "met", Missed: o.Missed,
+		Text: plain(o.Text, 80), Value: found(o, r), Limit: limit(o),
+		Word: "met", Class: "met",
 	}
-	if o.Missed {
-		v.Word = "missed"
+	switch {
+	case o.Missed:
+		v.Word, v.Class = "missed", "missed"
+	case r.Interrupted:
+		v.Word, v.Class = soFar, "open"
 	}
 	return v
+}
+
+// soFar is what an objective is that an interrupted run has not missed.
+const soFar = "so far"
+
+// found is what an objective's value came to; of times there is none where nothing was answered.
+func found(o loadtest.Objective, r *loadtest.Result) string {
+	if o.Unit == "us" && r.Requests == 0 {
+		return "nothing was answered"
+	}
+	return objectiveValue(o.Value, o.Unit)
 }
 
 // limit is a round number as a rule, being typed by somebody.

@@ -34,7 +34,7 @@ func Text(w io.Writer, r *loadtest.Result) error {
 	textLatency(&b, r)
 	textCourse(&b, r.Series)
 	textTargetParts(&b, r.Targets)
-	textSLOs(&b, r.SLOs)
+	textSLOs(&b, r)
 	if _, err := w.Write(append(bytes.TrimRight(b.Bytes(), "\n"), '\n')); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
@@ -123,8 +123,11 @@ func textTotals(b *bytes.Buffer, r *loadtest.Result) {
 		count(c.Opened), opened, count(c.Resumed), measured(c.MedianUS), measured(c.MeanUS))
 	fmt.Fprintf(b, "%-12s %s in, %s out\n", "octets", traffic(r.BytesIn, r.Seconds), traffic(r.BytesOut, r.Seconds))
 	if r.Load.Model == "open" {
-		fmt.Fprintf(b, "%-12s %s late (their latency counts from the planned time), %s not sent before the end\n",
-			"planned", count(r.Late), count(r.Unsent))
+		fmt.Fprintf(b, "%-12s %s late (their latency counts from the planned time), %s not sent before the end", "planned", count(r.Late), count(r.Unsent))
+		if r.Unsent > 0 {
+			b.WriteString(" (errors to --slo)")
+		}
+		b.WriteByte('\n')
 	}
 	b.WriteByte('\n')
 }
@@ -255,16 +258,17 @@ func byRequests(parts []loadtest.TargetPart, limit int) []loadtest.TargetPart {
 	return sorted[:min(len(sorted), limit)]
 }
 
-func textSLOs(b *bytes.Buffer, slos []loadtest.Objective) {
-	if len(slos) == 0 {
-		return
-	}
+func textSLOs(b *bytes.Buffer, r *loadtest.Result) {
+	slos := r.SLOs
 	for _, o := range missedFirst(slos)[:min(len(slos), textObjectives)] {
 		word := "met"
-		if o.Missed {
+		switch {
+		case o.Missed:
 			word = "MISSED"
+		case r.Interrupted:
+			word = soFar
 		}
-		fmt.Fprintf(b, "%-12s %-24s %s\n", word, plain(o.Text, 60), objectiveValue(o.Value, o.Unit))
+		fmt.Fprintf(b, "%-12s %-24s %s\n", word, plain(o.Text, 60), found(o, r))
 	}
 	if more := len(slos) - textObjectives; more > 0 {
 		fmt.Fprintf(b, "and %d more objectives\n", more)
