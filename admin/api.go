@@ -30,6 +30,11 @@ type Options struct {
 	// Events finds WAF events, and Report groups them. Nil: refused.
 	Events func(ctx context.Context, q EventQuery) (EventList, error)
 	Report func(ctx context.Context, q EventQuery) (EventReport, error)
+	// EachEvent calls visit once with every kept event that the query wants, in no order. Nil: there
+	// are none.
+	EachEvent func(ctx context.Context, q EventQuery, visit func(*Event)) (EventsMissing, error)
+	// Ruleset is that of the WAF. Nil: there is no WAF.
+	Ruleset Ruleset
 	// CertificateProblem returns why the certificate files of the vhost with that
 	// name are not served. It must not block. Nil: there are no problems.
 	CertificateProblem func(name string) error
@@ -106,6 +111,9 @@ func New(opts Options) *API {
 //	POST   /waf/test          InspectRequest → InspectResult
 //	GET    /waf/events        EventList; ?tenant= &vhost= &id= &rule= &since=1h &n=50
 //	GET    /waf/report        EventReport; the same without id
+//	GET    /waf/rules         RuleList; ?tenant= &rule=
+//	POST   /waf/allow         AllowRequest → AllowResult
+//	POST   /waf/undo          UndoRequest → UndoResult
 //	POST   /upgrade           Upgraded
 //	GET    /version           Version
 //	GET    /health            Readiness, as /readyz
@@ -130,6 +138,9 @@ func (a *API) Private() http.Handler {
 		"POST /waf/test":  a.inspect,
 		"GET /waf/events": a.listEvents,
 		"GET /waf/report": a.reportEvents,
+		"GET /waf/rules":  a.listRules,
+		"POST /waf/allow": a.allow,
+		"POST /waf/undo":  a.undo,
 		"POST /upgrade":   a.upgrade,
 		"GET /version":    a.version,
 		"GET /health":     a.ready,

@@ -59,6 +59,8 @@ type Match struct {
 	Target   string   `json:"target,omitempty"` // "ARGS:q"
 	Data     string   `json:"data,omitempty"`   // what the client sent there: never trust it
 	Score    int      `json:"score"`            // what the rule adds to the anomaly score
+	// Partial: Target is not all that the rule matched on, as with a chain of conditions.
+	Partial bool `json:"partial,omitempty"`
 }
 
 // withDefaults fills in what was left out and refuses what no request can be.

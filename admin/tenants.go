@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"slices"
 
@@ -123,15 +124,21 @@ func (a *API) patchTenant(w http.ResponseWriter, r *http.Request) error {
 	return a.writeTenant(w, r, key, raw)
 }
 
-func (a *API) writeTenant(w http.ResponseWriter, r *http.Request, key routes.Key, raw []byte) error {
-	doc := routes.ParseJSON(key, "", raw)
+// storeTenant checks a whole document and stores it. The caller holds a.changing.
+func (a *API) storeTenant(ctx context.Context, key routes.Key, raw []byte) (doc routes.Document, applied bool, err error) {
+	doc = routes.ParseJSON(key, "", raw)
 	if len(doc.Problems) > 0 {
-		return refused(key, doc.Problems)
+		return doc, false, refused(key, doc.Problems)
 	}
-	applied, err := a.store(r.Context(), doc, func(t *routes.Table) bool {
+	applied, err = a.store(ctx, doc, func(t *routes.Table) bool {
 		present, _, _ := t.Tenant(key.Name)
 		return present != nil && sameJSON(present, doc.Tenant)
 	})
+	return doc, applied, err
+}
+
+func (a *API) writeTenant(w http.ResponseWriter, r *http.Request, key routes.Key, raw []byte) error {
+	doc, applied, err := a.storeTenant(r.Context(), key, raw)
 	if err != nil {
 		return err
 	}

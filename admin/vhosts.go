@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"slices"
 
@@ -203,23 +204,29 @@ func (a *API) patchVhost(w http.ResponseWriter, r *http.Request) error {
 	return a.writeVhost(w, r, key, raw, old.Vhost)
 }
 
-// writeVhost checks a whole document, stores it and answers with what is then in
-// force; was is the form that it replaces.
-func (a *API) writeVhost(w http.ResponseWriter, r *http.Request, key routes.Key, raw []byte, was *routes.Vhost) error {
-	doc := routes.ParseJSON(key, "", raw)
+// storeVhost checks a whole document and stores it; was is the form that it replaces. The
+// caller holds a.changing.
+func (a *API) storeVhost(ctx context.Context, key routes.Key, raw []byte, was *routes.Vhost) (doc routes.Document, applied bool, err error) {
+	doc = routes.ParseJSON(key, "", raw)
 	if len(doc.Problems) == 0 {
 		doc.Problems = doc.Vhost.Check("")
 	}
 	if len(doc.Problems) > 0 {
-		return refused(key, doc.Problems)
+		return doc, false, refused(key, doc.Problems)
 	}
 	if err := taken(a.opts.Table(), doc.Vhost, was); err != nil {
-		return err
+		return doc, false, err
 	}
-	applied, err := a.store(r.Context(), doc, func(t *routes.Table) bool {
+	applied, err = a.store(ctx, doc, func(t *routes.Table) bool {
 		route := t.Vhost(key.Name)
 		return route != nil && sameJSON(route.Vhost, doc.Vhost)
 	})
+	return doc, applied, err
+}
+
+// writeVhost stores a document and answers with what is then in force.
+func (a *API) writeVhost(w http.ResponseWriter, r *http.Request, key routes.Key, raw []byte, was *routes.Vhost) error {
+	doc, applied, err := a.storeVhost(r.Context(), key, raw, was)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func (s *Server) keepEvent(r *request, phase string) {
 			e.RefusedBy = by
 		}
 		e.Rules = append(e.Rules, events.Rule{
-			ID: m.ID, Message: m.Message, Severity: m.Severity, Tags: m.Tags, Target: m.Target, Data: m.Data, Score: m.Score,
+			ID: m.ID, Message: m.Message, Severity: m.Severity, Tags: m.Tags, Target: m.Target, Data: m.Data, Score: m.Score, Partial: m.Partial,
 		})
 	}
 	s.opts.Events.Record(e)

@@ -32,7 +32,7 @@ func inspect(s *edge.Server, r admin.InspectRequest) (admin.InspectResult, error
 	}
 	for _, m := range found.Matches {
 		out.Matches = append(out.Matches, admin.Match{
-			ID: m.ID, Message: m.Message, Severity: m.Severity, Target: m.Target, Data: m.Data, Score: m.Score,
+			ID: m.ID, Message: m.Message, Severity: m.Severity, Target: m.Target, Data: m.Data, Score: m.Score, Partial: m.Partial,
 		})
 	}
 	return out, nil

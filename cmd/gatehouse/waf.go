@@ -13,9 +13,9 @@ import (
 )
 
 func newWAFCommand(s *session) *cobra.Command {
-	cmd := &cobra.Command{Use: "waf", Short: "Try requests against the WAF, and see what it found"}
+	cmd := &cobra.Command{Use: "waf", Short: "Try requests against the WAF, see what it found, and allow what it should not have refused"}
 	s.addNodeFlags(cmd)
-	return group(cmd, newWAFTest(s), newWAFEvents(s), newWAFReport(s))
+	return group(cmd, newWAFTest(s), newWAFEvents(s), newWAFReport(s), newWAFAllow(s), newWAFUndo(s), newWAFRules(s))
 }
 
 func newWAFTest(s *session) *cobra.Command {

@@ -66,15 +66,6 @@ func (f *eventFlags) query(most int) (string, error) {
 	return "?" + v.Encode(), nil
 }
 
-// askEvents sends one request that may take the node a while.
-func (s *session) askEvents(cmd *cobra.Command, path string, out any) error {
-	c, err := s.newClient(eventsTimeout)
-	if err != nil {
-		return err
-	}
-	return c.do(cmd.Context(), http.MethodGet, path, nil, out)
-}
-
 func newWAFEvents(s *session) *cobra.Command {
 	var flags eventFlags
 	cmd := &cobra.Command{
@@ -98,7 +89,7 @@ in X-Request-Id, and begins with the name of the node to ask.`,
 			return err
 		}
 		var list admin.EventList
-		if err := s.askEvents(cmd, "/waf/events"+query, &list); err != nil {
+		if err := s.askLong(cmd, http.MethodGet, "/waf/events"+query, nil, &list); err != nil {
 			return err
 		}
 		switch {
@@ -229,7 +220,7 @@ REFUSED are those of the events that were blocked, or would have been in the mod
 			return err
 		}
 		var r admin.EventReport
-		if err := s.askEvents(cmd, "/waf/report"+query, &r); err != nil {
+		if err := s.askLong(cmd, http.MethodGet, "/waf/report"+query, nil, &r); err != nil {
 			return err
 		}
 		if s.json() {

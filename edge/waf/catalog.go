@@ -15,7 +15,9 @@ import (
 type catalog struct {
 	ids  []int            // of all rules, sorted
 	tags map[string][]int // the ids of each tag, sorted, without bookkeeping
-	uses map[int]looks    // what each rule looks at, its chain included
+	uses map[int]looks    // what each rule looks at, its chain included, but for what it only counts
+
+	rules []Rule // by id
 }
 
 // looks is a set of variables.
@@ -40,6 +42,7 @@ func (c *catalog) observe(rule types.RuleMetadata) {
 		return // a marker, or a condition of a chain
 	}
 	c.ids = append(c.ids, id)
+	c.rules = append(c.rules, ruleOf(rule))
 	if !spared(id) {
 		for _, tag := range rule.Tags() {
 			c.tags[tag] = append(c.tags[tag], id)
@@ -55,11 +58,16 @@ func (c *catalog) complete(waf coraza.WAF) error {
 		slices.Sort(ids)
 		c.tags[tag] = slices.Clip(slices.Compact(ids))
 	}
-	return eachVariable(waf, func(id int, variable reflect.Value) {
+	err := eachVariable(waf, func(id int, variable reflect.Value) {
+		if variable.FieldByName("Count").Bool() {
+			return // the engine counts what is excluded, too
+		}
 		seen := c.uses[id]
 		seen.add(variables.RuleVariable(variable.FieldByName("Variable").Uint()))
 		c.uses[id] = seen
 	})
+	c.list()
+	return err
 }
 
 // spared reports whether a rule cannot be excluded: it finds nothing itself, and the rules
@@ -93,13 +101,24 @@ func (c *catalog) nearestTag(word string) string {
 }
 
 // lookedAt names what a rule looks at, for a message.
-func (c *catalog) lookedAt(id int) string {
+func (c *catalog) lookedAt(id int) string { return strings.Join(c.targets(id), ", ") }
+
+// targets are what a rule looks at, sorted, but for the rule set's own variables.
+func (c *catalog) targets(id int) []string {
 	var names []string
 	for v := range 256 {
-		if name := variables.RuleVariable(v).Name(); c.uses[id].at(variables.RuleVariable(v)) && name != "TX" {
-			names = append(names, strings.Replace(name, "REQUEST_XML", "XML", 1))
+		if v := variables.RuleVariable(v); c.uses[id].at(v) && v != variables.TX {
+			names = append(names, nameOf(v))
 		}
 	}
 	slices.Sort(names)
-	return strings.Join(names, ", ")
+	return names
+}
+
+// nameOf is a variable's name as rules and exclusions write it.
+func nameOf(v variables.RuleVariable) string {
+	if v == variables.RequestXML {
+		return "XML"
+	}
+	return v.Name()
 }

@@ -38,6 +38,9 @@ type Match struct {
 	Data string
 	// Score is what the match added to the anomaly score; 0 for a rule that refuses on its own.
 	Score int
+	// Partial: Target is not all that the rule matched on, as with a chain of conditions, or is the rules'
+	// own. An exclusion of it may not be enough.
+	Partial bool
 }
 
 // Matches returns the rules that matched so far, in their order, the tenant's own first: one entry for each target of a
@@ -85,15 +88,19 @@ func appendRule(matches []Match, rule types.MatchedRule) []Match {
 	data, chained := decisive(rule.MatchedDatas())
 	if chained {
 		m := proto
-		m.setTarget(evidence(rule.MatchedDatas()))
+		d := evidence(rule.MatchedDatas())
+		m.setTarget(d)
 		m.Score = each * len(data)
+		m.Partial = !fromClient(d) || slices.ContainsFunc(rule.MatchedDatas(), func(o types.MatchData) bool {
+			return fromClient(o) && targetOf(o) != m.Target
+		})
 		return append(matches, m)
 	}
 	first := len(matches)
 	for _, d := range data {
 		m := proto
 		m.setTarget(d)
-		m.Score = each
+		m.Score, m.Partial = each, !fromClient(d)
 		if same := slices.IndexFunc(matches[first:], func(o Match) bool { return o.Target == m.Target }); same >= 0 {
 			matches[first+same].Score += each
 			continue
@@ -126,13 +133,19 @@ func decisive(data []types.MatchData) (last []types.MatchData, chained bool) {
 // evidence picks the datum of a chain that tells most: the last one that came from the client.
 func evidence(data []types.MatchData) types.MatchData {
 	for _, d := range slices.Backward(data) {
-		switch d.Variable().Name() {
-		case "TX", "MATCHED_VAR", "MATCHED_VARS", "MATCHED_VAR_NAME", "MATCHED_VARS_NAMES", "UNKNOWN":
-			continue
+		if fromClient(d) {
+			return d
 		}
-		return d
 	}
 	return data[0]
+}
+
+func fromClient(d types.MatchData) bool {
+	switch d.Variable().Name() {
+	case "TX", "MATCHED_VAR", "MATCHED_VARS", "MATCHED_VAR_NAME", "MATCHED_VARS_NAMES", "UNKNOWN":
+		return false
+	}
+	return true
 }
 
 // scoreOf is what the CRS adds for each match of a rule: its severity decides. Rules that score are
@@ -157,15 +170,17 @@ func scoreOf(rule types.RuleMetadata) int {
 	return 0
 }
 
-func (m *Match) setTarget(d types.MatchData) {
-	m.Target = d.Variable().Name()
-	if m.Target == "REQUEST_XML" {
-		m.Target = "XML" // as rules and exclusions call it
-	}
+// targetOf is a variable and a name in it, as rules and exclusions write them.
+func targetOf(d types.MatchData) string {
+	name := nameOf(d.Variable())
 	if d.Key() != "" {
-		m.Target += ":" + d.Key()
+		name += ":" + d.Key()
 	}
-	m.Target = shorten(m.Target)
+	return shorten(name)
+}
+
+func (m *Match) setTarget(d types.MatchData) {
+	m.Target = targetOf(d)
 	m.Data = shorten(d.Value())
 	if name := d.Variable().Name(); name == "REQUEST_COOKIES" || secretive(d.Key()) || wholes[name] && secretive(d.Value()) {
 		m.Data = Redacted

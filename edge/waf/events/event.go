@@ -77,6 +77,8 @@ type Rule struct {
 	Data string `json:"data,omitempty"`
 	// Score is what the match added to the anomaly score.
 	Score int `json:"score"`
+	// Partial: Target is not all that the rule matched on.
+	Partial bool `json:"partial,omitempty"`
 }
 
 // merely reports whether rules matched and nothing came of it.

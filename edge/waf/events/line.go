@@ -77,6 +77,9 @@ func appendRule(dst []byte, r *Rule) []byte {
 		}
 	}
 	dst = strconv.AppendInt(append(dst, `,"score":`...), int64(r.Score), 10)
+	if r.Partial {
+		dst = append(dst, `,"partial":true`...)
+	}
 	return append(dst, '}')
 }
 

@@ -25,7 +25,7 @@ func TestLineIsWhatEncodingJSONWrites(t *testing.T) {
 	whole.Client = netip.MustParseAddr("2001:db8::1")
 	whole.RefusedBy = 942100
 	whole.Cut, whole.LeftOut, whole.Node = true, 12, "n1"
-	whole.Rules = append(whole.Rules, Rule{ID: 920300}, Rule{ID: 1, Tags: []string{}, Score: -1})
+	whole.Rules = append(whole.Rules, Rule{ID: 920300}, Rule{ID: 1, Tags: []string{}, Score: -1, Partial: true})
 	for name, e := range map[string]*Event{"whole": whole, "empty": {Rules: []Rule{}}, "a sample": matched("", 3)} {
 		if got, want := string(appendLine(nil, e)), string(byJSON(t, e)); got != want {
 			t.Errorf("%s: got\n%swant\n%s", name, got, want)

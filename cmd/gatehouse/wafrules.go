@@ -1,0 +1,218 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"gatehouse/admin"
+	"gatehouse/routes"
+)
+
+// rulesFlags say which rules are wanted.
+type rulesFlags struct {
+	tenant, tag    string
+	excluded, seen bool
+}
+
+func newWAFRules(s *session) *cobra.Command {
+	var flags rulesFlags
+	cmd := &cobra.Command{
+		Use: "rules [NUMBER|WORD]", Short: "List the rules: what they look for, for whom they are excluded, when they last matched",
+		Long: `List the rules of the core rule set, those whose message or number has the word.
+With the number of a rule: all that is known of it, and every exclusion of it.
+
+EVENTS and LAST count the events that the node keeps, a week at most, of which those
+that did not refuse are a sample. PL is the paranoia level from which on a rule acts.`,
+		Example: "  gatehouse waf rules sql\n  gatehouse waf rules 942100\n  gatehouse waf rules --excluded -t shop",
+		Args:    cobra.MaximumNArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	cmd.Flags().StringVarP(&flags.tenant, "tenant", "t", "", "exclusions and events of this `tenant` and its vhosts alone")
+	cmd.Flags().StringVar(&flags.tag, "tag", "", "only rules with this `tag`, such as attack-sqli")
+	cmd.Flags().BoolVar(&flags.excluded, "excluded", false, "only rules that are excluded for somebody, with the exclusions")
+	cmd.Flags().BoolVar(&flags.seen, "matched", false, "only rules of which there are events")
+	if err := cmd.RegisterFlagCompletionFunc("tenant", s.completeTenant); err != nil {
+		panic(err) // the flag was added above
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		query, word, err := flags.query(args)
+		if err != nil {
+			return err
+		}
+		var list admin.RuleList
+		if err := s.askLong(cmd, http.MethodGet, "/waf/rules"+query, nil, &list); err != nil {
+			return err
+		}
+		single := strings.Contains(query, "rule=")
+		if !single {
+			list.Rules = slices.DeleteFunc(list.Rules, func(r admin.Rule) bool { return !flags.wants(&r, word) })
+		}
+		switch {
+		case s.json():
+			return s.printJSON(list)
+		case single && len(list.Rules) == 1:
+			return s.printRule(&list)
+		case flags.excluded:
+			return s.printExclusions(&list)
+		}
+		return s.printRules(&list)
+	}
+	return cmd
+}
+
+// query makes the query string; a word that is no rule's number is looked for here.
+func (f *rulesFlags) query(args []string) (query, word string, err error) {
+	v := url.Values{}
+	if f.tenant != "" {
+		if err := routes.CheckTenantName(f.tenant); err != nil {
+			return "", "", usagef("--tenant: %w", err)
+		}
+		v.Set("tenant", f.tenant)
+	}
+	if len(args) > 0 {
+		if n, err := strconv.Atoi(args[0]); err == nil && n > 99_999 {
+			v.Set("rule", args[0])
+		} else {
+			word = args[0]
+		}
+	}
+	if len(v) == 0 {
+		return "", word, nil
+	}
+	return "?" + v.Encode(), word, nil
+}
+
+func (f *rulesFlags) wants(r *admin.Rule, word string) bool {
+	if f.excluded && len(r.Excluded) == 0 || f.seen && r.Events == 0 || f.tag != "" && !slices.Contains(r.Tags, f.tag) {
+		return false
+	}
+	if word == "" {
+		return r.Fixed == "" // bookkeeping is shown to who asks for it
+	}
+	return strings.Contains(strings.ToLower(r.Message), strings.ToLower(word)) || strings.HasPrefix(strconv.Itoa(r.ID), word)
+}
+
+func (s *session) printRules(list *admin.RuleList) error {
+	rows := make([][]string, 0, len(list.Rules))
+	for i := range list.Rules {
+		r := &list.Rules[i]
+		rows = append(rows, []string{
+			strconv.Itoa(r.ID), paranoiaCell(r), dash(r.Severity), strconv.Itoa(r.Events), lastCell(r), documentsCell(r), r.Message,
+		})
+	}
+	if err := s.printTable([]string{"RULE", "PL", "SEVERITY", "EVENTS", "LAST", "EXCLUDED FOR", "MESSAGE"}, rows); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.Out, "%d rules of CRS %s\n", len(list.Rules), list.Version)
+	s.noteLost(0, list.Unreadable, list.Problem)
+	return nil
+}
+
+func paranoiaCell(r *admin.Rule) string {
+	if r.Paranoia == 0 {
+		return "-"
+	}
+	return strconv.Itoa(r.Paranoia)
+}
+
+func lastCell(r *admin.Rule) string {
+	if r.LastMatched == nil {
+		return "-"
+	}
+	return stamp(*r.LastMatched)
+}
+
+// documentsCell names the documents that exclude a rule, three at most.
+func documentsCell(r *admin.Rule) string {
+	const most = 3
+	var names []string
+	for _, x := range r.Excluded {
+		if !slices.Contains(names, x.Document) {
+			names = append(names, x.Document)
+		}
+	}
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return dash(strings.Join(names, ", "))
+}
+
+// printRule prints all that is known of the only rule of a list.
+func (s *session) printRule(list *admin.RuleList) error {
+	r := &list.Rules[0]
+	rows := [][]string{
+		{"rule", strconv.Itoa(r.ID)},
+		{"message", dash(r.Message)},
+		{"severity", dash(r.Severity)},
+		{"paranoia", paranoiaCell(r)},
+		{"phase", strconv.Itoa(r.Phase)},
+		{"tags", dash(strings.Join(r.Tags, ", "))},
+		{"looks at", dash(strings.Join(r.Targets, ", "))},
+		{"events", strconv.Itoa(r.Events)},
+		{"last", lastCell(r)},
+	}
+	if r.Fixed != "" {
+		rows = append(rows, []string{"excluded", "cannot be: " + r.Fixed})
+	}
+	if err := s.printTable(nil, rows); err != nil {
+		return err
+	}
+	if len(r.Excluded) > 0 {
+		fmt.Fprintln(s.Out)
+		if err := s.printPlaced(r.Excluded); err != nil {
+			return err
+		}
+	}
+	s.noteLost(0, list.Unreadable, list.Problem)
+	return nil
+}
+
+// printExclusions prints each exclusion once, whatever the number of its rules.
+func (s *session) printExclusions(list *admin.RuleList) error {
+	var placed []admin.PlacedExclusion
+	for i := range list.Rules {
+		for _, x := range list.Rules[i].Excluded {
+			if !slices.ContainsFunc(placed, func(o admin.PlacedExclusion) bool {
+				return o.Document == x.Document && o.Exclusion.ID == x.Exclusion.ID
+			}) {
+				placed = append(placed, x)
+			}
+		}
+	}
+	slices.SortStableFunc(placed, func(a, b admin.PlacedExclusion) int { return strings.Compare(a.Document, b.Document) })
+	return s.printPlaced(placed)
+}
+
+func (s *session) printPlaced(placed []admin.PlacedExclusion) error {
+	rows := make([][]string, 0, len(placed))
+	for i := range placed {
+		x := &placed[i].Exclusion
+		until := dash(string(x.Until))
+		if placed[i].Ended {
+			until += " (ended)"
+		}
+		var rules []string
+		for _, r := range x.Rules {
+			rules = append(rules, r.String())
+		}
+		rows = append(rows, []string{
+			placed[i].Document, x.ID, strings.Join(slices.Concat(rules, x.Tags), ", "), or(x.Target, "all"), or(strings.Join(x.Paths, ", "), "all"),
+			or(strings.Join(x.Methods, ", "), "all"), until, dash(x.Note),
+		})
+	}
+	return s.printTable([]string{"DOCUMENT", "EXCLUSION", "RULES", "TARGET", "PATHS", "METHODS", "UNTIL", "NOTE"}, rows)
+}
+
+// askLong sends one request for which the node may have to read its files of events.
+func (s *session) askLong(cmd *cobra.Command, method, path string, in, out any) error {
+	c, err := s.newClient(eventsTimeout)
+	if err != nil {
+		return err
+	}
+	return c.do(cmd.Context(), method, path, in, out)
+}
