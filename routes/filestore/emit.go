@@ -63,6 +63,8 @@ func valueOf(v reflect.Value) any {
 		if x == "true" || x == "false" {
 			return string(x)
 		}
+	case routes.RuleRange:
+		return scalar(x.String()) // a single one is a number
 	case encoding.TextMarshaler:
 		text, err := x.MarshalText()
 		if err != nil {
