@@ -146,7 +146,7 @@ func newCheckSite(t *testing.T, answer http.Handler) *demoSite {
 // standIn answers as the demo expects of the server, except in what broken
 // names. The real server behind the demo is tested in e2e.
 func standIn(broken string) http.Handler {
-	stored := ""
+	stored, uploads := "", 0
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Request-Id", "demo-1")
 		shop := strings.HasPrefix(r.Host, demoShop)
@@ -157,6 +157,13 @@ func standIn(broken string) http.Handler {
 		}
 		if broken == "backend" && shop {
 			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		if r.URL.Path == "/upload" {
+			if uploads++; uploads != 2 { // the second time, it is allowed
+				w.WriteHeader(http.StatusForbidden)
+			}
+			_, _ = io.WriteString(w, `{"bytes":36}`)
 			return
 		}
 		if r.URL.Path == "/api/price" {

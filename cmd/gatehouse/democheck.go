@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -67,13 +68,23 @@ func checkDemo(ctx context.Context, out io.Writer, site *demoSite) error {
 // try runs one step; line is the command that its error belongs to.
 func (s *demoSite) try(ctx context.Context, step demoStep) (line string, err error) {
 	var answers []*demoAnswer
+	id := ""
 	for _, c := range step.commands {
+		c.verb = slices.Clone(c.verb)
+		for i, word := range c.verb {
+			if word == demoID {
+				c.verb[i] = id
+			}
+		}
 		line = s.line(c)
 		a, err := s.run(ctx, c)
 		if err != nil {
 			return line, err
 		}
 		answers = append(answers, a)
+		if a != nil {
+			id = a.header.Get("X-Request-Id")
+		}
 	}
 	return line, step.verify(answers)
 }
@@ -139,9 +150,16 @@ func (s *demoSite) request(ctx context.Context, c demoCommand) (*demoAnswer, err
 	if c.attack != "" {
 		target += "?q=" + url.QueryEscape(c.attack)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
+	method, form := http.MethodGet, io.Reader(http.NoBody)
+	if c.form != "" {
+		method, form = http.MethodPost, strings.NewReader(c.form)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, form)
 	if err != nil {
 		return nil, err
+	}
+	if c.form != "" {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {

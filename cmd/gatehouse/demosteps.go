@@ -23,12 +23,17 @@ type demoStep struct {
 type demoCommand struct {
 	host, path string
 	attack     string   // value of the query's q
-	verb       []string // not a request
+	form       string   // posted
+	verb       []string // not a request; demoID in it stands for the last answer's request id
 }
+
+// demoID is what a reader puts the id of a request for.
+const demoID = "ID"
 
 // steps returns what there is to try, in order: each step relies on those before it.
 func (s *demoSite) steps() []demoStep {
 	const attack = "<script>alert(1)</script>"
+	const upload = "icon=format-list-bulleted-square.svg" // rule 932120 takes it for a PowerShell command
 	return []demoStep{
 		{
 			name: "backend", say: "a page of the shop, over TLS; the certificate is the internal CA's",
@@ -49,6 +54,18 @@ func (s *demoSite) steps() []demoStep {
 			name: "tenant", say: "the same attack on the blog, another tenant, is only logged",
 			commands: []demoCommand{{host: demoBlog, path: "/", attack: attack}},
 			verify:   func(a []*demoAnswer) error { return a[0].want(200, "Welcome to blog") },
+		},
+		{
+			name: "allow", say: "a harmless upload is blocked by mistake; put its X-Request-Id for " + demoID + ": it passes from then on, and nothing else",
+			commands: []demoCommand{
+				{host: demoShop, path: "/upload", form: upload},
+				{verb: []string{"waf", "allow", demoID, "--note", "icon names", "--admin", s.cfg.Socket()}},
+				{host: demoShop, path: "/upload", form: upload},
+				{host: demoShop, path: "/upload", form: "icon=" + attack},
+			},
+			verify: func(a []*demoAnswer) error {
+				return errors.Join(a[0].want(403, ""), a[2].want(200, `"bytes":`), a[3].want(403, ""))
+			},
 		},
 		{
 			name: "tuning", say: "tune one tenant while it runs: the shop only detects from here on",
@@ -94,6 +111,9 @@ func (s *demoSite) line(c demoCommand) string {
 	}
 	if c.attack != "" {
 		words = append(words, "-G", "--data-urlencode", shellQuote("q="+c.attack))
+	}
+	if c.form != "" {
+		words = append(words, "-d", shellQuote(c.form))
 	}
 	return strings.Join(append(words, strings.TrimSuffix(s.url(c.host), "/")+c.path), " ")
 }

@@ -43,14 +43,14 @@ func TestRulesAreKnownByTheirWords(t *testing.T) {
 func TestExclusionsMeanRules(t *testing.T) {
 	e := sharedEngine(t)
 	got := e.Mean([]Exclusion{{Rules: [][2]int32{{942100, 942101}, {949110, 949110}}}, {Rules: [][2]int32{{942100, 942100}, {1, 2}}}, {Tags: []string{"attack-generic"}}})
-	if len(got) < 4 || !slices.IsSorted(got) || !slices.Contains(got, 942101) || slices.Contains(got, 949110) || slices.Contains(got, 942013) {
+	if len(got) != 3 || !slices.IsSorted(got) || !slices.Contains(got, 942101) || !slices.Contains(got, 911100) || slices.Contains(got, 949110) || slices.Contains(got, 942013) {
 		t.Errorf("rules %v", got)
 	}
 }
 
 // Replay is arithmetic on what was found; here the engine does the same again, for the requests
 // of the CRS's own tests: what an exclusion is said to take away is no longer found, and
-// everything else is.
+// everything else is. Twice, since the engine's order of variables changes some chains (v3.8.1).
 func TestReplayTellsWhatExclusionsDo(t *testing.T) {
 	e := sharedEngine(t)
 	suite, err := crstest.Load()
@@ -61,7 +61,7 @@ func TestReplayTellsWhatExclusionsDo(t *testing.T) {
 	if crstest.Full() {
 		every = 1
 	}
-	tried, wrong := 0, map[int]int{}
+	tried := 0
 	for i, test := range suite {
 		if i%every != 0 {
 			continue
@@ -85,15 +85,16 @@ func TestReplayTellsWhatExclusionsDo(t *testing.T) {
 					continue
 				}
 				tried++
-				if got := differs(e, r, list, found); got != "" {
-					if wrong[m.ID]++; wrong[m.ID] == 1 {
-						t.Logf("%s, rule %d at %q: %s", test.ID, m.ID, m.Target, got)
-					}
+				if got := differs(e, r, list, found); got != "" && differs(e, r, list, matchesOf(e, r, &Profile{Paranoia: 2})) != "" {
+					t.Errorf("%s, rule %d at %q: %s", test.ID, m.ID, m.Target, got)
 				}
 			}
 		}
 	}
-	t.Logf("%d exclusions tried, rules whose replay differs: %v", tried, wrong)
+	t.Logf("%d exclusions tried", tried)
+	if tried < 300 {
+		t.Errorf("only %d exclusions tried", tried)
+	}
 }
 
 // differs says what is found with the exclusions, and is not foretold.

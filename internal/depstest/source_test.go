@@ -119,6 +119,7 @@ func faults(t *testing.T, s source) []string {
 
 var (
 	unfinished = regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME)\b`)
+	conflict   = regexp.MustCompile(`^(<{7}|>{7})( |$)`)
 	homeFolder = regexp.MustCompile(`/(home|Users)/\w+/(go|src|work|code|projects|Desktop|Documents|\.cache|\.config)\b|/root/(go|src|work|\.cache|\.config)\b`)
 )
 
@@ -129,6 +130,9 @@ func leftovers(s source) []string {
 	}
 	var out []string
 	for i, line := range bytes.Split(s.text, []byte("\n")) {
+		if conflict.Match(line) {
+			out = append(out, fmt.Sprintf("%s:%d: half of a merge", s.path, i+1))
+		}
 		if m := unfinished.Find(line); m != nil {
 			out = append(out, fmt.Sprintf("%s:%d: %s: finish it, or file an issue", s.path, i+1, m))
 		}
@@ -219,6 +223,7 @@ func TestEachHabitIsReported(t *testing.T) {
 		{"function just fits", source{"a/a.go", []byte("package a\n\nfunc f() {\n" + long(maxFunctionLines-2, "\tprintln()") + "}\n")}, ""},
 		{"empty name", source{"a/a.go", []byte("package util\n")}, "package util says nothing"},
 		{"empty name of an external test", source{"a/a_test.go", []byte("package common_test\n")}, "says nothing"},
+		{"half of a merge", source{"a/a.md", []byte("a\n<<<<<<< HEAD\n")}, "a/a.md:2"},
 		{"unfinished", source{"a/a.md", []byte("TO" + "DO: more\n")}, "a/a.md:1"},
 		{"unfinished in code", source{"a/a.go", []byte("package a\n\n// FIX" + "ME(me)\n")}, "a/a.go:3"},
 		{"a folder of one machine", source{"Makefile", []byte("run:\n\tcd /home/" + "ann/src && make\n")}, "Makefile:2"},
