@@ -21,7 +21,7 @@ func TestFalseAlarmIsAllowedByItsID(t *testing.T) {
 	for name, source := range map[string]func(t *testing.T, backend string) (first, second *node){
 		"files": func(t *testing.T, backend string) (*node, *node) {
 			n := launch(t, "", map[string]string{
-				"sites.yaml": "# sites\n" + vhost("shop.test", backend, "tenant: shop # its owner") + strings.TrimPrefix(vhost("blog.test", backend, "tenant: blog"), "vhosts:\n"),
+				"sites.yaml":   "# sites\n" + vhost("shop.test", backend, "tenant: shop # its owner") + strings.TrimPrefix(vhost("blog.test", backend, "tenant: blog"), "vhosts:\n"),
 				"tenants.yaml": "tenants: {shop: {waf: {mode: block}}, blog: {waf: {mode: block}}}\n",
 			})
 			return n, n

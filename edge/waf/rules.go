@@ -46,7 +46,7 @@ func ruleOf(meta types.RuleMetadata) Rule {
 	}
 	for _, tag := range r.Tags {
 		if level, ok := strings.CutPrefix(tag, "paranoia-level/"); ok {
-			r.Paranoia, _ = strconv.Atoi(level) //nolint:errcheck // 0 is what another text means
+			r.Paranoia, _ = strconv.Atoi(level) // 0 is what another text means
 		}
 	}
 	return r
