@@ -100,6 +100,7 @@ func (e *Engine) compile(directives string) (err error) {
 		}
 	}()
 	e.compiles.Add(1)
+	installOperators()
 	e.catalog = newCatalog()
 	config := coraza.NewWAFConfig().WithRootFS(wafrules.FS).WithDirectives(directives)
 	e.waf, err = coraza.NewWAF(experimental.WAFConfigWithRuleObserver(config, e.catalog.observe))

@@ -188,6 +188,7 @@ func compileOwn(set *seclang.Set) (out *OwnRules, err error) {
 	if err != nil {
 		return nil, err
 	}
+	installOperators()
 	var ids []int
 	config := coraza.NewWAFConfig().WithRootFS(noFiles{}).WithDirectives(base + set.Directives)
 	config = config.WithErrorCallback(countMatched)
