@@ -35,7 +35,7 @@ import (
 func init() {
 	routes.UseRulesCheck(checkOwnRules)
 	runServer = serve
-	offlineInspect = inspectOffline
+	offlineInspect = openOffline
 	openJudge = judgeExclusions
 	parseRedisURL = func(url string) error {
 		opts, err := redisconn.Parse(url)
