@@ -55,12 +55,8 @@ func TestSampleRequestIsWhatCurlWouldSend(t *testing.T) {
 		{"HEAD", []string{"-I", "http://a.test"}, "HEAD", "http://a.test", ""},
 		{"user in the URL", []string{"http://me:p%40ss@a.test/x?u=a@b"}, "GET", "http://a.test/x?u=a@b", ""},
 		{"bad escape", []string{"http://a.test/%zz"}, "GET", "http://a.test/%zz", ""},
-		{"Chrome's line", []string{"http://a.test/api", "-X", "PUT", "-H", "accept: */*", "-b", "sid=1", "-H", "user-agent: M", "--data-raw", `{"a":"
-"}`, "--insecure"}, "PUT", "http://a.test/api", `{"a":"
-"}`},
-		{"Firefox' line", []string{"http://a.test/[x]", "--globoff", "--compressed", "-X", "POST", "-H", "User-Agent: M", "--data-binary", "a
-b"}, "POST", "http://a.test/[x]", "a
-b"},
+		{"Chrome's line", []string{"http://a.test/api", "-X", "PUT", "-H", "accept: */*", "-b", "sid=1", "-H", "user-agent: M", "--data-raw", `{"a":"\n"}`, "--insecure"}, "PUT", "http://a.test/api", `{"a":"\n"}`},
+		{"Firefox' line", []string{"http://a.test/[x]", "--globoff", "--compressed", "-X", "POST", "-H", "User-Agent: M", "--data-binary", "a\r\nb"}, "POST", "http://a.test/[x]", "a\r\nb"},
 		{"curl's own matters", []string{"-sSLkifvN", "-m", "5", "--http2", "--tlsv1.2", "http://a.test"}, "GET", "http://a.test", ""},
 		{"Host selects the vhost", []string{"-H", "Host: b.test", "http://a.test:81/x"}, "GET", "http://b.test/x", ""},
 	} {

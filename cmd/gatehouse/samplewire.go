@@ -18,22 +18,22 @@ const maxRaw = maxSample + 1<<20
 
 // readRaw reads one request as it goes over the wire. site, if there is one, is
 // the scheme and host to use instead of its own.
-func readRaw(name, site string, stdin io.Reader) (admin.InspectRequest, error) {
-	raw, err := readSource(name, stdin, maxRaw)
-	if err != nil {
-		return admin.InspectRequest{}, fmt.Errorf("read the request: %w", err)
-	}
+func readRaw(name, site string, stdin io.Reader) (in admin.InspectRequest, err error) {
 	scheme, authority := "https", ""
 	if site != "" {
 		target := ""
 		if _, site, err = cutUser(site); err != nil {
-			return admin.InspectRequest{}, err
+			return in, err
 		}
 		if scheme, authority, target, err = routes.SplitURL(site); err != nil || target != "/" {
-			return admin.InspectRequest{}, usagef("%s: with --raw a URL only names another site: want https://HOST", site)
+			return in, usagef("%s: with --raw a URL only names another site: want https://HOST", site)
 		}
 	}
-	in, err := parseRaw(raw, scheme, authority)
+	raw, err := readSource(name, stdin, maxRaw)
+	if err != nil {
+		return in, fmt.Errorf("read the request: %w", err)
+	}
+	in, err = parseRaw(raw, scheme, authority)
 	if err != nil {
 		place := name
 		if name == "-" {
