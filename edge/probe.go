@@ -163,7 +163,7 @@ func (s *Server) probeRequest(p Probe, host string) (*request, error) {
 	if h.Length != 0 {
 		r.body.reset(bytes.NewReader(p.Body), h.Length, s.opts.Limits.Body, nil)
 		if most := s.opts.Limits.Body; most > 0 && h.Length > most {
-			r.body.err = errBodyTooLarge
+			return r, errBodyTooLarge
 		}
 	}
 	return r, nil
