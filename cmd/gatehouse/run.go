@@ -37,6 +37,7 @@ func init() {
 	runServer = serve
 	offlineInspect = openOffline
 	openJudge = judgeExclusions
+	buildProblem = waf.CheckBuild
 	parseRedisURL = func(url string) error {
 		opts, err := redisconn.Parse(url)
 		if err == nil && opts.Cluster {

@@ -25,6 +25,9 @@ var (
 	// openJudge makes what compares exclusions with the rules; it compiles them.
 	openJudge func() (exclusionJudge, error)
 
+	// buildProblem says why this build cannot serve; nil: it can.
+	buildProblem = func() error { return nil }
+
 	// parseRedisURL reports what is wrong with a routes URL that is not file:DIR.
 	parseRedisURL = knownRedisScheme
 )
