@@ -56,8 +56,8 @@ type InspectResult struct {
 	// Reason is why a request is refused before or beside the rules: it is malformed, or
 	// over a limit. Empty otherwise.
 	Reason string `json:"reason,omitempty"`
-	// RefusedBy is the rule that refuses, or would in the mode block; for a score over
-	// its threshold one that keeps the books. 0: none.
+	// RefusedBy is the rule that refuses on its own, whatever the score, or would in the
+	// mode block. 0: none.
 	RefusedBy int `json:"refused_by,omitempty"`
 	// Score is the anomaly score of the request; it is blocked from Threshold on. With the
 	// mode off, it and Matches are what the mode block would find.

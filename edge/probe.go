@@ -41,8 +41,10 @@ type Finding struct {
 	BlockStatus int
 	// Reason is why a request is refused that no rule refuses: it does not get past
 	// the door, or a limit. Empty: none.
-	Reason    string
-	RefusedBy int // the rule that refused, or would in the mode block; 0: none
+	Reason string
+	// RefusedBy is the rule that refuses on its own, whatever the score, or would in the
+	// mode block; 0: none.
+	RefusedBy int
 	// Score and Matches of a vhost whose WAF is off are those that the mode block would find.
 	Score     int
 	Threshold int
@@ -114,7 +116,13 @@ func (s *Server) try(p Probe, host string, st *site, out *Finding) error {
 		if r.record.WAF.Verdict == "" { // refused before the rules had seen all of it
 			r.recordWAF(r.waf.Verdict())
 		}
-		out.Score, out.Matches, out.RefusedBy = r.record.WAF.Score, r.waf.Matches(), r.waf.RefusedBy()
+		out.Score, out.Matches = r.record.WAF.Score, r.waf.Matches()
+		by := r.waf.RefusedBy()
+		for _, m := range out.Matches {
+			if m.ID == by { // bookkeeping, which adds the score up, is not among them
+				out.RefusedBy = by
+			}
+		}
 	}
 	out.Verdict = r.record.WAF.Verdict
 	switch {
