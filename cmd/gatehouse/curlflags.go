@@ -12,7 +12,7 @@ import (
 // sampleRequest is a request written with curl's flags.
 type sampleRequest struct {
 	method, agent, cookie, client, user, referer string
-	headers, binary, encode, json, query         []string
+	headers, json, query                         []string
 	data                                         []datum
 	forms                                        []formPart
 	get, head, compressed                        bool

@@ -23,24 +23,36 @@ func recording(entries ...string) string {
 
 func TestRecordedRequestIsWhatTheEdgeWouldGet(t *testing.T) {
 	for _, tc := range []struct{ name, request, url, body, fields string }{
-		{"HTTP/2", `"method": "GET", "url": "https://a.test/x?q=%27", "bodySize": 0, "cookies": [{"name": "a", "value": "1"}], "headers": [
+		{
+			"HTTP/2", `"method": "GET", "url": "https://a.test/x?q=%27", "bodySize": 0, "cookies": [{"name": "a", "value": "1"}], "headers": [
 			{"name": ":authority", "value": "a.test"}, {"name": ":method", "value": "GET"}, {"name": "host", "value": "a.test"}, {"name": "accept", "value": "*/*"},
 			{"name": "Accept", "value": "*/*"}, {"name": "accept", "value": "text/x"}, {"name": "cookie", "value": "a=1"}, {"name": "cookie", "value": "b=2"}]`,
-			"https://a.test/x?q=%27", "none", "[[accept */*] [accept text/x] [Cookie a=1; b=2]]"},
-		{"cookies alone", `"method": "GET", "url": "https://a.test/", "cookies": [{"name": "a", "value": "1"}, {"name": "b", "value": "2"}], "headers": []`,
-			"https://a.test/", "none", "[[Cookie a=1; b=2]]"},
-		{"text before params", `"method": "POST", "url": "https://a.test/", "headers": [{"name": "content-type", "value": "application/x-www-form-urlencoded"}, {"name": "content-length", "value": "7"}],
+			"https://a.test/x?q=%27", "none", "[[accept */*] [accept text/x] [Cookie a=1; b=2]]",
+		},
+		{
+			"cookies alone", `"method": "GET", "url": "https://a.test/", "cookies": [{"name": "a", "value": "1"}, {"name": "b", "value": "2"}], "headers": []`,
+			"https://a.test/", "none", "[[Cookie a=1; b=2]]",
+		},
+		{
+			"text before params", `"method": "POST", "url": "https://a.test/", "headers": [{"name": "content-type", "value": "application/x-www-form-urlencoded"}, {"name": "content-length", "value": "7"}],
 			"postData": {"mimeType": "application/x-www-form-urlencoded", "text": "a=%3Cb", "params": [{"name": "a", "value": "<b"}]}`,
-			"https://a.test/", "a=%3Cb", "[[Content-Type application/x-www-form-urlencoded]]"},
-		{"params", `"method": "POST", "url": "https://a.test/", "headers": [], "postData": {"mimeType": "application/x-www-form-urlencoded",
+			"https://a.test/", "a=%3Cb", "[[Content-Type application/x-www-form-urlencoded]]",
+		},
+		{
+			"params", `"method": "POST", "url": "https://a.test/", "headers": [], "postData": {"mimeType": "application/x-www-form-urlencoded",
 			"params": [{"name": "a", "value": "<b c"}, {"name": "d", "value": "%3Ce+f"}, {"name": "g", "value": "100% h"}]}`,
-			"https://a.test/", "a=%3Cb+c&d=%3Ce+f&g=100%25+h", "[[Content-Type application/x-www-form-urlencoded]]"},
-		{"multipart params", `"method": "POST", "url": "https://a.test/", "headers": [{"name": "Content-Type", "value": "multipart/form-data; boundary=XX"}],
+			"https://a.test/", "a=%3Cb+c&d=%3Ce+f&g=100%25+h", "[[Content-Type application/x-www-form-urlencoded]]",
+		},
+		{
+			"multipart params", `"method": "POST", "url": "https://a.test/", "headers": [{"name": "Content-Type", "value": "multipart/form-data; boundary=XX"}],
 			"postData": {"mimeType": "multipart/form-data", "params": [{"name": "a", "value": "1"}, {"name": "f", "value": "<svg/>", "fileName": "i.svg", "contentType": "image/svg+xml"}]}`,
 			"https://a.test/", "--XX\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--XX\r\nContent-Disposition: form-data; name=\"f\"; filename=\"i.svg\"\r\nContent-Type: image/svg+xml\r\n\r\n<svg/>\r\n--XX--\r\n",
-			"[[Content-Type multipart/form-data; boundary=XX]]"},
-		{"base64", `"method": "PUT", "url": "https://a.test/", "headers": [], "postData": {"mimeType": "application/octet-stream", "encoding": "base64", "text": "AP8="}`,
-			"https://a.test/", "\x00\xff", "[[Content-Type application/octet-stream]]"},
+			"[[Content-Type multipart/form-data; boundary=XX]]",
+		},
+		{
+			"base64", `"method": "PUT", "url": "https://a.test/", "headers": [], "postData": {"mimeType": "application/octet-stream", "encoding": "base64", "text": "AP8="}`,
+			"https://a.test/", "\x00\xff", "[[Content-Type application/octet-stream]]",
+		},
 		{"empty POST", `"method": "POST", "url": "https://a.test/", "headers": [], "bodySize": 0`, "https://a.test/", "", "[]"},
 		{"WebSocket", `"method": "GET", "url": "wss://a.test/ws", "headers": []`, "https://a.test/ws", "none", "[]"},
 	} {
@@ -71,13 +83,13 @@ func TestRecordedRequestIsWhatTheEdgeWouldGet(t *testing.T) {
 
 func TestWhatIsNoRecordingIsSaidSo(t *testing.T) {
 	for text, says := range map[string]string{
-		"":                                 "the recording -: no HAR: want",
-		"GET / HTTP/1.1":                   "no HAR: invalid character",
-		`[]`:                               "no HAR: want",
-		`{"log": {"version": "1.2"}}`:      "no HAR: want",
-		`{"log": {"entries": {}}}`:         "no HAR: want",
-		`{"log": {"entries": [{"request"`:  "entry 1: ",
-		recording(`{"request": []}`):       "entry 1: ",
+		"":                                    "the recording -: no HAR: want",
+		"GET / HTTP/1.1":                      "no HAR: invalid character",
+		`[]`:                                  "no HAR: want",
+		`{"log": {"version": "1.2"}}`:         "no HAR: want",
+		`{"log": {"entries": {}}}`:            "no HAR: want",
+		`{"log": {"entries": [{"request"`:     "entry 1: ",
+		recording(`{"request": []}`):          "entry 1: ",
 		recording(harEntry(`"url": ""`), `1`): "entry 2: ",
 		strings.TrimSuffix(recording(harEntry(`"url": ""`)), `], "comment": ""}}`): "it ends early",
 	} {

@@ -11,18 +11,26 @@ func TestRawRequestIsReadAsOverTheWire(t *testing.T) {
 		name, raw, site                string
 		method, url, proto, body, said string // said are the fields
 	}{
-		{name: "plain", raw: "GET /../%zz?q=' HTTP/1.1\r\nHost: a.test:8443\r\nX_One:  1 \r\n\r\n",
-			method: "GET", url: "https://a.test:8443/../%zz?q='", proto: "HTTP/1.1", body: "none", said: "[[X_One 1]]"},
-		{name: "an editor's", raw: "\xef\xbb\xbf\n\nPOST /x HTTP/1.0\nHost: a.test\nContent-Length: 99\n\na=1&b=\n2\n",
-			method: "POST", url: "https://a.test/x", proto: "HTTP/1.0", body: "a=1&b=\n2\n", said: "[]"},
+		{
+			name: "plain", raw: "GET /../%zz?q=' HTTP/1.1\r\nHost: a.test:8443\r\nX_One:  1 \r\n\r\n",
+			method: "GET", url: "https://a.test:8443/../%zz?q='", proto: "HTTP/1.1", body: "none", said: "[[X_One 1]]",
+		},
+		{
+			name: "an editor's", raw: "\xef\xbb\xbf\n\nPOST /x HTTP/1.0\nHost: a.test\nContent-Length: 99\n\na=1&b=\n2\n",
+			method: "POST", url: "https://a.test/x", proto: "HTTP/1.0", body: "a=1&b=\n2\n", said: "[]",
+		},
 		{name: "no empty line", raw: "GET / HTTP/2\nhost: a.test", method: "GET", url: "https://a.test/", body: "none", said: "[]"},
 		{name: "the editor's last line end", raw: "POST / HTTP/1.1\nHost: a.test\n\na=1\r\n", method: "POST", url: "https://a.test/", proto: "HTTP/1.1", body: "a=1", said: "[]"},
 		{name: "what is behind the length", raw: "POST / HTTP/1.1\nHost: a.test\nContent-Length: 4\n\na=1\n\n", method: "POST", url: "https://a.test/", proto: "HTTP/1.1", body: "a=1\n", said: "[]"},
 		{name: "length 0", raw: "POST / HTTP/1.1\nHost: a.test\nContent-Length: 0\n\n", method: "POST", url: "https://a.test/", proto: "HTTP/1.1", body: "", said: "[]"},
-		{name: "chunks", raw: "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: Chunked\r\n\r\n3;x=y\r\na=1\r\nA\r\n&b=\r\n34567\r\n0\r\nTrailer: t\r\n\r\n",
-			method: "POST", url: "https://a.test/", proto: "HTTP/1.1", body: "a=1&b=\r\n34567", said: "[[Transfer-Encoding Chunked]]"},
-		{name: "an editor's chunks", raw: "POST / HTTP/1.1\nHost: a.test\nTransfer-Encoding: chunked\n\n3\na=1\n0\n\n",
-			method: "POST", url: "https://a.test/", proto: "HTTP/1.1", body: "a=1", said: "[[Transfer-Encoding chunked]]"},
+		{
+			name: "chunks", raw: "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: Chunked\r\n\r\n3;x=y\r\na=1\r\nA\r\n&b=\r\n34567\r\n0\r\nTrailer: t\r\n\r\n",
+			method: "POST", url: "https://a.test/", proto: "HTTP/1.1", body: "a=1&b=\r\n34567", said: "[[Transfer-Encoding Chunked]]",
+		},
+		{
+			name: "an editor's chunks", raw: "POST / HTTP/1.1\nHost: a.test\nTransfer-Encoding: chunked\n\n3\na=1\n0\n\n",
+			method: "POST", url: "https://a.test/", proto: "HTTP/1.1", body: "a=1", said: "[[Transfer-Encoding chunked]]",
+		},
 		{name: "absolute-form", raw: "GET http://b.test?x=1 HTTP/1.1\r\nHost: B.test\r\n\r\n", method: "GET", url: "http://b.test?x=1", proto: "HTTP/1.1", body: "none", said: "[]"},
 		{name: "another site", raw: "GET /x HTTP/1.1\nHost: a.test\n\n", site: "http://staging.test:81", method: "GET", url: "http://staging.test:81/x", proto: "HTTP/1.1", body: "none", said: "[]"},
 		{name: "no Host", raw: "GET /x HTTP/1.0\n\n", site: "b.test", method: "GET", url: "https://b.test/x", proto: "HTTP/1.0", body: "none", said: "[]"},

@@ -14,22 +14,22 @@ func TestTuningEqualsThatOfADedicatedEngine(t *testing.T) {
 	e := sharedEngine(t)
 	rows := []struct {
 		name          string
-		profile       Profile
+		profile       *Profile
 		setup, behind string
 	}{
-		{"as it comes", Profile{}, "", ""},
-		{"paranoia 2", Profile{Paranoia: 2}, "setvar:tx.blocking_paranoia_level=2", ""},
-		{"paranoia 3", Profile{Paranoia: 3}, "setvar:tx.blocking_paranoia_level=3", ""},
-		{"paranoia 4", Profile{Paranoia: 4}, "setvar:tx.blocking_paranoia_level=4", ""},
-		{"inbound threshold", Profile{InboundThreshold: 15}, "setvar:tx.inbound_anomaly_score_threshold=15", ""},
-		{"inbound threshold of paranoia 4", Profile{InboundThreshold: 40, Paranoia: 4}, "setvar:tx.inbound_anomaly_score_threshold=40,setvar:tx.blocking_paranoia_level=4", ""},
-		{"outbound threshold", Profile{OutboundThreshold: 9, Responses: true}, "setvar:tx.outbound_anomaly_score_threshold=9", ""},
-		{"methods", Profile{AllowedMethods: []string{"GET", "POST", "PUT"}}, "setvar:'tx.allowed_methods=GET POST PUT'", ""},
-		{"fewer methods", Profile{AllowedMethods: []string{"GET"}}, "setvar:'tx.allowed_methods=GET'", ""},
-		{"types", Profile{AllowedTypes: []string{"application/json", "text/plain"}}, "setvar:'tx.allowed_request_content_type=|application/json| |text/plain|'", ""},
+		{"as it comes", &Profile{}, "", ""},
+		{"paranoia 2", &Profile{Paranoia: 2}, "setvar:tx.blocking_paranoia_level=2", ""},
+		{"paranoia 3", &Profile{Paranoia: 3}, "setvar:tx.blocking_paranoia_level=3", ""},
+		{"paranoia 4", &Profile{Paranoia: 4}, "setvar:tx.blocking_paranoia_level=4", ""},
+		{"inbound threshold", &Profile{InboundThreshold: 15}, "setvar:tx.inbound_anomaly_score_threshold=15", ""},
+		{"inbound threshold of paranoia 4", &Profile{InboundThreshold: 40, Paranoia: 4}, "setvar:tx.inbound_anomaly_score_threshold=40,setvar:tx.blocking_paranoia_level=4", ""},
+		{"outbound threshold", &Profile{OutboundThreshold: 9, Responses: true}, "setvar:tx.outbound_anomaly_score_threshold=9", ""},
+		{"methods", &Profile{AllowedMethods: []string{"GET", "POST", "PUT"}}, "setvar:'tx.allowed_methods=GET POST PUT'", ""},
+		{"fewer methods", &Profile{AllowedMethods: []string{"GET"}}, "setvar:'tx.allowed_methods=GET'", ""},
+		{"types", &Profile{AllowedTypes: []string{"application/json", "text/plain"}}, "setvar:'tx.allowed_request_content_type=|application/json| |text/plain|'", ""},
 		{
 			"all of it",
-			Profile{
+			&Profile{
 				Paranoia: 3, InboundThreshold: 20, OutboundThreshold: 8, Responses: true,
 				AllowedMethods: []string{"DELETE", "GET", "POST", "PUT"}, AllowedTypes: []string{"application/json", "application/x-www-form-urlencoded", "text/xml"},
 				Exclusions: NewExclusions([]Exclusion{{Rules: one(942100)}, {Tags: []string{"attack-xss"}, Target: "ARGS:/^(q|comment)$/"}, {Rules: one(913100), Target: "REQUEST_HEADERS:User-Agent"}}),
@@ -72,9 +72,9 @@ func TestTuningEqualsThatOfADedicatedEngine(t *testing.T) {
 			}
 			var all []string
 			for i, s := range samples {
-				want, got := alone(s), summary(inspect(e, &p, s))
+				want, got := alone(s), summary(inspect(e, p, s))
 				for try := 0; try < 3 && got != want; try++ { // chains with captures depend on the order of a map
-					want, got = alone(s), summary(inspect(e, &p, s))
+					want, got = alone(s), summary(inspect(e, p, s))
 				}
 				if got != want {
 					t.Errorf("request %d %q:\n got %s\nwant %s", i, s.target+" "+s.body, got, want)
