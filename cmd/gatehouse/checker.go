@@ -58,6 +58,9 @@ func (c *checker) report() checkReport {
 	c.certificates()
 	c.exclusions()
 	c.repeatedRules()
+	if err := buildProblem(); err != nil {
+		c.note = "this binary cannot serve: " + err.Error()
+	}
 	return checkReport{
 		OK: len(c.problems) == 0, Problems: c.sorted(append(routes.Problems{}, c.problems...)), Warnings: c.sorted(c.warnings),
 		Files: c.files, Tenants: len(c.tenants), Vhosts: len(c.vhosts), Note: c.note,

@@ -38,6 +38,17 @@ func TestUsageMistakesExitWith2AndSayWhatWasMeant(t *testing.T) {
 		"serve --listen.htps :1":                `did you mean "--listen.https"?`,
 		"serve now":                             "unknown command",
 		"waf test":                              "accepts 1 arg(s)",
+		"waf test a.test b.test":                "accepts 1 arg(s)",
+		"waf test --raw a --har b":              "name one",
+		"waf test --raw a -d b":                 "--data describes a request, and --raw has its own",
+		"waf test --har a http://a.test":        "unknown command",
+		"waf test --only-refused http://a.test": "is for --har",
+		"waf test --raw a http://a.test/path":   "want https://HOST",
+		"waf test -T a http://a.test":           "--upload-file is not supported: use -X PUT --data-binary @FILE",
+		"waf test -d a -F b=c http://a.test":    "use one",
+		"waf test -u me http://a.test":          "want user:password",
+		"waf test -b jar http://a.test":         "files of cookies are not read",
+		"waf test -F a http://a.test":           "want name=value",
 		"waf test /path":                        "bad URL",
 		"waf test -H nonsense http://a.test":    "bad header",
 		"waf test --client me http://a.test":    "want an address",
@@ -235,9 +246,9 @@ func TestWAFTestOfflineNeedsNoNode(t *testing.T) {
 	t.Chdir(t.TempDir())
 	was := offlineInspect
 	t.Cleanup(func() { offlineInspect = was })
-	offlineInspect = func(ctx context.Context, cfg *Config, r admin.InspectRequest) (admin.InspectResult, error) {
+	offlineInspect = func(_ context.Context, cfg *Config) (*offlineWAF, error) {
 		want(t, "routes", cfg.Routes, "file:conf.d")
-		return judge(ctx, r)
+		return &offlineWAF{inspect: judge, close: func() error { return nil }}, nil
 	}
 	code, out, errOut := invoke(t, "waf", "test", "--offline", "http://www.shop.test/attack")
 	want(t, "code", code, exitFailed)

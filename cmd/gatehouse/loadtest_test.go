@@ -44,7 +44,7 @@ func TestLoadtestUsageMistakes(t *testing.T) {
 		"--scenario x.yaml -X POST":      "--method: with --scenario it belongs into the file",
 		"--scenario absent.yaml":         "1 problem in absent.yaml",
 		"--streams 2" + url:              "only HTTP/2 has them",
-		"--handshakes --streams 2" + url: "streams",
+		"--handshakes --streams 2 https://127.0.0.1:1/": "streams",
 	} {
 		code, out, errOut := invoke(t, append([]string{"loadtest"}, strings.Fields(args)...)...)
 		want(t, args, code, exitUsage)

@@ -35,8 +35,9 @@ import (
 func init() {
 	routes.UseRulesCheck(checkOwnRules)
 	runServer = serve
-	offlineInspect = inspectOffline
+	offlineInspect = openOffline
 	openJudge = judgeExclusions
+	buildProblem = waf.CheckBuild
 	parseRedisURL = func(url string) error {
 		opts, err := redisconn.Parse(url)
 		if err == nil && opts.Cluster {
