@@ -57,6 +57,28 @@ func (x *Exclusions) All() []Exclusion {
 	return x.list
 }
 
+// Shared are lists of exclusions that profiles of many tenants have in common, such as those of a
+// program that tenants run. Each list is compiled once for all of them. Nil is none. It is never
+// changed.
+type Shared struct{ lists []*Exclusions }
+
+// NewShared returns the lists as profiles take them, without the empty ones; nil if all are.
+func NewShared(lists ...*Exclusions) *Shared {
+	lists = slices.DeleteFunc(slices.Clone(lists), func(x *Exclusions) bool { return x == nil })
+	if len(lists) == 0 {
+		return nil
+	}
+	return &Shared{lists: lists}
+}
+
+// Lists returns the lists, none of them nil, which must not be changed.
+func (s *Shared) Lists() []*Exclusions {
+	if s == nil {
+		return nil
+	}
+	return s.lists
+}
+
 // plan compiles the exclusions for the rules of a catalog, at the first request after a change of either.
 func (x *Exclusions) plan(c *catalog) *plan {
 	if x == nil {
