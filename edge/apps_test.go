@@ -127,6 +127,9 @@ func testApp(t *testing.T, app string, usual, hostile []appAsk) {
 			}
 		})
 	}
+	if !raceEnabled { // it would take a minute
+		t.Run("needed", func(t *testing.T) { neededBy(t, app, usual) })
+	}
 	for _, a := range hostile {
 		t.Run("refused/"+a.name, func(t *testing.T) {
 			if got := n.inspect(t, "app1.test", a); got.Verdict != "block" {
