@@ -19,6 +19,7 @@ func TestAppDokuWiki(t *testing.T) {
 		{name: "new user", request: "POST /doku.php?id=start&do=admin&page=usermanager", body: formOf("userid", "ann", "userpass", password, "userpass2", password, "fn[add]", "Add")},
 	}
 	hostile := []appAsk{
+		{name: "behind another program's name", request: "POST /vulnerable.php/doku.php", body: formOf("summary", attacks["SQL injection"])},
 		{name: "settings of the wiki by path", request: "GET /conf/users.auth.php.bak"},
 		{name: "fetch by path", request: "GET /lib/exe/fetch.php?media=../../../../etc/passwd"},
 		{name: "program as a medium", request: "POST /lib/exe/ajax.php?call=mediaupload", kind: multipartType, body: "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.php\"\r\n\r\nx\r\n--b--\r\n"},

@@ -27,6 +27,7 @@ func TestAppDrupal(t *testing.T) {
 		{name: "view by AJAX", level: 2, request: "GET /views/ajax?" + formOf("view_name", "content", "view_display_id", "page_1", "ajax_page_state[libraries]", "classy/base,classy/messages,core/drupal.ajax,core/html5shiv,core/jquery.form,olivero/global-styling,system/base,views/views.ajax,views/views.module")},
 	}
 	hostile := []appAsk{
+		{name: "behind another program's name", request: "POST /vulnerable.php/admin/config/x", body: formOf("plugin", attacks["SQL injection"])},
 		{name: "SQL in the name of a parameter (CVE-2014-3704)", request: "POST /user/login", body: "name[0%20;update+users+set+name%3D'x'+where+uid%3D1;;%23%20%20]=a&name[0]=b&pass=x&form_id=user_login_block"},
 		{name: "render array (CVE-2018-7600)", request: "POST /user/register?element_parents=account/mail/%23value&ajax_form=1&_wrapper_format=drupal_ajax", body: formOf("form_id", "user_register_form", "_drupal_ajax", "1", "mail[#post_render][]", "exec", "mail[#type]", "markup", "mail[#markup]", "cat /etc/passwd; id")},
 		{name: "settings by path", request: "GET /sites/default/settings.php.bak"},

@@ -58,6 +58,7 @@ func TestAppNextcloud(t *testing.T) {
 		{name: "password of a share", request: "POST /s/AbCdEf123/authenticate/showShare", body: formOf("password", password, "sharingToken", "AbCdEf123", "sharingType", "3")},
 	}
 	hostile := []appAsk{
+		{name: "behind another program's name", request: "POST /vulnerable.php/remote.php/dav/x", body: formOf("x", attacks["SQL injection"])},
 		{name: "way up among files", request: "GET /remote.php/dav/files/ann/../../../etc/passwd"},
 		{name: "encoded way up among files", request: "GET /remote.php/dav/files/ann/%2e%2e%2f%2e%2e%2fetc/passwd"},
 		{name: "WebDAV elsewhere", request: "PROPFIND /"},

@@ -58,6 +58,7 @@ func TestAppWordPress(t *testing.T) {
 
 func wordpressAttacks() []appAsk {
 	list := []appAsk{
+		{name: "behind another program's name", request: "POST /vulnerable.php/wp-admin/post.php", body: formOf("s", attacks["SQL injection"])},
 		{name: "enumeration of users by REST search", request: "GET /wp-json/wp/v2/users?search=admin%27+OR+%271%27%3D%271"},
 		{name: "plugin's file by path", request: "GET /wp-content/plugins/x/download.php?file=../../../wp-config.php"},
 		{name: "theme's file by path", request: "GET /wp-content/themes/x/css.php?path=../../../../etc/passwd"},

@@ -43,7 +43,11 @@ var presetLists = sync.OnceValue(func() map[string]*waf.Exclusions {
 			if err != nil {
 				panic(fmt.Sprintf("read embedded %s%s: %v", kind, name, err))
 			}
-			out[kind+name] = waf.NewExclusions(Exclusions(p.Exclusions))
+			list := Exclusions(p.Exclusions)
+			for i := range list {
+				list[i].Folders = true
+			}
+			out[kind+name] = waf.NewExclusions(list)
 		}
 	}
 	return out

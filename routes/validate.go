@@ -101,7 +101,7 @@ func checkWAF(field string, w *WAF) []finding {
 		return nil
 	}
 	out := oneOf(field+".mode", w.Mode, []string{WAFOff, WAFDetect, WAFBlock})
-	out = append(out, oneOf(field+".profile", w.Profile, wafProfiles)...)
+	out = append(out, checkProfile(field+".profile", w.Profile)...)
 	out = append(out, checkApps(field+".apps", w.Apps)...)
 	out = append(out, oneOf(field+".on_error", w.OnError, []string{"pass", "block"})...)
 	if w.Paranoia < 0 || w.Paranoia > 4 {
@@ -121,6 +121,13 @@ func checkWAF(field string, w *WAF) []finding {
 	out = append(out, checkTypes(field+".allowed_types", w.AllowedTypes)...)
 	out = append(out, checkExclusions(field+".exclusions", w.Exclusions)...)
 	return append(out, checkRules(field+".rules", w.Rules)...)
+}
+
+func checkProfile(field, profile string) []finding {
+	if slices.Contains(wafApps, profile) { // as alproxy has it
+		return []finding{{field: field, reason: fmt.Sprintf("%q is a program and no profile: want apps: [%s], with any profile", profile, profile)}}
+	}
+	return oneOf(field, profile, wafProfiles)
 }
 
 func checkApps(field string, apps []string) []finding {

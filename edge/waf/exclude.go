@@ -106,7 +106,7 @@ type scopes struct {
 }
 
 func (s *scopes) add(x *Exclusion, r removal) {
-	key := fmt.Sprintf("%q %q %d", x.Paths, x.Methods, x.Until)
+	key := fmt.Sprintf("%q %t %q %d", x.Paths, x.Folders, x.Methods, x.Until)
 	if at, known := s.at[key]; known {
 		into := &s.list[at].removal
 		into.ranges, into.targets = append(into.ranges, r.ranges...), append(into.targets, r.targets...)
@@ -116,7 +116,7 @@ func (s *scopes) add(x *Exclusion, r removal) {
 		s.at = map[string]int{}
 	}
 	s.at[key] = len(s.list)
-	s.list = append(s.list, scoped{removal: r, paths: newGlobs(x.Paths), methods: x.Methods, until: x.Until})
+	s.list = append(s.list, scoped{removal: r, paths: newGlobs(x.Paths, x.Folders), methods: x.Methods, until: x.Until})
 }
 
 // remove returns what takes rules, or one target of them, out of a request; not ok: nothing would.

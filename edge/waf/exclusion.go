@@ -27,6 +27,10 @@ type Exclusion struct {
 	// for any one character, "/" included. A path that backends read in different ways fits
 	// none, see plainPath. Empty: every path.
 	Paths []string
+	// Folders narrows a path that begins with "*/": the star stands for folders, which is text without
+	// a dot. So no program's name can stand there: a server that takes what follows one for the program's
+	// own would run it instead, with the exclusions of what the path ends with.
+	Folders bool
 	// Methods are those that it is for, as they are sent. Empty: every method.
 	Methods []string
 	// Until is the Unix time at which it ends. Zero: it does not.
