@@ -9,13 +9,19 @@ func TestAppNextcloud(t *testing.T) {
 	)
 	dav := [][2]string{{"Depth", "1"}, {"OCS-APIRequest", "true"}, {"X-Requested-With", "XMLHttpRequest"}, {"requesttoken", "aGVsbG8gd29ybGQ=:eA=="}}
 	usual := []appAsk{
-		{name: "list a folder", request: "PROPFIND " + files + "Documents/", kind: davType, header: dav,
-			body: `<?xml version="1.0"?><d:propfind xmlns:d="DAV:" xmlns:oc="http://owncloud.org/ns" xmlns:nc="http://nextcloud.org/ns"><d:prop><d:getlastmodified/><oc:fileid/><nc:has-preview/></d:prop></d:propfind>`},
-		{name: "list a folder at level 2", level: 2, request: "PROPFIND " + files, kind: davType, header: dav,
-			body: `<?xml version="1.0"?><d:propfind xmlns:d="DAV:" xmlns:oc="http://owncloud.org/ns"><d:prop><d:getetag/></d:prop></d:propfind>`},
+		{
+			name: "list a folder", request: "PROPFIND " + files + "Documents/", kind: davType, header: dav,
+			body: `<?xml version="1.0"?><d:propfind xmlns:d="DAV:" xmlns:oc="http://owncloud.org/ns" xmlns:nc="http://nextcloud.org/ns"><d:prop><d:getlastmodified/><oc:fileid/><nc:has-preview/></d:prop></d:propfind>`,
+		},
+		{
+			name: "list a folder at level 2", level: 2, request: "PROPFIND " + files, kind: davType, header: dav,
+			body: `<?xml version="1.0"?><d:propfind xmlns:d="DAV:" xmlns:oc="http://owncloud.org/ns"><d:prop><d:getetag/></d:prop></d:propfind>`,
+		},
 		{name: "list in a folder of the server", request: "PROPFIND /cloud" + files, kind: davType, body: `<d:propfind xmlns:d="DAV:"/>`},
-		{name: "search", request: "SEARCH /remote.php/dav/", kind: "text/xml", header: dav,
-			body: `<d:searchrequest xmlns:d="DAV:"><d:basicsearch><d:from><d:scope><d:href>/files/ann</d:href></d:scope></d:from><d:where><d:like><d:prop><d:displayname/></d:prop><d:literal>%select ../etc/passwd%</d:literal></d:like></d:where></d:basicsearch></d:searchrequest>`},
+		{
+			name: "search", request: "SEARCH /remote.php/dav/", kind: "text/xml", header: dav,
+			body: `<d:searchrequest xmlns:d="DAV:"><d:basicsearch><d:from><d:scope><d:href>/files/ann</d:href></d:scope></d:from><d:where><d:like><d:prop><d:displayname/></d:prop><d:literal>%select ../etc/passwd%</d:literal></d:like></d:where></d:basicsearch></d:searchrequest>`,
+		},
 		{name: "new folder", request: "MKCOL " + files + "New", header: dav},
 		{name: "picture", request: "PUT " + files + "cat.jpg", kind: "image/jpeg", body: "\xff\xd8\xff\xe0\x00\x10JFIF\x00&;=<?php %00", header: dav},
 		{name: "archive", request: "PUT " + files + "a.tgz", kind: "application/octet-stream", body: "\x1f\x8b\x08\x00 ;cat /etc/passwd\n", header: dav},
@@ -29,16 +35,20 @@ func TestAppNextcloud(t *testing.T) {
 		{name: "fetch what has a suspicious name", request: "GET " + files + "conf/.htaccess"},
 		{name: "fetch a dump", request: "GET " + files + "dump.sql"},
 		{name: "fetch a copy", request: "GET " + files + "index.php~"},
-		{name: "piece of a large file", request: "PUT /remote.php/dav/uploads/ann/web-file-upload-1/00001", kind: "application/octet-stream", body: "\x00\x01;cat /etc/passwd",
-			header: [][2]string{{"Content-Range", "bytes 0-15/100"}, {"OC-Total-Length", "100"}}},
+		{
+			name: "piece of a large file", request: "PUT /remote.php/dav/uploads/ann/web-file-upload-1/00001", kind: "application/octet-stream", body: "\x00\x01;cat /etc/passwd",
+			header: [][2]string{{"Content-Range", "bytes 0-15/100"}, {"OC-Total-Length", "100"}},
+		},
 		{name: "the pieces together", request: "MOVE /remote.php/dav/uploads/ann/web-file-upload-1/.file", header: [][2]string{{"Destination", "https://cloud.test/remote.php/dav/files/ann/it's%20a%20system().txt"}, {"X-OC-Mtime", "1700000000"}}},
 		{name: "many small files at once", request: "POST /remote.php/dav/bulk", kind: "multipart/related; boundary=b", body: "--b\r\nX-File-Path: /a.sh\r\n\r\n#!/bin/sh\ncat /etc/passwd; id\r\n--b--\r\n"},
 		{name: "lock", request: "LOCK " + files + "a.odt", kind: davType, body: `<d:lockinfo xmlns:d="DAV:"><d:lockscope><d:exclusive/></d:lockscope></d:lockinfo>`, header: [][2]string{{"If", "(<opaquelocktoken:1-2-3>)"}, {"Timeout", "Second-1800"}}},
 		{name: "unlock", request: "UNLOCK " + files + "a.odt", header: [][2]string{{"Lock-Token", "<opaquelocktoken:1-2-3>"}}},
 		{name: "delete", request: "DELETE " + files + "a.odt"},
 		{name: "event", request: "PUT /remote.php/dav/calendars/ann/personal/1-2.ics", kind: "text/calendar; charset=utf-8", body: "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nSUMMARY:Lunch; select * from menu\r\nATTENDEE;CN=\"Bob\":mailto:bob@b.test\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"},
-		{name: "events of a month", request: "REPORT /remote.php/dav/calendars/ann/personal/", kind: davType, header: dav,
-			body: `<c:calendar-query xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:prop><d:getetag/><c:calendar-data/></d:prop><c:filter><c:comp-filter name="VCALENDAR"><c:comp-filter name="VEVENT"><c:time-range start="20270101T000000Z" end="20270201T000000Z"/></c:comp-filter></c:comp-filter></c:filter></c:calendar-query>`},
+		{
+			name: "events of a month", request: "REPORT /remote.php/dav/calendars/ann/personal/", kind: davType, header: dav,
+			body: `<c:calendar-query xmlns:d="DAV:" xmlns:c="urn:ietf:params:xml:ns:caldav"><d:prop><d:getetag/><c:calendar-data/></d:prop><c:filter><c:comp-filter name="VCALENDAR"><c:comp-filter name="VEVENT"><c:time-range start="20270101T000000Z" end="20270201T000000Z"/></c:comp-filter></c:comp-filter></c:filter></c:calendar-query>`,
+		},
 		{name: "contact", request: "PUT /remote.php/dav/addressbooks/users/ann/contacts/1.vcf", kind: "text/vcard", body: "BEGIN:VCARD\r\nFN:Bob\r\nNOTE:ls -la; cat /etc/hosts\r\nEND:VCARD\r\n"},
 		{name: "comment on a file", request: "POST /remote.php/dav/comments/files/12", kind: jsonType, body: `{"actorType":"users","verb":"comment","message":"run cat /etc/passwd; id"}`},
 		{name: "stranger stores by a share", request: "PUT /public.php/dav/files/AbCdEf123/a.bin", kind: "application/octet-stream", body: "\x00\x01;cat /etc/passwd"},

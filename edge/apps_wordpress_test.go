@@ -5,26 +5,44 @@ import "testing"
 func TestAppWordPress(t *testing.T) {
 	override := [][2]string{{"X-HTTP-Method-Override", "PUT"}, {"X-WP-Nonce", "0123456789"}}
 	testApp(t, "wordpress", []appAsk{
-		{name: "block editor saves a post", request: "POST /wp-json/wp/v2/posts/12?_locale=user", kind: jsonType, header: override,
-			body: `{"id":12,"title":"Backups; ls -la","content":` + quoted("<!-- wp:html -->"+markup+"<!-- /wp:html --><!-- wp:code -->"+code+"<!-- /wp:code -->") + `,"excerpt":` + quoted(markup) + `}`},
+		{
+			name: "block editor saves a post", request: "POST /wp-json/wp/v2/posts/12?_locale=user", kind: jsonType, header: override,
+			body: `{"id":12,"title":"Backups; ls -la","content":` + quoted("<!-- wp:html -->"+markup+"<!-- /wp:html --><!-- wp:code -->"+code+"<!-- /wp:code -->") + `,"excerpt":` + quoted(markup) + `}`,
+		},
 		{name: "attributes of blocks", request: "POST /wp-json/wp/v2/posts/12", kind: jsonType, body: `{"content":"<!-- wp:x {\"label\":\"\u003cb\u003eNew\u003c/b\u003e\"} /-->"}`},
-		{name: "block editor in a folder", request: "POST /blog/wp-json/wp/v2/posts/12/autosaves?_locale=user", kind: jsonType,
-			body: `{"id":12,"content":` + quoted(markup+code) + `}`},
+		{
+			name: "block editor in a folder", request: "POST /blog/wp-json/wp/v2/posts/12/autosaves?_locale=user", kind: jsonType,
+			body: `{"id":12,"content":` + quoted(markup+code) + `}`,
+		},
 		{name: "block editor deletes", request: "DELETE /wp-json/wp/v2/posts/12?force=true"},
-		{name: "block editor at level 2", level: 2, request: "POST /wp-json/wp/v2/posts/12?_locale=user", kind: jsonType, header: override,
-			body: `{"id":12,"content":` + quoted(markup+code) + `}`},
-		{name: "global styles", request: "POST /wp-json/wp/v2/global-styles/5?_locale=user", kind: jsonType, header: override,
-			body: `{"id":5,"styles":{"css":"a{background:url('data:image/svg+xml;<svg onload=1>')}","blocks":{"core/code":{"css":"<style>"}}}}`},
-		{name: "widget of blocks", request: "POST /wp-json/wp/v2/widgets/block-2?_locale=user", kind: jsonType, header: override,
-			body: `{"id":"block-2","instance":{"raw":{"content":` + quoted(markup) + `}}}`},
-		{name: "batch of the widgets page", request: "POST /wp-json/batch/v1?_locale=user", kind: jsonType,
-			body: `{"requests":[{"path":"/wp/v2/widgets/block-2","method":"PUT","body":{"instance":{"raw":{"content":` + quoted(markup) + `}}}}]}`},
-		{name: "preview of a block", request: "POST /wp-json/wp/v2/block-renderer/core/latest-posts?context=edit", kind: jsonType,
-			body: `{"attributes":{"content":` + quoted(markup) + `}}`},
-		{name: "picture by REST", request: "POST /wp-json/wp/v2/media", kind: "image/png", body: "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00&;=<?php %00",
-			header: [][2]string{{"Content-Disposition", `attachment; filename="cat.png"`}}},
-		{name: "application password", request: "POST /wp-json/wp/v2/users/me/application-passwords?_locale=user", kind: jsonType,
-			body: `{"name":"phone; ls -la /home"}`},
+		{
+			name: "block editor at level 2", level: 2, request: "POST /wp-json/wp/v2/posts/12?_locale=user", kind: jsonType, header: override,
+			body: `{"id":12,"content":` + quoted(markup+code) + `}`,
+		},
+		{
+			name: "global styles", request: "POST /wp-json/wp/v2/global-styles/5?_locale=user", kind: jsonType, header: override,
+			body: `{"id":5,"styles":{"css":"a{background:url('data:image/svg+xml;<svg onload=1>')}","blocks":{"core/code":{"css":"<style>"}}}}`,
+		},
+		{
+			name: "widget of blocks", request: "POST /wp-json/wp/v2/widgets/block-2?_locale=user", kind: jsonType, header: override,
+			body: `{"id":"block-2","instance":{"raw":{"content":` + quoted(markup) + `}}}`,
+		},
+		{
+			name: "batch of the widgets page", request: "POST /wp-json/batch/v1?_locale=user", kind: jsonType,
+			body: `{"requests":[{"path":"/wp/v2/widgets/block-2","method":"PUT","body":{"instance":{"raw":{"content":` + quoted(markup) + `}}}}]}`,
+		},
+		{
+			name: "preview of a block", request: "POST /wp-json/wp/v2/block-renderer/core/latest-posts?context=edit", kind: jsonType,
+			body: `{"attributes":{"content":` + quoted(markup) + `}}`,
+		},
+		{
+			name: "picture by REST", request: "POST /wp-json/wp/v2/media", kind: "image/png", body: "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00&;=<?php %00",
+			header: [][2]string{{"Content-Disposition", `attachment; filename="cat.png"`}},
+		},
+		{
+			name: "application password", request: "POST /wp-json/wp/v2/users/me/application-passwords?_locale=user", kind: jsonType,
+			body: `{"name":"phone; ls -la /home"}`,
+		},
 		{name: "profile by REST", request: "POST /wp-json/wp/v2/users/3?_locale=user", kind: jsonType, body: `{"password":` + quoted(password) + `,"description":` + quoted(markup) + `}`},
 		{name: "classic editor", request: "POST /wp-admin/post.php", body: formOf("_wpnonce", "0123456789", "_wp_http_referer", "/wp-admin/post.php?post=12&action=edit",
 			"action", "editpost", "post_ID", "12", "post_title", "Backups; ls -la", "content", markup+code, "excerpt", markup, "metavalue", code, "tax_input[post_tag]", "a,b")},
