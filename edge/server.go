@@ -77,6 +77,7 @@ type Server struct {
 	tunnels    connSet // upgraded connections
 	heavy      heavyBodies
 	exclusions exclusionSets
+	presets    presetSets
 	ignored    ignoredOnce // exclusions without effect that were logged
 
 	listening listenerSet

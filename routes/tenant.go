@@ -21,6 +21,13 @@ type Tenant struct {
 type WAF struct {
 	// Mode: "off", "detect" (log, never block) or "block". Default detect.
 	Mode string `yaml:"mode,omitempty" json:"mode,omitempty"`
+	// Profile is which families of the core rules run: "none", "basic", "strong" or "complete". Default
+	// complete.
+	Profile string `yaml:"profile,omitempty" json:"profile,omitempty"`
+	// Apps are the programs that are served, of "wordpress", "drupal", "nextcloud" and "dokuwiki":
+	// what of the rules they are known to trip over does not apply. An empty list is none, also
+	// where the tenant has some. Default none.
+	Apps []string `yaml:"apps,omitzero" json:"apps,omitzero"`
 	// Paranoia is the CRS paranoia level, 1 to 4. Default 1.
 	Paranoia int `yaml:"paranoia,omitempty" json:"paranoia,omitempty" zero:"must be at least 1"`
 	// InboundThreshold is the anomaly score from which a request is blocked. Default 5.
@@ -53,6 +60,18 @@ const (
 	WAFBlock  = "block"
 )
 
+// The words of WAF.Profile and WAF.Apps. A test of edge compares them with the files of waf-rules.
+var (
+	wafProfiles = []string{"none", "basic", "strong", "complete"}
+	wafApps     = []string{"wordpress", "drupal", "nextcloud", "dokuwiki"}
+)
+
+// WAFProfiles returns the profiles, the one with the fewest rules first.
+func WAFProfiles() []string { return slices.Clone(wafProfiles) }
+
+// WAFApps returns the programs that have exclusions of their own.
+func WAFApps() []string { return slices.Clone(wafApps) }
+
 // Over returns the settings of w with what is not set taken from base, except Rules,
 // which are w's own. Neither is changed; both may be nil.
 func (w *WAF) Over(base *WAF) *WAF {
@@ -64,6 +83,10 @@ func (w *WAF) Over(base *WAF) *WAF {
 	}
 	out := *w
 	out.Mode = or(w.Mode, base.Mode)
+	out.Profile = or(w.Profile, base.Profile)
+	if out.Apps == nil {
+		out.Apps = base.Apps
+	}
 	out.Paranoia = or(w.Paranoia, base.Paranoia)
 	out.InboundThreshold = or(w.InboundThreshold, base.InboundThreshold)
 	out.OutboundThreshold = or(w.OutboundThreshold, base.OutboundThreshold)
@@ -87,7 +110,7 @@ func (w *WAF) Over(base *WAF) *WAF {
 
 // DefaultWAF holds the built-in defaults of every WAF field.
 var DefaultWAF = &WAF{
-	Mode: WAFDetect, Paranoia: 1, InboundThreshold: 5, OutboundThreshold: 4,
+	Mode: WAFDetect, Profile: "complete", Paranoia: 1, InboundThreshold: 5, OutboundThreshold: 4,
 	InspectBody: 128 << 10, OnError: "pass",
 }
 

@@ -111,7 +111,7 @@ vhosts:
       mode: block
 `, "\n"))
 	_, out, _ = invoke(t, "vhost", "show", "new.test", "--effective")
-	contains(t, "effective", out, "cache.ttl               2m      vhost", "balance                 p2c     built in")
+	contains(t, "effective", out, "cache.ttl               2m        vhost", "balance                 p2c       built in")
 
 	code, _, errOut = invoke(t, "vhost", "set", "new.test", "waf.mod=block", "cache.ttl=fast")
 	want(t, "bad set", code, exitFailed)
@@ -172,6 +172,44 @@ shop  1       block   memory:tenant:shop     ok
 		t.Fatal(err)
 	}
 	want(t, "the vhost follows", list.Vhosts[0].WAF, "off")
+}
+
+func TestProfileAndAppsOfATenantAreSetAndShown(t *testing.T) {
+	n := admintest.Start(t, sites, admin.Options{})
+	t.Chdir(n.Dir)
+	code, _, errOut := invoke(t, "tenant", "set", "shop", "waf.profile=strong", "waf.apps=wordpress,nextcloud")
+	want(t, "set"+errOut, code, exitOK)
+	_, out, _ := invoke(t, "tenant", "show", "shop")
+	contains(t, "show", out, "profile: strong\n", "apps:\n        - wordpress\n        - nextcloud\n")
+	_, out, _ = invoke(t, "vhost", "show", "www.shop.test", "--effective")
+	contains(t, "by the tenant", squeezed(out), "waf.profile strong tenant shop", "waf.apps wordpress, nextcloud tenant shop")
+	code, _, errOut = invoke(t, "vhost", "set", "www.shop.test", "waf.apps=,", "waf.profile=complete")
+	want(t, "no apps"+errOut, code, exitOK)
+	_, out, _ = invoke(t, "vhost", "show", "www.shop.test", "--effective")
+	contains(t, "by the vhost", squeezed(out), "waf.profile complete vhost", "waf.apps none vhost")
+	_, out, _ = invoke(t, "vhost", "show", "blog.test", "--effective")
+	contains(t, "by default", squeezed(out), "waf.profile complete built in")
+	if strings.Contains(out, "waf.apps") {
+		t.Errorf("apps where there are none:\n%s", out)
+	}
+	for setting, says := range map[string]string{
+		"waf.profile=Strong":     `did you mean "strong"?`,
+		"waf.apps=wordpres":      `did you mean "wordpress"?`,
+		"waf.apps=drupal,drupal": "a second time",
+	} {
+		code, _, errOut = invoke(t, "tenant", "set", "shop", setting)
+		want(t, setting, code, exitFailed)
+		contains(t, setting, errOut, says)
+	}
+}
+
+// squeezed has one space where there are several.
+func squeezed(text string) string {
+	var lines []string
+	for line := range strings.SplitSeq(text, "\n") {
+		lines = append(lines, strings.Join(strings.Fields(line), " "))
+	}
+	return strings.Join(lines, "\n")
 }
 
 func TestAdminFlagNamesTheNode(t *testing.T) {

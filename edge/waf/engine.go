@@ -147,7 +147,7 @@ func (e *Engine) Begin(p *Profile, id string) *Transaction {
 	if p.Mode >= Off {
 		return nil
 	}
-	t := &Transaction{engine: e, profile: p, tuning: p.resolve(), plan: p.Exclusions.plan(e.catalog)}
+	t := &Transaction{engine: e, profile: p, tuning: p.resolve(), catalog: e.catalog, plan: p.Exclusions.plan(e.catalog)}
 	if e.closed.Load() {
 		t.err = ErrClosed
 		return t

@@ -27,6 +27,10 @@ type Exclusion struct {
 	// for any one character, "/" included. A path that backends read in different ways fits
 	// none, see plainPath. Empty: every path.
 	Paths []string
+	// Folders narrows a path that begins with "*/": the star stands for folders, which is text without
+	// a dot. So no program's name can stand there: a server that takes what follows one for the program's
+	// own would run it instead, with the exclusions of what the path ends with.
+	Folders bool
 	// Methods are those that it is for, as they are sent. Empty: every method.
 	Methods []string
 	// Until is the Unix time at which it ends. Zero: it does not.
@@ -55,6 +59,28 @@ func (x *Exclusions) All() []Exclusion {
 		return nil
 	}
 	return x.list
+}
+
+// Shared are lists of exclusions that profiles of many tenants have in common, such as those of a
+// program that tenants run. Each list is compiled once for all of them. Nil is none. It is never
+// changed.
+type Shared struct{ lists []*Exclusions }
+
+// NewShared returns the lists as profiles take them, without the empty ones; nil if all are.
+func NewShared(lists ...*Exclusions) *Shared {
+	lists = slices.DeleteFunc(slices.Clone(lists), func(x *Exclusions) bool { return x == nil })
+	if len(lists) == 0 {
+		return nil
+	}
+	return &Shared{lists: lists}
+}
+
+// Lists returns the lists, none of them nil, which must not be changed.
+func (s *Shared) Lists() []*Exclusions {
+	if s == nil {
+		return nil
+	}
+	return s.lists
 }
 
 // plan compiles the exclusions for the rules of a catalog, at the first request after a change of either.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,6 +53,8 @@ type Profile struct {
 	// Exclusions are what of the rules does not apply. What the rules in use do not know of
 	// them is passed over, see [Engine.Ignored].
 	Exclusions *Exclusions
+	// Shared are further exclusions, which many profiles have in common.
+	Shared *Shared
 	// InspectBody is how many bytes of a request body, and of a response body, are inspected at
 	// most. What follows passes uninspected, so an attacker who may send long bodies can hide behind
 	// padding; the price of more is processor time: with v3.8.1 a JSON body of 64 KiB costs 0.3 s,
@@ -82,6 +85,14 @@ type tuning struct {
 	ends   bool   // it does
 }
 
+// level is the paranoia level that runs; the highest where none was resolved.
+func (t *tuning) level() int {
+	if t.paranoia < 1 {
+		return 4
+	}
+	return t.paranoia
+}
+
 // Validate reports every field out of its bounds, in one error that wraps [ErrProfile]; nil if
 // there is none. [Engine.Begin] does not call it, and treats a value out of bounds as the nearest one
 // within.
@@ -110,6 +121,13 @@ func (p *Profile) Validate() error {
 	for _, kind := range p.AllowedTypes {
 		if main, sub, ok := strings.Cut(kind, "/"); !ok || !isToken(main) || !isToken(sub) || strings.ContainsAny(kind, "|") {
 			bad("allowed_types: %q is not a content type (RFC 9110, section 8.3.1)", kind)
+		}
+	}
+	for _, shared := range p.Shared.Lists() {
+		for i, x := range shared.All() {
+			if err := checkExclusion(&x); err != nil {
+				bad("shared exclusions[%d]: %w", i, err)
+			}
 		}
 	}
 	for i, x := range p.Exclusions.All() {
@@ -153,7 +171,9 @@ func (p *Profile) resolve() *tuning {
 		if len(p.AllowedTypes) > 0 {
 			t.types = []string{"|" + strings.Join(distinct(p.AllowedTypes), "| |") + "|"}
 		}
-		t.ends = slices.ContainsFunc(p.Exclusions.All(), func(x Exclusion) bool { return x.Until != 0 && x.onResponses() })
+		for x := range p.excluded() {
+			t.ends = t.ends || x.Until != 0 && x.onResponses()
+		}
 		if !t.ends {
 			t.digest = p.sum(t, time.Time{})
 		}
@@ -165,7 +185,7 @@ func (p *Profile) sum(t *tuning, now time.Time) string {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s\n%s\n%d\n%t\n%s\n", wafrules.Digest(), p.Mode, t.inspect, p.Responses, p.OnError)
 	fmt.Fprintf(sum, "%d %d %d %q %q\n", t.paranoia, t.inbound, t.outbound, t.methods, t.types)
-	for _, x := range p.Exclusions.All() {
+	for x := range p.excluded() {
 		if x.onResponses() && (x.Until == 0 || now.Unix() < x.Until) {
 			fmt.Fprintf(sum, "without %v %q %q %q %q\n", x.Rules, x.Tags, x.Target, x.Paths, x.Methods)
 		}
@@ -174,6 +194,22 @@ func (p *Profile) sum(t *tuning, now time.Time) string {
 		fmt.Fprintf(sum, "own %s\n", own.digest)
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:16])
+}
+
+// excluded yields all exclusions of the profile.
+func (p *Profile) excluded() iter.Seq[*Exclusion] {
+	return func(yield func(*Exclusion) bool) {
+		for _, lists := range [][]*Exclusions{p.Shared.Lists(), {p.Exclusions}} {
+			for _, x := range lists {
+				list := x.All()
+				for i := range list {
+					if !yield(&list[i]) {
+						return
+					}
+				}
+			}
+		}
+	}
 }
 
 // apply must run before phase 1: rules 901xxx give a default to each variable not yet set.

@@ -49,7 +49,8 @@ type Transaction struct {
 	profile *Profile
 	tuning  *tuning
 
-	plan *plan // of exclusions; nil: there are none
+	catalog *catalog // of the rules: the profile's shared exclusions are planned for it
+	plan    *plan    // of exclusions; nil: there are none
 
 	tx      engineTx // nil: not begun, or closed
 	front   *front   // nil: the profile has no rules of its own
@@ -68,8 +69,11 @@ func (t *Transaction) begin(id string) {
 	t.tx = tx.(engineTx) // asserted by probe.learn
 	t.engine.probe.setMode(t.tx, t.profile.Mode)
 	t.tuning.apply(t.tx.Variables().TX())
+	for _, shared := range t.profile.Shared.Lists() {
+		shared.plan(t.catalog).always.exclude(t.tx, t.tuning.level())
+	}
 	if t.plan != nil {
-		t.plan.always.exclude(t.tx)
+		t.plan.always.exclude(t.tx, t.tuning.level())
 	}
 	t.front = beginFront(t, id)
 }
@@ -121,8 +125,12 @@ func (t *Transaction) Request(method, target, proto, host string) {
 		return
 	}
 	defer t.rescue("set request line")
-	if t.plan != nil && len(t.plan.scoped) > 0 {
-		t.plan.exclude(t.tx, method, target, t.engine.now)
+	asked := asked{method: method, target: target, now: t.engine.now}
+	for _, shared := range t.profile.Shared.Lists() {
+		shared.plan(t.catalog).exclude(t.tx, t.tuning.level(), &asked)
+	}
+	if t.plan != nil {
+		t.plan.exclude(t.tx, t.tuning.level(), &asked)
 	}
 	t.front.request(method, target, proto, host)
 	t.tx.ProcessURI(target, method, proto)

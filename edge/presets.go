@@ -1,0 +1,88 @@
+package edge
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"gatehouse/edge/waf"
+	"gatehouse/routes"
+	wafrules "gatehouse/waf-rules"
+)
+
+// A preset is a file of waf-rules/profiles or waf-rules/apps: exclusions that a tenant names instead
+// of writing them.
+type preset struct {
+	Exclusions []routes.Exclusion `json:"exclusions"`
+}
+
+// parsePreset reads a preset as strictly as a tenant's document, with the same checks.
+func parsePreset(name string, text []byte) (*preset, error) {
+	d, err := routes.NewDecoder(name, text)
+	if err != nil {
+		return nil, err
+	}
+	var p preset
+	d.Decode(&p)
+	if err := d.Problems().Err(); err != nil {
+		return nil, err
+	}
+	t := routes.Tenant{Name: name, WAF: &routes.WAF{Exclusions: p.Exclusions}}
+	return &p, t.Check(name).Err()
+}
+
+// presetLists are the presets by "profile NAME" and "app NAME", once for the process: all tenants
+// share them, and the WAF compiles each once for a rule set. A preset without exclusions is
+// nil. It panics if an embedded preset is bad, which a test excludes.
+var presetLists = sync.OnceValue(func() map[string]*waf.Exclusions {
+	out := map[string]*waf.Exclusions{}
+	for kind, files := range map[string]map[string][]byte{"profile ": wafrules.Profiles(), "app ": wafrules.Apps()} {
+		for name, text := range files {
+			p, err := parsePreset(kind+name, text)
+			if err != nil {
+				panic(fmt.Sprintf("read embedded %s%s: %v", kind, name, err))
+			}
+			list := Exclusions(p.Exclusions)
+			for i := range list {
+				list[i].Folders = true
+			}
+			out[kind+name] = waf.NewExclusions(list)
+		}
+	}
+	return out
+})
+
+// A presetSets gives all sites with the same profile and apps one set of presets: there are as
+// many sets as combinations of names. The zero value is ready.
+type presetSets struct {
+	mu     sync.Mutex
+	byName map[string]*waf.Shared
+}
+
+// of returns the presets of the settings; nil: there are none, or they exclude nothing.
+func (s *presetSets) of(w *routes.WAF) *waf.Shared {
+	if w.Profile == "complete" && len(w.Apps) == 0 {
+		return nil
+	}
+	names := []string{"profile " + w.Profile}
+	for _, app := range slices.Sorted(slices.Values(w.Apps)) {
+		names = append(names, "app "+app)
+	}
+	key := strings.Join(names, ",")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if set, made := s.byName[key]; made {
+		return set
+	}
+	lists := make([]*waf.Exclusions, len(names))
+	for i, name := range names {
+		lists[i] = presetLists()[name]
+	}
+	if s.byName == nil {
+		s.byName = map[string]*waf.Shared{}
+	}
+	set := waf.NewShared(lists...)
+	s.byName[key] = set
+	return set
+}
