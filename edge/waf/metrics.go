@@ -2,7 +2,6 @@ package waf
 
 import (
 	"errors"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -27,7 +26,7 @@ type metrics struct {
 	all          []prometheus.Collector
 }
 
-func newMetrics(e *Engine, rules int, compile time.Duration) *metrics {
+func newMetrics(e *Engine) *metrics {
 	m := &metrics{transactions: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gatehouse_waf_transactions_total",
 		Help: "Requests inspected by the web application firewall, by mode and by how it ended.",
@@ -39,18 +38,16 @@ func newMetrics(e *Engine, rules int, compile time.Duration) *metrics {
 	}
 	compiles := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "gatehouse_waf_compiles_total",
-		Help: "Rule sets compiled. One rule set serves all tenants, so this grows with upgrades only.",
+		Help: "Rule sets compiled, or tried to. One serves all tenants, so this grows with new rules only.",
 	}, func() float64 { return float64(e.Compiles()) })
-	compileTime := prometheus.NewGauge(prometheus.GaugeOpts{
+	compileTime := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "gatehouse_waf_compile_seconds",
 		Help: "How long the rule set in use took to compile.",
-	})
-	compileTime.Set(compile.Seconds())
-	count := prometheus.NewGauge(prometheus.GaugeOpts{
+	}, func() float64 { return e.current.Load().took.Seconds() })
+	count := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "gatehouse_waf_rules",
 		Help: "Rules and markers in the rule set in use.",
-	})
-	count.Set(float64(rules))
+	}, func() float64 { return float64(e.current.Load().rules) })
 	own := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "gatehouse_waf_own_rulesets",
 		Help: "Different texts of tenants' own rules that are compiled and in use.",

@@ -46,6 +46,7 @@ func (e *PanicError) Error() string {
 // A nil Transaction is valid and finds nothing.
 type Transaction struct {
 	engine  *Engine
+	rules   *ruleset // those that were in use when it began, to its end
 	profile *Profile
 	tuning  *tuning
 
@@ -64,9 +65,9 @@ type Transaction struct {
 
 func (t *Transaction) begin(id string) {
 	defer t.rescue("begin transaction")
-	tx := t.engine.newTx.NewTransactionWithOptions(experimental.Options{ID: id, Context: context.Background()})
+	tx := t.rules.newTx.NewTransactionWithOptions(experimental.Options{ID: id, Context: context.Background()})
 	t.tx = tx.(engineTx) // asserted by probe.learn
-	t.engine.probe.setMode(t.tx, t.profile.Mode)
+	t.rules.probe.setMode(t.tx, t.profile.Mode)
 	t.tuning.apply(t.tx.Variables().TX())
 	if t.plan != nil {
 		t.plan.always.exclude(t.tx)
@@ -250,6 +251,15 @@ func (t *Transaction) Err() error {
 	return t.err
 }
 
+// Digest is that of the profile with the rules that judge this transaction, see [Profile.Digest]; empty
+// if nothing judges it. It may be asked for after Close.
+func (t *Transaction) Digest() string {
+	if t == nil || t.rules == nil {
+		return ""
+	}
+	return t.profile.Digest(t.rules.set)
+}
+
 // Score is the request's anomaly score, as of the last phase that was run. In mode Block a request
 // refused by a rule of its own (status 400) may have none.
 func (t *Transaction) Score() int {
@@ -309,6 +319,9 @@ func (t *Transaction) Close() {
 	t.engine.metrics.ended[t.profile.Mode][t.outcome()].Inc()
 	tx := t.tx
 	t.tx, t.engine, t.body = nil, nil, nil
+	if t.rules != nil {
+		defer t.rules.release()
+	}
 	if tx == nil || t.err != nil {
 		return // after a panic it is left to the garbage collector: Close would hand it to the next request
 	}
