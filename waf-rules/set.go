@@ -82,3 +82,25 @@ func (s *Set) Digest() string { return s.digest }
 // ResponseTags are the tags of the rules that look at responses (95xxxx). The map is shared and must
 // not be changed.
 func (s *Set) ResponseTags() map[string]bool { return s.responseTags }
+
+// Place says where a directive stands, in the form in which the engine reads it: lines that a
+// backslash joins as one. Nth counts equal ones, from 1. Not ok: it is not in the set.
+func (s *Set) Place(directive string, nth int) (file string, line int, ok bool) {
+	for name := range strings.Lines(s.directives) {
+		name = strings.TrimSpace(strings.TrimPrefix(name, "Include "))
+		text, err := fs.ReadFile(s.root, name)
+		if err != nil {
+			continue // a pattern
+		}
+		all, _ := statements(name, text)
+		for i := range all {
+			if all[i].text != directive {
+				continue
+			}
+			if nth--; nth == 0 {
+				return name, all[i].line, true
+			}
+		}
+	}
+	return "", 0, false
+}

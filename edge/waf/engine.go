@@ -69,18 +69,32 @@ func newEngine(opts Options, directives string) (*Engine, error) {
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
-	e.compiles.Add(1)
-	rules, err := compileSet(opts.Rules, directives, nil, e.log)
+	rules, err := e.first(opts.Rules, directives)
 	if err != nil {
-		return nil, fmt.Errorf("compile waf rules: %w", err)
+		return nil, err
 	}
 	e.current.Store(rules)
 	e.metrics = newMetrics(e)
+	e.metrics.show(rules)
 	if err := e.metrics.register(opts.Registerer); err != nil {
 		return nil, fmt.Errorf("register waf metrics: %w", err)
 	}
-	e.log.Info("waf rules compiled", "crs", opts.Rules.Version(), "rules", rules.rules, "took", rules.took)
+	e.log.Info("waf rules compiled", "crs", opts.Rules.Version(), "from", origin(opts.Rules),
+		"digest", opts.Rules.Digest()[:digestShown], "rules", rules.rules, "took", rules.took)
 	return e, nil
+}
+
+// first compiles the rules of a new engine, as fast as it can. The embedded ones are tried by tests.
+func (e *Engine) first(set *wafrules.Set, directives string) (*ruleset, error) {
+	if set.Origin() != "" {
+		return e.compileAndProve(set, nil)
+	}
+	e.compiles.Add(1)
+	rules, err := compileSet(set, directives, nil, e.log)
+	if err != nil {
+		return nil, fmt.Errorf("compile waf rules: %w", err)
+	}
+	return rules, nil
 }
 
 // checkBuild refuses a build that has Coraza's pattern cache. The cache is keyed by bare text: a
