@@ -32,9 +32,13 @@ const (
 // All of it is in memory when it returns: what happens to the files later changes nothing. It refuses
 // what is no release, and what would take from tenants what they rely on; the error then
 // names the file and line, and wraps a *[Problem].
-func FromDir(dir string) (*Set, error) {
-	set, err := fromDir(dir)
-	if err != nil {
+func FromDir(dir string) (set *Set, err error) {
+	defer func() {
+		if p := recover(); p != nil { // in text of whatever kind
+			set, err = nil, fmt.Errorf("rule set in %s: panic: %v", dir, p)
+		}
+	}()
+	if set, err = fromDir(dir); err != nil {
 		return nil, fmt.Errorf("rule set in %s: %w", dir, err)
 	}
 	return set, nil

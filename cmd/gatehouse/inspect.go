@@ -53,9 +53,9 @@ func inspectOffline(ctx context.Context, cfg *Config, r admin.InspectRequest) (a
 	if err != nil {
 		return none, fmt.Errorf("routes: %w", err)
 	}
-	rules, err := waf.New(waf.Options{Logger: log})
+	rules, err := openRules(cfg, waf.Options{Logger: log})
 	if err != nil {
-		return none, fmt.Errorf("waf: %w", err)
+		return none, err
 	}
 	defer rules.Close()
 	server, err := edge.New(edge.Options{Node: cfg.Node, WAF: rules, Defaults: cfg.Defaults, Logger: log})
@@ -68,8 +68,11 @@ func inspectOffline(ctx context.Context, cfg *Config, r admin.InspectRequest) (a
 }
 
 // judgeExclusions compiles the rules to compare exclusions with them.
-func judgeExclusions() (exclusionJudge, error) {
-	rules, err := waf.New(waf.Options{})
+func judgeExclusions(cfg *Config) (exclusionJudge, error) {
+	if cfg == nil {
+		cfg = defaultConfig()
+	}
+	rules, err := openRules(cfg, waf.Options{})
 	if err != nil {
 		return nil, err
 	}

@@ -23,8 +23,9 @@ var (
 	// names, without a node.
 	offlineInspect func(ctx context.Context, cfg *Config, r admin.InspectRequest) (admin.InspectResult, error)
 
-	// openJudge makes what compares exclusions with the rules; it compiles them.
-	openJudge func() (exclusionJudge, error)
+	// openJudge makes what compares exclusions with the rules that cfg names, which
+	// it compiles. An error says what is wrong with the rules. Nil: the embedded ones.
+	openJudge func(cfg *Config) (exclusionJudge, error)
 
 	// parseRedisURL reports what is wrong with a routes URL that is not file:DIR.
 	parseRedisURL = knownRedisScheme
