@@ -62,9 +62,9 @@ func openOffline(ctx context.Context, cfg *Config) (*offlineWAF, error) {
 	if err != nil {
 		return nil, fmt.Errorf("routes: %w", err)
 	}
-	rules, err := waf.New(waf.Options{Logger: log})
+	rules, err := openRules(cfg, waf.Options{Logger: log})
 	if err != nil {
-		return nil, fmt.Errorf("waf: %w", err)
+		return nil, err
 	}
 	server, err := edge.New(edge.Options{Node: cfg.Node, WAF: rules, Defaults: cfg.Defaults, Limits: edgeLimits(&cfg.Limits), Logger: log})
 	if err != nil {
@@ -81,8 +81,11 @@ func openOffline(ctx context.Context, cfg *Config) (*offlineWAF, error) {
 }
 
 // judgeExclusions compiles the rules to compare exclusions with them.
-func judgeExclusions() (exclusionJudge, error) {
-	rules, err := waf.New(waf.Options{})
+func judgeExclusions(cfg *Config) (exclusionJudge, error) {
+	if cfg == nil {
+		cfg = defaultConfig()
+	}
+	rules, err := openRules(cfg, waf.Options{})
 	if err != nil {
 		return nil, err
 	}

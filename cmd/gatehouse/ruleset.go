@@ -8,13 +8,12 @@ import (
 	"gatehouse/edge/waf"
 	"gatehouse/edge/waf/events"
 	"gatehouse/routes"
-	wafrules "gatehouse/waf-rules"
 )
 
 // ruleset tells the admin API of the engine's rules.
 type ruleset struct{ engine *waf.Engine }
 
-func (r ruleset) Version() string { return wafrules.Version() }
+func (r ruleset) Version() string { return r.engine.Set().Version() }
 
 func (r ruleset) Rules() []admin.Rule {
 	rules := r.engine.Rules()

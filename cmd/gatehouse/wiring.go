@@ -22,8 +22,9 @@ var (
 	// offlineInspect opens the rules and routes that cfg names, without a node.
 	offlineInspect func(ctx context.Context, cfg *Config) (*offlineWAF, error)
 
-	// openJudge makes what compares exclusions with the rules; it compiles them.
-	openJudge func() (exclusionJudge, error)
+	// openJudge makes what compares exclusions with the rules that cfg names, which
+	// it compiles. An error says what is wrong with the rules. Nil: the embedded ones.
+	openJudge func(cfg *Config) (exclusionJudge, error)
 
 	// buildProblem says why this build cannot serve; nil: it can.
 	buildProblem = func() error { return nil }

@@ -54,17 +54,18 @@ type scoped struct {
 const maxWork = 10_000
 
 // plan is a list of exclusions in the form that a transaction needs, for the rules of one
-// catalog. It is immutable.
+// catalog. It is immutable, and does not keep the catalog: a tenant without requests
+// would hold that of an old rule set.
 type plan struct {
-	catalog *catalog
-	always  removal
-	scoped  []scoped
+	generation uint64 // of the catalog
+	always     removal
+	scoped     []scoped
 }
 
 // compile never fails: what is unknown or malformed is left out and named. A part that is
 // left out leaves rules on, never off.
 func (c *catalog) compile(list []Exclusion) (*plan, []Ignored) {
-	out := &plan{catalog: c}
+	out := &plan{generation: c.generation}
 	var ignored []Ignored
 	var always []int
 	var scopes scopes

@@ -88,7 +88,7 @@ func (x *Exclusions) plan(c *catalog) *plan {
 	if x == nil {
 		return nil
 	}
-	if made := x.compiled.Load(); made != nil && made.catalog == c {
+	if made := x.compiled.Load(); made != nil && made.generation == c.generation {
 		return made
 	}
 	made, _ := c.compile(x.list)
@@ -108,7 +108,7 @@ type Ignored struct {
 // at. A new rule set may drop a rule, so none of this makes a profile invalid; what is left of
 // an exclusion applies.
 func (e *Engine) Ignored(list []Exclusion) []Ignored {
-	_, ignored := e.catalog.compile(list)
+	_, ignored := e.current.Load().catalog.compile(list)
 	return ignored
 }
 
@@ -134,12 +134,12 @@ func parseTarget(text string) (t target, err error) {
 }
 
 // onResponses reports whether an exclusion may change what is found in a response.
-func (x *Exclusion) onResponses() bool {
+func (x *Exclusion) onResponses(set *wafrules.Set) bool {
 	if x.Target != "" && !strings.HasPrefix(x.Target, "RESPONSE_") {
 		return false
 	}
 	return slices.ContainsFunc(x.Rules, func(r [2]int32) bool { return r[0] < 959000 && r[1] >= 950000 }) ||
-		slices.ContainsFunc(x.Tags, func(tag string) bool { return wafrules.ResponseTags()[tag] })
+		slices.ContainsFunc(x.Tags, func(tag string) bool { return set.ResponseTags()[tag] })
 }
 
 // checkExclusion returns what is wrong with an exclusion whatever the rules.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/corazawaf/coraza/v3/collection"
@@ -73,6 +74,7 @@ type Profile struct {
 
 	once   sync.Once
 	tuning tuning
+	summed atomic.Pointer[summed] // with the rules that were last asked about
 }
 
 // tuning is a profile with defaults filled in, in the form that a transaction needs.
@@ -80,9 +82,12 @@ type tuning struct {
 	paranoia, inbound, outbound int
 	inspect                     int64
 	methods, types              []string // as rules search them, one text each; nil: the CRS's own
+}
 
+// summed is a digest of a profile. It does not keep the rules, as plan does not.
+type summed struct {
+	rules  string // their digest
 	digest string // empty if it changes with time
-	ends   bool   // it does
 }
 
 // level is the paranoia level that runs; the highest where none was resolved.
@@ -147,14 +152,25 @@ func (p *Profile) Validate() error {
 // Digest identifies everything in the profile that changes a verdict on a response, together with
 // the rule text. Two profiles with equal digests judge every response alike; the order of methods and
 // whether a default is written out make no difference, nor do exclusions that only concern
-// requests, so that one does not make stored answers unfit. It is computed once, or where an exclusion
-// of rules for responses ends some day, each time.
-func (p *Profile) Digest() string {
-	t := p.resolve()
-	if t.ends {
-		return p.sum(t, time.Now())
+// requests, so that one does not make stored answers unfit. It is computed once for a set, or where an
+// exclusion of rules for responses ends some day, each time.
+func (p *Profile) Digest(set *wafrules.Set) string {
+	have := p.summed.Load()
+	if have == nil || have.rules != set.Digest() {
+		have = &summed{rules: set.Digest()}
+		ends := false
+		for x := range p.excluded() {
+			ends = ends || x.Until != 0 && x.onResponses(set)
+		}
+		if !ends {
+			have.digest = p.sum(set, time.Time{})
+		}
+		p.summed.Store(have)
 	}
-	return t.digest
+	if have.digest == "" {
+		return p.sum(set, time.Now())
+	}
+	return have.digest
 }
 
 // resolve computes the tuning on first use.
@@ -171,22 +187,17 @@ func (p *Profile) resolve() *tuning {
 		if len(p.AllowedTypes) > 0 {
 			t.types = []string{"|" + strings.Join(distinct(p.AllowedTypes), "| |") + "|"}
 		}
-		for x := range p.excluded() {
-			t.ends = t.ends || x.Until != 0 && x.onResponses()
-		}
-		if !t.ends {
-			t.digest = p.sum(t, time.Time{})
-		}
 	})
 	return &p.tuning
 }
 
-func (p *Profile) sum(t *tuning, now time.Time) string {
+func (p *Profile) sum(set *wafrules.Set, now time.Time) string {
+	t := p.resolve()
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%s\n%s\n%d\n%t\n%s\n", wafrules.Digest(), p.Mode, t.inspect, p.Responses, p.OnError)
+	fmt.Fprintf(sum, "%s\n%s\n%d\n%t\n%s\n", set.Digest(), p.Mode, t.inspect, p.Responses, p.OnError)
 	fmt.Fprintf(sum, "%d %d %d %q %q\n", t.paranoia, t.inbound, t.outbound, t.methods, t.types)
 	for x := range p.excluded() {
-		if x.onResponses() && (x.Until == 0 || now.Unix() < x.Until) {
+		if x.onResponses(set) && (x.Until == 0 || now.Unix() < x.Until) {
 			fmt.Fprintf(sum, "without %v %q %q %q %q\n", x.Rules, x.Tags, x.Target, x.Paths, x.Methods)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	wafrules "gatehouse/waf-rules"
 )
 
 // A profile's shared exclusions act beside its own, and are nobody else's.
@@ -40,11 +42,11 @@ func TestSharedExclusionsActBesideOwn(t *testing.T) {
 func TestSharedExclusionsAreCheckedAndInTheDigest(t *testing.T) {
 	list := NewExclusions([]Exclusion{{Rules: one(951100)}})
 	plain, shared, own := &Profile{}, &Profile{Shared: NewShared(list)}, &Profile{Exclusions: list}
-	if plain.Digest() == shared.Digest() || shared.Digest() != own.Digest() {
-		t.Errorf("%s, shared %s, own %s", plain.Digest(), shared.Digest(), own.Digest())
+	if plain.Digest(wafrules.Embedded()) == shared.Digest(wafrules.Embedded()) || shared.Digest(wafrules.Embedded()) != own.Digest(wafrules.Embedded()) {
+		t.Errorf("%s, shared %s, own %s", plain.Digest(wafrules.Embedded()), shared.Digest(wafrules.Embedded()), own.Digest(wafrules.Embedded()))
 	}
 	requests := &Profile{Shared: NewShared(NewExclusions([]Exclusion{{Rules: one(942100)}}))}
-	if requests.Digest() != plain.Digest() {
+	if requests.Digest(wafrules.Embedded()) != plain.Digest(wafrules.Embedded()) {
 		t.Error("rules for requests are in the digest")
 	}
 	bad := &Profile{Shared: NewShared(NewExclusions([]Exclusion{{Target: "ARGS"}}))}

@@ -46,11 +46,11 @@ func (e *PanicError) Error() string {
 // A nil Transaction is valid and finds nothing.
 type Transaction struct {
 	engine  *Engine
+	rules   *ruleset // those that were in use when it began, to its end
 	profile *Profile
 	tuning  *tuning
 
-	catalog *catalog // of the rules: the profile's shared exclusions are planned for it
-	plan    *plan    // of exclusions; nil: there are none
+	plan *plan // of exclusions; nil: there are none
 
 	tx      engineTx // nil: not begun, or closed
 	front   *front   // nil: the profile has no rules of its own
@@ -65,12 +65,12 @@ type Transaction struct {
 
 func (t *Transaction) begin(id string) {
 	defer t.rescue("begin transaction")
-	tx := t.engine.newTx.NewTransactionWithOptions(experimental.Options{ID: id, Context: context.Background()})
+	tx := t.rules.newTx.NewTransactionWithOptions(experimental.Options{ID: id, Context: context.Background()})
 	t.tx = tx.(engineTx) // asserted by probe.learn
-	t.engine.probe.setMode(t.tx, t.profile.Mode)
+	t.rules.probe.setMode(t.tx, t.profile.Mode)
 	t.tuning.apply(t.tx.Variables().TX())
 	for _, shared := range t.profile.Shared.Lists() {
-		shared.plan(t.catalog).always.exclude(t.tx, t.tuning.level())
+		shared.plan(t.rules.catalog).always.exclude(t.tx, t.tuning.level())
 	}
 	if t.plan != nil {
 		t.plan.always.exclude(t.tx, t.tuning.level())
@@ -127,7 +127,7 @@ func (t *Transaction) Request(method, target, proto, host string) {
 	defer t.rescue("set request line")
 	asked := asked{method: method, target: target, now: t.engine.now}
 	for _, shared := range t.profile.Shared.Lists() {
-		shared.plan(t.catalog).exclude(t.tx, t.tuning.level(), &asked)
+		shared.plan(t.rules.catalog).exclude(t.tx, t.tuning.level(), &asked)
 	}
 	if t.plan != nil {
 		t.plan.exclude(t.tx, t.tuning.level(), &asked)
@@ -258,6 +258,15 @@ func (t *Transaction) Err() error {
 	return t.err
 }
 
+// Digest is that of the profile with the rules that judge this transaction, see [Profile.Digest]; empty
+// if nothing judges it. It may be asked for after Close.
+func (t *Transaction) Digest() string {
+	if t == nil || t.rules == nil {
+		return ""
+	}
+	return t.profile.Digest(t.rules.set)
+}
+
 // Score is the request's anomaly score, as of the last phase that was run. In mode Block a request
 // refused by a rule of its own (status 400) may have none.
 func (t *Transaction) Score() int {
@@ -317,6 +326,9 @@ func (t *Transaction) Close() {
 	t.engine.metrics.ended[t.profile.Mode][t.outcome()].Inc()
 	tx := t.tx
 	t.tx, t.engine, t.body = nil, nil, nil
+	if t.rules != nil {
+		defer t.rules.release()
+	}
 	if tx == nil || t.err != nil {
 		return // after a panic it is left to the garbage collector: Close would hand it to the next request
 	}

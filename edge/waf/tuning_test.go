@@ -50,7 +50,7 @@ func TestTuningEqualsThatOfADedicatedEngine(t *testing.T) {
 	results := map[string]string{}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			directives := wafrules.Directives
+			directives := wafrules.Embedded().Directives()
 			if row.setup != "" {
 				const include = "Include @owasp_crs/*.conf\n"
 				directives = strings.Replace(directives, include, `SecAction "id:900000,phase:1,pass,nolog,`+row.setup+"\"\n"+include, 1)
@@ -64,7 +64,9 @@ func TestTuningEqualsThatOfADedicatedEngine(t *testing.T) {
 			p.Mode = Block
 			bare := &tuning{inbound: orDefault(p.InboundThreshold, DefaultInboundThreshold), outbound: orDefault(p.OutboundThreshold, DefaultOutboundThreshold), inspect: DefaultInspectBody}
 			alone := func(s sample) string {
-				tx := &Transaction{engine: own, profile: &Profile{Mode: Block, Responses: p.Responses}, tuning: bare}
+				rules := own.current.Load()
+				rules.use()
+				tx := &Transaction{engine: own, rules: rules, profile: &Profile{Mode: Block, Responses: p.Responses}, tuning: bare}
 				tx.begin("dedicated")
 				defer tx.Close()
 				run(tx, s)
