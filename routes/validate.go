@@ -101,6 +101,7 @@ func checkWAF(field string, w *WAF) []finding {
 		return nil
 	}
 	out := oneOf(field+".mode", w.Mode, []string{WAFOff, WAFDetect, WAFBlock})
+	out = append(out, oneOf(field+".on_oversize", w.OnOversize, []string{"pass", "block"})...)
 	out = append(out, oneOf(field+".on_error", w.OnError, []string{"pass", "block"})...)
 	if w.Paranoia < 0 || w.Paranoia > 4 {
 		out = append(out, finding{field: field + ".paranoia", reason: "the paranoia level is 1 to 4"})
