@@ -95,7 +95,7 @@ func (s *Server) engineFailure(r *request, tx *waf.Transaction) error {
 }
 
 func (s *Server) phaseHeaders(r *request, tx *waf.Transaction) (*waf.Verdict, error) {
-	if r.headWeight() > heavyHead || r.ownHeavy(0) {
+	if r.heavy(nil) {
 		release, err := s.turn(r)
 		if err != nil || r.unseen {
 			return nil, err
@@ -138,7 +138,7 @@ func (s *Server) phaseBody(r *request, tx *waf.Transaction) (*waf.Verdict, error
 
 // judgeBody runs phase 2 on the beginning of the body.
 func (s *Server) judgeBody(r *request, tx *waf.Transaction, ahead []byte, cut bool) (*waf.Verdict, error) {
-	if len(ahead) > heavyBody || r.headWeight()+len(ahead) > heavyHead || r.ownHeavy(len(ahead)) {
+	if r.heavy(ahead) {
 		release, err := s.turn(r)
 		if err != nil || r.unseen {
 			return nil, err

@@ -12,9 +12,9 @@ import (
 // take up to a minute of processor time per megabyte of hostile text.
 const heavyBody = 2 << 10
 
-// heavyHead is the weight (see headWeight) from which that of a head may: some 60 ms, where a
-// browser's takes 2 and weighs a tenth.
-const heavyHead = 4 << 10
+// heavyWeight is the weight, in bytes of one long argument, from which the inspection of a head, and of
+// a head and body together, may: some 60 ms, where a browser's usual head takes 2 and weighs a tenth.
+const heavyWeight = 4 << 10
 
 // heavyWait is how long a request waits for its turn. After that it
 // is answered 503 in block mode, never let through unseen: whoever sends many
@@ -38,15 +38,22 @@ func (r *request) headWeight() int {
 	return weight
 }
 
-// itemWeight counts each argument or cookie as 16 bytes beside its own.
+// itemWeight counts each argument, cookie or JSON value as 24 bytes beside its own: a thousand of one letter
+// take a second.
 func itemWeight[T string | []byte](text T) int {
 	items := 0
 	for i := range len(text) {
-		if text[i] == '&' || text[i] == ';' {
+		switch text[i] {
+		case '&', ';', ',':
 			items++
 		}
 	}
-	return len(text) + 16*items
+	return len(text) + 24*items
+}
+
+// heavy reports whether the inspection of the head and of that beginning of the body may take long.
+func (r *request) heavy(body []byte) bool {
+	return len(body) > heavyBody || r.headWeight()+itemWeight(body) > heavyWeight || r.ownHeavy(len(body))
 }
 
 // turns are taken by requests whose inspection may take long. A tenant gets as many at a time as half

@@ -215,6 +215,9 @@ func (t *Transaction) RequestBody(cut bool) *Verdict {
 	defer t.rescue("inspect request body")
 	processor := t.tx.Variables().RequestBodyProcessor()
 	kind := processor.Get()
+	if kind == "JSON" {
+		t.body = shallowJSON(t.body)
+	}
 	if cut || t.bodyCut {
 		t.oversize()
 		if len(t.body) > 0 {
