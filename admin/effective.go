@@ -44,6 +44,7 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 	add("waf.inbound_threshold", strconv.Itoa(s.WAF.InboundThreshold))
 	add("waf.outbound_threshold", strconv.Itoa(s.WAF.OutboundThreshold))
 	add("waf.inspect_body", s.WAF.InspectBody.String())
+	add("waf.on_oversize", s.WAF.OnOversize)
 	add("waf.responses", strconv.FormatBool(*s.WAF.Responses))
 	add("waf.on_error", s.WAF.OnError)
 	if len(s.WAF.AllowedMethods) > 0 {

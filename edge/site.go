@@ -149,6 +149,9 @@ func tune(p *waf.Profile, w *routes.WAF) {
 	default:
 		p.Mode = waf.Detect
 	}
+	if w.OnOversize == "block" {
+		p.OnOversize = waf.Refuse
+	}
 	if w.OnError == "block" {
 		p.OnError = waf.Refuse
 	}

@@ -21,7 +21,7 @@ func TestSettingsResolveVhostOverTenantOverDefaults(t *testing.T) {
 		}},
 		vhostChange("plain.test", ""), vhostChange("orphan.test", "nobody"))
 	s := table.Match("a.test").Settings(&Tenant{WAF: &WAF{Mode: "off"}})
-	if w := s.WAF; w.Mode != "block" || w.Paranoia != 3 || *w.Responses || len(w.AllowedMethods) != 1 || w.InboundThreshold != 5 || w.OutboundThreshold != 4 || w.InspectBody != 128<<10 || w.OnError != "pass" {
+	if w := s.WAF; w.Mode != "block" || w.Paranoia != 3 || *w.Responses || len(w.AllowedMethods) != 1 || w.InboundThreshold != 5 || w.OutboundThreshold != 4 || w.InspectBody != 128<<10 || w.OnError != "pass" || w.OnOversize != "pass" {
 		t.Errorf("waf: %+v", w)
 	}
 	if s.Tenant != "shop" || s.Balance != "random" || s.ConnectTimeout != time.Second || s.FirstByte != time.Minute ||

@@ -36,6 +36,9 @@ type WAF struct {
 	OutboundThreshold int `yaml:"outbound_threshold,omitempty" json:"outbound_threshold,omitempty" zero:"must be at least 1"`
 	// InspectBody is how many bytes of a body are inspected; the rest streams on. Default 128KiB.
 	InspectBody Size `yaml:"inspect_body,omitempty" json:"inspect_body,omitempty" zero:"must be at least 1 byte"`
+	// OnOversize: what happens to a request whose body is longer than InspectBody, so that its
+	// end would not be inspected: "pass" (default) or "block", which answers 413.
+	OnOversize string `yaml:"on_oversize,omitempty" json:"on_oversize,omitempty"`
 	// Responses turns the inspection of responses on (rules of phases 3 and 4). Default false.
 	Responses *bool `yaml:"responses,omitempty" json:"responses,omitempty"`
 	// OnError: what happens to a request when the engine itself fails: "pass" (default) or "block".
@@ -91,6 +94,7 @@ func (w *WAF) Over(base *WAF) *WAF {
 	out.InboundThreshold = or(w.InboundThreshold, base.InboundThreshold)
 	out.OutboundThreshold = or(w.OutboundThreshold, base.OutboundThreshold)
 	out.InspectBody = or(w.InspectBody, base.InspectBody)
+	out.OnOversize = or(w.OnOversize, base.OnOversize)
 	out.Responses = or(w.Responses, base.Responses)
 	out.OnError = or(w.OnError, base.OnError)
 	if out.AllowedMethods == nil {
@@ -111,7 +115,7 @@ func (w *WAF) Over(base *WAF) *WAF {
 // DefaultWAF holds the built-in defaults of every WAF field.
 var DefaultWAF = &WAF{
 	Mode: WAFDetect, Profile: "complete", Paranoia: 1, InboundThreshold: 5, OutboundThreshold: 4,
-	InspectBody: 128 << 10, OnError: "pass",
+	InspectBody: 128 << 10, OnOversize: "pass", OnError: "pass",
 }
 
 func or[T comparable](v, fallback T) T {

@@ -103,6 +103,7 @@ func checkWAF(field string, w *WAF) []finding {
 	out := oneOf(field+".mode", w.Mode, []string{WAFOff, WAFDetect, WAFBlock})
 	out = append(out, checkProfile(field+".profile", w.Profile)...)
 	out = append(out, checkApps(field+".apps", w.Apps)...)
+	out = append(out, oneOf(field+".on_oversize", w.OnOversize, []string{"pass", "block"})...)
 	out = append(out, oneOf(field+".on_error", w.OnError, []string{"pass", "block"})...)
 	if w.Paranoia < 0 || w.Paranoia > 4 {
 		out = append(out, finding{field: field + ".paranoia", reason: "the paranoia level is 1 to 4"})

@@ -62,6 +62,10 @@ type Profile struct {
 	// and a single form value of 128 KiB of plain words several seconds.
 	// Zero: 128 KiB. Not over 64 MiB.
 	InspectBody int64
+	// OnOversize says what becomes of a request whose body is longer than InspectBody: with Pass what
+	// follows is nobody's, with Refuse rules 200100 and 200101 refuse it with status 413 in mode
+	// Block, and are listed in mode Detect. An exclusion of them lets some paths take long bodies.
+	OnOversize OnError
 	// Responses turns phases 3 and 4 on. They cost about as much again per request, and
 	// responses must be held back until they were seen.
 	Responses bool
@@ -145,6 +149,9 @@ func (p *Profile) Validate() error {
 	}
 	if p.OnError > Refuse {
 		bad("on_error %d is unknown", p.OnError)
+	}
+	if p.OnOversize > Refuse {
+		bad("on_oversize %d is unknown", p.OnOversize)
 	}
 	return errors.Join(errs...)
 }

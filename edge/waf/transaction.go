@@ -59,6 +59,7 @@ type Transaction struct {
 
 	body       []byte // request body, at most tuning.inspect bytes
 	bodyCut    bool   // more was written than that
+	oversized  bool   // a rule has been told so
 	response   int64  // bytes of the response body written
 	compressed bool   // the response has a content coding
 }
@@ -148,8 +149,30 @@ func (t *Transaction) RequestHeader(name, value string) {
 	t.tx.AddRequestHeader(name, value)
 }
 
+// RequestLength says how long the request body is, as its head announces; negative: not known, which
+// need not be said. A body that is too long for the profile is then refused before it is read.
+func (t *Transaction) RequestLength(n int64) {
+	if t.live() && n > t.tuning.inspect {
+		defer t.rescue("set request length")
+		t.oversize()
+	}
+}
+
+// oversize has rule 200100 act in phase 1 or rule 200101 in phase 2, if the profile wants it; not both.
+func (t *Transaction) oversize() {
+	if t.profile.OnOversize != Refuse {
+		return
+	}
+	flag := "1"
+	if t.oversized {
+		flag = "0"
+	}
+	t.oversized = true
+	setSingle(t.tx.Variables().InboundDataError(), flag)
+}
+
 // RequestHeaders runs phase 1. The anomaly score is not judged yet, so a verdict here is rare: a
-// target that does not parse, or more than 1000 arguments.
+// target that does not parse, more than 1000 arguments, or a body that is too long.
 func (t *Transaction) RequestHeaders() *Verdict {
 	if !t.live() {
 		return t.Verdict()
@@ -200,8 +223,14 @@ func (t *Transaction) RequestBody(cut bool) *Verdict {
 	defer t.rescue("inspect request body")
 	processor := t.tx.Variables().RequestBodyProcessor()
 	kind := processor.Get()
-	if len(t.body) > 0 && (cut || t.bodyCut) {
-		t.body = mend(kind, t.contentType(), t.body)
+	if kind == "JSON" {
+		t.body = shallowJSON(t.body)
+	}
+	if cut || t.bodyCut {
+		t.oversize()
+		if len(t.body) > 0 {
+			t.body = mend(kind, t.contentType(), t.body)
+		}
 	}
 	if verdict := t.decide(t.front.requestBody(kind, t.body)); verdict != nil {
 		return verdict
