@@ -38,6 +38,7 @@ type Engine struct {
 	setup      string // of the options
 	current    atomic.Pointer[ruleset]
 	now        func() time.Time // for exclusions that end
+	rest       time.Duration    // of reloads, see pace
 	metrics    *metrics
 	registerer prometheus.Registerer
 	compiles   atomic.Int64
@@ -65,7 +66,7 @@ func newEngine(opts Options, directives string) (*Engine, error) {
 	if opts.Rules == nil {
 		opts.Rules = wafrules.Embedded()
 	}
-	e := &Engine{log: opts.Logger, setup: opts.Setup, registerer: opts.Registerer, now: time.Now}
+	e := &Engine{log: opts.Logger, setup: opts.Setup, registerer: opts.Registerer, now: time.Now, rest: paceRest}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}

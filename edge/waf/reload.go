@@ -40,7 +40,7 @@ func (e *Engine) Reload(read func() (*wafrules.Set, error)) (changed bool, err e
 	if set.Digest() == old.set.Digest() {
 		return false, nil
 	}
-	rules, err := e.compileAndProve(set, (&pace{}).step)
+	rules, err := e.compileAndProve(set, (&pace{rest: e.rest}).step)
 	if err != nil {
 		return false, err
 	}
@@ -79,7 +79,10 @@ func (e *Engine) compileAndProve(set *wafrules.Set, observe func()) (*ruleset, e
 
 // A pace lets a compilation have a part of one processor: requests that run on the others
 // share caches, memory and the collector with it.
-type pace struct{ resumed time.Time }
+type pace struct {
+	rest    time.Duration // for each time that it was busy
+	resumed time.Time
+}
 
 const (
 	paceBusy = 500 * time.Microsecond // at least, before it rests
@@ -92,7 +95,7 @@ func (p *pace) step() {
 		p.resumed = time.Now()
 	}
 	if busy := time.Since(p.resumed); busy >= paceBusy {
-		time.Sleep(paceRest * busy)
+		time.Sleep(p.rest * busy)
 		p.resumed = time.Now()
 	}
 }
@@ -110,8 +113,11 @@ func located(set *wafrules.Set, directives string, err error) (out error) {
 	if !ok {
 		return err
 	}
-	// The compiler repeats the directive, which may be kilobytes.
+	// The compiler says what it called, and repeats the directive, which may be kilobytes.
 	reason, _, _ := strings.Cut(err.Error(), last)
+	if _, inner, ok := strings.Cut(reason, "failed to parse string: "); ok {
+		reason = inner
+	}
 	return &wafrules.Problem{File: file, Line: line, Reason: strings.TrimSpace(reason)}
 }
 
