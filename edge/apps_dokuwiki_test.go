@@ -22,7 +22,7 @@ func TestAppDokuWiki(t *testing.T) {
 		{name: "behind another program's name", request: "POST /vulnerable.php/doku.php", body: formOf("summary", attacks["SQL injection"])},
 		{name: "settings of the wiki by path", request: "GET /conf/users.auth.php.bak"},
 		{name: "fetch by path", request: "GET /lib/exe/fetch.php?media=../../../../etc/passwd"},
-		{name: "program as a medium", request: "POST /lib/exe/ajax.php?call=mediaupload", kind: multipartType, body: "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.php\"\r\n\r\nx\r\n--b--\r\n"},
+		{name: "program as a medium", request: "POST /lib/exe/ajax.php?call=mediaupload", kind: appMultipart, body: "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.php\"\r\n\r\nx\r\n--b--\r\n"},
 		{name: "text of a page by GET", request: "GET /doku.php?" + formOf("wikitext", code)},
 		{name: "before and behind, of another page", request: "POST /other.php", body: formOf("prefix", attacks["SQL injection"])},
 		{name: "settings of another page", request: "POST /other.php", body: formOf("config[title]", attacks["script"])},

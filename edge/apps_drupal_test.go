@@ -9,7 +9,7 @@ func TestAppDrupal(t *testing.T) {
 		{name: "change an article, with a language", request: "POST /de/node/12/edit?destination=/admin/content", body: formOf("body[0][value]", markup+code)},
 		{name: "change an article, in a folder", request: "POST /site/node/12/edit", body: formOf("field_text[0][value]", markup+code)},
 		{name: "change an article at level 2", level: 2, request: "POST /node/12/edit", body: formOf(ids, "form-0a--b1-_xYz--0a1b2c3d4e5f60718293", "body[0][value]", markup+code)},
-		{name: "article by multipart", request: "POST /node/12/edit", kind: multipartType, body: multipart("body[0][value]", markup+code, "form_id", "node_article_edit_form")},
+		{name: "article by multipart", request: "POST /node/12/edit", kind: appMultipart, body: multipart("body[0][value]", markup+code, "form_id", "node_article_edit_form")},
 		{name: "paragraph", request: "POST /node/12/edit", body: formOf("field_par[0][subform][field_text][0][value]", markup)},
 		{name: "part of a form by AJAX", request: "POST /node/12/edit?ajax_form=1&_wrapper_format=drupal_ajax", body: formOf("body[0][value]", markup, "_drupal_ajax", "1", "ajax_page_state[libraries]", "core/a,core/b")},
 		{name: "link in a field", request: "POST /node/12/edit", body: formOf("field_link[0][uri]", "http://192.0.2.9/a?x=1", "field_link[0][title]", markup)},

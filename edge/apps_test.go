@@ -43,7 +43,7 @@ func multipart(pairs ...string) string {
 	return out.String() + "--b--\r\n"
 }
 
-const multipartType = "multipart/form-data; boundary=b"
+const appMultipart = "multipart/form-data; boundary=b"
 
 // What people write in such programs: markup, scripts of an embedded player, and code to read.
 const (

@@ -32,7 +32,6 @@ func (n *node) chunked(t testing.TB, host, target, contentType, body string) *ed
 }
 
 const (
-	formType      = "application/x-www-form-urlencoded"
 	multipartType = "multipart/form-data; boundary=bound"
 	script        = "<script>alert(1)</script>"
 )

@@ -81,7 +81,7 @@ var families = []struct {
 	{appAsk{name: "913 scanners", request: "GET /", header: [][2]string{{"User-Agent", "sqlmap/1.7"}}}, from("basic")},
 	{appAsk{name: "920 protocol", request: "POST /", kind: "text/plain", body: "a"}, from("basic")},
 	{appAsk{name: "921 protocol attacks", request: "GET /?q=a%0d%0aSet-Cookie:%20a=b"}, from("basic")},
-	{appAsk{name: "922 multipart", request: "POST /", kind: multipartType, body: "--b\r\nContent-Disposition: form-data; name=\"a\"\r\nContent-Type: text/plain; charset=utf-7\r\n\r\nx\r\n--b--\r\n"}, from("basic")},
+	{appAsk{name: "922 multipart", request: "POST /", kind: appMultipart, body: "--b\r\nContent-Disposition: form-data; name=\"a\"\r\nContent-Type: text/plain; charset=utf-7\r\n\r\nx\r\n--b--\r\n"}, from("basic")},
 	{appAsk{name: "2000 parsers", request: "POST /", kind: jsonType, body: `{"a"`}, from("basic")},
 	{appAsk{name: "932 remote code execution", request: "GET /?q=%24%28id%29"}, from("strong")},
 	{appAsk{name: "941 cross-site scripting", request: "GET /?q=%3Cscript%3Ealert(1)%3C/script%3E"}, from("strong")},

@@ -109,8 +109,8 @@ func (s *Server) try(p Probe, host string, st *site, out *Finding) error {
 		err = s.judgeRequest(r)
 		out.Cut = int64(len(p.Body)) > st.inspected() && r.waf != nil
 	}
-	if r.unseen || errors.Is(err, errNoSlot) {
-		return errNoSlot
+	if r.unseen || errors.Is(err, errNoTurn) {
+		return errNoTurn
 	}
 	if r.waf != nil {
 		if r.record.WAF.Verdict == "" { // refused before the rules had seen all of it

@@ -229,7 +229,7 @@ func TestAnExclusionFollowsTheRules(t *testing.T) {
 	e := reloadable(t, Options{Registerer: reg})
 	list := []Exclusion{{Rules: [][2]int32{{190001, 190001}}}}
 	p := &Profile{Mode: Block, Responses: true, Exclusions: NewExclusions(list)}
-	before := p.Digest(e.Rules())
+	before := p.Digest(e.Set())
 	if got := e.Ignored(list); len(got) != 1 {
 		t.Errorf("before: %+v", got)
 	}
@@ -246,7 +246,7 @@ func TestAnExclusionFollowsTheRules(t *testing.T) {
 	if got := inspect(e, &Profile{Mode: Block}, sample{}); got.verdict == nil {
 		t.Error("excluded for others")
 	}
-	if p.Digest(set) == before || p.Digest(e.Rules()) != p.Digest(set) {
+	if p.Digest(set) == before || p.Digest(e.Set()) != p.Digest(set) {
 		t.Error("the digest is that of the old rules")
 	}
 	fresh := e.Begin(p, "fresh")
@@ -266,7 +266,7 @@ func TestTheMemoryOfOldRulesReturns(t *testing.T) {
 	sets := []*wafrules.Set{setWith(t, afterCRS, "# a\n"), setWith(t, afterCRS, "# b\n")}
 	e := reloadable(t, Options{})
 	idle := &Profile{Mode: Block, Exclusions: NewExclusions([]Exclusion{{Rules: [][2]int32{{942100, 942100}}}})}
-	idle.Digest(e.Rules())
+	idle.Digest(e.Set())
 	inspect(e, idle, sample{}) // and then has no request any more
 	swaps := 10
 	if raceDetector {
