@@ -54,7 +54,7 @@ func (s *Server) judgeRequest(r *request) error {
 	}
 	if verdict == nil && !r.unseen {
 		if r.streams() {
-			r.inspectLater(r.inspects())
+			r.inspectLater(r.site.inspected())
 			return nil
 		}
 		if verdict, err = s.phaseBody(r, tx); err != nil {
@@ -125,7 +125,7 @@ func (s *Server) phaseBody(r *request, tx *waf.Transaction) (*waf.Verdict, error
 	cut := false
 	if !r.body.none() && tx.WantsBody() {
 		var err error
-		ahead, cut, err = r.body.peek(r.inspects())
+		ahead, cut, err = r.body.peek(r.site.inspected())
 		if errors.Is(err, errBodyTooLarge) {
 			return nil, err
 		}
@@ -147,14 +147,6 @@ func (s *Server) judgeBody(r *request, tx *waf.Transaction, ahead []byte, cut bo
 	}
 	tx.WriteRequestBody(ahead)
 	return tx.RequestBody(cut), nil
-}
-
-// inspects is how many bytes of a body are inspected.
-func (r *request) inspects() int64 {
-	if most := r.site.profile.InspectBody; most > 0 {
-		return most
-	}
-	return waf.DefaultInspectBody
 }
 
 // recordWAF writes the decision down.
@@ -241,7 +233,7 @@ func (s *Server) judgeResponse(r *request) (*waf.Verdict, error) {
 		return verdict, nil
 	}
 	if p.length > 0 && r.Method != "HEAD" && !skipsBody(p.status) && r.waf.WantsResponseBody(p.value("content-type")) {
-		prefix := make([]byte, min(p.length, r.inspects()))
+		prefix := make([]byte, min(p.length, r.site.inspected()))
 		if _, err := io.ReadFull(p.stream, prefix); err != nil {
 			return nil, err
 		}

@@ -11,7 +11,7 @@ import (
 // streams reports whether the request's body must not be held back for its inspection: its length is not
 // known, so it may be a conversation, and whatever is found, the mode lets it pass.
 func (r *request) streams() bool {
-	return !r.body.none() && r.body.length < 0 && r.site.profile.Mode == waf.Detect
+	return !r.probe && !r.body.none() && r.body.length < 0 && r.site.profile.Mode == waf.Detect
 }
 
 // inspectLater has the beginning of a body copied as it passes, for inspectLate.

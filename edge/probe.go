@@ -156,7 +156,7 @@ func (s *Server) probeRequest(p Probe, host string) (*request, error) {
 	scheme, authority, target, err := routes.SplitURL(p.URL)
 	r := &request{
 		ID: s.newID(), Start: time.Now(), Scheme: scheme, RawHost: authority, Host: host, Method: p.Method, Target: target,
-		Client: netip.AddrPortFrom(client, 0), ClientText: client.String(), body: &requestBody{}, log: s.log, srv: s,
+		Client: netip.AddrPortFrom(client, 0), ClientText: client.String(), body: &requestBody{}, log: s.log, srv: s, probe: true,
 	}
 	r.Peer = r.Client
 	r.body.reset(nil, 0, 0, nil)

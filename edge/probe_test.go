@@ -103,6 +103,7 @@ func TestProbeEqualsTheRealRequest(t *testing.T) {
 	n.handle = chain(slices.Insert(links, at, link{"overhear", func(next handler) handler {
 		return func(r *request) error {
 			err := next(r)
+			n.inspectLate(r) // not only when the answer is out, which this link would not hear
 			h := heard{verdict: r.record.WAF.Verdict, score: r.record.WAF.Score}
 			for _, m := range r.waf.Matches() {
 				h.rules = append(h.rules, fmt.Sprintf("%d %s %+d %s", m.ID, m.Target, m.Score, m.Data))

@@ -63,6 +63,7 @@ type request struct {
 
 	response response
 	record   record
+	probe    bool     // it goes nowhere, see Server.Probe
 	late     bool     // the body is inspected as, or after, it passes
 	unseen   bool     // the body could not be inspected, and may go on
 	atEnd    []func() // see onDone
