@@ -39,6 +39,7 @@ func TestUsageMistakesExitWith2AndSayWhatWasMeant(t *testing.T) {
 		"serve now":                             "unknown command",
 		"waf test":                              "accepts 1 arg(s)",
 		"waf test a.test b.test":                "accepts 1 arg(s)",
+		"waf test --raw= http://a.test":         "want a FILE, or - for standard input",
 		"waf test --raw a --har b":              "name one",
 		"waf test --raw a -d b":                 "--data describes a request, and --raw has its own",
 		"waf test --har a http://a.test":        "unknown command",

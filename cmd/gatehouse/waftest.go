@@ -72,6 +72,8 @@ func (t *trial) args(cmd *cobra.Command, args []string) error {
 	switch {
 	case given("raw") && given("har"):
 		return usagef("--raw and --har are two sources: name one")
+	case given("raw") && t.raw == "", given("har") && t.recording == "":
+		return usagef("--raw and --har want a FILE, or - for standard input")
 	case given("raw"):
 		if err := t.sample.onlyClient(cmd, "--raw"); err != nil {
 			return err
