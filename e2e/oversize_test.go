@@ -14,7 +14,7 @@ func TestTenantRefusesWhatIsNotInspected(t *testing.T) {
 	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := launch(t, "", map[string]string{
-		"shop.yaml": "tenants: {shop: {waf: {mode: block, inspect_body: 1KiB}}}\n", "site.yaml": vhost("shop.test", b.URL, "tenant: shop"),
+		"shop.yaml": "tenants:\n  shop:\n    waf:\n      mode: block\n      inspect_body: 1KiB\n", "site.yaml": vhost("shop.test", b.URL, "tenant: shop"),
 	})
 	body := "a=" + strings.Repeat("x", 2000)
 	post := func() *edgetest.RawAnswer {
