@@ -31,7 +31,7 @@ func TestFolderOfRulesIsJudgedWhenItRests(t *testing.T) {
 	defer engine.Close()
 	replaced := 0
 	w.engine, w.replaced = engine, func() { replaced++ }
-	first := engine.Rules().Digest()
+	first := engine.Set().Digest()
 	state := func(what string, compiles int64, swaps int, lines string) {
 		t.Helper()
 		want(t, what+": compilations", engine.Compiles(), compiles)
@@ -87,7 +87,7 @@ func TestFolderOfRulesIsJudgedWhenItRests(t *testing.T) {
 	w.look()
 	w.look()
 	state("as at first", 3, 2, "")
-	want(t, "digest", engine.Rules().Digest(), first)
+	want(t, "digest", engine.Set().Digest(), first)
 }
 
 func TestCheckCompilesAFolderOfRules(t *testing.T) {
