@@ -77,7 +77,8 @@ func refusal(status int) string {
 	return "the request was refused by this site's firewall"
 }
 
-// engineFailure applies the tenant's choice when the engine itself failed.
+// engineFailure applies the tenant's choice when the engine itself failed. Detect mode refuses
+// nothing, whatever the choice.
 func (s *Server) engineFailure(r *request, tx *waf.Transaction) error {
 	err := tx.Err()
 	if err == nil {
@@ -88,7 +89,7 @@ func (s *Server) engineFailure(r *request, tx *waf.Transaction) error {
 		attrs = append(attrs, "stack", string(panicked.Stack))
 	}
 	s.log.Error("waf failed", attrs...)
-	if r.site.profile.OnError == waf.Refuse {
+	if r.site.profile.OnError == waf.Refuse && r.site.profile.Mode == waf.Block {
 		return fail(503, "the request could not be inspected", errors.Join(errInspection, err))
 	}
 	return nil

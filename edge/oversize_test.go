@@ -26,8 +26,12 @@ func (n *node) sendBody(t testing.TB, host, target, contentType, body string, fi
 // chunked sends a body in two chunks.
 func (n *node) chunked(t testing.TB, host, target, contentType, body string) *edgetest.RawAnswer {
 	t.Helper()
+	fields := []string{"Transfer-Encoding: chunked", "User-Agent: test", "Accept: */*"}
+	if contentType != "" {
+		fields = append(fields, "Content-Type: "+contentType)
+	}
 	half := len(body) / 2
-	return edgetest.Dial(t, n.http).Do("POST", head("POST", host, target, "Transfer-Encoding: chunked", "Content-Type: "+contentType, "User-Agent: test", "Accept: */*")+
+	return edgetest.Dial(t, n.http).Do("POST", head("POST", host, target, fields...)+
 		fmt.Sprintf("\r\n%x\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n", half, body[:half], len(body)-half, body[half:]))
 }
 
@@ -46,6 +50,10 @@ var cutBodies = []struct {
 }{
 	{"form", formType, "%3Cscript%3Ealert(1)%3C/script%3E", func(v string) string { return "a=1&b=" + v + "&c=2" }, false},
 	{"JSON", "application/json", script, func(v string) string { return `{"a":[1,{"b":"` + v + `"}],"c":2}` }, false},
+	{"JSON name", "application/json", script, func(v string) string { return `{"` + v + `":1}` }, false},
+	{"multipart epilogue", multipartType, script, func(v string) string {
+		return "--bound\r\nContent-Disposition: form-data; name=a\r\n\r\nx\r\n--bound--\r\n" + v
+	}, true},
 	{"multipart field", multipartType, script, func(v string) string {
 		return "--bound\r\nContent-Disposition: form-data; name=a\r\n\r\n" + v + "\r\n--bound--\r\n"
 	}, false},
@@ -57,6 +65,7 @@ var cutBodies = []struct {
 	}, true},
 	{"XML text", "text/xml", "&lt;script>alert(1)&lt;/script>", func(v string) string { return "<a><b>" + v + "</b></a>" }, false},
 	{"XML attribute", "text/xml", "${jndi:ldap://x.test/a}", func(v string) string { return `<a b="` + v + `"/>` }, false},
+	{"XML comment", "text/xml", script, func(v string) string { return "<a><!-- " + v + " -->b</a>" }, true},
 	{"text", "text/plain", script, func(v string) string { return "a=" + v }, false},
 	{"octets", "application/octet-stream", script, func(v string) string { return v }, false},
 }
@@ -88,11 +97,33 @@ func TestWhatACutBodyShows(t *testing.T) {
 					"chunked": n.chunked(t, "www.shop.test", "/sink", row.contentType, body),
 				} {
 					if got.Status != test.status || got.Status == 200 && !strings.Contains(string(got.Body), sumOf([]byte(body))) {
-						t.Errorf("%s %s: status %d, want %d: %s", test.what, how, got.Status, test.status, got.Body)
+						t.Errorf("%s %s: status %d, want %d: %s", test.what, how, got.Status, test.status, n.log.String()[max(0, len(n.log.String())-400):])
 					}
 				}
 			}
 		})
+	}
+}
+
+// What the table names beside: refused, or unseen, for reasons of its own.
+func TestBodiesThatAreNotReadAsTheyLook(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	n := start(t, shopSite(b.URL, "waf: {mode: block, inspect_body: 4KiB, "+allTypes+"}"))
+	part := "\r\n--bound\r\nContent-Disposition: form-data; name=a\r\n\r\nx\r\n--bound--\r\n"
+	for _, test := range []struct {
+		name, contentType, body string
+		status                  int
+	}{
+		{"a JSON name without a value", "application/json", `{"a":1,"` + script + `":{}}`, 200},
+		{"such a name that is cut", "application/json", `{"a":1,"` + script + strings.Repeat("x", 5000) + `":{}}`, 403},
+		{"a multipart preamble", multipartType, script + part, 200},
+		{"a multipart preamble that is cut", multipartType, strings.Repeat("x", 5000) + part, 400},
+		{"a body without type", "", "a=1", 403},
+		{"a type that is not allowed", "text/csv", "a=1", 403},
+	} {
+		if got := n.sendBody(t, "www.shop.test", "/sink", test.contentType, test.body); got.Status != test.status {
+			t.Errorf("%s: status %d, want %d", test.name, got.Status, test.status)
+		}
 	}
 }
 

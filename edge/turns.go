@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"container/list"
 	"errors"
 	"runtime"
@@ -63,6 +64,8 @@ func (r *request) heavy(body []byte) bool {
 // several tenants wait, they are served in rotation, whatever each one's number. The zero value
 // is ready.
 type turns struct {
+	patience time.Duration // 0: heavyWait
+
 	mu      sync.Mutex
 	busy    int
 	tenants map[string]*tenantTurns // that are busy or wait
@@ -107,7 +110,7 @@ func (t *turns) take(tenant string) (release func(), ok bool) {
 		return func() { t.release(mine) }, true
 	default:
 	}
-	timer := time.NewTimer(heavyWait)
+	timer := time.NewTimer(cmp.Or(t.patience, heavyWait))
 	defer timer.Stop()
 	select {
 	case <-come:

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"gatehouse/internal/edgetest"
 )
@@ -93,6 +94,38 @@ func TestTurnsOfManyTenantsAreBoundedAndInRotation(t *testing.T) {
 			t.Errorf("t%d waited for all of the flood: %v", i, order)
 		}
 	}
+}
+
+// Who waits in vain gets 503 in block mode, and passes unseen in detect mode, which says so.
+func TestWhoseTurnDoesNotCome(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	n := start(t, threeTenants(b.URL))
+	n.turns.patience = time.Millisecond
+	most, _ := turnsAtOnce()
+	for host, status := range map[string]int{"block.test": 503, "detect.test": 200, "off.test": 200} {
+		var releases []func()
+		for range most {
+			release, ok := n.turns.take(strings.TrimSuffix(host, ".test"))
+			if !ok {
+				t.Fatal("no turn")
+			}
+			releases = append(releases, release)
+		}
+		cookies := "Cookie: " + strings.Repeat("a=1; ", 1000)
+		if got := n.get(t, host, "/bytes?n=1", "User-Agent: test", "Accept: */*", cookies); got.Status != status {
+			t.Errorf("%s, a head: status %d, want %d", host, got.Status, status)
+		}
+		body := "a=" + strings.Repeat("word+", 1000)
+		if got := n.sendBody(t, host, "/sink", formType, body); got.Status != status || status == 200 && !strings.Contains(string(got.Body), sumOf([]byte(body))) {
+			t.Errorf("%s, a body: status %d, want %d", host, got.Status, status)
+		}
+		for _, release := range releases {
+			release()
+		}
+	}
+	n.turns.wait(t, 0, 0)
+	n.waitFor(t, n.access, `"vhost":"detect.test","waf":"unseen"`)
+	n.waitFor(t, n.log, "request not inspected")
 }
 
 // Heads that are dear to inspect take turns, and those of browsers do not.

@@ -41,7 +41,8 @@ type WAF struct {
 	OnOversize string `yaml:"on_oversize,omitempty" json:"on_oversize,omitempty"`
 	// Responses turns the inspection of responses on (rules of phases 3 and 4). Default false.
 	Responses *bool `yaml:"responses,omitempty" json:"responses,omitempty"`
-	// OnError: what happens to a request when the engine itself fails: "pass" (default) or "block".
+	// OnError: what happens to a request when the engine itself fails: "pass" (default) or "block",
+	// which answers 503. Mode detect lets it pass in any case.
 	OnError string `yaml:"on_error,omitempty" json:"on_error,omitempty"`
 	// AllowedMethods replaces the methods that the CRS lets through (GET HEAD POST OPTIONS).
 	AllowedMethods []string `yaml:"allowed_methods,omitempty" json:"allowed_methods,omitempty"`
