@@ -15,6 +15,8 @@ import (
 // of writing them.
 type preset struct {
 	Exclusions []routes.Exclusion `json:"exclusions"`
+
+	compiled *waf.Exclusions // nil: there are none
 }
 
 // parsePreset reads a preset as strictly as a tenant's document, with the same checks.
@@ -32,11 +34,11 @@ func parsePreset(name string, text []byte) (*preset, error) {
 	return &p, t.Check(name).Err()
 }
 
-// presetLists are the presets by "profile NAME" and "app NAME", once for the process: all tenants
-// share them, and the WAF compiles each once for a rule set. A preset without exclusions is
-// nil. It panics if an embedded preset is bad, which a test excludes.
-var presetLists = sync.OnceValue(func() map[string]*waf.Exclusions {
-	out := map[string]*waf.Exclusions{}
+// presets are all of them by "profile NAME" and "app NAME", once for the process: all tenants
+// share them, and the WAF compiles each once for a rule set. It panics if an embedded preset is
+// bad, which a test excludes.
+var presets = sync.OnceValue(func() map[string]*preset {
+	out := map[string]*preset{}
 	for kind, files := range map[string]map[string][]byte{"profile ": wafrules.Profiles(), "app ": wafrules.Apps()} {
 		for name, text := range files {
 			p, err := parsePreset(kind+name, text)
@@ -47,11 +49,21 @@ var presetLists = sync.OnceValue(func() map[string]*waf.Exclusions {
 			for i := range list {
 				list[i].Folders = true
 			}
-			out[kind+name] = waf.NewExclusions(list)
+			p.compiled = waf.NewExclusions(list)
+			out[kind+name] = p
 		}
 	}
 	return out
 })
+
+// Preset returns the exclusions of "profile NAME" or "app NAME", which must not be changed; nil: there
+// is none of that name, or it excludes nothing.
+func Preset(name string) []routes.Exclusion {
+	if p := presets()[name]; p != nil {
+		return p.Exclusions
+	}
+	return nil
+}
 
 // A presetSets gives all sites with the same profile and apps one set of presets: there are as
 // many sets as combinations of names. The zero value is ready.
@@ -77,7 +89,7 @@ func (s *presetSets) of(w *routes.WAF) *waf.Shared {
 	}
 	lists := make([]*waf.Exclusions, len(names))
 	for i, name := range names {
-		lists[i] = presetLists()[name]
+		lists[i] = presets()[name].compiled // documents name no others
 	}
 	if s.byName == nil {
 		s.byName = map[string]*waf.Shared{}

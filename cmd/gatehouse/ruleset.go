@@ -29,6 +29,8 @@ func (r ruleset) Rules() []admin.Rule {
 
 func (r ruleset) Mean(list []routes.Exclusion) []int { return r.engine.Mean(edge.Exclusions(list)) }
 
+func (r ruleset) Preset(name string) []routes.Exclusion { return edge.Preset(name) }
+
 func (r ruleset) PlainPath(path string) (string, bool) { return waf.PlainPath(path) }
 
 func (r ruleset) Replay(list []routes.Exclusion) func(method, path string, m admin.Match) bool {
