@@ -10,9 +10,10 @@ NEEDS   := redis-server openssl curl prlimit
 # The caddy that `make bench` compares with.
 CADDY   := v2.11.9
 # What `make bench` and `make bench-flat` are told on the line.
-BENCH    = $(if $(ROUNDS),--rounds '$(ROUNDS)') $(if $(SECONDS),--seconds '$(SECONDS)') $(if $(PEERS),--peers '$(PEERS)') \
-           $(if $(SCENARIOS),--scenarios '$(SCENARIOS)') $(if $(ONLY),--only '$(ONLY)') $(if $(VHOSTS),--vhosts '$(VHOSTS)') \
-           $(if $(TENANTS),--tenants '$(TENANTS)') $(if $(CONNECTIONS),--connections '$(CONNECTIONS)') \
+# One that is empty is passed on, too, to be refused: `SCENARIOS=$$UNSET` would start a full run.
+given    = $(if $(filter command environment,$(firstword $(origin $(1)))),--$(2) '$($(1))')
+BENCH    = $(call given,ROUNDS,rounds) $(call given,SECONDS,seconds) $(call given,PEERS,peers) $(call given,SCENARIOS,scenarios) \
+           $(call given,ONLY,only) $(call given,VHOSTS,vhosts) $(call given,TENANTS,tenants) $(call given,CONNECTIONS,connections) \
            $(if $(filter-out 0,$(CHECK)),--check) $(if $(filter-out 0,$(KEEP)),--keep)
 
 .PHONY: help build run test e2e lint bench bench-flat bench-deps bench-go bench-wire bench-compare alloc fuzz corpus crs faults compose-test tools-for-tests clean

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -35,10 +36,15 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 		out = append(out, Effective{Path: path, Value: value, From: from})
 	}
 	add("waf.mode", s.WAF.Mode)
+	add("waf.profile", s.WAF.Profile)
+	if len(s.WAF.Apps) > 0 || own["waf.apps"] {
+		add("waf.apps", cmp.Or(strings.Join(s.WAF.Apps, ", "), "none"))
+	}
 	add("waf.paranoia", strconv.Itoa(s.WAF.Paranoia))
 	add("waf.inbound_threshold", strconv.Itoa(s.WAF.InboundThreshold))
 	add("waf.outbound_threshold", strconv.Itoa(s.WAF.OutboundThreshold))
 	add("waf.inspect_body", s.WAF.InspectBody.String())
+	add("waf.on_oversize", s.WAF.OnOversize)
 	add("waf.responses", strconv.FormatBool(*s.WAF.Responses))
 	add("waf.on_error", s.WAF.OnError)
 	if len(s.WAF.AllowedMethods) > 0 {

@@ -6,9 +6,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"strings"
+
+	"gatehouse/routes"
 )
+
+// ErrNoVhost is what Options.Inspect returns, wrapped, for a host that no vhost answers
+// for; it is answered 404.
+var ErrNoVhost = errors.New("no vhost answers")
 
 // Verdicts of InspectResult.
 const (
@@ -24,11 +29,14 @@ type InspectRequest struct {
 	// URL is absolute and kept as it is written: its host selects the vhost, its
 	// target is what the rules see.
 	URL string `json:"url"`
+	// Proto: HTTP/1.1 or HTTP/1.0; empty is HTTP/1.1.
+	Proto string `json:"proto,omitempty"`
 	// Headers in the order of the request, without Host and Content-Length, which
-	// are made from URL and Body.
+	// are made from URL and Body. With Transfer-Encoding there is no Content-Length.
 	Headers [][2]string `json:"headers,omitempty"`
-	// Body is base64 in JSON.
-	Body []byte `json:"body,omitempty"`
+	// Body is base64 in JSON, without transfer coding. nil: there is none; empty: its
+	// length is said to be 0.
+	Body []byte `json:"body,omitzero"`
 	// Client is the address that the request seems to come from; empty: 127.0.0.1.
 	Client string `json:"client,omitempty"`
 }
@@ -42,7 +50,17 @@ type InspectResult struct {
 	Verdict  string `json:"verdict"` // VerdictPass, VerdictDetect or VerdictBlock
 	// Status is what a client would get of a block; otherwise 0.
 	Status int `json:"status,omitempty"`
-	// Score is the anomaly score of the request; it is blocked from Threshold on.
+	// BlockStatus is what a client would get in the mode block, whatever the mode is; 0:
+	// the request would pass.
+	BlockStatus int `json:"block_status"`
+	// Reason is why a request is refused before or beside the rules: it is malformed, or
+	// over a limit. Empty otherwise.
+	Reason string `json:"reason,omitempty"`
+	// RefusedBy is the rule that refuses on its own, whatever the score, or would in the
+	// mode block. 0: none.
+	RefusedBy int `json:"refused_by,omitempty"`
+	// Score is the anomaly score of the request; it is blocked from Threshold on. With the
+	// mode off, it and Matches are what the mode block would find.
 	Score     int `json:"score"`
 	Threshold int `json:"threshold"`
 	// Cut: the body is longer than inspect_body; the rest was not looked at.
@@ -71,12 +89,11 @@ func (r InspectRequest) withDefaults() (InspectRequest, error) {
 	if strings.ContainsFunc(r.Method, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
 		return r, fmt.Errorf("bad method %q", r.Method)
 	}
-	u, err := url.Parse(r.URL)
-	if err != nil {
-		return r, fmt.Errorf("bad URL: %w", err)
+	if _, _, _, err := routes.SplitURL(r.URL); err != nil {
+		return r, fmt.Errorf("bad URL %q: %w", r.URL, err)
 	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return r, fmt.Errorf("bad URL %q: want http://host/… or https://host/…", r.URL)
+	if r.Proto != "" && r.Proto != "HTTP/1.1" && r.Proto != "HTTP/1.0" {
+		return r, fmt.Errorf("bad protocol %q: want HTTP/1.1 or HTTP/1.0", r.Proto)
 	}
 	for _, h := range r.Headers {
 		if h[0] == "" || strings.ContainsAny(h[0]+h[1], "\r\n\x00") {
@@ -111,6 +128,9 @@ func (a *API) inspect(w http.ResponseWriter, r *http.Request) error {
 		return &apiError{http.StatusBadRequest, err.Error(), nil}
 	}
 	out, err := a.opts.Inspect(r.Context(), in)
+	if errors.Is(err, ErrNoVhost) {
+		return &apiError{http.StatusNotFound, err.Error(), nil}
+	}
 	if err != nil {
 		return &apiError{http.StatusUnprocessableEntity, err.Error(), nil}
 	}

@@ -24,6 +24,8 @@ type Ruleset interface {
 	// PlainPath returns a path as the paths of exclusions are compared with it; not
 	// plain: none fits it.
 	PlainPath(path string) (decoded string, plain bool)
+	// Preset returns the exclusions of "profile NAME" or "app NAME".
+	Preset(name string) []routes.Exclusion
 	// Replay returns what says whether a match would not have been with the exclusions.
 	Replay(list []routes.Exclusion) func(method, path string, m Match) bool
 }
@@ -48,7 +50,7 @@ type Rule struct {
 
 // A PlacedExclusion is an exclusion and the document that it stands in.
 type PlacedExclusion struct {
-	Document  string           `json:"document"` // "tenant shop", "vhost www.shop.test" or "defaults"
+	Document  string           `json:"document"` // "tenant shop", "vhost www.shop.test", "defaults", "profile strong" or "app wordpress"
 	Exclusion routes.Exclusion `json:"exclusion"`
 	Ended     bool             `json:"ended,omitempty"` // its day has come
 }
@@ -146,17 +148,26 @@ func (a *API) countEvents(ctx context.Context, q EventQuery, at map[int]*Rule) (
 	})
 }
 
-// placedExclusions returns those of a tenant and its vhosts, by document; of all with "".
+// placedExclusions returns those of a tenant and its vhosts, by document, and those of the profiles and
+// apps that these name, once; of all with "".
 func (a *API) placedExclusions(tenant string) (out []PlacedExclusion) {
 	now := time.Now()
+	named := map[string]bool{}
+	place := func(document string, list []routes.Exclusion) {
+		for _, x := range list {
+			end := x.Until.Time()
+			x.ID = x.Key()
+			out = append(out, PlacedExclusion{Document: document, Exclusion: x, Ended: !end.IsZero() && !now.Before(end)})
+		}
+	}
 	add := func(document string, w *routes.WAF) {
 		if w == nil {
 			return
 		}
-		for _, x := range w.Exclusions {
-			end := x.Until.Time()
-			x.ID = x.Key()
-			out = append(out, PlacedExclusion{Document: document, Exclusion: x, Ended: !end.IsZero() && !now.Before(end)})
+		place(document, w.Exclusions)
+		named["profile "+w.Profile] = true
+		for _, app := range w.Apps {
+			named["app "+app] = true
 		}
 	}
 	if d := a.opts.Defaults; d != nil && tenant == "" {
@@ -172,6 +183,9 @@ func (a *API) placedExclusions(tenant string) (out []PlacedExclusion) {
 		if v := route.Vhost; v != nil && (tenant == "" || tenant == v.Tenant) {
 			add(routes.Key{Kind: routes.KindVhost, Name: route.Name}.String(), v.WAF)
 		}
+	}
+	for name := range named {
+		place(name, a.opts.Ruleset.Preset(name))
 	}
 	slices.SortStableFunc(out, func(x, y PlacedExclusion) int { return cmp.Compare(x.Document, y.Document) })
 	return out

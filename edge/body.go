@@ -33,11 +33,13 @@ type requestBody struct {
 	// what other goroutines ask of the body is atomic.
 	whole   atomic.Bool
 	aborted atomic.Bool
+	passing passing
 }
 
 func (b *requestBody) reset(src io.Reader, length, most int64, conn clientConn) {
 	b.src, b.conn, b.length, b.most = src, conn, length, most
 	b.read, b.ahead, b.at, b.err = 0, nil, 0, nil
+	b.passing.on, b.passing.data, b.passing.cut = false, nil, false
 	b.aborted.Store(false)
 	b.whole.Store(src == nil)
 	if src == nil {
@@ -68,6 +70,9 @@ func (b *requestBody) take(p []byte) (int, error) {
 	}
 	n, err := b.src.Read(p)
 	b.read += int64(n)
+	if b.passing.on {
+		b.passing.add(p[:n])
+	}
 	switch {
 	case b.most > 0 && b.read > b.most:
 		b.err, n = errBodyTooLarge, 0

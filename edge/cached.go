@@ -61,7 +61,7 @@ type cached struct {
 
 // unfit reports whether a hit was inspected by other rules than those in force.
 func (c *cached) unfit() bool {
-	return c.lookup.Entry != nil && c.r.site.profile.Responses && c.lookup.Entry.Digest != c.r.site.profile.Digest()
+	return c.lookup.Entry != nil && c.r.site.profile.Responses && c.lookup.Entry.Digest != c.r.waf.Digest()
 }
 
 // hit answers from the entry.
@@ -249,7 +249,7 @@ func (f *fill) Close() error { return f.src.Close() }
 
 func (f *fill) entry(body []byte) *cache.Entry {
 	r := f.cached.r
-	return cache.NewEntry(&f.cached.request, &f.cached.head, f.cached.decision, f.template, f.template.size(), body, r.site.profile.Digest())
+	return cache.NewEntry(&f.cached.request, &f.cached.head, f.cached.decision, f.template, f.template.size(), body, r.waf.Digest())
 }
 
 // commit stores the response if all of it came; a truncated one never is.

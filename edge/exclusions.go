@@ -75,6 +75,12 @@ func (s *Server) exclude(st *site, route *routes.Route) {
 	if s.opts.WAF == nil || !fresh {
 		return
 	}
+	s.tellIgnored(st, route)
+}
+
+// tellIgnored logs what of a site's exclusions has no effect.
+func (s *Server) tellIgnored(st *site, route *routes.Route) {
+	set := st.profile.Exclusions
 	own := 0
 	if w := route.Vhost.WAF; w != nil {
 		own = len(w.Exclusions)
@@ -90,6 +96,25 @@ func (s *Server) exclude(st *site, route *routes.Route) {
 			s.log.Warn("waf exclusion without effect", "document", document, "tenant", st.tenant,
 				"exclusion", id, "field", x.Field, "reason", x.Reason)
 		}
+	}
+}
+
+// RulesReplaced is to be called when the WAF's rules have changed: exclusions that name what the new ones
+// have not are logged, once more if they were before. Sites that are made later are compared then.
+func (s *Server) RulesReplaced() {
+	table := s.table.Load()
+	if table == nil {
+		return
+	}
+	s.ignored.forget()
+	told := map[*waf.Exclusions]bool{}
+	for route := range table.Vhosts() {
+		st, ok := route.Compiled().(*site)
+		if !ok || st.profile.Exclusions == nil || told[st.profile.Exclusions] {
+			continue
+		}
+		told[st.profile.Exclusions] = true
+		s.tellIgnored(st, route)
 	}
 }
 
@@ -116,4 +141,11 @@ func (o *ignoredOnce) first(key ignoredIn) bool {
 	}
 	o.seen[key] = struct{}{}
 	return true
+}
+
+// forget makes every line one that was not logged.
+func (o *ignoredOnce) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.seen = nil
 }

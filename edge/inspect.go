@@ -28,8 +28,10 @@ var errInspection = errors.New("inspection failed")
 func (s *Server) inspectRequest(next handler) handler {
 	return func(r *request) error {
 		err := s.judgeRequest(r)
-		s.logWAF(r)
-		s.keepEvent(r, events.Request)
+		if !r.late {
+			s.logWAF(r)
+			s.keepEvent(r, events.Request)
+		}
 		if err != nil {
 			return err
 		}
@@ -51,19 +53,32 @@ func (s *Server) judgeRequest(r *request) error {
 		return err
 	}
 	if verdict == nil && !r.unseen {
-		if verdict, err = s.phaseBody(r, tx, profile.InspectBody); err != nil {
+		if r.streams() {
+			r.inspectLater(r.site.inspected())
+			return nil
+		}
+		if verdict, err = s.phaseBody(r, tx); err != nil {
 			return err
 		}
 	}
 	r.record.Inspected = time.Now()
 	r.recordWAF(verdict)
 	if verdict != nil {
-		return refuse(verdict.Status, "the request was refused by this site's firewall")
+		return refuse(verdict.Status, refusal(verdict.Status))
 	}
 	return s.engineFailure(r, tx)
 }
 
-// engineFailure applies the tenant's choice when the engine itself failed.
+// refusal is what a visitor is told.
+func refusal(status int) string {
+	if status == 413 {
+		return "the request's body is longer than this site's firewall inspects"
+	}
+	return "the request was refused by this site's firewall"
+}
+
+// engineFailure applies the tenant's choice when the engine itself failed. Detect mode refuses
+// nothing, whatever the choice.
 func (s *Server) engineFailure(r *request, tx *waf.Transaction) error {
 	err := tx.Err()
 	if err == nil {
@@ -74,15 +89,15 @@ func (s *Server) engineFailure(r *request, tx *waf.Transaction) error {
 		attrs = append(attrs, "stack", string(panicked.Stack))
 	}
 	s.log.Error("waf failed", attrs...)
-	if r.site.profile.OnError == waf.Refuse {
+	if r.site.profile.OnError == waf.Refuse && r.site.profile.Mode == waf.Block {
 		return fail(503, "the request could not be inspected", errors.Join(errInspection, err))
 	}
 	return nil
 }
 
 func (s *Server) phaseHeaders(r *request, tx *waf.Transaction) (*waf.Verdict, error) {
-	if r.ownHeavy(0) {
-		release, err := s.slot(r)
+	if r.heavy(nil) {
+		release, err := s.turn(r)
 		if err != nil || r.unseen {
 			return nil, err
 		}
@@ -100,20 +115,18 @@ func (s *Server) phaseHeaders(r *request, tx *waf.Transaction) (*waf.Verdict, er
 		}
 		tx.RequestHeader(string(f.Name), value)
 	}
+	tx.RequestLength(r.body.length)
 	return tx.RequestHeaders(), nil
 }
 
 // phaseBody shows the WAF the beginning of the body and puts it back for the
 // backend.
-func (s *Server) phaseBody(r *request, tx *waf.Transaction, most int64) (*waf.Verdict, error) {
-	if most == 0 {
-		most = waf.DefaultInspectBody
-	}
+func (s *Server) phaseBody(r *request, tx *waf.Transaction) (*waf.Verdict, error) {
 	var ahead []byte
 	cut := false
 	if !r.body.none() && tx.WantsBody() {
 		var err error
-		ahead, cut, err = r.body.peek(most)
+		ahead, cut, err = r.body.peek(r.site.inspected())
 		if errors.Is(err, errBodyTooLarge) {
 			return nil, err
 		}
@@ -121,8 +134,13 @@ func (s *Server) phaseBody(r *request, tx *waf.Transaction, most int64) (*waf.Ve
 			return nil, bodyFault(err)
 		}
 	}
-	if len(ahead) > heavyBody || r.ownHeavy(len(ahead)) {
-		release, err := s.slot(r)
+	return s.judgeBody(r, tx, ahead, cut)
+}
+
+// judgeBody runs phase 2 on the beginning of the body.
+func (s *Server) judgeBody(r *request, tx *waf.Transaction, ahead []byte, cut bool) (*waf.Verdict, error) {
+	if r.heavy(ahead) {
+		release, err := s.turn(r)
 		if err != nil || r.unseen {
 			return nil, err
 		}
@@ -187,6 +205,7 @@ func (s *Server) inspectResponse(next handler) handler {
 		if r.waf == nil || !r.site.profile.Responses || r.response.upgraded != nil {
 			return nil
 		}
+		s.inspectLate(r)
 		verdict, err := s.judgeResponse(r)
 		if err != nil {
 			return fail(502, "the site's answer ended early", err)
@@ -215,11 +234,7 @@ func (s *Server) judgeResponse(r *request) (*waf.Verdict, error) {
 		return verdict, nil
 	}
 	if p.length > 0 && r.Method != "HEAD" && !skipsBody(p.status) && r.waf.WantsResponseBody(p.value("content-type")) {
-		most := r.site.profile.InspectBody
-		if most == 0 {
-			most = waf.DefaultInspectBody
-		}
-		prefix := make([]byte, min(p.length, most))
+		prefix := make([]byte, min(p.length, r.site.inspected()))
 		if _, err := io.ReadFull(p.stream, prefix); err != nil {
 			return nil, err
 		}

@@ -434,6 +434,7 @@ func TestDrainBreaksThePromiseOfAHit(t *testing.T) {
 			edgetest.WaitFor(t, "a hit", func() bool {
 				return strings.Contains(n.get(t, "www.shop.test", "/big").Header.Get("Cache-Status"), "hit")
 			})
+			edgetest.WaitFor(t, "the end of these", func() bool { return n.door.Promised() == 0 })
 			c := edgetest.Dial(t, n.http)
 			c.Send(head("GET", "www.shop.test", "/big") + "\r\n")
 			readUntil(t, c, "HTTP/1.1 200")

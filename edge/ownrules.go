@@ -38,17 +38,17 @@ func (r *request) ownHeavy(body int) bool {
 	return r.site.profile.Heavy(size)
 }
 
-// slot takes one of the tenant's turns at what may take long. In block mode it is
+// turn takes one of the tenant's turns at what may take long. In block mode it is
 // an error that there is none; in detect mode the request goes on unseen.
-func (s *Server) slot(r *request) (release func(), err error) {
-	release, ok := s.heavy.enter(r.site.tenant)
+func (s *Server) turn(r *request) (release func(), err error) {
+	release, ok := s.turns.take(r.site.tenant)
 	switch {
 	case ok:
 		return release, nil
 	case r.site.profile.Mode == waf.Block:
-		return nil, fail(503, "the site is busy", errNoSlot)
+		return nil, fail(503, "the site is busy", errNoTurn)
 	}
 	r.unseen = true
-	s.log.Warn("request not inspected", "id", r.ID, "tenant", r.site.tenant, "vhost", r.site.name, "err", errNoSlot)
+	s.log.Warn("request not inspected", "id", r.ID, "tenant", r.site.tenant, "vhost", r.site.name, "err", errNoTurn)
 	return func() {}, nil
 }

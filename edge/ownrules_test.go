@@ -84,7 +84,7 @@ func TestHeavyOwnRulesTakeTheirTenantsTurn(t *testing.T) {
 	n := start(t, ownSite(b.URL, "block", text.String(), ""))
 	held := make(chan func())
 	go func() {
-		release, _ := n.heavy.enter("shop")
+		release, _ := n.turns.take("shop")
 		held <- release
 	}()
 	release := <-held

@@ -173,12 +173,12 @@ func TestCutSmallAnswerOfACachedVhostIsA200WithoutItsBody(t *testing.T) {
 
 // One tenant's large bodies take the other tenants' turns.
 func TestHeavyBodiesOfOneTenantBlockAnothers(t *testing.T) {
-	var h heavyBodies
+	var h turns
 	var releases []func()
 	for range 64 { // all that tenant a may have at a time
 		done := make(chan struct{})
 		var release func()
-		go func() { release, _ = h.enter("a"); close(done) }()
+		go func() { release, _ = h.take("a"); close(done) }()
 		select {
 		case <-done:
 			releases = append(releases, release)
@@ -187,7 +187,7 @@ func TestHeavyBodiesOfOneTenantBlockAnothers(t *testing.T) {
 		}
 		entered := make(chan struct{})
 		go func() {
-			if release, ok := h.enter("b"); ok {
+			if release, ok := h.take("b"); ok {
 				release()
 			}
 			close(entered)

@@ -63,6 +63,8 @@ type request struct {
 
 	response response
 	record   record
+	probe    bool     // it goes nowhere, see Server.Probe
+	late     bool     // the body is inspected as, or after, it passes
 	unseen   bool     // the body could not be inspected, and may go on
 	atEnd    []func() // see onDone
 	observed bool     // the access line and the counters are wanted
@@ -242,6 +244,9 @@ func (r *request) done() {
 		r.outbound.line.Cut(context.Canceled) // whatever still waits on the connection or reads the body
 	}
 	r.guarded(r.response.discard) // of what was not sent: nobody reads a body of the request after it
+	if r.late && !r.tainted {
+		r.guarded(func() { r.srv.inspectLate(r) })
+	}
 	r.guarded(r.closeWAF)
 	r.guarded(r.leaveBackend)
 	if r.observed {

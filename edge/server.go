@@ -75,8 +75,9 @@ type Server struct {
 	table      atomic.Pointer[routes.Table]
 	backends   backends
 	tunnels    connSet // upgraded connections
-	heavy      heavyBodies
+	turns      turns
 	exclusions exclusionSets
+	presets    presetSets
 	ignored    ignoredOnce // exclusions without effect that were logged
 
 	listening listenerSet

@@ -68,6 +68,7 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	}
 	st.tenant = st.meter.tenant // one string for all vhosts of a tenant
 	tune(&st.profile, &settings.WAF)
+	st.profile.Shared = s.presets.of(&settings.WAF)
 	s.exclude(st, route)
 	if settings.Cache && s.opts.Cache != nil {
 		st.policy = cache.Policy{TTL: settings.CacheTTL, MaxBody: settings.CacheMaxBody}
@@ -75,6 +76,9 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	}
 	old, _ := previous.(*site)
 	s.compileOwn(st, old)
+	if settings.WAF.Profile == "none" && len(st.profile.Own) == 0 {
+		st.profile.Mode = waf.Off // no rule is left that could find anything
+	}
 	if old != nil {
 		st.budget = old.budget
 	} else {
@@ -144,6 +148,9 @@ func tune(p *waf.Profile, w *routes.WAF) {
 		p.Mode = waf.Block
 	default:
 		p.Mode = waf.Detect
+	}
+	if w.OnOversize == "block" {
+		p.OnOversize = waf.Refuse
 	}
 	if w.OnError == "block" {
 		p.OnError = waf.Refuse

@@ -124,6 +124,34 @@ func TestOneCompiledRuleSetForTwentyTenants(t *testing.T) {
 	}
 }
 
+// What cannot be inspected goes by the tenant's choice, and detect mode refuses nothing.
+func TestFailingEngineGoesByTheTenantsChoice(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	broken, err := waf.New(waf.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := broken.Close(); err != nil {
+		t.Fatal(err)
+	}
+	doc := "vhosts:\n"
+	for _, mode := range []string{"block", "detect"} {
+		for _, choice := range []string{"block", "pass"} {
+			doc += fmt.Sprintf("  %s-%s.test: {backends: [%s], waf: {mode: %s, on_error: %s}}\n", mode, choice, b.URL, mode, choice)
+		}
+	}
+	n := start(t, doc, func(o *Options) { o.WAF = broken })
+	for host, status := range map[string]int{"block-block.test": 503, "block-pass.test": 200, "detect-block.test": 200, "detect-pass.test": 200} {
+		if got := n.get(t, host, "/"); got.Status != status {
+			t.Errorf("%s: status %d, want %d", host, got.Status, status)
+		}
+		if got := n.chunked(t, host, "/sink", "text/plain", "some text"); got.Status != status {
+			t.Errorf("%s, chunked: status %d, want %d", host, got.Status, status)
+		}
+	}
+	n.waitFor(t, n.log, "waf failed")
+}
+
 // The rules' SERVER_NAME is the host that selected the vhost and that the backend
 // sees, however the client spelled it.
 func TestTheFirewallAndTheBackendSeeOneHost(t *testing.T) {

@@ -18,7 +18,7 @@ func (r *run) checkDescriptors() error {
 	if !known || uint64(need) <= limit {
 		return nil
 	}
-	return fmt.Errorf("%d clients need %d file descriptors, and this process may have %d: raise the limit (ulimit -n %d) or take fewer connections (-c)",
+	return fmt.Errorf("%d clients need %d file descriptors, and this process may have %d: raise the limit (ulimit -n %d) or take fewer connections (--connections)",
 		r.plan.Connections, need, limit, need)
 }
 
@@ -46,6 +46,6 @@ func shortage(err error) error {
 		return nil
 	}
 	limit, _ := descriptorLimit(0)
-	return fmt.Errorf("the load generator has no file descriptor left for a connection (%w; its limit is %d): raise the limit (ulimit -n) or take fewer connections (-c)",
+	return fmt.Errorf("the load generator has no file descriptor left for a connection (%w; its limit is %d): raise the limit (ulimit -n) or take fewer connections (--connections)",
 		bare(err), limit)
 }

@@ -145,6 +145,11 @@ func (d *Decoder) Problems() Problems {
 // Report adds a problem with the value of a field; the position is that of the
 // field or of the nearest field above it.
 func (d *Decoder) Report(field, reason, guess string) {
+	d.problems = append(d.problems, d.Problem(field, reason, guess))
+}
+
+// Problem returns what Report would add, for those who find a problem later.
+func (d *Decoder) Problem(field, reason, guess string) *Problem {
 	var at *token.Token
 	for path := field; ; path = path[:max(0, strings.LastIndexAny(path, ".["))] {
 		if at = d.positions[path]; at != nil || path == "" {
@@ -153,7 +158,7 @@ func (d *Decoder) Report(field, reason, guess string) {
 	}
 	p := d.problemAt(at, field, reason)
 	p.Guess = guess
-	d.problems = append(d.problems, p)
+	return p
 }
 
 func (d *Decoder) problemAt(at *token.Token, field, reason string) *Problem {

@@ -77,8 +77,8 @@ func TestGoodFileIsReadIntoItsFields(t *testing.T) {
 	yes := true
 	want := []Document{
 		{Key: Key{KindTenant, "shop"}, Line: 3, Tenant: &Tenant{Name: "shop", WAF: &WAF{
-			Mode: "block", Paranoia: 2, InboundThreshold: 7, OutboundThreshold: 9, InspectBody: 64 << 10,
-			Responses: &yes, OnError: "block", AllowedMethods: []string{"GET", "PROPFIND"}, AllowedTypes: []string{"text/plain"},
+			Mode: "block", Profile: "strong", Apps: []string{"nextcloud", "wordpress"}, Paranoia: 2, InboundThreshold: 7, OutboundThreshold: 9, InspectBody: 64 << 10,
+			Responses: &yes, OnOversize: "block", OnError: "block", AllowedMethods: []string{"GET", "PROPFIND"}, AllowedTypes: []string{"text/plain"},
 			Exclusions: []Exclusion{{
 				ID: "ex-1", Rules: []RuleRange{{942100, 942100}, {941100, 941199}}, Tags: []string{"attack-sqli"}, Target: "ARGS:q",
 				Paths: []string{"/search"}, Methods: []string{"GET"}, Note: "a", Until: "2027-01-01",

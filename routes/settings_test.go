@@ -1,8 +1,13 @@
 package routes
 
 import (
+	"encoding/json"
+	"fmt"
+	"reflect"
 	"testing"
 	"time"
+
+	"github.com/goccy/go-yaml"
 )
 
 func TestSettingsResolveVhostOverTenantOverDefaults(t *testing.T) {
@@ -16,7 +21,7 @@ func TestSettingsResolveVhostOverTenantOverDefaults(t *testing.T) {
 		}},
 		vhostChange("plain.test", ""), vhostChange("orphan.test", "nobody"))
 	s := table.Match("a.test").Settings(&Tenant{WAF: &WAF{Mode: "off"}})
-	if w := s.WAF; w.Mode != "block" || w.Paranoia != 3 || *w.Responses || len(w.AllowedMethods) != 1 || w.InboundThreshold != 5 || w.OutboundThreshold != 4 || w.InspectBody != 128<<10 || w.OnError != "pass" {
+	if w := s.WAF; w.Mode != "block" || w.Paranoia != 3 || *w.Responses || len(w.AllowedMethods) != 1 || w.InboundThreshold != 5 || w.OutboundThreshold != 4 || w.InspectBody != 128<<10 || w.OnError != "pass" || w.OnOversize != "pass" {
 		t.Errorf("waf: %+v", w)
 	}
 	if s.Tenant != "shop" || s.Balance != "random" || s.ConnectTimeout != time.Second || s.FirstByte != time.Minute ||
@@ -29,6 +34,50 @@ func TestSettingsResolveVhostOverTenantOverDefaults(t *testing.T) {
 		}
 		if s := table.Match(host).Settings(nil); s.WAF.Mode != "detect" || s.WAF.Paranoia != 1 || s.FirstByte != time.Minute || s.ConnectTimeout != 3*time.Second {
 			t.Errorf("%s: the built-in defaults are not in force: %+v", host, s)
+		}
+	}
+}
+
+// A vhost's profile and apps replace its tenant's; an empty list is none of them.
+func TestProfileAndAppsAreInherited(t *testing.T) {
+	for _, c := range []struct {
+		tenant, vhost *WAF
+		profile, apps string
+	}{
+		{nil, nil, "complete", "[]"},
+		{&WAF{Profile: "strong", Apps: []string{"drupal"}}, nil, "strong", "[drupal]"},
+		{&WAF{Profile: "strong", Apps: []string{"drupal"}}, &WAF{Mode: WAFBlock}, "strong", "[drupal]"},
+		{&WAF{Profile: "strong", Apps: []string{"drupal"}}, &WAF{Profile: "none", Apps: []string{"nextcloud", "wordpress"}}, "none", "[nextcloud wordpress]"},
+		{&WAF{Apps: []string{"drupal"}}, &WAF{Apps: []string{}}, "complete", "[]"},
+	} {
+		r := &Route{Vhost: &Vhost{WAF: c.vhost}, Tenant: &Tenant{WAF: c.tenant}}
+		s := r.Settings(nil)
+		if got := fmt.Sprint(s.WAF.Apps); s.WAF.Profile != c.profile || got != c.apps {
+			t.Errorf("%+v over %+v: %s %s, want %s %s", c.vhost, c.tenant, s.WAF.Profile, got, c.profile, c.apps)
+		}
+	}
+}
+
+// That a vhost has no apps is kept wherever its document is written: in Redis, in last good forms, in files.
+func TestNoAppsIsKeptInWriting(t *testing.T) {
+	for _, apps := range [][]string{nil, {}, {"drupal"}} {
+		was := Vhost{Name: "a.test", Backends: []Backend{{URL: "http://10.0.0.1"}}, WAF: &WAF{Mode: WAFBlock, Apps: apps}}
+		inJSON, err := json.Marshal(&was)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inYAML, err := yaml.Marshal(map[string]any{"vhosts": map[string]any{"a.test": &was}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		docs, problems := ParseFile("f", inYAML)
+		if len(problems) > 0 {
+			t.Fatal(problems)
+		}
+		for _, doc := range []Document{ParseJSON(Key{KindVhost, "a.test"}, "k", inJSON), docs[0]} {
+			if doc.Vhost == nil || !reflect.DeepEqual(doc.Vhost.WAF.Apps, apps) {
+				t.Errorf("%#v: %s\n%s: %+v", apps, inJSON, inYAML, doc)
+			}
 		}
 	}
 }

@@ -21,6 +21,13 @@ type Tenant struct {
 type WAF struct {
 	// Mode: "off", "detect" (log, never block) or "block". Default detect.
 	Mode string `yaml:"mode,omitempty" json:"mode,omitempty"`
+	// Profile is which families of the core rules run: "none", "basic", "strong" or "complete". Default
+	// complete.
+	Profile string `yaml:"profile,omitempty" json:"profile,omitempty"`
+	// Apps are the programs that are served, of "wordpress", "drupal", "nextcloud" and "dokuwiki":
+	// what of the rules they are known to trip over does not apply. An empty list is none, also
+	// where the tenant has some. Default none.
+	Apps []string `yaml:"apps,omitzero" json:"apps,omitzero"`
 	// Paranoia is the CRS paranoia level, 1 to 4. Default 1.
 	Paranoia int `yaml:"paranoia,omitempty" json:"paranoia,omitempty" zero:"must be at least 1"`
 	// InboundThreshold is the anomaly score from which a request is blocked. Default 5.
@@ -29,9 +36,13 @@ type WAF struct {
 	OutboundThreshold int `yaml:"outbound_threshold,omitempty" json:"outbound_threshold,omitempty" zero:"must be at least 1"`
 	// InspectBody is how many bytes of a body are inspected; the rest streams on. Default 128KiB.
 	InspectBody Size `yaml:"inspect_body,omitempty" json:"inspect_body,omitempty" zero:"must be at least 1 byte"`
+	// OnOversize: what happens to a request whose body is longer than InspectBody, so that its
+	// end would not be inspected: "pass" (default) or "block", which answers 413.
+	OnOversize string `yaml:"on_oversize,omitempty" json:"on_oversize,omitempty"`
 	// Responses turns the inspection of responses on (rules of phases 3 and 4). Default false.
 	Responses *bool `yaml:"responses,omitempty" json:"responses,omitempty"`
-	// OnError: what happens to a request when the engine itself fails: "pass" (default) or "block".
+	// OnError: what happens to a request when the engine itself fails: "pass" (default) or "block",
+	// which answers 503. Mode detect lets it pass in any case.
 	OnError string `yaml:"on_error,omitempty" json:"on_error,omitempty"`
 	// AllowedMethods replaces the methods that the CRS lets through (GET HEAD POST OPTIONS).
 	AllowedMethods []string `yaml:"allowed_methods,omitempty" json:"allowed_methods,omitempty"`
@@ -53,6 +64,18 @@ const (
 	WAFBlock  = "block"
 )
 
+// The words of WAF.Profile and WAF.Apps. A test of edge compares them with the files of waf-rules.
+var (
+	wafProfiles = []string{"none", "basic", "strong", "complete"}
+	wafApps     = []string{"wordpress", "drupal", "nextcloud", "dokuwiki"}
+)
+
+// WAFProfiles returns the profiles, the one with the fewest rules first.
+func WAFProfiles() []string { return slices.Clone(wafProfiles) }
+
+// WAFApps returns the programs that have exclusions of their own.
+func WAFApps() []string { return slices.Clone(wafApps) }
+
 // Over returns the settings of w with what is not set taken from base, except Rules,
 // which are w's own. Neither is changed; both may be nil.
 func (w *WAF) Over(base *WAF) *WAF {
@@ -64,10 +87,15 @@ func (w *WAF) Over(base *WAF) *WAF {
 	}
 	out := *w
 	out.Mode = or(w.Mode, base.Mode)
+	out.Profile = or(w.Profile, base.Profile)
+	if out.Apps == nil {
+		out.Apps = base.Apps
+	}
 	out.Paranoia = or(w.Paranoia, base.Paranoia)
 	out.InboundThreshold = or(w.InboundThreshold, base.InboundThreshold)
 	out.OutboundThreshold = or(w.OutboundThreshold, base.OutboundThreshold)
 	out.InspectBody = or(w.InspectBody, base.InspectBody)
+	out.OnOversize = or(w.OnOversize, base.OnOversize)
 	out.Responses = or(w.Responses, base.Responses)
 	out.OnError = or(w.OnError, base.OnError)
 	if out.AllowedMethods == nil {
@@ -87,8 +115,8 @@ func (w *WAF) Over(base *WAF) *WAF {
 
 // DefaultWAF holds the built-in defaults of every WAF field.
 var DefaultWAF = &WAF{
-	Mode: WAFDetect, Paranoia: 1, InboundThreshold: 5, OutboundThreshold: 4,
-	InspectBody: 128 << 10, OnError: "pass",
+	Mode: WAFDetect, Profile: "complete", Paranoia: 1, InboundThreshold: 5, OutboundThreshold: 4,
+	InspectBody: 128 << 10, OnOversize: "pass", OnError: "pass",
 }
 
 func or[T comparable](v, fallback T) T {

@@ -101,6 +101,9 @@ func checkWAF(field string, w *WAF) []finding {
 		return nil
 	}
 	out := oneOf(field+".mode", w.Mode, []string{WAFOff, WAFDetect, WAFBlock})
+	out = append(out, checkProfile(field+".profile", w.Profile)...)
+	out = append(out, checkApps(field+".apps", w.Apps)...)
+	out = append(out, oneOf(field+".on_oversize", w.OnOversize, []string{"pass", "block"})...)
 	out = append(out, oneOf(field+".on_error", w.OnError, []string{"pass", "block"})...)
 	if w.Paranoia < 0 || w.Paranoia > 4 {
 		out = append(out, finding{field: field + ".paranoia", reason: "the paranoia level is 1 to 4"})
@@ -119,6 +122,29 @@ func checkWAF(field string, w *WAF) []finding {
 	out = append(out, checkTypes(field+".allowed_types", w.AllowedTypes)...)
 	out = append(out, checkExclusions(field+".exclusions", w.Exclusions)...)
 	return append(out, checkRules(field+".rules", w.Rules)...)
+}
+
+func checkProfile(field, profile string) []finding {
+	if slices.Contains(wafApps, profile) { // as alproxy has it
+		return []finding{{field: field, reason: fmt.Sprintf("%q is a program and no profile: want apps: [%s], with any profile", profile, profile)}}
+	}
+	return oneOf(field, profile, wafProfiles)
+}
+
+func checkApps(field string, apps []string) []finding {
+	var out []finding
+	for i, app := range apps {
+		at := field + "[" + strconv.Itoa(i) + "]"
+		switch {
+		case app == "":
+			out = append(out, finding{field: at, missing: true, reason: "want a program: " + strings.Join(wafApps, ", ")})
+		case slices.Contains(apps[:i], app):
+			out = append(out, finding{field: at, reason: fmt.Sprintf("%q stands here a second time", app)})
+		default:
+			out = append(out, oneOf(at, app, wafApps)...)
+		}
+	}
+	return out
 }
 
 func checkMethods(field string, methods []string) []finding {

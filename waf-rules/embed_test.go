@@ -10,7 +10,7 @@ import (
 
 // The CRS module's own copy of the base settings lacks these: a thousand arguments then hide an attack.
 func TestBaseSettingsHaveTheRulesOfTheEnginesRelease(t *testing.T) {
-	text, err := fs.ReadFile(wafrules.FS, "base.conf")
+	text, err := fs.ReadFile(wafrules.Embedded().FS(), "base.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func TestBaseSettingsHaveTheRulesOfTheEnginesRelease(t *testing.T) {
 
 // A value set for everybody would win over every tenant's: rules 901xxx fill in only what is unset.
 func TestSetupLeavesTuningToTenants(t *testing.T) {
-	text, err := fs.ReadFile(wafrules.FS, "@crs-setup.conf.example")
+	text, err := fs.ReadFile(wafrules.Embedded().FS(), "@crs-setup.conf.example")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,16 +50,16 @@ func TestSetupLeavesTuningToTenants(t *testing.T) {
 }
 
 func TestRulesAreIdentified(t *testing.T) {
-	if got := wafrules.Version(); strings.Count(got, ".") != 2 {
+	if got := wafrules.Embedded().Version(); strings.Count(got, ".") != 2 {
 		t.Errorf("version %q", got)
 	}
-	if got := wafrules.Digest(); len(got) != 64 || got != wafrules.Digest() {
+	if got := wafrules.Embedded().Digest(); len(got) != 64 || got != wafrules.Embedded().Digest() {
 		t.Errorf("digest %q", got)
 	}
-	if _, err := fs.ReadFile(wafrules.FS, "@owasp_crs/unix-shell.data"); err != nil {
+	if _, err := fs.ReadFile(wafrules.Embedded().FS(), "@owasp_crs/unix-shell.data"); err != nil {
 		t.Error(err)
 	}
-	if _, err := wafrules.FS.Open("no-such.conf"); err == nil {
+	if _, err := wafrules.Embedded().FS().Open("no-such.conf"); err == nil {
 		t.Error("a file that does not exist was opened")
 	}
 }

@@ -22,7 +22,9 @@ type checker struct {
 	note               string
 	tenants, vhosts    []placed
 	settings           []*Config
-	now                time.Time // for certificates
+	judge              exclusionJudge // of the rules that settings name; nil: the embedded ones
+	judgeErr           error          // why there is none
+	now                time.Time      // for certificates
 }
 
 // placed is a document and where it stands.
@@ -58,6 +60,9 @@ func (c *checker) report() checkReport {
 	c.certificates()
 	c.exclusions()
 	c.repeatedRules()
+	if err := buildProblem(); err != nil {
+		c.note = "this binary cannot serve: " + err.Error()
+	}
 	return checkReport{
 		OK: len(c.problems) == 0, Problems: c.sorted(append(routes.Problems{}, c.problems...)), Warnings: c.sorted(c.warnings),
 		Files: c.files, Tenants: len(c.tenants), Vhosts: len(c.vhosts), Note: c.note,
@@ -108,6 +113,7 @@ func (c *checker) named(paths []string) {
 func (c *checker) process(cfg *Config) {
 	c.settings = append(c.settings, cfg)
 	c.trust(cfg)
+	c.rules(cfg)
 }
 
 // folder checks the files of routes that a node would read there.

@@ -38,6 +38,18 @@ func TestUsageMistakesExitWith2AndSayWhatWasMeant(t *testing.T) {
 		"serve --listen.htps :1":                `did you mean "--listen.https"?`,
 		"serve now":                             "unknown command",
 		"waf test":                              "accepts 1 arg(s)",
+		"waf test a.test b.test":                "accepts 1 arg(s)",
+		"waf test --raw= http://a.test":         "want a FILE, or - for standard input",
+		"waf test --raw a --har b":              "name one",
+		"waf test --raw a -d b":                 "--data describes a request, and --raw has its own",
+		"waf test --har a http://a.test":        "unknown command",
+		"waf test --only-refused http://a.test": "is for --har",
+		"waf test --raw a http://a.test/path":   "want https://HOST",
+		"waf test -T a http://a.test":           "--upload-file is not supported: use -X PUT --data-binary @FILE",
+		"waf test -d a -F b=c http://a.test":    "use one",
+		"waf test -u me http://a.test":          "want user:password",
+		"waf test -b jar http://a.test":         "files of cookies are not read",
+		"waf test -F a http://a.test":           "want name=value",
 		"waf test /path":                        "bad URL",
 		"waf test -H nonsense http://a.test":    "bad header",
 		"waf test --client me http://a.test":    "want an address",
@@ -100,7 +112,7 @@ vhosts:
       mode: block
 `, "\n"))
 	_, out, _ = invoke(t, "vhost", "show", "new.test", "--effective")
-	contains(t, "effective", out, "cache.ttl               2m      vhost", "balance                 p2c     built in")
+	contains(t, "effective", out, "cache.ttl               2m        vhost", "balance                 p2c       built in")
 
 	code, _, errOut = invoke(t, "vhost", "set", "new.test", "waf.mod=block", "cache.ttl=fast")
 	want(t, "bad set", code, exitFailed)
@@ -161,6 +173,44 @@ shop  1       block   memory:tenant:shop     ok
 		t.Fatal(err)
 	}
 	want(t, "the vhost follows", list.Vhosts[0].WAF, "off")
+}
+
+func TestProfileAndAppsOfATenantAreSetAndShown(t *testing.T) {
+	n := admintest.Start(t, sites, admin.Options{})
+	t.Chdir(n.Dir)
+	code, _, errOut := invoke(t, "tenant", "set", "shop", "waf.profile=strong", "waf.apps=wordpress,nextcloud")
+	want(t, "set"+errOut, code, exitOK)
+	_, out, _ := invoke(t, "tenant", "show", "shop")
+	contains(t, "show", out, "profile: strong\n", "apps:\n        - wordpress\n        - nextcloud\n")
+	_, out, _ = invoke(t, "vhost", "show", "www.shop.test", "--effective")
+	contains(t, "by the tenant", squeezed(out), "waf.profile strong tenant shop", "waf.apps wordpress, nextcloud tenant shop")
+	code, _, errOut = invoke(t, "vhost", "set", "www.shop.test", "waf.apps=,", "waf.profile=complete")
+	want(t, "no apps"+errOut, code, exitOK)
+	_, out, _ = invoke(t, "vhost", "show", "www.shop.test", "--effective")
+	contains(t, "by the vhost", squeezed(out), "waf.profile complete vhost", "waf.apps none vhost")
+	_, out, _ = invoke(t, "vhost", "show", "blog.test", "--effective")
+	contains(t, "by default", squeezed(out), "waf.profile complete built in")
+	if strings.Contains(out, "waf.apps") {
+		t.Errorf("apps where there are none:\n%s", out)
+	}
+	for setting, says := range map[string]string{
+		"waf.profile=Strong":     `did you mean "strong"?`,
+		"waf.apps=wordpres":      `did you mean "wordpress"?`,
+		"waf.apps=drupal,drupal": "a second time",
+	} {
+		code, _, errOut = invoke(t, "tenant", "set", "shop", setting)
+		want(t, setting, code, exitFailed)
+		contains(t, setting, errOut, says)
+	}
+}
+
+// squeezed has one space where there are several.
+func squeezed(text string) string {
+	var lines []string
+	for line := range strings.SplitSeq(text, "\n") {
+		lines = append(lines, strings.Join(strings.Fields(line), " "))
+	}
+	return strings.Join(lines, "\n")
 }
 
 func TestAdminFlagNamesTheNode(t *testing.T) {
@@ -235,9 +285,9 @@ func TestWAFTestOfflineNeedsNoNode(t *testing.T) {
 	t.Chdir(t.TempDir())
 	was := offlineInspect
 	t.Cleanup(func() { offlineInspect = was })
-	offlineInspect = func(ctx context.Context, cfg *Config, r admin.InspectRequest) (admin.InspectResult, error) {
+	offlineInspect = func(_ context.Context, cfg *Config) (*offlineWAF, error) {
 		want(t, "routes", cfg.Routes, "file:conf.d")
-		return judge(ctx, r)
+		return &offlineWAF{inspect: judge, close: func() error { return nil }}, nil
 	}
 	code, out, errOut := invoke(t, "waf", "test", "--offline", "http://www.shop.test/attack")
 	want(t, "code", code, exitFailed)

@@ -48,6 +48,9 @@ type Config struct {
 	Compat string `json:"compat" help:"behave like an older proxy: none"`
 	Log    Log    `json:"log"`
 	Limits Limits `json:"limits"`
+
+	// problem returns one with a setting's value, at the place where it was given; nil: not loaded.
+	problem func(path, reason, guess string) *routes.Problem
 }
 
 // Listen holds addresses ("host:port", ":port"); an empty one turns its listener off.
@@ -90,7 +93,8 @@ type CacheConfig struct {
 
 // WAFConfig is the rule set of the whole process.
 type WAFConfig struct {
-	CRS    string `json:"crs" help:"rule set: embedded"`                                             // only "embedded" acts
+	// CRS is "embedded" or a folder that holds a release of the CRS; a node follows it while it runs.
+	CRS    string `json:"crs" help:"rule set: embedded, or a folder with a release of the CRS"`
 	Gate   string `json:"gate" help:"try rule changes before they act: off (on: not supported yet)"` // only "off" acts
 	Shadow int    `json:"shadow" help:"requests of the gate's shadow run (not supported yet)"`       // only 0 acts
 }
@@ -154,7 +158,7 @@ func defaultConfig() *Config {
 		Certificates: Certificates{Issuer: "internal", ACME: ACME{Directory: letsEncrypt}},
 		Defaults:     &routes.Tenant{WAF: &routes.WAF{Mode: routes.WAFDetect}},
 		Cache:        CacheConfig{Memory: 256 << 20},
-		WAF:          WAFConfig{CRS: "embedded", Gate: "off"},
+		WAF:          WAFConfig{CRS: embeddedCRS, Gate: "off"},
 		Compat:       "none",
 		Log:          Log{Access: AccessLog{Format: "combined", To: "stdout"}, Level: "info"},
 		Limits:       defaultLimits(),
@@ -183,6 +187,12 @@ func hostName() string {
 
 // RoutesDir returns the folder of file routes; ok is false when the routes are in Redis.
 func (c *Config) RoutesDir() (dir string, ok bool) { return strings.CutPrefix(c.Routes, "file:") }
+
+// embeddedCRS is the word for the rule set that the binary carries.
+const embeddedCRS = "embedded"
+
+// CRSDir returns the folder of the rule set; ok is false when it is the embedded one.
+func (c *Config) CRSDir() (dir string, ok bool) { return c.WAF.CRS, c.WAF.CRS != embeddedCRS }
 
 // Socket is the path of the private API's unix socket.
 func (c *Config) Socket() string { return filepath.Join(c.Data, "gatehouse.sock") }

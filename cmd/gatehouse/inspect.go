@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -14,7 +15,7 @@ import (
 
 // inspect shows a request to the server's own inspectRequest.
 func inspect(s *edge.Server, r admin.InspectRequest) (admin.InspectResult, error) {
-	probe := edge.Probe{Method: r.Method, URL: r.URL, Fields: r.Headers, Body: r.Body}
+	probe := edge.Probe{Method: r.Method, URL: r.URL, Proto: r.Proto, Fields: r.Headers, Body: r.Body}
 	if r.Client != "" {
 		client, err := netip.ParseAddr(r.Client)
 		if err != nil {
@@ -23,53 +24,68 @@ func inspect(s *edge.Server, r admin.InspectRequest) (admin.InspectResult, error
 		probe.Client = client
 	}
 	found, err := s.Probe(probe)
+	if errors.Is(err, edge.ErrNoVhost) {
+		return admin.InspectResult{}, noVhost{err}
+	}
 	if err != nil {
 		return admin.InspectResult{}, err
 	}
 	out := admin.InspectResult{
 		Vhost: found.Vhost, Tenant: found.Tenant, Mode: found.Mode, Paranoia: found.Paranoia,
-		Verdict: found.Verdict, Score: found.Score, Threshold: found.Threshold, Matches: []admin.Match{},
+		Verdict: found.Verdict, Status: found.Status, BlockStatus: found.BlockStatus, Reason: found.Reason, RefusedBy: found.RefusedBy,
+		Score: found.Score, Threshold: found.Threshold, Cut: found.Cut, Matches: []admin.Match{},
 	}
 	for _, m := range found.Matches {
 		out.Matches = append(out.Matches, admin.Match{
-			ID: m.ID, Message: m.Message, Severity: m.Severity, Target: m.Target, Data: m.Data, Score: m.Score, Partial: m.Partial,
+			ID: m.ID, Message: m.Message, Severity: m.Severity, Tags: m.Tags, Target: m.Target, Data: m.Data, Score: m.Score, Partial: m.Partial,
 		})
 	}
 	return out, nil
 }
 
-// inspectOffline reads the routes once and judges the request without a node.
-func inspectOffline(ctx context.Context, cfg *Config, r admin.InspectRequest) (admin.InspectResult, error) {
-	var none admin.InspectResult
+// noVhost is edge.ErrNoVhost by the name that package admin has for it.
+type noVhost struct{ error }
+
+func (e noVhost) Unwrap() error { return admin.ErrNoVhost }
+
+// openOffline reads the routes once and judges requests without a node.
+func openOffline(ctx context.Context, cfg *Config) (*offlineWAF, error) {
 	log := slog.New(slog.DiscardHandler)
 	store, client, err := openStore(cfg, log)
 	if err != nil {
-		return none, fmt.Errorf("routes: %w", err)
+		return nil, fmt.Errorf("routes: %w", err)
 	}
 	if client != nil {
 		defer client.Close()
 	}
 	batch, err := store.Load(ctx)
 	if err != nil {
-		return none, fmt.Errorf("routes: %w", err)
+		return nil, fmt.Errorf("routes: %w", err)
 	}
-	rules, err := waf.New(waf.Options{Logger: log})
+	rules, err := openRules(cfg, waf.Options{Logger: log})
 	if err != nil {
-		return none, fmt.Errorf("waf: %w", err)
+		return nil, err
 	}
-	defer rules.Close()
-	server, err := edge.New(edge.Options{Node: cfg.Node, WAF: rules, Defaults: cfg.Defaults, Logger: log})
+	server, err := edge.New(edge.Options{Node: cfg.Node, WAF: rules, Defaults: cfg.Defaults, Limits: edgeLimits(&cfg.Limits), Logger: log})
 	if err != nil {
-		return none, err
+		return nil, errors.Join(err, rules.Close())
 	}
 	table, _ := (&routes.Table{}).With(batch.Changes)
 	server.Apply(table, nil)
-	return inspect(server, r)
+	return &offlineWAF{
+		inspect: func(_ context.Context, r admin.InspectRequest) (admin.InspectResult, error) {
+			return inspect(server, r)
+		},
+		close: rules.Close,
+	}, nil
 }
 
 // judgeExclusions compiles the rules to compare exclusions with them.
-func judgeExclusions() (exclusionJudge, error) {
-	rules, err := waf.New(waf.Options{})
+func judgeExclusions(cfg *Config) (exclusionJudge, error) {
+	if cfg == nil {
+		cfg = defaultConfig()
+	}
+	rules, err := openRules(cfg, waf.Options{})
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,10 @@ func loadConfig(file string, explicit bool, environ []string, flags map[string]s
 	l.readFlags(flags)
 	l.check()
 	l.resolvePaths()
+	l.checkCRS()
+	l.cfg.problem = func(path, reason, guess string) *routes.Problem {
+		return withoutSecrets(routes.Problems{l.problem(path, reason, guess)})[0]
+	}
 	if l.decoder != nil {
 		return l.cfg, append(withoutSecrets(l.decoder.Problems()), l.problems...)
 	}
@@ -146,14 +150,22 @@ func (l *loader) add(origin, reason, guess string) {
 
 // fail reports a bad value where it was given.
 func (l *loader) fail(path, reason, guess string) {
+	if _, elsewhere := l.origin[path]; !elsewhere && l.decoder != nil {
+		l.decoder.Report(path, reason, guess)
+		return
+	}
+	l.problems = append(l.problems, l.problem(path, reason, guess))
+}
+
+// problem returns one with a value, at the place where it was given.
+func (l *loader) problem(path, reason, guess string) *routes.Problem {
 	switch origin, ok := l.origin[path]; {
 	case ok:
-		l.add(origin, reason, guess)
+		return &routes.Problem{File: origin, Reason: reason, Guess: guess}
 	case l.decoder != nil:
-		l.decoder.Report(path, reason, guess)
-	default:
-		l.problems = append(l.problems, &routes.Problem{Field: path, Reason: reason, Guess: guess})
+		return l.decoder.Problem(path, reason, guess)
 	}
+	return &routes.Problem{Field: path, Reason: reason, Guess: guess}
 }
 
 // resolvePaths joins relative paths to the folder of the file that names them.
@@ -169,6 +181,9 @@ func (l *loader) resolvePaths() {
 	}
 	join("data", &l.cfg.Data)
 	join("certificates.acme.trust", &l.cfg.Certificates.ACME.Trust)
+	if l.cfg.WAF.CRS != embeddedCRS {
+		join("waf.crs", &l.cfg.WAF.CRS)
+	}
 	if to := &l.cfg.Log.Access.To; *to != "stdout" && *to != "stderr" {
 		join("log.access.to", to)
 	}

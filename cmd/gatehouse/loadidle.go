@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"net/url"
 	"slices"
@@ -26,12 +27,10 @@ func (f *loadFlags) refuseIdle(cmd *cobra.Command) error {
 	secure := slices.ContainsFunc(p.Targets, func(t loadtest.Target) bool { return strings.HasPrefix(t.URL, "https://") })
 	for _, rule := range []idle{
 		{!secure, "no URL begins with https://", []string{"tls", "curve", "ca", "insecure"}},
-		{!secure && p.Handshakes, "--handshakes without https:// speaks no HTTP", []string{"http"}},
 		{p.Handshakes, "--handshakes sends no request", []string{"method", "header", "data", "expect", "no-keepalive"}},
 		{p.HTTP != "2", "only HTTP/2 has streams (--http 2)", []string{"streams"}},
 		{p.Handshakes || p.NoKeepAlive, "each connection has one request at most", []string{"streams"}},
 		{p.Insecure, "--insecure takes any certificate", []string{"ca"}},
-		{p.Requests > 0 && p.Warmup == 0 && int64(p.Connections) > p.Requests, "there are fewer requests (-n) than clients", []string{"connections"}},
 	} {
 		if !rule.holds {
 			continue
@@ -43,8 +42,33 @@ func (f *loadFlags) refuseIdle(cmd *cobra.Command) error {
 		}
 	}
 	if planned := p.Rate * p.Duration.Seconds(); p.Rate > 0 && float64(p.Requests) > planned {
-		return usagef("--requests has no effect: --rate %s plans %.0f requests in %v, so give -d more time", f.rate, planned, p.Duration)
+		return usagef("--requests has no effect: --rate %s plans %.0f requests in %v, so give --duration more time", f.rate, planned, p.Duration)
 	}
+	return nil
+}
+
+// refuseBareHandshakes: connecting to http:// alone is no handshake, and would be counted as
+// one.
+func (f *loadFlags) refuseBareHandshakes(*cobra.Command) error {
+	for _, t := range f.plan.Targets {
+		if f.plan.Handshakes && strings.HasPrefix(t.URL, "http://") {
+			return usagef("--handshakes: %s has none: want https://", t.URL)
+		}
+	}
+	return nil
+}
+
+// lowerConnections takes no more clients than there are requests: the others would have
+// nothing to send. It is said where they were asked for.
+func (f *loadFlags) lowerConnections(cmd *cobra.Command) error {
+	p := &f.plan
+	if p.Requests <= 0 || p.Warmup > 0 || int64(p.Connections) <= p.Requests {
+		return nil
+	}
+	if cmd.Flags().Changed("connections") {
+		fmt.Fprintf(cmd.ErrOrStderr(), "note: %d requests have no use for --connections %d: %[1]d are opened\n", p.Requests, p.Connections)
+	}
+	p.Connections = int(p.Requests)
 	return nil
 }
 

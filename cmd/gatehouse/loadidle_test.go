@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -34,14 +36,14 @@ func TestLoadtestRefusesFlagsWithoutEffect(t *testing.T) {
 		"--insecure --ca a.pem " + secure:              "--ca has no effect: --insecure takes any certificate",
 		"--streams 1 " + url:                           "--streams has no effect: only HTTP/2 has streams",
 		"--streams 1 --no-keepalive --http 2 " + url:   "--streams has no effect: each connection has one request at most",
-		"--handshakes --data a " + url:                 "--data has no effect: --handshakes sends no request",
-		"--handshakes -H A:b " + url:                   "--header has no effect: --handshakes sends no request",
-		"--handshakes -X PUT " + url:                   "--method has no effect: --handshakes sends no request",
-		"--handshakes --expect 200 " + url:             "--expect has no effect: --handshakes sends no request",
-		"--handshakes --no-keepalive " + url:           "--no-keepalive has no effect: --handshakes sends no request",
-		"--handshakes --http 2 " + url:                 "--http has no effect: --handshakes without https:// speaks no HTTP",
-		"-n 5 -c 10 " + url:                            "--connections has no effect: there are fewer requests (-n) than clients",
-		"-n 5000 --rate 100 -d 2s " + url:              "--requests has no effect: --rate 100 plans 200 requests in 2s, so give -d more time",
+		"--handshakes --data a " + secure:              "--data has no effect: --handshakes sends no request",
+		"--handshakes -H A:b " + secure:                "--header has no effect: --handshakes sends no request",
+		"--handshakes -X PUT " + secure:                "--method has no effect: --handshakes sends no request",
+		"--handshakes --expect 200 " + secure:          "--expect has no effect: --handshakes sends no request",
+		"--handshakes --no-keepalive " + secure:        "--no-keepalive has no effect: --handshakes sends no request",
+		"--handshakes --http 2 " + url:                 "--handshakes: " + url + " has none: want https://",
+		"--handshakes " + secure + " " + url:           "--handshakes: " + url + " has none: want https://",
+		"-n 5000 --rate 100 -d 2s " + url:              "--requests has no effect: --rate 100 plans 200 requests in 2s, so give --duration more time",
 		"-o json --json - " + url:                      "--json - has no effect: -o json writes the result there already",
 		"-o json --html - " + url:                      "--html -: -o json writes to standard output already",
 		"--json - --html - " + url:                     "--html -: --json goes there already",
@@ -60,7 +62,7 @@ func TestLoadtestRefusesFlagsWithoutEffect(t *testing.T) {
 func TestLoadtestTakesFlagsWithAnEffect(t *testing.T) {
 	url, _ := counted(t)
 	for _, args := range []string{
-		"--insecure=false", "--handshakes=false --data a", "--handshakes", "-n 50 --rate 100 -d 500ms",
+		"--insecure=false", "--handshakes=false --data a", "-n 50 --rate 100 -d 500ms",
 		"--warmup 1ms -c 6", // in the warm-up all clients are busy
 	} {
 		code, _, errOut := invoke(t, append([]string{"loadtest", "-n", "5", "-c", "1", url}, strings.Fields(args)...)...)
@@ -95,11 +97,11 @@ func TestLoadtestMistakesSendNothing(t *testing.T) {
 		"--connect " + url + " " + url:     "want HOST:PORT",
 		"-d 10 " + url:                     "--duration 10: want a time with its unit, such as 10s or 500ms",
 		"-d -5s " + url:                    "--duration: want more than 0",
-		"--warmup -1s " + url:              "warmup: want 0 to 1h",
+		"--warmup -1s " + url:              ": --warmup: want 0 to 1h",
 		"--timeout 0s " + url:              "--timeout: want more than 0",
 		"-c many " + url:                   "--connections many: want a whole number",
 		"-c 99999999999999999999 " + url:   "--connections 99999999999999999999: the number is too large",
-		"-c 10001 " + url:                  "connections: want 1 to 10000",
+		"-c 10001 " + url:                  ": --connections: want 1 to 10000",
 		"--rate 100 -c 0 " + url:           "--connections: want more than 0",
 		"-n 1e6 " + url:                    "--requests 1e6: want a whole number, digits only",
 		"--rate -5 " + url:                 "--rate -5: want a number of requests a second above 0",
@@ -140,11 +142,39 @@ func TestLoadtestOfPlainServerByHTTPSSaysSo(t *testing.T) {
 	code, out, errOut := invoke(t, "loadtest", "--json", filepath.Join(dir, "r.json"), strings.Replace(url, "http:", "https:", 1))
 	want(t, "code", code, exitFailed)
 	want(t, "stdout", out, "")
-	contains(t, "stderr", errOut, "if it speaks plain HTTP there, write http://")
+	contains(t, "stderr", errOut, "what answers is no TLS; is this the port for http?\n")
 	want(t, "requests sent", asked.Load(), int64(0))
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
+}
+
+// More clients than requests are no mistake: the default has them, too.
+func TestLoadtestOpensNoMoreConnectionsThanRequests(t *testing.T) {
+	url, asked := counted(t)
+	code, out, errOut := invoke(t, "loadtest", "-n", "3", "-c", "64", "-o", "json", url)
+	want(t, "code", code, exitOK)
+	want(t, "note", errOut, "note: 3 requests have no use for --connections 64: 3 are opened\n")
+	contains(t, "result", out, `"connections": 3,`)
+	code, out, errOut = invoke(t, "loadtest", "-n", "3", "-o", "json", url)
+	want(t, "by default", code, exitOK)
+	want(t, "by default", errOut, "")
+	contains(t, "by default", out, `"connections": 3,`)
+	want(t, "requests sent", asked.Load(), int64(6))
+}
+
+// A server for https answers plain requests with 400.
+func TestLoadtestOfTLSServerByHTTPSaysSo(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	defer s.Close()
+	plain := strings.Replace(s.URL, "https:", "http:", 1)
+	code, _, errOut := invoke(t, "loadtest", "-n", "3", "-c", "1", plain)
+	want(t, "code", code, exitFailed)
+	contains(t, "hint", errOut, "every answer has the status 400; is this the port for https?")
+	code, _, errOut = invoke(t, "loadtest", "-n", "3", "-c", "1", "--expect", "400", plain)
+	want(t, "expected: "+errOut, code, exitOK)
 }
 
 func TestExpectTakesListsRangesAndClasses(t *testing.T) {

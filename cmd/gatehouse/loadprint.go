@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -111,7 +112,7 @@ func judgeLoad(w io.Writer, r *loadtest.Result) error {
 		fmt.Fprintf(w, "gatehouse: interrupted after %.1f s of %.0f s: nothing is proven by a part\n", r.Seconds, r.Load.Duration)
 	}
 	if r.Requests-r.Unexpected <= 0 {
-		fmt.Fprintln(w, "gatehouse: no request succeeded")
+		fmt.Fprintln(w, "gatehouse: no request succeeded"+portHint(r))
 		failed = true
 	}
 	for _, o := range r.SLOs {
@@ -124,6 +125,15 @@ func judgeLoad(w io.Writer, r *loadtest.Result) error {
 		return errFailed
 	}
 	return nil
+}
+
+// portHint knows what servers for https say to plain requests.
+func portHint(r *loadtest.Result) string {
+	plain := func(t loadtest.TargetPart) bool { return strings.Contains(t.Name, " http://") }
+	if len(r.Statuses) == 1 && r.Statuses["400"] > 0 && len(r.Targets) > 0 && plain(r.Targets[0]) {
+		return ": every answer has the status 400; is this the port for https?"
+	}
+	return ""
 }
 
 // progressOn returns what shows the progress on a terminal, on one line that is

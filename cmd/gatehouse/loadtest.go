@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -49,7 +48,8 @@ func (f *loadFlags) complete(cmd *cobra.Command, urls []string) error {
 	for _, step := range []func(*cobra.Command) error{
 		refuseEmpty, f.refuseZeros, f.readRate, f.readSLOs,
 		func(cmd *cobra.Command) error { return f.readTargets(cmd, urls) },
-		func(*cobra.Command) error { return usage(f.plan.Validate()) },
+		f.refuseBareHandshakes, f.lowerConnections,
+		func(cmd *cobra.Command) error { return usage(namesFlag(cmd, f.plan.Validate())) },
 		f.checkPorts, f.refuseIdle, f.checkOutputs, f.readCA,
 	} {
 		if err := step(cmd); err != nil {
@@ -57,6 +57,19 @@ func (f *loadFlags) complete(cmd *cobra.Command, urls []string) error {
 		}
 	}
 	return nil
+}
+
+// namesFlag names a flag as it is written where an error of the plan begins with its
+// name.
+func namesFlag(cmd *cobra.Command, err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	if end := strings.IndexAny(text, ": "); end > 0 && !strings.HasPrefix(text[end:], "://") && cmd.Flags().Lookup(text[:end]) != nil {
+		return fmt.Errorf("--%w", err)
+	}
+	return err
 }
 
 // usage makes an error one of usage.
@@ -206,9 +219,6 @@ func refused(err error) error {
 	}
 	if errors.Is(err, loadtest.ErrPlan) {
 		return usageError{err}
-	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		err = fmt.Errorf("%w: if it speaks plain HTTP there, write http://", err)
 	}
 	return fmt.Errorf("load: %w", err)
 }

@@ -48,6 +48,7 @@ type node struct {
 	follower   *routes.Follower
 	metrics    *prometheus.Registry
 	rules      *waf.Engine
+	watch      *ruleWatch // nil: the rules are the embedded ones
 	events     *events.Log
 	cache      *cache.Store
 	memory     *overload.Monitor

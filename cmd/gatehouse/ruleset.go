@@ -8,13 +8,12 @@ import (
 	"gatehouse/edge/waf"
 	"gatehouse/edge/waf/events"
 	"gatehouse/routes"
-	wafrules "gatehouse/waf-rules"
 )
 
 // ruleset tells the admin API of the engine's rules.
 type ruleset struct{ engine *waf.Engine }
 
-func (r ruleset) Version() string { return wafrules.Version() }
+func (r ruleset) Version() string { return r.engine.Set().Version() }
 
 func (r ruleset) Rules() []admin.Rule {
 	rules := r.engine.Rules()
@@ -29,6 +28,8 @@ func (r ruleset) Rules() []admin.Rule {
 }
 
 func (r ruleset) Mean(list []routes.Exclusion) []int { return r.engine.Mean(edge.Exclusions(list)) }
+
+func (r ruleset) Preset(name string) []routes.Exclusion { return edge.Preset(name) }
 
 func (r ruleset) PlainPath(path string) (string, bool) { return waf.PlainPath(path) }
 

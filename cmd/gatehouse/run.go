@@ -29,14 +29,15 @@ import (
 	"gatehouse/routes/redisstore"
 )
 
-// This file and its neighbours node.go, inspect.go and eventlog.go are the only
+// This file and its neighbours node.go, inspect.go, rules.go and eventlog.go are the only
 // places that know every package of the program.
 
 func init() {
 	routes.UseRulesCheck(checkOwnRules)
 	runServer = serve
-	offlineInspect = inspectOffline
+	offlineInspect = openOffline
 	openJudge = judgeExclusions
+	buildProblem = waf.CheckBuild
 	parseRedisURL = func(url string) error {
 		opts, err := redisconn.Parse(url)
 		if err == nil && opts.Cluster {
@@ -142,10 +143,9 @@ func (n *node) openEngines() (err error) {
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "gatehouse_log_lost_lines_total", Help: "Lines of the log that stderr did not take.",
 		}, func() float64 { return float64(n.out.Lost()) }))
-	if n.rules, err = waf.New(waf.Options{Logger: n.log, Registerer: n.metrics}); err != nil {
-		return fmt.Errorf("waf: %w", err)
+	if err := n.openRules(); err != nil {
+		return err
 	}
-	n.onClose(n.rules.Close)
 	if err := n.openEvents(); err != nil {
 		return err
 	}
@@ -183,6 +183,9 @@ func (n *node) openEdge() (err error) {
 		Overload: n.memory.Level,
 		Denied:   n.ownAddress, AccessLog: n.access, Logger: n.log, Registerer: n.metrics,
 	})
+	if err == nil && n.watch != nil {
+		n.watch.replaced = n.edge.RulesReplaced
+	}
 	return err
 }
 
@@ -238,6 +241,9 @@ func (n *node) run(ctx context.Context, usr2 <-chan os.Signal) error {
 	n.tellServing()
 	w.begin(w.data, "waf events", func() error { return n.events.Run(w.data) })
 	w.begin(w.data, "certificates", func() error { return n.workInData(w.data) })
+	if n.watch != nil {
+		w.begin(w.all, "waf rules", func() error { n.watch.run(w.all); return nil })
+	}
 	w.begin(w.all, "upgrade", func() error { n.upgradeOnSignal(w.all, usr2); return nil })
 
 	var failed error

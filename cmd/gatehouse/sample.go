@@ -1,79 +1,97 @@
 package main
 
 import (
-	"errors"
-	"fmt"
+	"encoding/base64"
 	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"gatehouse/admin"
+	"gatehouse/routes"
 )
-
-// maxSample bounds what is read of a file for -d @FILE.
-const maxSample = 16 << 20
-
-// sampleRequest is a request written with curl's flags.
-type sampleRequest struct {
-	method, agent, cookie, client string
-	headers, data, binary, encode []string
-	get                           bool
-}
-
-func (r *sampleRequest) addFlags(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.StringVarP(&r.method, "request", "X", "", "`method` (default GET, or POST with data)")
-	f.StringArrayVarP(&r.headers, "header", "H", nil, "header field \"`Name: value`\"; \"Name:\" removes a usual one")
-	f.StringArrayVarP(&r.data, "data", "d", nil, "form `data`; @FILE reads a file, @- standard input")
-	f.StringArrayVar(&r.binary, "data-binary", nil, "`data` as it is; @FILE reads a file, @- standard input")
-	f.StringArrayVar(&r.encode, "data-urlencode", nil, "form data `[name=]value` that is escaped first")
-	f.BoolVarP(&r.get, "get", "G", false, "put the data into the query")
-	f.StringVarP(&r.agent, "user-agent", "A", "Mozilla/5.0 (X11; Linux x86_64) gatehouse-waf-test", "User-Agent `text`")
-	f.StringVarP(&r.cookie, "cookie", "b", "", "Cookie `text`: \"name=value; …\"")
-	f.StringVar(&r.client, "client", "127.0.0.1", "`address` that the request seems to come from")
-}
 
 // build makes the request. The target stays as it is written, as far as a request
 // line can hold it: spaces are escaped, which curl refuses.
 func (r *sampleRequest) build(target string, stdin io.Reader) (admin.InspectRequest, error) {
-	in := admin.InspectRequest{Method: r.method, URL: strings.ReplaceAll(target, " ", "%20"), Client: r.client}
-	if !strings.Contains(in.URL, "://") {
-		in.URL = "https://" + in.URL
-	}
-	u, err := url.Parse(in.URL)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return in, usagef("bad URL %q: want http://host/… or https://host/…", target)
+	in := admin.InspectRequest{Method: r.method, Client: r.client}
+	user, target, err := cutUser(strings.ReplaceAll(target, " ", "%20"))
+	if err != nil {
+		return in, err
 	}
 	if _, err := netip.ParseAddr(r.client); err != nil {
 		return in, usagef("--client %s: want an address", r.client)
 	}
-	body, err := r.body(stdin)
+	body, kind, err := r.body(stdin)
 	if err != nil {
 		return in, err
 	}
 	if r.get && body != nil {
-		in.URL, body = withQuery(in.URL, string(body)), nil
+		target, body = withQuery(target, string(body)), nil
 	}
-	in.Body = body
-	if in.Method == "" {
-		in.Method = http.MethodGet
-		if body != nil {
-			in.Method = http.MethodPost
+	for _, q := range r.query {
+		text, raw := strings.CutPrefix(q, "+") // curl: as it is
+		if !raw {
+			if text, err = escaped(q, stdin); err != nil {
+				return in, err
+			}
 		}
+		target = withQuery(target, text)
+	}
+	in.URL, in.Body = target, body
+	if in.Method == "" {
+		in.Method = r.usualMethod(body)
+	}
+	if body == nil {
+		kind = ""
 	}
 	var host string
-	if in.Headers, host, err = r.fields(body != nil); err != nil {
+	if in.Headers, host, err = r.fields(kind, user); err != nil {
 		return in, err
 	}
 	if host != "" { // as the edge does: Host selects the vhost
-		in.URL = strings.Replace(in.URL, "://"+u.Host, "://"+host, 1)
+		_, authority, _, _ := routes.SplitURL(in.URL) // checked by cutUser
+		in.URL = strings.Replace(in.URL, "://"+authority, "://"+host, 1)
+		if _, _, _, err := routes.SplitURL(in.URL); err != nil {
+			return in, usagef("bad Host %q", host)
+		}
 	}
 	return in, nil
+}
+
+func (r *sampleRequest) usualMethod(body []byte) string {
+	switch {
+	case r.head:
+		return http.MethodHead
+	case body != nil:
+		return http.MethodPost
+	}
+	return http.MethodGet
+}
+
+// cutUser takes "user:password@" out of a URL, which curl sends as a field, and
+// checks what is left. A scheme may be missing.
+func cutUser(raw string) (user, target string, err error) {
+	target = raw
+	if scheme, _, found := strings.Cut(raw, "://"); !found || strings.ContainsAny(scheme, "/?#") {
+		target = "https://" + raw
+	}
+	scheme, rest, _ := strings.Cut(target, "://")
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	if at := strings.LastIndexByte(rest[:end], '@'); at >= 0 {
+		user, target = rest[:at], scheme+"://"+rest[at+1:]
+		if plain, err := url.PathUnescape(user); err == nil {
+			user = plain
+		}
+	}
+	if _, _, _, err := routes.SplitURL(target); err != nil {
+		return "", "", usagef("bad URL %q: %w", raw, err)
+	}
+	return user, target, nil
 }
 
 // withQuery adds data to the query of a URL that is not parsed and put together
@@ -87,72 +105,10 @@ func withQuery(target, data string) string {
 	return target + separator + data
 }
 
-// body joins the data flags with &, as curl does; nil: none was given.
-func (r *sampleRequest) body(stdin io.Reader) ([]byte, error) {
-	var parts []string
-	for _, d := range r.data {
-		text, err := dataOf(d, stdin)
-		if err != nil {
-			return nil, err
-		}
-		if strings.HasPrefix(d, "@") {
-			text = strings.NewReplacer("\r", "", "\n", "").Replace(text)
-		}
-		parts = append(parts, text)
-	}
-	for _, d := range r.binary {
-		text, err := dataOf(d, stdin)
-		if err != nil {
-			return nil, err
-		}
-		parts = append(parts, text)
-	}
-	for _, d := range r.encode {
-		name, value, named := strings.Cut(d, "=")
-		switch {
-		case named && name != "":
-			parts = append(parts, name+"="+url.QueryEscape(value))
-		case named:
-			parts = append(parts, url.QueryEscape(value))
-		default:
-			parts = append(parts, url.QueryEscape(d))
-		}
-	}
-	if parts == nil {
-		return nil, nil
-	}
-	return []byte(strings.Join(parts, "&")), nil
-}
-
-// dataOf reads what @FILE or @- names.
-func dataOf(text string, stdin io.Reader) (string, error) {
-	name, isFile := strings.CutPrefix(text, "@")
-	if !isFile {
-		return text, nil
-	}
-	in := stdin
-	if name != "-" {
-		file, err := os.Open(name)
-		if err != nil {
-			return "", fmt.Errorf("read the data: %w", err)
-		}
-		defer file.Close()
-		in = file
-	}
-	raw, err := io.ReadAll(io.LimitReader(in, maxSample+1))
-	if err == nil && len(raw) > maxSample {
-		err = errors.New("larger than 16 MiB")
-	}
-	if err != nil {
-		return "", fmt.Errorf("read the data of %s: %w", text, err)
-	}
-	return string(raw), nil
-}
-
 // fields are the header fields that a browser or curl would send, under those
 // that the user gave, and the user's Host apart. Content-Length follows from the
-// body.
-func (r *sampleRequest) fields(hasBody bool) (out [][2]string, host string, err error) {
+// body; kind is its type, empty without one.
+func (r *sampleRequest) fields(kind, user string) (out [][2]string, host string, err error) {
 	var given [][2]string
 	set := map[string]bool{}
 	for _, h := range r.headers {
@@ -177,11 +133,24 @@ func (r *sampleRequest) fields(hasBody bool) (out [][2]string, host string, err 
 			out = append(out, [2]string{name, value})
 		}
 	}
-	add("User-Agent", r.agent)
-	add("Accept", "*/*")
-	add("Cookie", r.cookie)
-	if hasBody {
-		add("Content-Type", "application/x-www-form-urlencoded")
+	if r.user != "" {
+		user = r.user
 	}
+	if user != "" {
+		add("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user)))
+	}
+	add("User-Agent", r.agent)
+	if len(r.json) > 0 {
+		add("Accept", "application/json")
+	}
+	if len(r.json) == 0 {
+		add("Accept", "*/*")
+	}
+	if r.compressed {
+		add("Accept-Encoding", "deflate, gzip, br, zstd")
+	}
+	add("Referer", strings.TrimSuffix(r.referer, ";auto"))
+	add("Cookie", r.cookie)
+	add("Content-Type", kind)
 	return append(out, given...), host, nil
 }

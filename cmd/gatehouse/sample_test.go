@@ -1,7 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -43,6 +48,16 @@ func TestSampleRequestIsWhatCurlWouldSend(t *testing.T) {
 		{"escaped", []string{"--data-urlencode", "q=a b&c", "http://a.test"}, "POST", "http://a.test", "q=a+b%26c"},
 		{"into the query", []string{"-G", "-d", "a=1", "http://a.test/?z=0#f"}, "GET", "http://a.test/?z=0&a=1", ""},
 		{"empty data is a body", []string{"-d", "", "http://a.test"}, "POST", "http://a.test", ""},
+		{"an @ that is one", []string{"--data-raw", "@me", "http://a.test"}, "POST", "http://a.test", "@me"},
+		{"order of the data", []string{"--data-urlencode", "a=&", "-d", "b", "--data-urlencode", "c@" + file, "http://a.test"}, "POST", "http://a.test", "a=%26&b&c=line+1%0Aline+2%0A"},
+		{"JSON", []string{"--json", `{"a":`, "--json", "1}", "http://a.test"}, "POST", "http://a.test", `{"a":1}`},
+		{"query", []string{"--url-query", "q=a b", "--url-query", "+r='", "http://a.test/?z#f"}, "GET", "http://a.test/?z&q=a+b&r='", ""},
+		{"HEAD", []string{"-I", "http://a.test"}, "HEAD", "http://a.test", ""},
+		{"user in the URL", []string{"http://me:p%40ss@a.test/x?u=a@b"}, "GET", "http://a.test/x?u=a@b", ""},
+		{"bad escape", []string{"http://a.test/%zz"}, "GET", "http://a.test/%zz", ""},
+		{"Chrome's line", []string{"http://a.test/api", "-X", "PUT", "-H", "accept: */*", "-b", "sid=1", "-H", "user-agent: M", "--data-raw", `{"a":"\n"}`, "--insecure"}, "PUT", "http://a.test/api", `{"a":"\n"}`},
+		{"Firefox' line", []string{"http://a.test/[x]", "--globoff", "--compressed", "-X", "POST", "-H", "User-Agent: M", "--data-binary", "a\r\nb"}, "POST", "http://a.test/[x]", "a\r\nb"},
+		{"curl's own matters", []string{"-sSLkifvN", "-m", "5", "--http2", "--tlsv1.2", "http://a.test"}, "GET", "http://a.test", ""},
 		{"Host selects the vhost", []string{"-H", "Host: b.test", "http://a.test:81/x"}, "GET", "http://b.test/x", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -67,6 +82,11 @@ func TestSampleRequestHasABrowsersFields(t *testing.T) {
 		got = append(got, h[0]+"="+h[1])
 	}
 	want(t, "fields", strings.Join(got, " "), "User-Agent=agent Cookie=a=b Content-Type=application/x-www-form-urlencoded X-One=1 X-Empty=")
+	if in, err = sample(t, "--json", "{}", "-A", "", "-u", "me:pass", "-e", "http://r.test;auto", "--compressed", "http://a.test"); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "more fields", fmt.Sprint(in.Headers), "[[Authorization Basic bWU6cGFzcw==] [Accept application/json] "+
+		"[Accept-Encoding deflate, gzip, br, zstd] [Referer http://r.test] [Content-Type application/json]]")
 	var usage usageError
 	if _, err := sample(t, "-H", "Content-Length: 5", "http://a.test"); !errors.As(err, &usage) {
 		t.Errorf("a length that cannot be true: %v", err)
@@ -74,4 +94,39 @@ func TestSampleRequestHasABrowsersFields(t *testing.T) {
 	if _, err := sample(t, "-d", "@/nowhere/file", "http://a.test"); err == nil {
 		t.Error("a file that is not there was read")
 	}
+}
+
+func TestFormIsSentAsCurlDoes(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "icon.svg")
+	write(t, file, "<svg/>")
+	in, err := sample(t, "-F", "a=b;c", "-F", "up=@"+file, "-F", "as=@"+file+";type=text/x;filename=\"e\\.php\"", "-F", "from=<"+file, "-F", "in=@-", "--form-string", "raw=@x;type=y", "http://a.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "method", in.Method, "POST")
+	kind := in.Headers[len(in.Headers)-1]
+	_, params, err := mime.ParseMediaType(kind[1])
+	if err != nil || kind[0] != "Content-Type" {
+		t.Fatal(kind, err)
+	}
+	var got []string
+	for r := multipart.NewReader(bytes.NewReader(in.Body), params["boundary"]); ; {
+		p, err := r.NextRawPart()
+		if err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%s|%s|%s", p.Header.Get("Content-Disposition"), p.Header.Get("Content-Type"), text))
+	}
+	want(t, "parts", strings.Join(got, "\n"), `form-data; name="a"||b;c
+form-data; name="up"; filename="icon.svg"|image/svg+xml|<svg/>
+form-data; name="as"; filename="e\.php"|text/x|<svg/>
+form-data; name="from"||<svg/>
+form-data; name="in"; filename="-"|application/octet-stream|from stdin
+`+"\n"+`form-data; name="raw"||@x;type=y`)
 }

@@ -2,10 +2,13 @@ package main
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -151,11 +154,30 @@ func (l *loader) checkCertificates() {
 
 func (l *loader) checkWords() {
 	c := l.cfg
-	l.oneOf("waf.crs", c.WAF.CRS, []string{"embedded"}, c.WAF.CRS)
 	l.oneOf("waf.gate", c.WAF.Gate, []string{"off"}, "on")
 	l.oneOf("compat", c.Compat, []string{"none"}, "hipache04", "hipache02", "concussionjs", "planb")
 	l.oneOf("log.access.format", c.Log.Access.Format, []string{"combined", "json"}, "vcombined", "hipache")
 	l.oneOf("log.level", c.Log.Level, []string{"debug", "info", "warn", "error"})
+}
+
+// checkCRS only looks whether there is such a folder; what is in it, the verbs say that need it.
+func (l *loader) checkCRS() {
+	dir, ok := l.cfg.CRSDir()
+	if !ok {
+		return
+	}
+	if dir == "" {
+		l.fail("waf.crs", "want embedded, or a folder with a release of the CRS", embeddedCRS)
+		return
+	}
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = errors.New("it is not a folder")
+	}
+	if err != nil {
+		l.fail("waf.crs", fmt.Sprintf("want embedded, or a folder with a release of the CRS: %s %s", dir, unreadable(err)),
+			routes.Nearest(filepath.Base(dir), []string{embeddedCRS}))
+	}
 }
 
 // oneOf checks an enumeration; the words of later are known but do not act yet.

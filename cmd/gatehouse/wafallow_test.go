@@ -25,7 +25,7 @@ tenants:
 vhosts:
   www.shop.test: {tenant: shop, backends: [http://127.0.0.1:9000], waf: {exclusions: [{id: same, rules: [942100]}, {id: old, tags: [attack-sqli], until: 2020-01-01}]}}
   two.shop.test: {tenant: shop, backends: [http://127.0.0.1:9000]}
-  new.test: {tenant: new, backends: [http://127.0.0.1:9000]}
+  new.test: {waf: {profile: strong, apps: [dokuwiki]}, tenant: new, backends: [http://127.0.0.1:9000]}
   lone.test: {backends: [http://127.0.0.1:9000]}
 `
 
@@ -294,7 +294,15 @@ func TestWAFRulesTellForWhomAndWhen(t *testing.T) {
 	k.add("b", "/upload", match(932120, "ARGS:icon"))
 	k.start(t)
 	_, out, errOut := invoke(t, "waf", "rules", "powershell")
-	contains(t, "by word"+errOut, out, "RULE", "EXCLUDED FOR", "932120  1   critical  2       2026-11-28T12:00:01Z  -", " rules of CRS 4.")
+	contains(t, "by word"+errOut, out, "RULE", "EXCLUDED FOR", "932120  1   critical  2       2026-11-28T12:00:01Z  app dokuwiki", " rules of CRS 4.")
+	_, out, _ = invoke(t, "waf", "rules", "942100")
+	contains(t, "by an app", out, "app dokuwiki", "ARGS:wikitext")
+	_, out, _ = invoke(t, "waf", "rules", "933100", "-t", "new")
+	contains(t, "by a profile", out, "profile strong", "933000-940999")
+	_, out, _ = invoke(t, "waf", "rules", "942100", "-t", "shop")
+	if contains(t, "of one tenant", out, "vhost www.shop.test"); strings.Contains(out, "dokuwiki") {
+		t.Errorf("another tenant's app:\n%s", out)
+	}
 	_, out, _ = invoke(t, "waf", "rules", "942100")
 	contains(t, "one", out, "looks at  ARGS", "attack-sqli", "DOCUMENT", "tenant shop", "vhost www.shop.test  old", "2020-01-01 (ended)", "defaults", "fixed")
 	_, out, _ = invoke(t, "waf", "rules", "949110")

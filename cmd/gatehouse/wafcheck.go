@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -36,7 +37,10 @@ func (c *checker) exclusions() {
 	if len(all) == 0 {
 		return
 	}
-	judge, err := openJudge() // only now: it takes half a second
+	judge, err := c.judge, c.judgeErr
+	if judge == nil && err == nil {
+		judge, err = openJudge(nil) // only now: it takes half a second
+	}
 	if err != nil {
 		c.note = "the exclusions were not compared with the rules: " + err.Error()
 		judge = func([]routes.Exclusion) routes.Problems { return nil }
@@ -51,6 +55,17 @@ func (c *checker) exclusions() {
 					"ended on "+end.Format(time.DateOnly)+" at 00:00 UTC: remove the exclusion, or set a later day"))
 			}
 		}
+	}
+}
+
+// rules compiles a folder of rules that process settings name, and reports why it is refused.
+func (c *checker) rules(cfg *Config) {
+	dir, ok := cfg.CRSDir()
+	if info, err := os.Stat(dir); !ok || err != nil || !info.IsDir() { // loadConfig has said so
+		return
+	}
+	if c.judge, c.judgeErr = openJudge(cfg); c.judgeErr != nil {
+		c.add(cfg.problem("waf.crs", c.judgeErr.Error(), ""))
 	}
 }
 

@@ -8,6 +8,32 @@ import (
 	"gatehouse/routes"
 )
 
+// The example of profiles and apps is one that a node takes.
+func TestExampleOfProfilesAndAppsIsTaken(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## WAF profiles and apps\n")
+	_, example, _ := strings.Cut(section, "```yaml\n")
+	example, _, found := strings.Cut(example, "```")
+	docs, problems := routes.ParseFile("operations.md", []byte(example))
+	if err := problems.Err(); !found || err != nil || len(docs) != 3 {
+		t.Fatal(found, err, len(docs))
+	}
+	for _, doc := range docs {
+		if err := doc.Problems.Err(); err != nil {
+			t.Error(err)
+		}
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	for _, word := range append(routes.WAFProfiles(), routes.WAFApps()...) {
+		if !strings.Contains(section, "\n| `"+word+"`") {
+			t.Errorf("no row for %s", word)
+		}
+	}
+}
+
 // The example of exclusions is one that a node takes, and each of them has an effect.
 func TestExampleOfExclusionsIsTaken(t *testing.T) {
 	text, err := os.ReadFile("../../docs/operations.md")
@@ -27,7 +53,7 @@ func TestExampleOfExclusionsIsTaken(t *testing.T) {
 	if err := docs[0].Problems.Err(); err != nil {
 		t.Fatal(err)
 	}
-	judge, err := openJudge()
+	judge, err := openJudge(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,16 +19,29 @@ var (
 	// inherited sockets; nil: there are none, and it cannot be upgraded.
 	runServer func(ctx context.Context, cfg *Config, out io.Writer, in *inheritance) error
 
-	// offlineInspect judges one request with the rules and routes that cfg
-	// names, without a node.
-	offlineInspect func(ctx context.Context, cfg *Config, r admin.InspectRequest) (admin.InspectResult, error)
+	// offlineInspect opens the rules and routes that cfg names, without a node.
+	offlineInspect func(ctx context.Context, cfg *Config) (*offlineWAF, error)
 
-	// openJudge makes what compares exclusions with the rules; it compiles them.
-	openJudge func() (exclusionJudge, error)
+	// openJudge makes what compares exclusions with the rules that cfg names, which
+	// it compiles. An error says what is wrong with the rules. Nil: the embedded ones.
+	openJudge func(cfg *Config) (exclusionJudge, error)
+
+	// buildProblem says why this build cannot serve; nil: it can.
+	buildProblem = func() error { return nil }
 
 	// parseRedisURL reports what is wrong with a routes URL that is not file:DIR.
 	parseRedisURL = knownRedisScheme
 )
+
+// An offlineWAF judges requests without a node.
+type offlineWAF struct {
+	inspect inspector
+	close   func() error
+}
+
+// An inspector says what the WAF would do with a request. Its error wraps
+// admin.ErrNoVhost if no vhost answers for the host.
+type inspector func(ctx context.Context, r admin.InspectRequest) (admin.InspectResult, error)
 
 func knownRedisScheme(url string) error {
 	for _, scheme := range []string{"redis://", "rediss://", "redis+sentinel://", "redis+cluster://"} {

@@ -21,7 +21,7 @@ func ruleText(t testing.TB, ids ...int) string {
 	t.Helper()
 	var all strings.Builder
 	for _, name := range []string{"@owasp_crs/REQUEST-920-PROTOCOL-ENFORCEMENT.conf", "@owasp_crs/REQUEST-942-APPLICATION-ATTACK-SQLI.conf"} {
-		text, err := fs.ReadFile(wafrules.FS, name)
+		text, err := fs.ReadFile(wafrules.Embedded().FS(), name)
 		if err != nil {
 			t.Fatal(err)
 		}

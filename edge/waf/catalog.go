@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/corazawaf/coraza/v3"
 	"github.com/corazawaf/coraza/v3/types"
@@ -13,12 +14,16 @@ import (
 // catalog knows the rules of one compiled rule set, for those who exclude some. It
 // is never changed once the rule set is compiled.
 type catalog struct {
-	ids  []int            // of all rules, sorted
-	tags map[string][]int // the ids of each tag, sorted, without bookkeeping
-	uses map[int]looks    // what each rule looks at, its chain included, but for what it only counts
+	generation uint64           // differs from that of every other catalog
+	ids        []int            // of all rules, sorted
+	tags       map[string][]int // the ids of each tag, sorted, without bookkeeping
+	uses       map[int]looks    // what each rule looks at, its chain included, but for what it only counts
 
 	rules []Rule // by id
 }
+
+// generations counts catalogs.
+var generations atomic.Uint64
 
 // looks is a set of variables.
 type looks [256 / 64]uint64
@@ -26,7 +31,9 @@ type looks [256 / 64]uint64
 func (l *looks) add(v variables.RuleVariable)    { l[v/64] |= 1 << (v % 64) }
 func (l looks) at(v variables.RuleVariable) bool { return l[v/64]&(1<<(v%64)) != 0 }
 
-func newCatalog() *catalog { return &catalog{tags: map[string][]int{}, uses: map[int]looks{}} }
+func newCatalog() *catalog {
+	return &catalog{generation: generations.Add(1), tags: map[string][]int{}, uses: map[int]looks{}}
+}
 
 // within returns the ids from first to last.
 func (c *catalog) within(first, last int) []int {

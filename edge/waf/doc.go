@@ -7,7 +7,8 @@
 //  1. [New] compiles the rule set, once per process.
 //  2. [Engine.Begin] starts a transaction and gives it the tenant's [Profile]: mode, paranoia
 //     level, thresholds, methods.
-//  3. Connection, Request and RequestHeader say what came; [Transaction.RequestHeaders] is phase 1.
+//  3. Connection, Request, RequestHeader and RequestLength say what came; [Transaction.RequestHeaders]
+//     is phase 1.
 //  4. While [Transaction.WantsBody], the body is handed over with WriteRequestBody.
 //     [Transaction.RequestBody] is phase 2, also for a request without a body: only here does the
 //     anomaly score become a verdict.
@@ -22,8 +23,8 @@
 // nobody reads here.
 //
 // It is not an HTTP server, knows no tenants, writes no log line per request and enforces no size
-// limit: it inspects at most [Profile.InspectBody] bytes and leaves the rest alone. It decides
-// nothing about what happens on its own failure either; see [Transaction.Err].
+// limit but the one that [Profile.OnOversize] asks for: it inspects at most [Profile.InspectBody] bytes and leaves the
+// rest alone. It decides nothing about what happens on its own failure either; see [Transaction.Err].
 //
 // The build tag coraza.no_memoize is required, and [New] refuses to start without it: Coraza's cache
 // of compiled patterns mixes types and tenants.

@@ -4,11 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/corazawaf/coraza/v3"
-	"github.com/corazawaf/coraza/v3/experimental"
 	"github.com/prometheus/client_golang/prometheus"
 
 	wafrules "gatehouse/waf-rules"
@@ -24,6 +23,8 @@ type Options struct {
 	// Registerer takes the gatehouse_waf_* metrics; they are taken back by Close. Nil: the engine
 	// counts unseen.
 	Registerer prometheus.Registerer
+	// Rules are compiled first. Nil: the embedded ones. [Engine.Reload] takes others.
+	Rules *wafrules.Set
 	// Setup is rule text that is compiled before the CRS: for the CRS's settings that hold for every
 	// tenant, such as its limits on arguments and files, which are off by default. A setting that a
 	// [Profile] has must not be in it, since it would win over every tenant's. Digests do not
@@ -31,17 +32,17 @@ type Options struct {
 	Setup string
 }
 
-// Engine is the compiled rule set. It is safe for concurrent use and starts no goroutine.
+// Engine has the compiled rule set that is in use. It is safe for concurrent use and starts no goroutine.
 type Engine struct {
 	log        *slog.Logger
-	waf        coraza.WAF
-	newTx      experimental.WAFWithOptions
-	probe      probe
-	catalog    *catalog         // of the rules
+	setup      string // of the options
+	current    atomic.Pointer[ruleset]
 	now        func() time.Time // for exclusions that end
+	rest       time.Duration    // of reloads, see pace
 	metrics    *metrics
 	registerer prometheus.Registerer
 	compiles   atomic.Int64
+	reloading  sync.Mutex // held while the rules in use may change
 	closed     atomic.Bool
 }
 
@@ -51,34 +52,50 @@ type Engine struct {
 // compile, if the engine inside is not the one that this package knows, or if TMPDIR (else
 // /tmp) is not a writable directory: Coraza insists on one although nothing is ever put there.
 func New(opts Options) (*Engine, error) {
-	return newEngine(opts, opts.Setup+"\n"+wafrules.Directives)
+	if opts.Rules == nil {
+		opts.Rules = wafrules.Embedded()
+	}
+	return newEngine(opts, opts.Setup+"\n"+opts.Rules.Directives())
 }
 
-// newEngine is New with other rules, for tests that need a rule of their own.
+// newEngine is New with other directives, for tests that need a rule of their own.
 func newEngine(opts Options, directives string) (*Engine, error) {
 	if err := checkBuild(memoized); err != nil {
 		return nil, err
 	}
-	e := &Engine{log: opts.Logger, registerer: opts.Registerer, now: time.Now}
+	if opts.Rules == nil {
+		opts.Rules = wafrules.Embedded()
+	}
+	e := &Engine{log: opts.Logger, setup: opts.Setup, registerer: opts.Registerer, now: time.Now, rest: paceRest}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
-	start := time.Now()
-	if err := e.compile(directives); err != nil {
-		return nil, fmt.Errorf("compile waf rules: %w", err)
+	rules, err := e.first(opts.Rules, directives)
+	if err != nil {
+		return nil, err
 	}
-	took := time.Since(start)
-
-	rules := 0
-	if counter, ok := e.waf.(experimental.WAFWithRules); ok {
-		rules = counter.RulesCount()
-	}
-	e.metrics = newMetrics(e, rules, took)
+	e.current.Store(rules)
+	e.metrics = newMetrics(e)
+	e.metrics.show(rules)
 	if err := e.metrics.register(opts.Registerer); err != nil {
 		return nil, fmt.Errorf("register waf metrics: %w", err)
 	}
-	e.log.Info("waf rules compiled", "crs", wafrules.Version(), "rules", rules, "took", took)
+	e.log.Info("waf rules compiled", "crs", opts.Rules.Version(), "from", origin(opts.Rules),
+		"digest", opts.Rules.Digest()[:digestShown], "rules", rules.rules, "took", rules.took)
 	return e, nil
+}
+
+// first compiles the rules of a new engine, as fast as it can. The embedded ones are tried by tests.
+func (e *Engine) first(set *wafrules.Set, directives string) (*ruleset, error) {
+	if set.Origin() != "" {
+		return e.compileAndProve(set, nil)
+	}
+	e.compiles.Add(1)
+	rules, err := compileSet(set, directives, nil, e.log)
+	if err != nil {
+		return nil, fmt.Errorf("compile waf rules: %w", err)
+	}
+	return rules, nil
 }
 
 // checkBuild refuses a build that has Coraza's pattern cache. The cache is keyed by bare text: a
@@ -93,45 +110,11 @@ func checkBuild(memoized bool) error {
 	return nil
 }
 
-func (e *Engine) compile(directives string) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v", r)
-		}
-	}()
-	e.compiles.Add(1)
-	installOperators()
-	e.catalog = newCatalog()
-	config := coraza.NewWAFConfig().WithRootFS(wafrules.FS).WithDirectives(directives)
-	e.waf, err = coraza.NewWAF(experimental.WAFConfigWithRuleObserver(config, e.catalog.observe))
-	if err != nil {
-		return err
-	}
-	if err := e.catalog.complete(e.waf); err != nil {
-		return err
-	}
-	clipped, err := clipExclusions(e.waf)
-	if err != nil {
-		return err
-	}
-	slack, seen, err := slackExclusions(e.waf)
-	if err != nil {
-		return err
-	}
-	if slack > 0 || seen == 0 {
-		return fmt.Errorf("%d of %d target lists have room that transactions would share", slack, seen)
-	}
-	e.log.Debug("waf target lists clipped", "clipped", clipped, "lists", seen)
+// Set is the rule text in use.
+func (e *Engine) Set() *wafrules.Set { return e.current.Load().set }
 
-	var ok bool
-	if e.newTx, ok = e.waf.(experimental.WAFWithOptions); !ok {
-		return fmt.Errorf("engine %T cannot begin a transaction with an id", e.waf)
-	}
-	return e.probe.learn(e.newTx)
-}
-
-// Compiles returns how many rule sets this engine has compiled since it was made: one, however
-// many profiles use it.
+// Compiles returns how many rule sets this engine has compiled since it was made, or tried to: one and each reload,
+// however many profiles use them.
 func (e *Engine) Compiles() int64 {
 	return e.compiles.Load()
 }
@@ -148,12 +131,16 @@ func (e *Engine) Begin(p *Profile, id string) *Transaction {
 	if p.Mode >= Off {
 		return nil
 	}
-	t := &Transaction{engine: e, profile: p, tuning: p.resolve(), plan: p.Exclusions.plan(e.catalog)}
-	if e.closed.Load() {
-		t.err = ErrClosed
-		return t
+	t := &Transaction{engine: e, profile: p, tuning: p.resolve()}
+	for !e.closed.Load() {
+		// Between the two, the rules may have been replaced and their last user gone.
+		if rules := e.current.Load(); rules.use() {
+			t.rules, t.plan = rules, p.Exclusions.plan(rules.catalog)
+			t.begin(id)
+			return t
+		}
 	}
-	t.begin(id)
+	t.err = ErrClosed
 	return t
 }
 
@@ -164,10 +151,8 @@ func (e *Engine) Close() error {
 		return nil
 	}
 	e.metrics.unregister(e.registerer)
-	if closer, ok := e.waf.(experimental.WAFCloser); ok {
-		if err := closer.Close(); err != nil {
-			return fmt.Errorf("close waf engine: %w", err)
-		}
-	}
+	e.reloading.Lock()
+	defer e.reloading.Unlock()
+	e.current.Load().release() // what is known of the rules stays
 	return nil
 }

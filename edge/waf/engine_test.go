@@ -102,7 +102,7 @@ func TestRulesThatDoNotCompileAreAnError(t *testing.T) {
 // As compiled, some rules of the CRS have room in their list of excluded targets, where Coraza
 // writes at run time. Should this fail since there is none any more, the clipping can go.
 func TestSlackIsFoundAndClipped(t *testing.T) {
-	waf, err := coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(wafrules.FS).WithDirectives(wafrules.Directives))
+	waf, err := coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(wafrules.Embedded().FS()).WithDirectives(wafrules.Embedded().Directives()))
 	if err != nil {
 		t.Fatal(err)
 	}

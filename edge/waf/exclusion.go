@@ -27,6 +27,10 @@ type Exclusion struct {
 	// for any one character, "/" included. A path that backends read in different ways fits
 	// none, see plainPath. Empty: every path.
 	Paths []string
+	// Folders narrows a path that begins with "*/": the star stands for folders, which is text without
+	// a dot. So no program's name can stand there: a server that takes what follows one for the program's
+	// own would run it instead, with the exclusions of what the path ends with.
+	Folders bool
 	// Methods are those that it is for, as they are sent. Empty: every method.
 	Methods []string
 	// Until is the Unix time at which it ends. Zero: it does not.
@@ -57,12 +61,34 @@ func (x *Exclusions) All() []Exclusion {
 	return x.list
 }
 
+// Shared are lists of exclusions that profiles of many tenants have in common, such as those of a
+// program that tenants run. Each list is compiled once for all of them. Nil is none. It is never
+// changed.
+type Shared struct{ lists []*Exclusions }
+
+// NewShared returns the lists as profiles take them, without the empty ones; nil if all are.
+func NewShared(lists ...*Exclusions) *Shared {
+	lists = slices.DeleteFunc(slices.Clone(lists), func(x *Exclusions) bool { return x == nil })
+	if len(lists) == 0 {
+		return nil
+	}
+	return &Shared{lists: lists}
+}
+
+// Lists returns the lists, none of them nil, which must not be changed.
+func (s *Shared) Lists() []*Exclusions {
+	if s == nil {
+		return nil
+	}
+	return s.lists
+}
+
 // plan compiles the exclusions for the rules of a catalog, at the first request after a change of either.
 func (x *Exclusions) plan(c *catalog) *plan {
 	if x == nil {
 		return nil
 	}
-	if made := x.compiled.Load(); made != nil && made.catalog == c {
+	if made := x.compiled.Load(); made != nil && made.generation == c.generation {
 		return made
 	}
 	made, _ := c.compile(x.list)
@@ -82,7 +108,7 @@ type Ignored struct {
 // at. A new rule set may drop a rule, so none of this makes a profile invalid; what is left of
 // an exclusion applies.
 func (e *Engine) Ignored(list []Exclusion) []Ignored {
-	_, ignored := e.catalog.compile(list)
+	_, ignored := e.current.Load().catalog.compile(list)
 	return ignored
 }
 
@@ -108,12 +134,12 @@ func parseTarget(text string) (t target, err error) {
 }
 
 // onResponses reports whether an exclusion may change what is found in a response.
-func (x *Exclusion) onResponses() bool {
+func (x *Exclusion) onResponses(set *wafrules.Set) bool {
 	if x.Target != "" && !strings.HasPrefix(x.Target, "RESPONSE_") {
 		return false
 	}
 	return slices.ContainsFunc(x.Rules, func(r [2]int32) bool { return r[0] < 959000 && r[1] >= 950000 }) ||
-		slices.ContainsFunc(x.Tags, func(tag string) bool { return wafrules.ResponseTags()[tag] })
+		slices.ContainsFunc(x.Tags, func(tag string) bool { return set.ResponseTags()[tag] })
 }
 
 // checkExclusion returns what is wrong with an exclusion whatever the rules.

@@ -83,7 +83,7 @@ func TestExclusionsEqualThoseOfADedicatedEngine(t *testing.T) {
 	changed := 0
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			own, err := newEngine(Options{}, wafrules.Directives+c.directives+"\n")
+			own, err := newEngine(Options{}, wafrules.Embedded().Directives()+c.directives+"\n")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -205,10 +205,10 @@ func TestWhatTheRulesDoNotKnowIsNamedAndTheRestApplies(t *testing.T) {
 func TestBookkeepingCannotBeExcluded(t *testing.T) {
 	e := sharedEngine(t)
 	all := &Profile{Mode: Block, Paranoia: 1, Exclusions: NewExclusions([]Exclusion{{Tags: []string{"OWASP_CRS"}, Rules: [][2]int32{{1, 999999999}}, Target: ""}})}
-	set := all.Exclusions.plan(e.catalog)
+	set := all.Exclusions.plan(e.current.Load().catalog)
 	for _, r := range set.always.ranges {
 		for id := int(r[0]); id <= int(r[1]); id++ {
-			if routes.BookkeepingRule(id) != "" && slices.Contains(e.catalog.ids, id) {
+			if routes.BookkeepingRule(id) != "" && slices.Contains(e.current.Load().catalog.ids, id) {
 				t.Errorf("rule %d is excluded by a range or a tag", id)
 			}
 		}
@@ -220,7 +220,7 @@ func TestBookkeepingCannotBeExcluded(t *testing.T) {
 			t.Errorf("request %d:\n got %s\nwant %s", i, got, want)
 		}
 	}
-	for _, id := range e.catalog.ids {
+	for _, id := range e.current.Load().catalog.ids {
 		if spared(id) != (routes.BookkeepingRule(id) != "") {
 			t.Errorf("rule %d: the documents and the engine disagree", id)
 		}
@@ -236,7 +236,7 @@ func TestBookkeepingCannotBeExcluded(t *testing.T) {
 func TestDocumentsNameTheEnginesVariables(t *testing.T) {
 	e := sharedEngine(t)
 	used := looks{}
-	for id, l := range e.catalog.uses {
+	for id, l := range e.current.Load().catalog.uses {
 		if spared(id) {
 			continue
 		}
@@ -254,7 +254,7 @@ func TestDocumentsNameTheEnginesVariables(t *testing.T) {
 			t.Errorf("%s: takes a name: %t, for the engine %t", name, keyed, v.variable.CanBeSelected())
 		}
 	}
-	inner := []string{"TX", "MATCHED", "UNIQUE_ID", "REMOTE_ADDR", "REQBODY_", "MULTIPART_STRICT_ERROR", "URI_PARSE_ERROR", "ARGUMENTS_LIMIT", "_LENGTH", "_SIZE", "UNKNOWN", "ENV", "DURATION", "HIGHEST"}
+	inner := []string{"TX", "MATCHED", "UNIQUE_ID", "REMOTE_ADDR", "REQBODY_", "MULTIPART_STRICT_ERROR", "URI_PARSE_ERROR", "ARGUMENTS_LIMIT", "INBOUND_DATA_ERROR", "_LENGTH", "_SIZE", "UNKNOWN", "ENV", "DURATION", "HIGHEST"}
 	for name := range strings.SplitSeq((&catalog{uses: map[int]looks{0: used}}).lookedAt(0), ", ") {
 		if _, known := routes.ExclusionTargets()[name]; !known && !slices.ContainsFunc(inner, func(s string) bool { return strings.Contains(name, s) }) {
 			t.Errorf("rules look at %s, which no exclusion can name", name)
@@ -288,7 +288,7 @@ func TestContentTypesArePerTransaction(t *testing.T) {
 
 // What only concerns requests does not make answers unfit that were inspected without it.
 func TestDigestHoldsExclusionsOfAnswersOnly(t *testing.T) {
-	plain := (&Profile{}).Digest()
+	plain := (&Profile{}).Digest(wafrules.Embedded())
 	soon := time.Now().Add(time.Hour).Unix()
 	for _, c := range []struct {
 		x    Exclusion
@@ -308,16 +308,16 @@ func TestDigestHoldsExclusionsOfAnswersOnly(t *testing.T) {
 		{Exclusion{Rules: one(951100), Until: soon - 7200}, true}, // it has ended
 	} {
 		p := &Profile{Exclusions: NewExclusions([]Exclusion{c.x})}
-		if got := p.Digest(); (got == plain) != c.same || got != p.Digest() || len(got) != 32 {
+		if got := p.Digest(wafrules.Embedded()); (got == plain) != c.same || got != p.Digest(wafrules.Embedded()) || len(got) != 32 {
 			t.Errorf("%+v: %s, without %s", c.x, got, plain)
 		}
 	}
 	a := &Profile{Exclusions: NewExclusions([]Exclusion{{Rules: one(951100), Paths: []string{"/a"}}})}
 	b := &Profile{Exclusions: NewExclusions([]Exclusion{{Rules: one(951100), Paths: []string{"/b"}}})}
-	if a.Digest() == b.Digest() {
+	if a.Digest(wafrules.Embedded()) == b.Digest(wafrules.Embedded()) {
 		t.Error("a path makes no difference")
 	}
-	if (&Profile{AllowedTypes: []string{"a/b"}}).Digest() == plain {
+	if (&Profile{AllowedTypes: []string{"a/b"}}).Digest(wafrules.Embedded()) == plain {
 		t.Error("content types make no difference")
 	}
 }
@@ -331,7 +331,7 @@ func TestExclusionsCannotCostMoreThanABound(t *testing.T) {
 	}
 	list[0].Target = "ARGS:q"
 	list[999].Target = "ARGS:id"
-	set, ignored := e.catalog.compile(list)
+	set, ignored := e.current.Load().catalog.compile(list)
 	pairs := 0
 	for _, target := range set.always.targets {
 		pairs += len(target.ids)

@@ -40,7 +40,7 @@ func beginFront(t *Transaction, id string) *front {
 	for _, own := range t.profile.Own {
 		tx := own.newTx.NewTransactionWithOptions(experimental.Options{ID: id, Context: counting})
 		etx := tx.(engineTx) // the same type as the one that probe.learn has seen
-		t.engine.probe.setMode(etx, t.profile.Mode)
+		t.rules.probe.setMode(etx, t.profile.Mode)
 		f.txs = append(f.txs, etx)
 	}
 	return f

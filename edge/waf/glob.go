@@ -81,31 +81,46 @@ func containsFold(s, lower string) bool {
 
 // A glob is a pattern between whose pieces anything may stand.
 type glob struct {
-	pieces []string // a single one: without a star; "?" in them is any one character
+	pieces  []string // a single one: without a star; "?" in them is any one character
+	folders bool     // the star before the first piece stands for folders, see [Exclusion.Folders]
 }
 
 func newGlob(pattern string) glob { return glob{pieces: strings.Split(pattern, "*")} }
 
-func newGlobs(patterns []string) (out []glob) {
+func newGlobs(patterns []string, folders bool) (out []glob) {
 	for _, p := range patterns {
-		out = append(out, newGlob(p))
+		g := newGlob(p)
+		g.folders = folders && strings.HasPrefix(p, "*/")
+		out = append(out, g)
 	}
 	return out
 }
 
-// fits compares from the left, taking the first place of each piece: a later place would leave
-// less for the rest. So the time grows with the length of the path, not with a power of it.
 func (g glob) fits(path string) bool {
-	first, last := g.pieces[0], g.pieces[len(g.pieces)-1]
+	if !g.folders {
+		return fit(g.pieces, path)
+	}
+	for at := 0; at < len(path) && path[at] != '.'; at++ {
+		if path[at] == '/' && fit(g.pieces[1:], path[at:]) {
+			return true
+		}
+	}
+	return false
+}
+
+// fit compares from the left, taking the first place of each piece: a later place would leave
+// less for the rest. So the time grows with the length of the path, not with a power of it.
+func fit(pieces []string, path string) bool {
+	first, last := pieces[0], pieces[len(pieces)-1]
 	n, ok := prefix(path, first)
 	if !ok {
 		return false
 	}
 	path = path[n:]
-	if len(g.pieces) == 1 {
+	if len(pieces) == 1 {
 		return path == ""
 	}
-	for _, piece := range g.pieces[1 : len(g.pieces)-1] {
+	for _, piece := range pieces[1 : len(pieces)-1] {
 		at, n := index(path, piece)
 		if at < 0 {
 			return false

@@ -108,6 +108,39 @@ func TestPathsWithMoreThanOneReadingAreNotPlain(t *testing.T) {
 	}
 }
 
+// A star for folders stands for no program: what follows one's name may be taken for its own.
+func TestStarForFoldersHoldsNoDot(t *testing.T) {
+	for _, c := range []struct {
+		pattern, path string
+		fits          bool
+	}{
+		{"*/wp-admin/post.php", "/wp-admin/post.php", true},
+		{"*/wp-admin/post.php", "/blog/en/wp-admin/post.php", true},
+		{"*/wp-admin/post.php", "/upload.php/wp-admin/post.php", false},
+		{"*/wp-admin/post.php", "/v1.2/wp-admin/post.php", false},
+		{"*/wp-admin/post.php", "/a/b.php/c/wp-admin/post.php", false},
+		{"*/wp-admin/post.php", "/wp-admin/post.php/wp-admin/post.php", false},
+		{"*/wp-admin/post.php", "/xwp-admin/post.php", false},
+		{"*/wp-admin/post.php", "/wp-admin/post.php/", false},
+		{"*/ocs/v?.php/*", "/cloud/ocs/v2.php/x", true},
+		{"*/ocs/v?.php/*", "/a.php/ocs/v2.php/x", false},
+		{"*/dav/*/a", "/dav/b.php/a", true}, // only the first star
+		{"*/dav/*/a", "/dav/x/dav/b/a", true},
+		{"*/dav/*/a", "/x.y/dav/b/a", false},
+		{"*/a", "", false},
+		{"/a/*", "/a/b.c", true}, // no star at the beginning
+		{"*x/a", "/a.b/x/a", true},
+		{"*", "/a.b", true},
+	} {
+		if got := newGlobs([]string{c.pattern}, true)[0].fits(c.path); got != c.fits {
+			t.Errorf("%s on %q: %t, want %t", c.pattern, c.path, got, c.fits)
+		}
+		if c.pattern[0] == '*' && c.fits && !newGlob(c.pattern).fits(c.path) {
+			t.Errorf("%s on %q: a star for anything does not fit", c.pattern, c.path)
+		}
+	}
+}
+
 func FuzzPlainPath(f *testing.F) {
 	for _, seed := range []string{"/a/../b", "/%2e%2e/", "/a%2fb", "/a;b", "//", "/a?b"} {
 		f.Add(seed)

@@ -32,7 +32,7 @@ var (
 func TestMain(m *testing.M) {
 	install := installOperators
 	installOperators = func() {}
-	stock, errStock = newEngine(Options{}, wafrules.Directives)
+	stock, errStock = newEngine(Options{}, wafrules.Embedded().Directives())
 	installOperators = install
 	os.Exit(m.Run())
 }
@@ -308,12 +308,12 @@ var rxArgument = regexp.MustCompile(`"!?@rx ((?:[^"\\]|\\.)*)"`)
 // rulePatterns are the arguments of @rx in all rules.
 func rulePatterns(t *testing.T) (out []string) {
 	t.Helper()
-	files, err := fs.Glob(wafrules.FS, "@owasp_crs/*.conf")
+	files, err := fs.Glob(wafrules.Embedded().FS(), "@owasp_crs/*.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range files {
-		text, err := fs.ReadFile(wafrules.FS, name)
+		text, err := fs.ReadFile(wafrules.Embedded().FS(), name)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,6 +20,28 @@ type jsonCut struct {
 	value    int  // where the last value that is not a string starts
 }
 
+// shallowJSON returns a body up to the first bracket that is too deep, which is all that the engine needs to call it
+// an error: it looks for the end of each open bracket in all that follows, a second for 128 KiB of brackets.
+func shallowJSON(body []byte) []byte {
+	depth, inString := 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			if depth++; depth > maxJSONDepth {
+				return body[:i+1]
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return body
+}
+
 // mendJSON closes what is open. A name without a value gets null, a value begun is completed.
 func mendJSON(body []byte) []byte {
 	var cut jsonCut

@@ -2,7 +2,6 @@ package waf
 
 import (
 	"errors"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -24,10 +23,16 @@ var outcomeNames = [outcomes]string{"clean", "would_block", "blocked", "failed"}
 type metrics struct {
 	transactions *prometheus.CounterVec
 	ended        [Off][outcomes]prometheus.Counter // by mode (detect, block) and outcome
+	info         *prometheus.GaugeVec
+	reloads      *prometheus.CounterVec
+	succeeded    prometheus.Gauge
 	all          []prometheus.Collector
 }
 
-func newMetrics(e *Engine, rules int, compile time.Duration) *metrics {
+// reloadOutcomes are the labels of reloads.
+var reloadOutcomes = []string{"replaced", "unchanged", "refused"}
+
+func newMetrics(e *Engine) *metrics {
 	m := &metrics{transactions: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gatehouse_waf_transactions_total",
 		Help: "Requests inspected by the web application firewall, by mode and by how it ended.",
@@ -39,24 +44,58 @@ func newMetrics(e *Engine, rules int, compile time.Duration) *metrics {
 	}
 	compiles := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "gatehouse_waf_compiles_total",
-		Help: "Rule sets compiled. One rule set serves all tenants, so this grows with upgrades only.",
+		Help: "Rule sets compiled, or tried to. One serves all tenants, so this grows with new rules only.",
 	}, func() float64 { return float64(e.Compiles()) })
-	compileTime := prometheus.NewGauge(prometheus.GaugeOpts{
+	compileTime := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "gatehouse_waf_compile_seconds",
 		Help: "How long the rule set in use took to compile.",
-	})
-	compileTime.Set(compile.Seconds())
-	count := prometheus.NewGauge(prometheus.GaugeOpts{
+	}, func() float64 { return e.current.Load().took.Seconds() })
+	count := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "gatehouse_waf_rules",
 		Help: "Rules and markers in the rule set in use.",
-	})
-	count.Set(float64(rules))
+	}, func() float64 { return float64(e.current.Load().rules) })
 	own := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "gatehouse_waf_own_rulesets",
 		Help: "Different texts of tenants' own rules that are compiled and in use.",
 	}, func() float64 { return float64(ownCache.size()) })
-	m.all = []prometheus.Collector{m.transactions, compiles, compileTime, count, own}
+	m.info = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gatehouse_waf_ruleset_info",
+		Help: "1 for the rule set in use: the CRS's version and the beginning of the text's digest.",
+	}, []string{"version", "digest"})
+	m.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gatehouse_waf_reloads_total",
+		Help: "Looks at a directory of rules that has changed, by what came of it.",
+	}, []string{"outcome"})
+	for _, outcome := range reloadOutcomes {
+		m.reloads.WithLabelValues(outcome)
+	}
+	m.succeeded = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "gatehouse_waf_rules_loaded_timestamp_seconds",
+		Help: "When the rules in use were last found good, in Unix time.",
+	})
+	m.all = []prometheus.Collector{m.transactions, compiles, compileTime, count, own, m.info, m.reloads, m.succeeded}
 	return m
+}
+
+// show tells which rules are in use.
+func (m *metrics) show(r *ruleset) {
+	m.info.Reset()
+	m.info.WithLabelValues(r.set.Version(), r.set.Digest()[:digestShown]).Set(1)
+	m.succeeded.SetToCurrentTime()
+}
+
+// reloaded counts a reload.
+func (m *metrics) reloaded(changed bool, err error) {
+	outcome := "unchanged"
+	switch {
+	case err != nil:
+		outcome = "refused"
+	case changed:
+		outcome = "replaced"
+	default:
+		m.succeeded.SetToCurrentTime()
+	}
+	m.reloads.WithLabelValues(outcome).Inc()
 }
 
 // register registers all or nothing.

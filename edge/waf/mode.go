@@ -36,10 +36,11 @@ func ParseMode(name string) (Mode, error) {
 	return Detect, fmt.Errorf("unknown waf mode %q: off, detect or block", name)
 }
 
-// OnError says what a caller does with a request when the engine itself fails ([Transaction.Err]).
+// OnError says what becomes of a request that cannot be inspected: since the engine itself failed
+// ([Transaction.Err]), or its body is longer than what is inspected.
 type OnError uint8
 
-// The answers to a failing engine.
+// The answers to what is not inspected.
 const (
 	Pass   OnError = iota // go on uninspected: the site stays up
 	Refuse                // refuse the request: nothing passes uninspected

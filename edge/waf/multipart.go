@@ -1,7 +1,7 @@
 // Derived from internal/bodyprocessors/multipart.go of OWASP Coraza v3.8.1,
 // Copyright 2022 Juan Pablo Tosso and the OWASP Coraza contributors,
 // licensed under the Apache License, Version 2.0 (https://www.apache.org/licenses/LICENSE-2.0).
-// Changed: uploaded files are counted instead of written to disk; split into functions.
+// Changed: uploaded files are counted instead of written to disk; parts have a limit; split into functions.
 
 package waf
 
@@ -45,7 +45,7 @@ func (multipartProcessor) ProcessRequest(
 	}
 	form := multipartForm{variables: v}
 	parts := multipart.NewReader(body, params["boundary"])
-	for {
+	for n := 0; ; n++ {
 		part, err := parts.NextPart()
 		if err == io.EOF { // not wrapped: the last boundary was seen
 			return nil
@@ -53,6 +53,10 @@ func (multipartProcessor) ProcessRequest(
 		if err != nil {
 			setSingle(v.MultipartStrictError(), "1")
 			return err
+		}
+		if n >= options.ArgumentLimit { // the engine's own has no limit, and a field is as dear as any argument
+			setSingle(v.ArgumentsLimitReached(), "1")
+			return nil
 		}
 		if more, err := form.add(part); err != nil || !more {
 			return err

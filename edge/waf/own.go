@@ -217,7 +217,7 @@ func compileOwn(set *seclang.Set) (out *OwnRules, err error) {
 // engineSettings is base.conf without its rules: own rules see bodies under the same limits as the
 // shared ones. What the rules there decide, the parser of a body, is taken over from their transaction.
 var engineSettings = sync.OnceValues(func() (string, error) {
-	text, err := fs.ReadFile(wafrules.FS, "base.conf")
+	text, err := fs.ReadFile(wafrules.Embedded().FS(), "base.conf")
 	if err != nil {
 		return "", fmt.Errorf("read base settings: %w", err)
 	}

@@ -60,7 +60,7 @@ func (p *probe) learn(waf experimental.WAFWithOptions) (err error) {
 	for _, v := range []collection.Single{
 		vars.RequestBodyProcessor(), vars.ResponseContentType(), vars.MultipartStrictError(),
 		vars.MultipartDuplicatePartHeader(), vars.MultipartInvalidQuoting(),
-		vars.FilesCombinedSize(),
+		vars.FilesCombinedSize(), vars.InboundDataError(), vars.ArgumentsLimitReached(),
 	} {
 		if _, ok := v.(settable); !ok {
 			return fmt.Errorf("variable %s of the engine cannot be set", v.Name())

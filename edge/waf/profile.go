@@ -5,10 +5,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/corazawaf/coraza/v3/collection"
@@ -52,12 +54,18 @@ type Profile struct {
 	// Exclusions are what of the rules does not apply. What the rules in use do not know of
 	// them is passed over, see [Engine.Ignored].
 	Exclusions *Exclusions
+	// Shared are further exclusions, which many profiles have in common.
+	Shared *Shared
 	// InspectBody is how many bytes of a request body, and of a response body, are inspected at
 	// most. What follows passes uninspected, so an attacker who may send long bodies can hide behind
 	// padding; the price of more is processor time: with v3.8.1 a JSON body of 64 KiB costs 0.3 s,
 	// and a single form value of 128 KiB of plain words several seconds.
 	// Zero: 128 KiB. Not over 64 MiB.
 	InspectBody int64
+	// OnOversize says what becomes of a request whose body is longer than InspectBody: with Pass what
+	// follows is nobody's, with Refuse rules 200100 and 200101 refuse it with status 413 in mode
+	// Block, and are listed in mode Detect. An exclusion of them lets some paths take long bodies.
+	OnOversize OnError
 	// Responses turns phases 3 and 4 on. They cost about as much again per request, and
 	// responses must be held back until they were seen.
 	Responses bool
@@ -70,6 +78,7 @@ type Profile struct {
 
 	once   sync.Once
 	tuning tuning
+	summed atomic.Pointer[summed] // with the rules that were last asked about
 }
 
 // tuning is a profile with defaults filled in, in the form that a transaction needs.
@@ -77,9 +86,20 @@ type tuning struct {
 	paranoia, inbound, outbound int
 	inspect                     int64
 	methods, types              []string // as rules search them, one text each; nil: the CRS's own
+}
 
+// summed is a digest of a profile. It does not keep the rules, as plan does not.
+type summed struct {
+	rules  string // their digest
 	digest string // empty if it changes with time
-	ends   bool   // it does
+}
+
+// level is the paranoia level that runs; the highest where none was resolved.
+func (t *tuning) level() int {
+	if t.paranoia < 1 {
+		return 4
+	}
+	return t.paranoia
 }
 
 // Validate reports every field out of its bounds, in one error that wraps [ErrProfile]; nil if
@@ -112,6 +132,13 @@ func (p *Profile) Validate() error {
 			bad("allowed_types: %q is not a content type (RFC 9110, section 8.3.1)", kind)
 		}
 	}
+	for _, shared := range p.Shared.Lists() {
+		for i, x := range shared.All() {
+			if err := checkExclusion(&x); err != nil {
+				bad("shared exclusions[%d]: %w", i, err)
+			}
+		}
+	}
 	for i, x := range p.Exclusions.All() {
 		if err := checkExclusion(&x); err != nil {
 			bad("exclusions[%d]: %w", i, err)
@@ -123,20 +150,34 @@ func (p *Profile) Validate() error {
 	if p.OnError > Refuse {
 		bad("on_error %d is unknown", p.OnError)
 	}
+	if p.OnOversize > Refuse {
+		bad("on_oversize %d is unknown", p.OnOversize)
+	}
 	return errors.Join(errs...)
 }
 
 // Digest identifies everything in the profile that changes a verdict on a response, together with
 // the rule text. Two profiles with equal digests judge every response alike; the order of methods and
 // whether a default is written out make no difference, nor do exclusions that only concern
-// requests, so that one does not make stored answers unfit. It is computed once, or where an exclusion
-// of rules for responses ends some day, each time.
-func (p *Profile) Digest() string {
-	t := p.resolve()
-	if t.ends {
-		return p.sum(t, time.Now())
+// requests, so that one does not make stored answers unfit. It is computed once for a set, or where an
+// exclusion of rules for responses ends some day, each time.
+func (p *Profile) Digest(set *wafrules.Set) string {
+	have := p.summed.Load()
+	if have == nil || have.rules != set.Digest() {
+		have = &summed{rules: set.Digest()}
+		ends := false
+		for x := range p.excluded() {
+			ends = ends || x.Until != 0 && x.onResponses(set)
+		}
+		if !ends {
+			have.digest = p.sum(set, time.Time{})
+		}
+		p.summed.Store(have)
 	}
-	return t.digest
+	if have.digest == "" {
+		return p.sum(set, time.Now())
+	}
+	return have.digest
 }
 
 // resolve computes the tuning on first use.
@@ -153,20 +194,17 @@ func (p *Profile) resolve() *tuning {
 		if len(p.AllowedTypes) > 0 {
 			t.types = []string{"|" + strings.Join(distinct(p.AllowedTypes), "| |") + "|"}
 		}
-		t.ends = slices.ContainsFunc(p.Exclusions.All(), func(x Exclusion) bool { return x.Until != 0 && x.onResponses() })
-		if !t.ends {
-			t.digest = p.sum(t, time.Time{})
-		}
 	})
 	return &p.tuning
 }
 
-func (p *Profile) sum(t *tuning, now time.Time) string {
+func (p *Profile) sum(set *wafrules.Set, now time.Time) string {
+	t := p.resolve()
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%s\n%s\n%d\n%t\n%s\n", wafrules.Digest(), p.Mode, t.inspect, p.Responses, p.OnError)
+	fmt.Fprintf(sum, "%s\n%s\n%d\n%t\n%s\n", set.Digest(), p.Mode, t.inspect, p.Responses, p.OnError)
 	fmt.Fprintf(sum, "%d %d %d %q %q\n", t.paranoia, t.inbound, t.outbound, t.methods, t.types)
-	for _, x := range p.Exclusions.All() {
-		if x.onResponses() && (x.Until == 0 || now.Unix() < x.Until) {
+	for x := range p.excluded() {
+		if x.onResponses(set) && (x.Until == 0 || now.Unix() < x.Until) {
 			fmt.Fprintf(sum, "without %v %q %q %q %q\n", x.Rules, x.Tags, x.Target, x.Paths, x.Methods)
 		}
 	}
@@ -174,6 +212,22 @@ func (p *Profile) sum(t *tuning, now time.Time) string {
 		fmt.Fprintf(sum, "own %s\n", own.digest)
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:16])
+}
+
+// excluded yields all exclusions of the profile.
+func (p *Profile) excluded() iter.Seq[*Exclusion] {
+	return func(yield func(*Exclusion) bool) {
+		for _, lists := range [][]*Exclusions{p.Shared.Lists(), {p.Exclusions}} {
+			for _, x := range lists {
+				list := x.All()
+				for i := range list {
+					if !yield(&list[i]) {
+						return
+					}
+				}
+			}
+		}
+	}
 }
 
 // apply must run before phase 1: rules 901xxx give a default to each variable not yet set.

@@ -77,19 +77,19 @@ func TestDigestTellsVerdictsApart(t *testing.T) {
 		{Responses: true},
 		{OnError: Refuse},
 	}
-	if same[0].Digest() != same[1].Digest() {
+	if same[0].Digest(wafrules.Embedded()) != same[1].Digest(wafrules.Embedded()) {
 		t.Error("written defaults change the digest")
 	}
 	a, b := &Profile{AllowedMethods: []string{"PUT", "GET"}}, &Profile{AllowedMethods: []string{"GET", "PUT", "GET"}}
-	if a.Digest() != b.Digest() {
+	if a.Digest(wafrules.Embedded()) != b.Digest(wafrules.Embedded()) {
 		t.Error("the order of methods changes the digest")
 	}
 	seen := map[string]int{}
 	for i, p := range different {
-		if other, ok := seen[p.Digest()]; ok || len(p.Digest()) != 32 {
-			t.Errorf("profiles %d and %d: digest %q", i, other, p.Digest())
+		if other, ok := seen[p.Digest(wafrules.Embedded())]; ok || len(p.Digest(wafrules.Embedded())) != 32 {
+			t.Errorf("profiles %d and %d: digest %q", i, other, p.Digest(wafrules.Embedded()))
 		}
-		seen[p.Digest()] = i
+		seen[p.Digest(wafrules.Embedded())] = i
 	}
 }
 
@@ -172,13 +172,15 @@ func TestSharedEngineEqualsADedicatedOne(t *testing.T) {
 	for i, p := range tenants {
 		setup := fmt.Sprintf(dedicated, p.Paranoia, p.InboundThreshold, strings.Join(p.AllowedMethods, " "))
 		include := "Include @owasp_crs/*.conf\n"
-		own, err := newEngine(Options{}, strings.Replace(wafrules.Directives, include, setup+include, 1))
+		own, err := newEngine(Options{}, strings.Replace(wafrules.Embedded().Directives(), include, setup+include, 1))
 		if err != nil {
 			t.Fatal(err)
 		}
 		bare := &tuning{inbound: p.InboundThreshold, outbound: DefaultOutboundThreshold, inspect: DefaultInspectBody}
+		rules := own.current.Load()
 		for k, s := range traffic() {
-			tx := &Transaction{engine: own, profile: &Profile{Mode: Block}, tuning: bare}
+			rules.use()
+			tx := &Transaction{engine: own, rules: rules, profile: &Profile{Mode: Block}, tuning: bare}
 			tx.begin("dedicated")
 			run(tx, s)
 			want := result{verdict: tx.Verdict(), matches: tx.Matches(), score: tx.Score()}

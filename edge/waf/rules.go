@@ -31,7 +31,7 @@ type Rule struct {
 
 // Rules returns the rules in use, by id, bookkeeping included. The result is shared and must not
 // be changed.
-func (e *Engine) Rules() []Rule { return e.catalog.rules }
+func (e *Engine) Rules() []Rule { return e.current.Load().catalog.rules }
 
 // message finds the msg action in the text of a rule.
 var message = regexp.MustCompile(`[,"\s]msg:'((?:[^'\\]|\\.)*)'`)
@@ -64,9 +64,10 @@ func (c *catalog) list() {
 // repetition.
 func (e *Engine) Mean(list []Exclusion) []int {
 	var ids []int
+	rules := e.current.Load().catalog
 	silent := func(string, string, ...any) {}
 	for i := range list {
-		ids = append(ids, e.catalog.meant(&list[i], silent)...)
+		ids = append(ids, rules.meant(&list[i], silent)...)
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids)
@@ -82,7 +83,7 @@ type Replay struct{ plan *plan }
 
 // Replay returns that of the exclusions, with the rules in use.
 func (e *Engine) Replay(list []Exclusion) *Replay {
-	p, _ := e.catalog.compile(list)
+	p, _ := e.current.Load().catalog.compile(list)
 	return &Replay{plan: p}
 }
 

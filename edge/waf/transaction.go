@@ -46,6 +46,7 @@ func (e *PanicError) Error() string {
 // A nil Transaction is valid and finds nothing.
 type Transaction struct {
 	engine  *Engine
+	rules   *ruleset // those that were in use when it began, to its end
 	profile *Profile
 	tuning  *tuning
 
@@ -58,18 +59,22 @@ type Transaction struct {
 
 	body       []byte // request body, at most tuning.inspect bytes
 	bodyCut    bool   // more was written than that
+	oversized  bool   // a rule has been told so
 	response   int64  // bytes of the response body written
 	compressed bool   // the response has a content coding
 }
 
 func (t *Transaction) begin(id string) {
 	defer t.rescue("begin transaction")
-	tx := t.engine.newTx.NewTransactionWithOptions(experimental.Options{ID: id, Context: context.Background()})
+	tx := t.rules.newTx.NewTransactionWithOptions(experimental.Options{ID: id, Context: context.Background()})
 	t.tx = tx.(engineTx) // asserted by probe.learn
-	t.engine.probe.setMode(t.tx, t.profile.Mode)
+	t.rules.probe.setMode(t.tx, t.profile.Mode)
 	t.tuning.apply(t.tx.Variables().TX())
+	for _, shared := range t.profile.Shared.Lists() {
+		shared.plan(t.rules.catalog).always.exclude(t.tx, t.tuning.level())
+	}
 	if t.plan != nil {
-		t.plan.always.exclude(t.tx)
+		t.plan.always.exclude(t.tx, t.tuning.level())
 	}
 	t.front = beginFront(t, id)
 }
@@ -121,8 +126,12 @@ func (t *Transaction) Request(method, target, proto, host string) {
 		return
 	}
 	defer t.rescue("set request line")
-	if t.plan != nil && len(t.plan.scoped) > 0 {
-		t.plan.exclude(t.tx, method, target, t.engine.now)
+	asked := asked{method: method, target: target, now: t.engine.now}
+	for _, shared := range t.profile.Shared.Lists() {
+		shared.plan(t.rules.catalog).exclude(t.tx, t.tuning.level(), &asked)
+	}
+	if t.plan != nil {
+		t.plan.exclude(t.tx, t.tuning.level(), &asked)
 	}
 	t.front.request(method, target, proto, host)
 	t.tx.ProcessURI(target, method, proto)
@@ -140,8 +149,30 @@ func (t *Transaction) RequestHeader(name, value string) {
 	t.tx.AddRequestHeader(name, value)
 }
 
+// RequestLength says how long the request body is, as its head announces; negative: not known, which
+// need not be said. A body that is too long for the profile is then refused before it is read.
+func (t *Transaction) RequestLength(n int64) {
+	if t.live() && n > t.tuning.inspect {
+		defer t.rescue("set request length")
+		t.oversize()
+	}
+}
+
+// oversize has rule 200100 act in phase 1 or rule 200101 in phase 2, if the profile wants it; not both.
+func (t *Transaction) oversize() {
+	if t.profile.OnOversize != Refuse {
+		return
+	}
+	flag := "1"
+	if t.oversized {
+		flag = "0"
+	}
+	t.oversized = true
+	setSingle(t.tx.Variables().InboundDataError(), flag)
+}
+
 // RequestHeaders runs phase 1. The anomaly score is not judged yet, so a verdict here is rare: a
-// target that does not parse, or more than 1000 arguments.
+// target that does not parse, more than 1000 arguments, or a body that is too long.
 func (t *Transaction) RequestHeaders() *Verdict {
 	if !t.live() {
 		return t.Verdict()
@@ -192,8 +223,14 @@ func (t *Transaction) RequestBody(cut bool) *Verdict {
 	defer t.rescue("inspect request body")
 	processor := t.tx.Variables().RequestBodyProcessor()
 	kind := processor.Get()
-	if len(t.body) > 0 && (cut || t.bodyCut) {
-		t.body = mend(kind, t.contentType(), t.body)
+	if kind == "JSON" {
+		t.body = shallowJSON(t.body)
+	}
+	if cut || t.bodyCut {
+		t.oversize()
+		if len(t.body) > 0 {
+			t.body = mend(kind, t.contentType(), t.body)
+		}
 	}
 	if verdict := t.decide(t.front.requestBody(kind, t.body)); verdict != nil {
 		return verdict
@@ -248,6 +285,15 @@ func (t *Transaction) Err() error {
 		return t.front.failure()
 	}
 	return t.err
+}
+
+// Digest is that of the profile with the rules that judge this transaction, see [Profile.Digest]; empty
+// if nothing judges it. It may be asked for after Close.
+func (t *Transaction) Digest() string {
+	if t == nil || t.rules == nil {
+		return ""
+	}
+	return t.profile.Digest(t.rules.set)
 }
 
 // Score is the request's anomaly score, as of the last phase that was run. In mode Block a request
@@ -309,6 +355,9 @@ func (t *Transaction) Close() {
 	t.engine.metrics.ended[t.profile.Mode][t.outcome()].Inc()
 	tx := t.tx
 	t.tx, t.engine, t.body = nil, nil, nil
+	if t.rules != nil {
+		defer t.rules.release()
+	}
 	if tx == nil || t.err != nil {
 		return // after a panic it is left to the garbage collector: Close would hand it to the next request
 	}

@@ -340,6 +340,22 @@ func (p *parser) whole(h *Head) *Refusal {
 	return nil
 }
 
+// ReadHead reads a head as a connection would that had brought all of it: for
+// asking what would become of a request. Text ends with the head. A zero field of
+// limits stands for its default.
+func ReadHead(text []byte, limits Limits) Head {
+	limits = limits.withDefaults()
+	var h Head
+	p := parser{limits: &limits}
+	n, refusal := p.parse(&h, text)
+	if refusal == nil && n == 0 {
+		refusal = errHeadCut
+	}
+	h.Refused = refusal
+	h.Host = string(p.host)
+	return h
+}
+
 // hostName returns the Host field as a string; requests of one connection mostly
 // have the same, so last is asked first.
 func (p *parser) hostName(last string) string {

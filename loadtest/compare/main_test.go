@@ -39,6 +39,8 @@ func TestOptions(t *testing.T) {
 		{name: "only without flat", line: "--only vhosts", want: "--only goes with --flat", bad: true},
 		{name: "peers of flat", line: "--flat --peers nginx", want: "--flat measures gatehouse alone", bad: true},
 		{name: "a list with spaces", line: "--peers nginx, haproxy", want: "what is \"haproxy\"?", bad: true},
+		{name: "an empty choice of scenarios", line: "--scenarios=", want: "--scenarios: it is empty; leave it out for all", bad: true},
+		{name: "an empty choice of pairs", line: "--flat --only=", want: "--only: it is empty", bad: true},
 		{name: "unknown flag", line: "--round 3", want: "not defined", bad: true},
 	}
 	for _, tt := range tests {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 )
 
 // errUsage: the command line is wrong, and why has been said.
@@ -79,7 +80,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 		err = fmt.Errorf("what is %q? Lists are separated by commas, without spaces", f.Arg(0))
 	}
 	if err == nil {
-		err = o.fits(given)
+		err = o.fits(given, l)
 	}
 	if err == nil {
 		err = o.choose(l)
@@ -107,9 +108,14 @@ func (o *options) setDefaults(given map[string]bool) {
 
 // fits refuses flags that mean nothing in this kind of run: they would be taken for
 // something that was measured.
-func (o *options) fits(given map[string]bool) error {
+func (o *options) fits(given map[string]bool, l lists) error {
 	if o.flat && given["peers"] {
 		return errors.New("--flat measures gatehouse alone; --peers means nothing to it")
+	}
+	for _, list := range [][2]string{{"peers", l.peers}, {"scenarios", l.scenarios}, {"only", l.only}} {
+		if given[list[0]] && strings.TrimSpace(list[1]) == "" {
+			return fmt.Errorf("--%s: it is empty; leave it out for all", list[0])
+		}
 	}
 	for _, name := range []string{"only", "vhosts", "tenants"} {
 		if given[name] && !o.flat {

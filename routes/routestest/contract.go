@@ -175,7 +175,7 @@ const everyField = `{
 	"timeouts": {"connect": "300ms", "first_byte": "1h30m"},
 	"cache": {"enabled": true, "ttl": "2d", "max_body": "1536KiB", "set_cookie": "bypass"},
 	"waf": {"mode": "block", "paranoia": 2, "inbound_threshold": 7, "outbound_threshold": 9, "inspect_body": "64KiB",
-		"responses": false, "on_error": "block", "allowed_methods": ["GET", "PROPFIND"]},
+		"responses": false, "on_oversize": "block", "on_error": "block", "allowed_methods": ["GET", "PROPFIND"]},
 	"tls": {"min_version": "1.3", "certificate": {"cert": "/etc/ssl/a b.pem", "key": "/etc/ssl/#1: key.pem"},
 		"redirect_http": "false", "hsts": "180d"}}`
 

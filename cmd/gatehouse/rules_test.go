@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gatehouse/edge/waf"
+	"gatehouse/waf-rules/crstest"
+)
+
+// A folder is judged when it has changed and rests, and once for each change.
+func TestFolderOfRulesIsJudgedWhenItRests(t *testing.T) {
+	dir := t.TempDir()
+	if err := crstest.WriteRelease(dir); err != nil {
+		t.Fatal(err)
+	}
+	const ours = "rules/REQUEST-900-OURS.conf"
+	put := func(text string) { write(t, filepath.Join(dir, ours), text) }
+	var log bytes.Buffer
+	cfg := defaultConfig()
+	cfg.WAF.CRS = dir
+	w := newRuleWatch(dir, slog.New(slog.NewTextHandler(&log, nil)))
+	engine, err := openRules(cfg, waf.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	replaced := 0
+	w.engine, w.replaced = engine, func() { replaced++ }
+	first := engine.Set().Digest()
+	state := func(what string, compiles int64, swaps int, lines string) {
+		t.Helper()
+		want(t, what+": compilations", engine.Compiles(), compiles)
+		want(t, what+": replaced", replaced, swaps)
+		var said []string
+		for line := range strings.Lines(log.String()) {
+			_, message, _ := strings.Cut(line, "msg=\"")
+			message, _, _ = strings.Cut(message, "\"")
+			said = append(said, message)
+		}
+		want(t, what+": log", strings.Join(said, "\n"), lines)
+		log.Reset()
+	}
+	w.look()
+	w.look()
+	state("as it was", 1, 0, "")
+
+	put("# good\n")
+	w.look()
+	state("it has just changed", 1, 0, "")
+	put("# better\n")
+	w.look()
+	state("it changes again", 1, 0, "")
+	w.look()
+	state("it rests", 2, 1, "")
+	w.look()
+	state("nothing new", 2, 1, "")
+
+	put("SecRule\n")
+	for range 4 {
+		w.look()
+	}
+	state("no rule", 2, 1, "waf rules not replaced, those before stay in force")
+	put("# better\n")
+	for range 3 {
+		w.look()
+	}
+	state("as in force", 2, 1, "waf rules are those in force again")
+
+	if err := os.Rename(dir, dir+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		w.look()
+	}
+	state("the folder is gone", 2, 1, "waf rules not replaced, those before stay in force")
+	if err := os.Rename(dir+".gone", dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, ours)); err != nil {
+		t.Fatal(err)
+	}
+	w.look()
+	w.look()
+	state("as at first", 3, 2, "")
+	want(t, "digest", engine.Set().Digest(), first)
+}
+
+func TestCheckCompilesAFolderOfRules(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := crstest.WriteRelease("etc/crs"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll("etc/conf.d", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, "etc/gatehouse.yaml", "waf: {crs: crs}\n") // below the file's folder
+	write(t, "etc/conf.d/a.yaml", "vhosts: {shop.test: {backends: [\"http://127.0.0.1:1\"], waf: {exclusions: [{rules: [190001]}]}}}\n")
+	code, out, _ := invoke(t, "check", "-c", "etc/gatehouse.yaml")
+	want(t, "a copy", code, exitOK)
+	contains(t, "a copy", out, "there is no rule 190001")
+
+	const ours = "etc/crs/rules/REQUEST-900-OURS.conf"
+	write(t, ours, `SecRule ARGS "@rx ." "id:190001,phase:1,pass,nolog"`+"\n")
+	code, out, _ = invoke(t, "check", "-c", "etc/gatehouse.yaml")
+	want(t, "with a rule", code, exitOK)
+	if strings.Contains(out, "there is no rule") {
+		t.Errorf("exclusions were compared with other rules:\n%s", out)
+	}
+	for text, says := range map[string]string{
+		"\nSecDebugLog x\n":                       `rule set in etc/crs: rules/REQUEST-900-OURS.conf:2: "SecDebugLog"`,
+		`SecRule ARGS "@rx (" "id:190001"` + "\n": "rules/REQUEST-900-OURS.conf:1: failed to compile",
+	} {
+		write(t, ours, text)
+		code, out, _ = invoke(t, "check", "-c", "etc/gatehouse.yaml")
+		want(t, text, code, exitFailed)
+		contains(t, text, out, "etc/gatehouse.yaml:1:12: waf.crs: ", says, "1 | waf: {crs: crs}", "           ^")
+	}
+	code, out, _ = invokeWith(t, []string{"GATEHOUSE_WAF_CRS=etc/crs"}, "check")
+	want(t, "from the environment", code, exitFailed)
+	contains(t, "from the environment", out, "GATEHOUSE_WAF_CRS: ")
+}
