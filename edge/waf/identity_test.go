@@ -160,7 +160,7 @@ func (g *requests) next() crstest.Request {
 	switch n := g.random.IntN(10); {
 	case n < 4:
 		return g.corpus[g.random.IntN(len(g.corpus))]
-	case n < 8:
+	case n < 9:
 		return g.mutated()
 	}
 	return g.harmless()
