@@ -42,7 +42,11 @@ func TestMain(m *testing.M) {
 func identityRequests(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv("GATEHOUSE_IDENTITY")
-	if text == "" {
+	switch {
+	case text != "":
+	case raceDetector: // tenfold the time; make test runs the rest without it
+		return 100
+	default:
 		return 1000
 	}
 	n, err := strconv.Atoi(text)

@@ -129,6 +129,17 @@ func takes(inst *syntax.Inst, r rune) bool {
 	return false
 }
 
+// taken returns the classes that an instruction consumes, as bits.
+func (c *classes) taken(in *syntax.Inst) []uint64 {
+	out := make([]uint64, (c.columns+63)/64)
+	for class, r := range c.samples {
+		if class != endOfText && takes(in, r) {
+			out[class/64] |= 1 << (class % 64)
+		}
+	}
+	return out
+}
+
 // of returns the class of a character.
 func (c *classes) of(r rune) uint16 {
 	if r < utf8.RuneSelf {

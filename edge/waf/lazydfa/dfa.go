@@ -20,7 +20,7 @@ var ErrUnsupported = errors.New("pattern cannot be decided by an automaton")
 // DFA is the automaton of one pattern. It is safe for concurrent use, and grows with the texts
 // that it is shown, to a bound.
 type DFA struct {
-	program *syntax.Prog
+	program program
 	classes classes
 	anchor  bool // it matches at the beginning of a text or nowhere
 	now     func() time.Time
@@ -57,12 +57,15 @@ func New(pattern string) (*DFA, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse pattern: %w", err)
 	}
-	program, err := syntax.Compile(parsed.Simplify())
+	compiled, err := syntax.Compile(parsed.Simplify())
 	if err != nil {
 		return nil, fmt.Errorf("compile pattern: %w", err)
 	}
-	d := &DFA{program: program, anchor: program.StartCond()&syntax.EmptyBeginText != 0, now: time.Now}
-	if d.classes, err = newClasses(program); err != nil {
+	d := &DFA{anchor: compiled.StartCond()&syntax.EmptyBeginText != 0, now: time.Now}
+	if d.classes, err = newClasses(compiled); err != nil {
+		return nil, err
+	}
+	if d.program, err = newProgram(compiled, &d.classes); err != nil {
 		return nil, err
 	}
 	d.grown.Store(d.begin())
@@ -73,8 +76,8 @@ func New(pattern string) (*DFA, error) {
 func (d *DFA) begin() *grown {
 	g := &grown{known: map[state]uint32{}, since: d.now(), states: make([]state, first)}
 	g.table.Store(&table{next: make([]atomic.Uint32, (first+2)*d.classes.columns)})
-	w := newWalk(d.program)
-	w.follow(uint32(d.program.Start))
+	w := newWalk(&d.program)
+	w.follow(d.program.start)
 	d.row(g, w.state(beforeAll))
 	return g
 }
@@ -151,7 +154,7 @@ func (d *DFA) row(g *grown, s state) uint32 {
 	g.known[s] = row
 	t := g.table.Load()
 	if need := len(g.states) * d.classes.columns; need > len(t.next) {
-		larger := &table{next: make([]atomic.Uint32, min(2*need, MaxStates*d.classes.columns))}
+		larger := &table{next: make([]atomic.Uint32, min(need+need/2, MaxStates*d.classes.columns))}
 		for i := range t.next {
 			larger.next[i].Store(t.next[i].Load())
 		}
@@ -165,7 +168,7 @@ func (d *DFA) Size() (states, bytes int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	g := d.grown.Load()
-	bytes = 4*len(g.table.Load().next) + 32*len(d.program.Inst) + d.classes.bytes()
+	bytes = 4*len(g.table.Load().next) + d.program.bytes() + d.classes.bytes()
 	for _, s := range g.states[first:] {
 		bytes += len(s) + 64
 	}

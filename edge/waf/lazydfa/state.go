@@ -54,7 +54,7 @@ func (s state) each(visit func(pc uint32)) {
 
 // walk gathers the instructions that can be reached without a character.
 type walk struct {
-	program *syntax.Prog
+	program *program
 	holds   syntax.EmptyOp // the assertions that hold here; 0: it is not known yet
 	seen    []bool
 	at      []uint32
@@ -62,37 +62,34 @@ type walk struct {
 	asks    bool // an assertion waits for the next character
 }
 
-func newWalk(program *syntax.Prog) *walk {
-	return &walk{program: program, seen: make([]bool, len(program.Inst))}
+func newWalk(p *program) *walk {
+	return &walk{program: p, seen: make([]bool, len(p.insts))}
 }
 
 // follow adds what is reached from an instruction. Assertions are passed if they hold.
 func (w *walk) follow(pc uint32) {
 	for !w.seen[pc] {
 		w.seen[pc] = true
-		inst := &w.program.Inst[pc]
-		switch inst.Op {
-		case syntax.InstAlt, syntax.InstAltMatch:
-			w.follow(inst.Arg)
-			pc = inst.Out
-		case syntax.InstCapture, syntax.InstNop:
-			pc = inst.Out
-		case syntax.InstEmptyWidth:
-			if syntax.EmptyOp(inst.Arg)&^w.holds != 0 {
+		in := &w.program.insts[pc]
+		switch in.op {
+		case opBranch:
+			w.follow(in.branch)
+		case opAssert:
+			if in.asks&^w.holds != 0 {
 				w.asks = true
 				w.at = append(w.at, pc)
 				return
 			}
-			pc = inst.Out
-		case syntax.InstMatch:
+		case opMatch:
 			w.match = true
 			return
-		case syntax.InstFail:
+		case opFail:
 			return
-		default:
+		case opTake:
 			w.at = append(w.at, pc)
 			return
 		}
+		pc = in.out
 	}
 }
 
@@ -121,7 +118,7 @@ func (d *DFA) step(g *grown, s state, class uint32) uint32 {
 	}
 	next := d.classes.samples[class] // -1 at the end, as regexp has it
 	// First what the assertions here let through, now that both neighbours are known.
-	here := newWalk(d.program)
+	here := newWalk(&d.program)
 	here.holds = syntax.EmptyOpContext(s.after().rune(), next)
 	s.each(here.follow)
 	if here.match {
@@ -131,14 +128,14 @@ func (d *DFA) step(g *grown, s state, class uint32) uint32 {
 		return dead
 	}
 	// Then the character.
-	w := newWalk(d.program)
+	w := newWalk(&d.program)
 	for _, pc := range here.at {
-		if inst := &d.program.Inst[pc]; takes(inst, next) {
-			w.follow(inst.Out)
+		if in := &d.program.insts[pc]; d.program.consumes(in, class) {
+			w.follow(in.out)
 		}
 	}
 	if !d.anchor {
-		w.follow(uint32(d.program.Start)) // a match may begin at every character
+		w.follow(d.program.start) // a match may begin at every character
 	}
 	switch {
 	case w.match:
