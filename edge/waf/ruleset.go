@@ -40,6 +40,7 @@ func compileSet(set *wafrules.Set, directives string, observe func(), log *slog.
 		}
 	}()
 	start := time.Now()
+	installOperators()
 	r = &ruleset{set: set, catalog: newCatalog(), closed: make(chan struct{})}
 	r.users.Store(1)
 	observer := r.catalog.observe
