@@ -54,6 +54,8 @@ func BookkeepingRule(id int) string {
 		return "it only reports the score"
 	case id == 200000 || id == 200001 || id == 200006:
 		return "it chooses how bodies are read"
+	case id == 200110 || id == 200111:
+		return "it keeps values of one name apart"
 	case thousand >= 911 && thousand <= 956 && n >= 10 && n <= 21:
 		return "it passes over rules of other paranoia levels"
 	}

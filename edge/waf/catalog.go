@@ -84,7 +84,7 @@ func spared(id int) bool {
 	switch thousand, n := id/1000, id%1000; {
 	case thousand == 901, thousand == 905, thousand == 949, thousand == 959, thousand == 980:
 		return true
-	case id == 200000, id == 200001, id == 200006:
+	case id == 200000, id == 200001, id == 200006, isApart(id):
 		return true
 	case thousand >= 911 && thousand <= 956:
 		return n >= 10 && n <= 21

@@ -179,12 +179,12 @@ func runBody(tx engineTx, kind string, body []byte) (*types.Interruption, error)
 	return tx.ProcessRequestBody()
 }
 
-// parserOf is the parser that the engine uses for a body of that REQBODY_PROCESSOR: a body of unknown
-// type is read like a form (901340), and no upload is written to a file.
+// parserOf is the parser for a body of that REQBODY_PROCESSOR: a body of unknown type is read like a form
+// (901340), no value of a form is lost, and no upload is written to a file.
 func parserOf(kind string) string {
 	switch kind {
-	case "":
-		return "URLENCODED"
+	case "", "URLENCODED":
+		return urlencodedName
 	case "MULTIPART":
 		return multipartName
 	}

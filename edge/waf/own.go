@@ -190,10 +190,10 @@ func compileOwn(set *seclang.Set) (out *OwnRules, err error) {
 	}
 	installOperators()
 	var ids []int
-	config := coraza.NewWAFConfig().WithRootFS(noFiles{}).WithDirectives(base + set.Directives)
+	config := coraza.NewWAFConfig().WithRootFS(noFiles{}).WithDirectives(base + apartRules + set.Directives)
 	config = config.WithErrorCallback(countMatched)
 	config = experimental.WAFConfigWithRuleObserver(config, func(rule types.RuleMetadata) {
-		if rule.ID() != 0 { // a marker
+		if rule.ID() != 0 && !isApart(rule.ID()) { // 0: a marker
 			ids = append(ids, rule.ID())
 		}
 	})

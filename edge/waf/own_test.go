@@ -462,6 +462,7 @@ func FuzzTheEngineReadsOwn(f *testing.F) {
 				want = append(want, "")
 			}
 		}
+		want = append([]string{"@" + apartName, "@" + apartName}, want...)
 		if !slices.Equal(got, want) {
 			t.Fatalf("%s\nread as %q, not %q", set.Directives, got, want)
 		}

@@ -8,16 +8,11 @@ import (
 	"sync"
 	"unicode/utf8"
 
-	"github.com/corazawaf/coraza/v3/experimental/plugins"
 	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
 	"rsc.io/binaryregexp"
 
 	"gatehouse/edge/waf/lazydfa"
 )
-
-// installOperators puts our @rx into the engine's registry, which is one for the process and is only asked
-// while rules are compiled: what was compiled before keeps the engine's own.
-var installOperators = sync.OnceFunc(func() { plugins.RegisterOperator("rx", newRx) })
 
 // maxCaptures is how many groups a rule's captures have room for, the whole match included.
 const maxCaptures = 9

@@ -236,9 +236,8 @@ func (t *Transaction) RequestBody(cut bool) *Verdict {
 		return verdict
 	}
 	if len(t.body) > 0 {
-		if kind == "MULTIPART" {
-			// The engine's own writes every uploaded file to disk. Ours sets the name back.
-			setSingle(processor, multipartName)
+		if parser := parserOf(kind); parser != kind { // ours sets the name back
+			setSingle(processor, parser)
 		}
 		it, _, err := t.tx.WriteRequestBody(t.body)
 		t.body = nil
