@@ -57,7 +57,7 @@ vhosts:
 	if missing, found := lines("932999"), lines("190001"); missing != 2 || found != 1 {
 		t.Errorf("%d and %d lines about the exclusion, want 2 and 1\n%s", missing, found, n.log)
 	}
-	if got := cacheStatus("judged.test"); strings.Contains(got, "hit") || !strings.Contains(got, "detail=ruleset") {
+	if got := cacheStatus("judged.test"); strings.Contains(got, "hit") || !strings.Contains(got, "fwd=stale") {
 		t.Errorf("an answer that other rules judged: %s", got)
 	}
 	hit("judged.test")
