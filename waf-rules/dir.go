@@ -76,13 +76,14 @@ func fromDir(dir string) (*Set, error) {
 	if err := judgeAll(tree, files, names); err != nil {
 		return nil, err
 	}
-	order := "Include " + baseFile + "\n"
+	var order strings.Builder
+	order.WriteString("Include " + baseFile + "\n")
 	for _, name := range names {
 		if path.Ext(name) != ".data" {
-			order += "Include " + name + "\n"
+			order.WriteString("Include " + name + "\n")
 		}
 	}
-	return newSet(root, tree, files, order), nil
+	return newSet(root, tree, files, order.String()), nil
 }
 
 // judgeAll returns the first problem, and how many more there are.

@@ -138,8 +138,10 @@ func TestWhatIsNoReleaseOrBreaksTenantsIsRefused(t *testing.T) {
 				}
 			}
 		}, []string{"is no release of the CRS", "did you mean ", "coreruleset-4.28.0?"}},
-		"no evaluation": {func(t testing.TB, dir string) { remove(t, dir, "rules/REQUEST-949-BLOCKING-EVALUATION.conf") },
-			[]string{"rules/REQUEST-949-BLOCKING-EVALUATION.conf: is missing"}},
+		"no evaluation": {
+			func(t testing.TB, dir string) { remove(t, dir, "rules/REQUEST-949-BLOCKING-EVALUATION.conf") },
+			[]string{"rules/REQUEST-949-BLOCKING-EVALUATION.conf: is missing"},
+		},
 		"no version": {func(t testing.TB, dir string) {
 			replace(t, dir, "rules/REQUEST-901-INITIALIZATION.conf", `SecComponentSignature "OWASP_CRS/`, `SecComponentSignature "OURS/`)
 		}, []string{"REQUEST-901-INITIALIZATION.conf: does not say which CRS"}},
@@ -156,8 +158,10 @@ func TestWhatIsNoReleaseOrBreaksTenantsIsRefused(t *testing.T) {
 		}, []string{sqli + ":", `there is no SecMarker "END-REQUEST-942-APPLICATION-ATTACK-SQLI"`}},
 		"a file cut within a chain": {extra(rule("@rx a", ",chain")), []string{"REQUEST-999-OURS.conf: ", "chain"}},
 		"a missing list":            {func(t testing.TB, dir string) { remove(t, dir, "rules/php-errors.data") }, []string{"RESPONSE-953", `.conf:`, `"php-errors.data"`}},
-		"a rule twice": {extra(`SecRule ARGS "@rx a" "id:942100,phase:2,pass"`),
-			[]string{"REQUEST-999-OURS.conf:3: rule 942100 stands at " + sqli + ":"}},
+		"a rule twice": {
+			extra(`SecRule ARGS "@rx a" "id:942100,phase:2,pass"`),
+			[]string{"REQUEST-999-OURS.conf:3: rule 942100 stands at " + sqli + ":"},
+		},
 		"a rule without id":        {extra(`SecRule ARGS "@rx a" "phase:2,pass"`), []string{"OURS.conf:3: the rule has no id"}},
 		"the id of a tenant's":     {extra(`SecRule ARGS "@rx a" "id:7,phase:2,pass"`), []string{"OURS.conf:3: the id \"7\""}},
 		"a line over the bound":    {extra(rule("@rx "+strings.Repeat("a", 70_000), "")), []string{"OURS.conf:3: a line of 70"}},

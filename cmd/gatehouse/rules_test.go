@@ -112,7 +112,7 @@ func TestCheckCompilesAFolderOfRules(t *testing.T) {
 		t.Errorf("exclusions were compared with other rules:\n%s", out)
 	}
 	for text, says := range map[string]string{
-		"\nSecDebugLog x\n":                      `rule set in etc/crs: rules/REQUEST-900-OURS.conf:2: "SecDebugLog"`,
+		"\nSecDebugLog x\n":                       `rule set in etc/crs: rules/REQUEST-900-OURS.conf:2: "SecDebugLog"`,
 		`SecRule ARGS "@rx (" "id:190001"` + "\n": "rules/REQUEST-900-OURS.conf:1: failed to compile",
 	} {
 		write(t, ours, text)

@@ -16,7 +16,6 @@ import (
 	"github.com/corazawaf/coraza/v3"
 
 	"gatehouse/edge/waf/seclang"
-
 	wafrules "gatehouse/waf-rules"
 )
 

@@ -81,8 +81,11 @@ func (r *ruleset) try(target string, t *tuning) (it *types.Interruption, left ma
 	tx.ProcessURI(target, "GET", "HTTP/1.1")
 	tx.SetServerName("www.example.com")
 	for _, field := range [][2]string{
-		{"Host", "www.example.com"}, {"User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
-		{"Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}, {"Accept-Language", "en"}, {"Connection", "keep-alive"},
+		{"Host", "www.example.com"},
+		{"User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
+		{"Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"},
+		{"Accept-Language", "en"},
+		{"Connection", "keep-alive"},
 	} {
 		tx.AddRequestHeader(field[0], field[1])
 	}

@@ -178,8 +178,10 @@ func TestARuleSetThatDoesNotServeChangesNothing(t *testing.T) {
 		want []string
 	}{
 		"a pattern": {`SecRule ARGS "@rx (" "id:190001,phase:2,pass"`, []string{afterCRS + ":2: ", "missing closing"}},
-		"the second of two equal lines": {"SecMarker A\nSecMarker A\n" + `SecRule ARGS "@nonesuch x" "id:190001,phase:2,pass"`,
-			[]string{afterCRS + ":4: ", "nonesuch"}},
+		"the second of two equal lines": {
+			"SecMarker A\nSecMarker A\n" + `SecRule ARGS "@nonesuch x" "id:190001,phase:2,pass"`,
+			[]string{afterCRS + ":4: ", "nonesuch"},
+		},
 		"an action":              {"\n\n" + `SecAction "id:190001,phase:2,pass,jump"`, []string{afterCRS + ":4: ", "jump"}},
 		"a variable":             {"SecRule ARGUMENTS \\\n \"@rx a\" \"id:190001\"", []string{afterCRS + ":2: failed to compile", "unknown variable"}},
 		"no verdict any more":    {"SecRuleRemoveById 949110", []string{"is not refused", "not a whole rule set"}},
