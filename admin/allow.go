@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -191,6 +192,7 @@ func (a *API) undo(w http.ResponseWriter, r *http.Request) error {
 	begin := time.Now()
 	out.Applied, err = a.editExclusions(r.Context(), key, func(list []routes.Exclusion) ([]routes.Exclusion, error) {
 		kept := list[:0:0]
+		out.Removed = nil // this may be done again
 		for _, x := range list {
 			if slices.Contains(in.IDs, x.Key()) {
 				x.ID = x.Key()
@@ -261,77 +263,52 @@ func (a *API) holder(in *UndoRequest) (routes.Key, error) {
 }
 
 // editExclusions changes the list of exclusions of one document, and waits until it acts.
-func (a *API) editExclusions(ctx context.Context, key routes.Key, edit func([]routes.Exclusion) ([]routes.Exclusion, error)) (applied bool, err error) {
+func (a *API) editExclusions(ctx context.Context, key routes.Key, change func([]routes.Exclusion) ([]routes.Exclusion, error)) (applied bool, err error) {
 	a.changing.Lock()
 	defer a.changing.Unlock()
-	present, problems, err := a.presentDocument(key)
-	if err != nil {
-		return false, err
-	}
-	if len(problems) > 0 {
-		return false, broken(key, problems)
-	}
-	var list []routes.Exclusion
-	if w := wafOf(present); w != nil {
-		list = slices.Clone(w.Exclusions)
-	}
-	if list, err = edit(list); err != nil {
-		return false, err
-	}
-	patch := Patch{Set: map[string]any{"waf.exclusions": nil}}
-	if len(list) > 0 {
-		patch.Set["waf.exclusions"] = list
-	}
-	raw, err := patch.apply(present)
-	if err != nil {
-		return false, err
-	}
-	if key.Kind == routes.KindTenant {
-		_, applied, err = a.storeTenant(ctx, key, raw)
-		return applied, err
-	}
-	was, _ := present.(*routes.Vhost)
-	_, applied, err = a.storeVhost(ctx, key, raw, was)
+	_, applied, err = a.store(ctx, key, func(present routes.Change) ([]byte, error) {
+		doc, waf, err := a.presentDocument(key, &present)
+		if err != nil {
+			return nil, err
+		}
+		var list []routes.Exclusion
+		if waf != nil {
+			list = slices.Clone(waf.Exclusions)
+		}
+		if list, err = change(list); err != nil {
+			return nil, err
+		}
+		patch := Patch{Set: map[string]any{"waf.exclusions": nil}}
+		if len(list) > 0 {
+			patch.Set["waf.exclusions"] = list
+		}
+		return patch.apply(doc)
+	})
 	return applied, err
 }
 
-// presentDocument returns a *routes.Tenant or *routes.Vhost. A tenant without a document
-// has the defaults, which its first document replaces: it begins with them.
-func (a *API) presentDocument(key routes.Key) (doc any, problems routes.Problems, err error) {
-	table := a.opts.Table()
-	if key.Kind == routes.KindTenant {
-		tenant, problems, _ := table.Tenant(key.Name)
-		if tenant != nil {
-			return tenant, problems, nil
+// presentDocument returns a *routes.Tenant or *routes.Vhost, and its WAF settings. A tenant without a
+// document has the defaults, which its first document replaces: it begins with them.
+func (a *API) presentDocument(key routes.Key, present *routes.Change) (doc any, waf *routes.WAF, err error) {
+	if key.Kind == routes.KindVhost {
+		if err := a.presentVhost(key, present); err != nil {
+			return nil, nil, err
 		}
+		return present.Vhost, present.Vhost.WAF, nil
+	}
+	if err := a.presentTenant(key, present); err != nil {
+		return nil, nil, err
+	}
+	tenant := present.Tenant
+	if tenant == nil {
 		tenant = &routes.Tenant{}
-		if a.opts.Defaults != nil {
-			raw, err := json.Marshal(a.opts.Defaults)
-			if err == nil {
-				err = json.Unmarshal(raw, tenant)
-			}
-			if err != nil {
-				return nil, nil, fmt.Errorf("copy the defaults: %w", err)
-			}
+		raw, err := json.Marshal(cmp.Or(a.opts.Defaults, tenant))
+		if err == nil {
+			err = json.Unmarshal(raw, tenant)
 		}
-		return tenant, problems, nil
+		if err != nil {
+			return nil, nil, fmt.Errorf("copy the defaults: %w", err)
+		}
 	}
-	route := table.Vhost(key.Name)
-	if route == nil {
-		return nil, nil, a.noVhost(table, key)
-	}
-	if route.Vhost == nil {
-		return nil, nil, broken(key, route.Problems)
-	}
-	return route.Vhost, route.Problems, nil
-}
-
-func wafOf(doc any) *routes.WAF {
-	switch d := doc.(type) {
-	case *routes.Tenant:
-		return d.WAF
-	case *routes.Vhost:
-		return d.WAF
-	}
-	return nil
+	return tenant, tenant.WAF, nil
 }
