@@ -19,6 +19,8 @@ type AllowRequest struct {
 	ID string `json:"id"`
 	// Scope is one of Scopes.
 	Scope string `json:"scope"`
+	// AnyPath leaves the path and method out of scope param.
+	AnyPath bool `json:"any_path,omitempty"`
 	// Rules are those to exclude, of those that refused the request. Empty: all of them.
 	Rules []int `json:"rules,omitempty"`
 	// Note is for people; Until is the day at whose beginning, in UTC, it ends.
@@ -37,6 +39,7 @@ type AllowResult struct {
 	// Notes say where they are wider than was asked, and why.
 	Notes  []string `json:"notes,omitempty"`
 	Replay Replay   `json:"replay"`
+	Node   string   `json:"node"` // whose events were replayed
 	Saved  bool     `json:"saved"`
 	// Applied is false if it was saved, but does not act on this node yet.
 	Applied bool `json:"applied"`
@@ -72,6 +75,12 @@ func (a *API) allow(w http.ResponseWriter, r *http.Request) error {
 	if in.ID == "" || !slices.Contains(Scopes, in.Scope) {
 		return &apiError{http.StatusBadRequest, "want the id of a request, and a scope of " + strings.Join(Scopes, ", "), nil}
 	}
+	if end := in.Until.Time(); !end.IsZero() && !time.Now().Before(end) {
+		return &apiError{http.StatusBadRequest, "until " + string(in.Until) + " is not to come: the exclusion would have ended", nil}
+	}
+	if in.AnyPath && in.Scope != ScopeParam {
+		return &apiError{http.StatusBadRequest, "any_path is for the scope " + ScopeParam, nil}
+	}
 	events, err := a.refusedEvents(r.Context(), in.ID)
 	if err != nil {
 		return err
@@ -86,6 +95,7 @@ func (a *API) allow(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := AllowResult{
 		Event: events[0], Document: key.String(), Where: a.where(key), Exclusions: proposed.exclusions, Notes: proposed.notes,
+		Node: a.opts.Node,
 	}
 	if out.Replay, err = a.replay(r.Context(), key, proposed.exclusions, events); err != nil {
 		return eventsFailed(r.Context(), err)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"gatehouse/edge/waf"
-	"gatehouse/edge/waf/events"
 )
 
 // What the WAF said, as the record and metrics have it.
@@ -30,7 +29,7 @@ func (s *Server) inspectRequest(next handler) handler {
 		err := s.judgeRequest(r)
 		if !r.late {
 			s.logWAF(r)
-			s.keepEvent(r, events.Request)
+			s.keepEvent(r)
 		}
 		if err != nil {
 			return err
@@ -215,9 +214,7 @@ func (s *Server) inspectResponse(next handler) handler {
 		if before != r.record.WAF.Verdict {
 			s.logWAF(r)
 		}
-		if before != r.record.WAF.Verdict || len(r.found) > found {
-			s.keepEvent(r, events.Response)
-		}
+		s.keepResponseEvent(r, r.found[found:], verdict != nil)
 		if verdict != nil {
 			return refuse(403, "the answer was withheld by this site's firewall")
 		}

@@ -324,7 +324,7 @@ func (t *Transaction) WouldBlock() bool {
 	if t == nil || t.tx == nil {
 		return t.Verdict() != nil
 	}
-	return t.verdict != nil || t.front.wouldBlock() || t.tx.DetectionOnlyInterruption() != nil ||
+	return t.verdict != nil || t.front.refusedBy() != 0 || t.tx.DetectionOnlyInterruption() != nil ||
 		t.Score() >= t.tuning.inbound || t.OutboundScore() >= t.tuning.outbound
 }
 
@@ -336,6 +336,9 @@ func (t *Transaction) RefusedBy() int {
 	}
 	if t == nil || t.tx == nil {
 		return 0
+	}
+	if by := t.front.refusedBy(); by != 0 {
+		return by
 	}
 	if it := t.tx.DetectionOnlyInterruption(); it != nil {
 		return it.RuleID
