@@ -21,7 +21,10 @@ func (s *Server) keepEvent(r *request) {
 	if w.Verdict == verdictBlock || w.Verdict == verdictDetect {
 		verdict = w.Verdict
 	}
-	s.record(r, events.Event{
+	if len(r.found) == 0 && verdict == events.Pass {
+		return
+	}
+	s.keep(r, &events.Event{
 		Phase: events.Request, Verdict: verdict, Score: w.Score, Threshold: r.site.settings.WAF.InboundThreshold,
 	}, r.found)
 }
@@ -29,21 +32,21 @@ func (s *Server) keepEvent(r *request) {
 // keepResponseEvent makes one of what it found in the answer alone: matches of the request have
 // their own, and their own score.
 func (s *Server) keepResponseEvent(r *request, found []waf.Match, refused bool) {
-	e := events.Event{
-		Phase: events.Response, Verdict: events.Pass, Score: r.waf.OutboundScore(), Threshold: r.site.settings.WAF.OutboundThreshold,
-	}
+	verdict, score, threshold := events.Pass, r.waf.OutboundScore(), r.site.settings.WAF.OutboundThreshold
 	switch {
 	case refused:
-		e.Verdict = events.Block
-	case e.Score >= e.Threshold:
-		e.Verdict = events.Detect
+		verdict = events.Block
+	case score >= threshold:
+		verdict = events.Detect
+	case len(found) == 0:
+		return
 	}
-	s.record(r, e, found)
+	s.keep(r, &events.Event{Phase: events.Response, Verdict: verdict, Score: score, Threshold: threshold}, found)
 }
 
-// record fills an event in and keeps it. It copies what lives only as long as the request.
-func (s *Server) record(r *request, e events.Event, found []waf.Match) {
-	if s.opts.Events == nil || len(found) == 0 && e.Verdict == events.Pass {
+// keep fills an event in and records it. It copies what lives only as long as the request.
+func (s *Server) keep(r *request, e *events.Event, found []waf.Match) {
+	if s.opts.Events == nil {
 		return
 	}
 	e.Time, e.ID, e.Tenant, e.Vhost, e.Client = time.Now(), r.ID, r.site.tenant, r.site.name, r.Client.Addr()
@@ -58,5 +61,5 @@ func (s *Server) record(r *request, e events.Event, found []waf.Match) {
 			ID: m.ID, Message: m.Message, Severity: m.Severity, Tags: m.Tags, Target: m.Target, Data: m.Data, Score: m.Score, Partial: m.Partial,
 		})
 	}
-	s.opts.Events.Record(&e)
+	s.opts.Events.Record(e)
 }
