@@ -25,17 +25,19 @@ func (s *Server) compileOwn(st, old *site) {
 	st.profile.Own = own
 }
 
-// ownHeavy reports whether the site's own rules may take long on the head and that
-// many bytes of the body.
+// ownHeavy reports whether the site's own rules or exclusions may take long on the head and that
+// many bytes of the body; exclusions look at names alone.
 func (r *request) ownHeavy(body int) bool {
-	if len(r.site.profile.Own) == 0 {
-		return false
-	}
 	size := len(r.Target) + body
+	names := size
 	for _, f := range r.Fields {
 		size += len(f.Name) + len(f.Value)
+		names += len(f.Name)
+		if f.Is("cookie") {
+			names += len(f.Value)
+		}
 	}
-	return r.site.profile.Heavy(size)
+	return r.site.profile.Heavy(size, names)
 }
 
 // turn takes one of the tenant's turns at what may take long. In block mode it is
