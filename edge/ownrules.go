@@ -40,10 +40,20 @@ func (r *request) ownHeavy(body int) bool {
 	return r.site.profile.Heavy(size, names)
 }
 
-// turn takes one of the tenant's turns at what may take long. In block mode it is
-// an error that there is none; in detect mode the request goes on unseen.
-func (s *Server) turn(r *request) (release func(), err error) {
-	release, ok := s.turns.take(r.site.tenant)
+// turn waits until the head, or the head with that beginning of the body, may be inspected: at once, or when
+// one of the tenant's turns has come if it may take long. In block mode it is an error that none came; in
+// detect mode the request goes on unseen.
+func (s *Server) turn(r *request, body []byte) (release func(), err error) {
+	weight, heavy := r.heavy(body)
+	if !heavy {
+		if len(body) == 0 {
+			return func() {}, nil
+		}
+		if leave, ok := s.turns.enter(r.site.owner, itemWeight(body)); ok {
+			return leave, nil
+		}
+	}
+	release, ok := s.turns.take(r.site.owner, weight)
 	switch {
 	case ok:
 		return release, nil
