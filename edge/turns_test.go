@@ -137,8 +137,8 @@ func TestBiggerRequestsNeverHaveTheLastTurn(t *testing.T) {
 	for range 3 {
 		l.now("ninth", bigWeight)()
 	}
-	l.now("t0", 0)() // also of a tenant whose turns are all with bigger ones
-	l.now("t1", 0)() // or who waits
+	l.now("t0", 0)()                                       // also of a tenant whose turns are all with bigger ones
+	l.now("t1", 0)()                                       // or who waits
 	l.want("order", l.order(held), "t2 t3 t4 t5 t6 t7 t1") // which had one meanwhile
 }
 
