@@ -46,10 +46,11 @@ func (r *request) ownHeavy(body int) bool {
 func (s *Server) turn(r *request, body []byte) (release func(), err error) {
 	weight, heavy := r.heavy(body)
 	if !heavy {
-		if len(body) == 0 {
+		light := r.lightWeight(body)
+		if light == 0 {
 			return func() {}, nil
 		}
-		if leave, ok := s.turns.enter(r.site.owner, itemWeight(body)); ok {
+		if leave, ok := s.turns.enter(r.site.owner, light); ok {
 			return leave, nil
 		}
 	}

@@ -17,6 +17,9 @@ const heavyBody = 2 << 10
 // a head and body together, may: some 60 ms, where a browser's usual head takes 2 and weighs a tenth.
 const heavyWeight = 4 << 10
 
+// ordinaryTarget is the weight of a page's target at most, with a query of a dozen arguments.
+const ordinaryTarget = 512
+
 // bigWeight is the weight from which an inspection may take most of a second and more. One turn of all is
 // kept for those below it.
 const bigWeight = 16 << 10
@@ -66,13 +69,26 @@ func (r *request) heavy(body []byte) (weight int, heavy bool) {
 	return weight, len(body) > heavyBody || weight > heavyWeight
 }
 
+// lightWeight is what of a head, or of a body, counts among those that are inspected without a turn; 0: it is
+// the head of an ordinary page, which never needs one.
+func (r *request) lightWeight(body []byte) int {
+	if len(body) > 0 {
+		return itemWeight(body)
+	}
+	if weight := itemWeight(r.Target); weight > ordinaryTarget {
+		return weight
+	}
+	return 0
+}
+
 // turns are taken by requests whose inspection may take long. A tenant gets as many at a time as half
 // of the processors, at least one, and one more for a smaller request where bigger ones have all of them;
 // all tenants together get three quarters, at least one more than one tenant does, and bigger ones never
 // have the last of those. So whoever sends heavy requests to one tenant's sites makes that tenant's wait, and
 // whoever sends them to all does not take the processors from requests that need no turn, nor from those
 // that need a short one. Where several tenants wait, they are served in rotation, whatever each
-// one's number. Bodies that are light need no turn while few of a tenant's are inspected at a time.
+// one's number. Bodies and queries that are light need no turn while few of a
+// tenant's are inspected at a time.
 // The zero value is ready.
 type turns struct {
 	patience time.Duration // 0: heavyWait
@@ -80,7 +96,7 @@ type turns struct {
 	mu      sync.Mutex
 	busy    int
 	big     int // of these, with bigger ones
-	light   int // weight of the bodies that are inspected without a turn
+	light   int // weight of what is inspected without a turn
 	tenants map[string]*tenantTurns
 	waiting list.List    // of those that wait: *tenantTurns, whose turn is next first
 	owed    *tenantTurns // has the next turn for a bigger one; nil: nobody
@@ -112,13 +128,13 @@ func turnsAtOnce() (tenant, all int) {
 	return tenant, max(tenant+1, n*3/4)
 }
 
-// lightAtOnce returns the weight of bodies that need no turn at a time, of one tenant and of all.
+// lightAtOnce returns the weight of bodies and queries that need no turn at a time, of one tenant and of all.
 func lightAtOnce() (tenant, all int) {
 	tenant, all = turnsAtOnce()
 	return tenant * heavyWeight, 2 * all * heavyWeight
 }
 
-// enter lets a light body be inspected without a turn, unless there are too many; leave, to be called
+// enter lets a light body or query be inspected without a turn, unless there are too many; leave, to be called
 // once, says that it was.
 func (t *turns) enter(owner string, weight int) (leave func(), ok bool) {
 	most, all := lightAtOnce()

@@ -251,24 +251,29 @@ func TestManySmallBodiesWaitForTurns(t *testing.T) {
 	if !ok || !light {
 		t.Fatal("no turn")
 	}
-	answered := make(chan int, 1)
-	go func() {
-		defer close(answered) // also when it gives up
-		answered <- n.sendBody(t, "block.test", "/sink", formType, "a="+strings.Repeat("word+", 40)).Status
-	}()
-	n.turns.wait(t, 1, 1)
+	answered := make(chan int, 2)
+	var senders sync.WaitGroup
+	senders.Go(func() { answered <- n.sendBody(t, "block.test", "/sink", formType, "a="+strings.Repeat("word+", 40)).Status })
+	senders.Go(func() { answered <- n.get(t, "block.test", "/bytes?n=1&q="+strings.Repeat("word+", 200)).Status })
+	n.turns.wait(t, 1, 2)
 	if got := n.get(t, "block.test", "/bytes?n=1", "User-Agent: test", "Accept: */*", "Cookie: "+strings.Repeat("name=0123456789abcdef; ", 60)); got.Status != 200 {
 		t.Errorf("a page: status %d", got.Status)
+	}
+	if got := n.get(t, "detect.test", "/bytes?n=1&q="+strings.Repeat("word+", 200)); got.Status != 200 {
+		t.Errorf("another tenant's long query: status %d", got.Status)
 	}
 	if got := n.sendBody(t, "detect.test", "/sink", formType, "a="+strings.Repeat("word+", 40)); got.Status != 200 {
 		t.Errorf("another tenant's form: status %d", got.Status)
 	}
-	n.turns.wait(t, 1, 1)
+	n.turns.wait(t, 1, 2)
 	release()
-	if got := <-answered; got != 200 {
-		t.Errorf("after its turn: status %d", got)
-	}
+	senders.Wait()
 	leave()
+	for range 2 {
+		if got := <-answered; got != 200 {
+			t.Errorf("after its turn: status %d", got)
+		}
+	}
 }
 
 // Vhosts without a tenant have turns of their own, as they have connections and events of their own.
