@@ -95,13 +95,11 @@ func (s *Server) engineFailure(r *request, tx *waf.Transaction) error {
 }
 
 func (s *Server) phaseHeaders(r *request, tx *waf.Transaction) (*waf.Verdict, error) {
-	if r.heavy(nil) {
-		release, err := s.turn(r)
-		if err != nil || r.unseen {
-			return nil, err
-		}
-		defer release()
+	release, err := s.turn(r, nil)
+	if err != nil || r.unseen {
+		return nil, err
 	}
+	defer release()
 	tx.Connection(r.Client, r.Server)
 	tx.Request(r.Method, r.Target, r.Proto, r.Host)
 	for _, f := range r.Fields {
@@ -138,13 +136,11 @@ func (s *Server) phaseBody(r *request, tx *waf.Transaction) (*waf.Verdict, error
 
 // judgeBody runs phase 2 on the beginning of the body.
 func (s *Server) judgeBody(r *request, tx *waf.Transaction, ahead []byte, cut bool) (*waf.Verdict, error) {
-	if r.heavy(ahead) {
-		release, err := s.turn(r)
-		if err != nil || r.unseen {
-			return nil, err
-		}
-		defer release()
+	release, err := s.turn(r, ahead)
+	if err != nil || r.unseen {
+		return nil, err
 	}
+	defer release()
 	tx.WriteRequestBody(ahead)
 	return tx.RequestBody(cut), nil
 }

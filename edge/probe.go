@@ -87,7 +87,7 @@ func (s *Server) Probe(p Probe) (*Finding, error) {
 		out.BlockStatus = out.Status
 		return out, nil
 	}
-	blocking := site{name: st.name, tenant: st.tenant, meter: st.meter, settings: st.settings}
+	blocking := site{name: st.name, tenant: st.tenant, owner: st.owner, meter: st.meter, settings: st.settings}
 	blocking.profile.Like(&st.profile, waf.Block)
 	inBlock := Finding{}
 	if err := s.try(p, host, &blocking, &inBlock); err != nil {

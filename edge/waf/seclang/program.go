@@ -1,6 +1,7 @@
 package seclang
 
 import (
+	"fmt"
 	"regexp/syntax"
 	"strings"
 )
@@ -46,6 +47,16 @@ func reasonOf(err error) string {
 		reason += " (look-around and back references are not taken)"
 	}
 	return reason
+}
+
+// PatternSize returns how many instructions a regular expression becomes at most, from its tree: it is
+// not compiled. The error is that of a malformed one.
+func PatternSize(pattern string) (int, error) {
+	tree, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0, fmt.Errorf("read a regular expression: %w", err)
+	}
+	return sizeOf(tree) + 2, nil // and what every one begins and ends with
 }
 
 // sizeOf estimates how many instructions a tree becomes; a class of many ranges counts for the memory
