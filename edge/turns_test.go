@@ -253,7 +253,9 @@ func TestManySmallBodiesWaitForTurns(t *testing.T) {
 	}
 	answered := make(chan int, 2)
 	var senders sync.WaitGroup
-	senders.Go(func() { answered <- n.sendBody(t, "block.test", "/sink", formType, "a="+strings.Repeat("word+", 40)).Status })
+	senders.Go(func() {
+		answered <- n.sendBody(t, "block.test", "/sink", formType, "a="+strings.Repeat("word+", 40)).Status
+	})
 	senders.Go(func() { answered <- n.get(t, "block.test", "/bytes?n=1&q="+strings.Repeat("word+", 200)).Status })
 	n.turns.wait(t, 1, 2)
 	if got := n.get(t, "block.test", "/bytes?n=1", "User-Agent: test", "Accept: */*", "Cookie: "+strings.Repeat("name=0123456789abcdef; ", 60)); got.Status != 200 {

@@ -16,6 +16,9 @@ const MaxPattern = 200
 
 // PatternSize returns what [MaxPattern] bounds. The error is that of a malformed expression.
 func PatternSize(pattern string) (int, error) {
+	if _, err := seclang.PatternSize(pattern); err != nil { // or a) would end what (?i: begins
+		return 0, err
+	}
 	return seclang.PatternSize(inAnyCase(pattern))
 }
 
