@@ -203,7 +203,7 @@ func (s *Server) inspectResponse(next handler) handler {
 		s.inspectLate(r)
 		verdict, err := s.judgeResponse(r)
 		if err != nil {
-			return fail(502, "the site's answer ended early", err)
+			return err
 		}
 		before, found := r.record.WAF.Verdict, len(r.found)
 		r.recordWAF(verdict)
@@ -218,6 +218,7 @@ func (s *Server) inspectResponse(next handler) handler {
 	}
 }
 
+// judgeResponse returns the verdict on an answer. The error, if any, is what is answered instead.
 func (s *Server) judgeResponse(r *request) (*waf.Verdict, error) {
 	p := &r.response
 	for _, f := range p.fields {
@@ -229,12 +230,31 @@ func (s *Server) judgeResponse(r *request) (*waf.Verdict, error) {
 	if p.length > 0 && r.Method != "HEAD" && !skipsBody(p.status) && r.waf.WantsResponseBody(p.value("content-type")) {
 		prefix := make([]byte, min(p.length, r.site.inspected()))
 		if _, err := io.ReadFull(p.stream, prefix); err != nil {
+			return nil, fail(502, "the site's answer ended early", err)
+		}
+		p.stream = &prefixed{Reader: io.MultiReader(bytes.NewReader(prefix), p.stream), Closer: p.stream}
+		release, unseen, err := s.turnOfAnswer(r, prefix)
+		if err != nil || unseen {
 			return nil, err
 		}
+		defer release()
 		r.waf.WriteResponseBody(prefix)
-		p.stream = &prefixed{Reader: io.MultiReader(bytes.NewReader(prefix), p.stream), Closer: p.stream}
 	}
 	return r.waf.ResponseBody(), nil
+}
+
+// turnOfAnswer waits for a turn to inspect what was read of an answer, if that may take long. Where none
+// comes, the answer is withheld with 503 in block mode: the backend may have acted on the request, but what
+// was not inspected must not leave. In detect mode it passes unseen.
+func (s *Server) turnOfAnswer(r *request, prefix []byte) (release func(), unseen bool, err error) {
+	if len(prefix) <= heavyBody {
+		return func() {}, false, nil
+	}
+	before := r.unseen // the request's own turn may not have come
+	r.unseen = false
+	release, err = s.turn(r)
+	unseen, r.unseen = r.unseen, before || r.unseen
+	return release, unseen, err
 }
 
 // prefixed is a stream whose beginning was read ahead.

@@ -187,6 +187,8 @@ func parserOf(kind string) string {
 		return urlencodedName
 	case "MULTIPART":
 		return multipartName
+	case "XML":
+		return xmlName
 	}
 	return kind
 }

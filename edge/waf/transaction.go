@@ -213,7 +213,7 @@ func (t *Transaction) WriteRequestBody(p []byte) {
 //   - form, and other types, which are read like a form: a cut percent escape is removed
 //   - JSON: the open string, value, objects and arrays are closed
 //   - multipart: the open header line and part are closed, and the final boundary added
-//   - XML: a cut character is removed; the open tag, comment, section or instruction is closed
+//   - XML: a cut character and an open declaration are removed; the open tag, entity or section is closed
 //
 // What stood before the cut, an unfinished value included, is inspected in full.
 func (t *Transaction) RequestBody(cut bool) *Verdict {
