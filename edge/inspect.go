@@ -252,7 +252,7 @@ func (s *Server) turnOfAnswer(r *request, prefix []byte) (release func(), unseen
 	}
 	before := r.unseen // the request's own turn may not have come
 	r.unseen = false
-	release, err = s.turn(r)
+	release, err = s.takeTurn(r, len(prefix))
 	unseen, r.unseen = r.unseen, before || r.unseen
 	return release, unseen, err
 }

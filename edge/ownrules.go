@@ -54,6 +54,11 @@ func (s *Server) turn(r *request, body []byte) (release func(), err error) {
 			return leave, nil
 		}
 	}
+	return s.takeTurn(r, weight)
+}
+
+// takeTurn waits for a turn of the site's owner, see turn.
+func (s *Server) takeTurn(r *request, weight int) (release func(), err error) {
 	release, ok := s.turns.take(r.site.owner, weight)
 	switch {
 	case ok:
