@@ -257,7 +257,7 @@ func (a *API) holder(in *UndoRequest) (routes.Key, error) {
 		case len(keys) == 0 && inDefaults:
 			return routes.Key{}, &apiError{http.StatusConflict, "exclusion " + id + " stands in the process settings (defaults.waf): change it there", nil}
 		case len(keys) == 0:
-			return routes.Key{}, &apiError{http.StatusNotFound, "there is no exclusion " + id, nil}
+			return routes.Key{}, &apiError{http.StatusNotFound, "there is no exclusion " + id + a.presetOf(id), nil}
 		case len(keys) > 1:
 			names := make([]string, len(keys))
 			for i, k := range keys {
@@ -270,6 +270,20 @@ func (a *API) holder(in *UndoRequest) (routes.Key, error) {
 		}
 	}
 	return first[0], nil
+}
+
+// presetOf says to which profile or app an exclusion belongs, of those that documents name.
+func (a *API) presetOf(id string) string {
+	if a.opts.Ruleset == nil {
+		return ""
+	}
+	for _, placed := range a.placedExclusions("") {
+		kind, _, _ := strings.Cut(placed.Document, " ")
+		if placed.Exclusion.ID == id && (kind == "profile" || kind == "app") {
+			return " in a document: it belongs to the " + placed.Document + ", which waf." + map[string]string{"profile": "profile", "app": "apps"}[kind] + " names"
+		}
+	}
+	return ""
 }
 
 // editExclusions changes the list of exclusions of one document, and waits until it acts.

@@ -52,7 +52,8 @@ func (a *API) tenantDetail(table *routes.Table, name string) (d TenantDetail, kn
 		Where: a.where(routes.Key{Kind: routes.KindTenant, Name: name}),
 	}
 	base := cmp.Or(doc, a.opts.Defaults, &routes.Tenant{})
-	d.WAF = base.WAF.Over(routes.DefaultWAF).Mode
+	inForce := base.WAF.Over(routes.DefaultWAF)
+	d.WAF = modeInForce(inForce, inForce.Rules != "")
 	if len(problems) > 0 {
 		d.Status, d.Reason = StatusBroken, problems[0].Error()
 	}

@@ -22,7 +22,7 @@ type VhostSummary struct {
 	Aliases  []string `json:"aliases"`
 	Tenant   string   `json:"tenant,omitempty"`
 	Backends []string `json:"backends"`
-	WAF      string   `json:"waf"`   // the mode in force
+	WAF      string   `json:"waf"`   // the mode in force, or "off (profile none)"
 	Cache    bool     `json:"cache"` // in force
 	Status   string   `json:"status"`
 	Reason   string   `json:"reason,omitempty"` // why the status is not ok
@@ -66,7 +66,7 @@ func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
 	if v := route.Vhost; v != nil {
 		settings := route.Settings(a.opts.Defaults)
 		s.Aliases = append(s.Aliases, v.Aliases...)
-		s.Tenant, s.WAF, s.Cache = v.Tenant, settings.WAF.Mode, settings.Cache
+		s.Tenant, s.WAF, s.Cache = v.Tenant, modeInForce(&settings.WAF, len(settings.Rules) > 0), settings.Cache
 		for _, b := range v.Backends {
 			s.Backends = append(s.Backends, b.URL)
 		}
@@ -79,6 +79,14 @@ func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
 		s.Status, s.Reason = StatusWarning, warnings[0].Error()
 	}
 	return s
+}
+
+// modeInForce is the WAF's mode, or why it inspects nothing.
+func modeInForce(w *routes.WAF, ownRules bool) string {
+	if w.Profile == "none" && !ownRules && w.Mode != routes.WAFOff {
+		return "off (profile none)"
+	}
+	return w.Mode
 }
 
 // warningsOf returns what is wrong outside the document: with files that it names,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 // allowFlags are what to allow, and until when.
 type allowFlags struct {
 	scope, note, until, last string
-	rules                    []int
+	rules                    []string
 	dryRun, anyPath          bool
 }
 
@@ -46,7 +47,7 @@ It is live at once, on all nodes within a second, and "gatehouse waf undo" remov
 	f := cmd.Flags()
 	f.StringVar(&flags.scope, "scope", admin.ScopeParam, "`how far` it reaches: "+strings.Join(admin.Scopes, ", "))
 	f.BoolVar(&flags.anyPath, "any-path", false, "with the scope param: on every path of the vhost, whatever the method")
-	f.IntSliceVar(&flags.rules, "rule", nil, "only these `numbers` of the rules that matched (default: all that refused it)")
+	f.StringSliceVar(&flags.rules, "rule", nil, "only these `numbers` of the rules that matched (default: all that refused it)")
 	f.StringVar(&flags.note, "note", "", "`why`, for whoever reads the document later")
 	f.StringVar(&flags.until, "until", "", "the `day` at whose beginning, in UTC, it ends, such as 2027-01-31")
 	f.StringVar(&flags.last, "for", "", "the `time` after which it ends, such as 30d, rounded up to a whole day")
@@ -74,7 +75,7 @@ It is live at once, on all nodes within a second, and "gatehouse waf undo" remov
 
 // request makes the request; a mistake is one of usage.
 func (f *allowFlags) request(id string, now time.Time) (in admin.AllowRequest, err error) {
-	in = admin.AllowRequest{ID: id, Scope: f.scope, Rules: f.rules, Note: f.note, DryRun: f.dryRun, AnyPath: f.anyPath}
+	in = admin.AllowRequest{ID: id, Scope: f.scope, Note: f.note, DryRun: f.dryRun, AnyPath: f.anyPath}
 	switch {
 	case f.anyPath && f.scope != admin.ScopeParam:
 		return in, usagef("--any-path has no effect: it is for --scope %s", admin.ScopeParam)
@@ -97,6 +98,13 @@ func (f *allowFlags) request(id string, now time.Time) (in admin.AllowRequest, e
 		}
 		const day = 24 * time.Hour
 		in.Until = routes.Date(now.UTC().Add(time.Duration(d) + day - 1).Truncate(day).Format(time.DateOnly))
+	}
+	for _, text := range f.rules {
+		id, err := strconv.Atoi(text)
+		if err != nil || id <= 0 {
+			return in, usagef("--rule %s: want a rule's number, such as 942100", text)
+		}
+		in.Rules = append(in.Rules, id)
 	}
 	if end := in.Until.Time(); !end.IsZero() && !now.Before(end) {
 		return in, usagef("it would end on %s, which is not to come", in.Until)

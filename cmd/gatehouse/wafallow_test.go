@@ -161,6 +161,7 @@ func TestWAFAllowProposesTheNarrowest(t *testing.T) {
 		"lone":                              {0, []string{"vhost lone.test: rules 932120 at ARGS:icon", "0 of 0 other refused requests of vhost lone.test on node n1"}},
 		"lone --scope tenant":               {1, []string{"has no tenant: use --scope vhost"}},
 		"param --rule 949110":               {1, []string{"rule 949110 cannot be excluded: it adds the score up"}},
+		"param --rule abc":                  {2, []string{"want a rule's number, such as 942100"}},
 		"nobody":                            {1, []string{"no WAF event of request nobody"}},
 		"param --scope parm":                {2, []string{`did you mean "param"?`}},
 		"param --until yesterday":           {2, []string{"bad date"}},
@@ -328,6 +329,17 @@ func TestWAFRulesTellForWhomAndWhen(t *testing.T) {
 	contains(t, "by an app", out, "app dokuwiki", "ARGS:wikitext")
 	_, out, _ = invoke(t, "waf", "rules", "933100", "-t", "new")
 	contains(t, "by a profile", out, "profile strong", "933000-940999")
+	code, _, errOut := invoke(t, "waf", "rules", "--excluded", "-t", "shpo")
+	want(t, "a tenant that is not", code, exitOK)
+	contains(t, "a tenant that is not", errOut, `there is no tenant shpo (did you mean "shop"?)`)
+	_, out, _ = invoke(t, "waf", "rules", "--excluded", "-t", "new", "-o", "json")
+	var excluded admin.RuleList
+	if err := json.Unmarshal([]byte(out), &excluded); err != nil {
+		t.Fatal(err)
+	}
+	code, _, errOut = invoke(t, "waf", "undo", excluded.Rules[0].Excluded[0].Exclusion.ID)
+	want(t, "undo of an app's", code, exitFailed)
+	contains(t, "undo of an app's", errOut, "it belongs to the ", "which waf.")
 	_, out, _ = invoke(t, "waf", "rules", "942100", "-t", "shop")
 	if contains(t, "of one tenant", out, "vhost www.shop.test"); strings.Contains(out, "dokuwiki") {
 		t.Errorf("another tenant's app:\n%s", out)
