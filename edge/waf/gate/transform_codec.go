@@ -87,7 +87,7 @@ func encodeBase64(s string) string {
 
 // decodeHex is hexDecode. It fails on a text that is not all hex, which then stays as it is.
 func decodeHex(s string) string {
-	if s == "" || len(s)%2 != 0 || leading(s, hexDigits, len(s)) < len(s) {
+	if s == "" || len(s)%2 != 0 || leading(s, &hexDigits, len(s)) < len(s) {
 		return s
 	}
 	out, err := hex.DecodeString(s)

@@ -37,11 +37,11 @@ func mayBeReference(s string) bool {
 	if strings.HasPrefix(s, "#") {
 		s = s[1:]
 		if s != "" && s[0]|0x20 == 'x' {
-			return leading(s[1:], hexDigits, 1) == 1
+			return leading(s[1:], &hexDigits, 1) == 1
 		}
-		return leading(s, decimalDigits, 1) == 1
+		return leading(s, &decimalDigits, 1) == 1
 	}
-	n := leading(s, nameBytes, len(s))
+	n := leading(s, &nameBytes, len(s))
 	if n > 0 && n < len(s) && s[n] == ';' {
 		return true
 	}

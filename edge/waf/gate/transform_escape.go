@@ -9,11 +9,11 @@ var octalDigits = bytesOf("01234567")
 // the end, it goes alone. So a backslash always changes a text, though with enough of them it may come out
 // as it went in: then this allocates for nothing.
 var decodeCSS = decoding(`\`, func(rest string) (string, int) {
-	digits := leading(rest[1:], hexDigits, 6)
+	digits := leading(rest[1:], &hexDigits, 6)
 	switch {
 	case digits > 0:
 		code, _ := hexValue(rest[1 : 1+digits])
-		width := 1 + digits + leading(rest[1+digits:], spaceSet, 1)
+		width := 1 + digits + leading(rest[1+digits:], &spaceSet, 1)
 		if c, ok := wide(code); ok {
 			return textOf(c), width
 		}
@@ -48,7 +48,7 @@ var decodeJS = decoding(`\`, func(rest string) (string, int) {
 			return textOf(byte(v)), 4
 		}
 	}
-	if digits := leading(rest[1:], octalDigits, 3); digits > 0 {
+	if digits := leading(rest[1:], &octalDigits, 3); digits > 0 {
 		if digits == 3 && rest[1] > '3' { // more than a byte holds
 			digits = 2
 		}
@@ -66,7 +66,7 @@ func jsUnicode(rest string) (code rune, width int) {
 		return 0, 0
 	}
 	if rest[2] == '{' {
-		digits := leading(rest[3:], hexDigits, 6)
+		digits := leading(rest[3:], &hexDigits, 6)
 		if digits == 0 || len(rest) <= 3+digits || rest[3+digits] != '}' {
 			return 0, 0
 		}
@@ -96,7 +96,7 @@ var decodeEscapes = decoding(`\`, func(rest string) (string, int) {
 			return textOf(byte(v)), 4
 		}
 	}
-	if digits := leading(rest[1:], octalDigits, 3); digits > 0 {
+	if digits := leading(rest[1:], &octalDigits, 3); digits > 0 {
 		return textOf(octal(rest[1 : 1+digits])), 1 + digits
 	}
 	return rest[1:2], 2

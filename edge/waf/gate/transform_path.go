@@ -8,7 +8,7 @@ import (
 // normalizePath is its namesake: filepath.Clean, but a path that ends with a slash gets one at its end, even
 // where it is nothing but that, and the present directory is nothing.
 func normalizePath(s string) string {
-	if s == "" {
+	if isClean(s) {
 		return s
 	}
 	clean := filepath.Clean(s)
@@ -21,6 +21,25 @@ func normalizePath(s string) string {
 		return s
 	}
 	return clean + "/"
+}
+
+// isClean reports whether a path has nothing to be cleaned. It is for most texts, and may say no to a clean one.
+func isClean(s string) bool {
+	if s == "" {
+		return true
+	}
+	if s[0] == '.' || s == "/" {
+		return false
+	}
+	for {
+		slash := strings.IndexByte(s, '/')
+		if slash < 0 || slash == len(s)-1 {
+			return true
+		}
+		if s = s[slash+1:]; s[0] == '/' || s[0] == '.' {
+			return false
+		}
+	}
 }
 
 // normalizeWindowsPath is normalizePathWin: of a path with slashes of either kind, what Windows would
@@ -70,8 +89,10 @@ func trimNames(path string) string {
 
 // ignoresEnds reports whether a name has something at its end that Windows ignores.
 func ignoresEnds(path string) bool {
-	for name := range strings.SplitSeq(path, "/") {
-		if !onlyDots(name) && strings.HasSuffix(name, ".") || strings.HasSuffix(name, " ") {
+	for more := true; more; {
+		var name string
+		name, path, more = strings.Cut(path, "/")
+		if n := len(name); n > 0 && (name[n-1] == ' ' || name[n-1] == '.' && !onlyDots(name)) {
 			return true
 		}
 	}

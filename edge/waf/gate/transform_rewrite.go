@@ -93,9 +93,9 @@ func hexValue(digits string) (rune, bool) {
 }
 
 // leading returns how many of the first bytes of s, at most limit, are in the set.
-func leading(s string, set byteSet, limit int) int {
-	n := 0
-	for n < limit && n < len(s) && set.has(s[n]) {
+func leading(s string, set *byteSet, limit int) int {
+	n, limit := 0, min(limit, len(s))
+	for n < limit && set.has(s[n]) {
 		n++
 	}
 	return n

@@ -9,7 +9,10 @@ import (
 // asciiSpaces is what isspace of C takes for one.
 const asciiSpaces = " \t\n\v\f\r"
 
-var spaceSet = bytesOf(asciiSpaces)
+var (
+	spaceSet = bytesOf(asciiSpaces)
+	noSpace  = bytesBetween(0, utf8.RuneSelf-1).without(spaceSet) // of ASCII
+)
 
 func trim(s string) string      { return strings.Trim(s, asciiSpaces) }
 func trimLeft(s string) string  { return strings.TrimLeft(s, asciiSpaces) }
@@ -21,12 +24,26 @@ func replaceNulls(s string) string { return strings.ReplaceAll(s, "\x00", " ") }
 // removeWhitespace is its namesake, of all that Unicode calls a space. A byte that is not UTF-8 becomes U+FFFD on
 // the way, also where there is no space.
 func removeWhitespace(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) {
-			return -1
+	var b strings.Builder
+	kept := 0
+	for i := 0; i < len(s); {
+		i += leading(s[i:], &noSpace, len(s))
+		if i == len(s) {
+			break
 		}
-		return r
-	}, s)
+		r, width := utf8.DecodeRuneInString(s[i:])
+		space, broken := unicode.IsSpace(r), r == utf8.RuneError && width == 1
+		if space || broken {
+			grow(&b, len(s))
+			b.WriteString(s[kept:i])
+			kept = i + width
+		}
+		if broken {
+			b.WriteRune(r)
+		}
+		i += width
+	}
+	return rewritten(&b, s, kept)
 }
 
 // noSpaceIn: removeWhitespace sees no change unless it has removed a space.
@@ -37,6 +54,7 @@ func compressWhitespace(s string) string {
 	var b strings.Builder
 	kept := 0
 	for i := 0; i < len(s); {
+		i += leading(s[i:], &noSpace, len(s))
 		space, width := latinSpace(s[i:])
 		if !space {
 			i += width

@@ -73,7 +73,7 @@ var urlPlain = bytesOf("*0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrs
 // encodeURL is urlEncode.
 func encodeURL(s string) string {
 	const digits = "0123456789abcdef"
-	same := leading(s, urlPlain, len(s))
+	same := leading(s, &urlPlain, len(s))
 	if same == len(s) {
 		return s
 	}
