@@ -69,7 +69,7 @@ var transforms = func() map[string]transform {
 		{name: "removeNulls", apply: removeNulls, triggers: bytesOf("\x00")},
 		{name: "replaceNulls", apply: replaceNulls, triggers: bytesOf("\x00")},
 
-		{name: "cmdLine", apply: commandLine, triggers: commandLineBytes},
+		{name: "cmdLine", apply: commandLine, triggers: commandTriggers},
 		{name: "normalizePath", apply: normalizePath, triggers: bytesOf("/.")},
 		{name: "normalizePathWin", apply: normalizeWindowsPath, triggers: bytesOf(`/\.: `)},
 

@@ -1,24 +1,32 @@
 package gate
 
-import "strings"
-
-// What cmdLine does with a byte; nothing is told of others.
+// What cmdLine does with a byte.
 const (
-	commandDrop  = `"'\^`
-	commandSpace = " ,;\t\r\n"
-	commandGlue  = "/(" // no space may stand before these
+	commandKeep  = iota
+	commandDrop  // what a shell reads over
+	commandSpace // a separator
+	commandGlue  // no space may stand before it
+	commandUpper
 )
 
-var (
-	commandDropped = bytesOf(commandDrop)
-	commandSpaces  = bytesOf(commandSpace)
-	commandUppers  = bytesBetween('A', 'Z')
-	// commandLineBytes are those without which cmdLine changes nothing: / and ( matter only behind a space.
-	commandLineBytes = bytesOf(commandDrop + commandSpace).union(commandUppers)
-	// commandChanged change a text wherever they stand, a space only before another one or before glue.
-	commandChanged     = commandLineBytes.without(bytesOf(" "))
-	commandBehindSpace = bytesOf(" " + commandGlue)
-)
+var commandKinds = func() (kinds [256]byte) {
+	for kind, set := range map[byte]string{commandDrop: `"'\^`, commandSpace: " ,;\t\r\n", commandGlue: "/(", commandUpper: "ABCDEFGHIJKLMNOPQRSTUVWXYZ"} {
+		for i := range len(set) {
+			kinds[set[i]] = kind
+		}
+	}
+	return kinds
+}()
+
+// commandTriggers are the bytes without which cmdLine changes nothing: glue matters only behind a space.
+var commandTriggers = func() (set byteSet) {
+	for c, kind := range commandKinds {
+		if kind != commandKeep && kind != commandGlue {
+			set.add(byte(c))
+		}
+	}
+	return set
+}()
 
 // commandLine is cmdLine: what a shell reads over goes, separators become one space, none is left before a slash
 // or parenthesis, and ASCII is lowered.
@@ -30,40 +38,51 @@ func commandLine(s string) string {
 	if from > 0 && s[from-1] == ' ' {
 		from-- // it may be the first of several
 	}
-	var b strings.Builder
-	b.Grow(len(s))
-	b.WriteString(s[:from])
+	out := make([]byte, len(s))
+	n := copy(out, s[:from])
 	pending := false // a space that shows only if what follows lets it
 	for i := from; i < len(s); i++ {
 		c := s[i]
-		switch {
-		case commandDropped.has(c):
+		switch commandKinds[c] {
+		case commandDrop:
 			continue
-		case commandSpaces.has(c):
+		case commandSpace:
 			pending = true
 			continue
-		case c == '/' || c == '(':
+		case commandGlue:
 			pending = false
-		case commandUppers.has(c):
+		case commandUpper:
 			c += 'a' - 'A'
 		}
 		if pending {
-			b.WriteByte(' ')
+			out[n] = ' '
+			n++
 			pending = false
 		}
-		b.WriteByte(c)
+		out[n] = c
+		n++
 	}
 	if pending {
-		b.WriteByte(' ')
+		out[n] = ' '
+		n++
 	}
-	return b.String()
+	return string(out[:n])
 }
 
 // commandChange returns where the first byte is that cmdLine does not leave alone, or -1.
 func commandChange(s string) int {
 	for i := range len(s) {
-		if commandChanged.has(s[i]) || s[i] == ' ' && i+1 < len(s) && commandBehindSpace.has(s[i+1]) {
+		switch commandKinds[s[i]] {
+		case commandKeep, commandGlue:
+			continue
+		}
+		if s[i] != ' ' {
 			return i
+		}
+		if i+1 < len(s) {
+			if next := commandKinds[s[i+1]]; next == commandSpace || next == commandGlue {
+				return i
+			}
 		}
 	}
 	return -1

@@ -55,6 +55,10 @@ func compressWhitespace(s string) string {
 	kept := 0
 	for i := 0; i < len(s); {
 		i += leading(s[i:], &noSpace, len(s))
+		if i+1 < len(s) && s[i] == ' ' && noSpace.has(s[i+1]) { // as between most words
+			i += 2
+			continue
+		}
 		space, width := latinSpace(s[i:])
 		if !space {
 			i += width
