@@ -83,7 +83,7 @@ func TestTransformOfKnowsItsNames(t *testing.T) {
 
 // What the fields of a transformation and of a chain promise, on every kind of text.
 func TestTriggersTellWhatMayChange(t *testing.T) {
-	values := slices.Concat(shortValues(), pieces, longValues(), randomValues(3, 3000))
+	values := slices.Concat(shortValues(), pieces, longValues(), randomValues(3, 1000))
 	chains := crsChains(t)
 	for _, names := range append(eachAlone(), chains...) {
 		c, ok := newChain(names)
@@ -117,7 +117,7 @@ func without(s string, set byteSet) string {
 
 // Every byte that is a trigger of a transformation alone is one for a reason.
 func TestTriggersAreNeeded(t *testing.T) {
-	values := slices.Concat(shortValues(), pieces, randomValues(4, 20_000))
+	values := slices.Concat(shortValues(), pieces, randomValues(4, 5000))
 	for i := range eachByte {
 		values = append(values, strings.Repeat(eachByte[i:i+1], 2))
 	}
