@@ -59,7 +59,7 @@ func needOf(pattern string) (need, error) {
 		return need{}, fmt.Errorf("parse pattern: %w", err)
 	}
 	return need{
-		bytes: bestSets(neededBytes(tree), maxSets),
+		bytes: worthwhile(neededBytes(tree)),
 		words: bestLists(neededWords(tree).lists(), maxLists),
 	}, nil
 }

@@ -8,8 +8,11 @@ import (
 	"unicode/utf8"
 )
 
-// maxPart is how many conditions are kept for a part of a pattern, of which the whole takes its own.
-const maxPart = 8
+// How many conditions are kept for a part of a pattern, of which the whole takes its own.
+const (
+	maxPartSets  = 16
+	maxPartLists = 8
+)
 
 // neededBytes returns sets of which every match has a byte each. Its empty result asks for nothing.
 func neededBytes(part *syntax.Regexp) []byteSet {
@@ -19,9 +22,9 @@ func neededBytes(part *syntax.Regexp) []byteSet {
 		for _, r := range part.Rune {
 			out = append(out, bytesOfRunes(foldsOf(r, part.Flags)))
 		}
-		return bestSets(out, maxPart)
+		return bestSets(out, maxPartSets)
 	case syntax.OpCharClass:
-		return bestSets([]byteSet{bytesOfRunes(part.Rune)}, maxPart)
+		return bestSets([]byteSet{bytesOfRunes(part.Rune)}, maxPartSets)
 	case syntax.OpCapture, syntax.OpPlus:
 		return neededBytes(part.Sub[0])
 	case syntax.OpRepeat:
@@ -33,7 +36,7 @@ func neededBytes(part *syntax.Regexp) []byteSet {
 		for _, sub := range part.Sub {
 			out = append(out, neededBytes(sub)...)
 		}
-		return bestSets(out, maxPart)
+		return bestSets(out, maxPartSets)
 	case syntax.OpAlternate:
 		out := neededBytes(part.Sub[0])
 		for _, sub := range part.Sub[1:] {
@@ -53,10 +56,11 @@ func eitherSet(a, b []byteSet) []byteSet {
 	var out []byteSet
 	join := func(of, with []byteSet) {
 		for _, set := range of {
-			best := set.union(with[0])
-			for _, other := range with[1:] {
-				if joint := set.union(other); weightOfSet(joint) < weightOfSet(best) {
-					best = joint
+			best, rarest := byteSet{}, 2.0
+			for _, other := range with {
+				joint := set.union(other)
+				if share := shareOfSet(joint); share < rarest {
+					best, rarest = joint, share
 				}
 			}
 			out = append(out, best)
@@ -64,25 +68,23 @@ func eitherSet(a, b []byteSet) []byteSet {
 	}
 	join(a, b)
 	join(b, a)
-	return bestSets(out, maxPart)
+	return bestSets(out, maxPartSets)
 }
 
 // bestSets returns at most n of the sets, the rarest ones, without those that follow from others.
 func bestSets(sets []byteSet, n int) []byteSet {
 	type weighed struct {
-		set byteSet
-		weight
+		set   byteSet
+		share float64
 	}
-	var all []weighed
+	all := make([]weighed, 0, len(sets))
 	for _, set := range sets {
-		if w := weightOfSet(set); w < tooCommon {
-			all = append(all, weighed{set, w})
-		}
+		all = append(all, weighed{set, shareOfSet(set)})
 	}
-	slices.SortStableFunc(all, func(a, b weighed) int { return cmp.Compare(a.weight, b.weight) })
+	slices.SortStableFunc(all, func(a, b weighed) int { return cmp.Compare(a.share, b.share) })
 	var out []byteSet
 	for _, w := range all {
-		if len(out) == n {
+		if len(out) == n || w.share >= nearlyAll {
 			break
 		}
 		// What has a byte of a smaller set has one of this set.
@@ -91,6 +93,16 @@ func bestSets(sets []byteSet, n int) []byteSet {
 		}
 	}
 	return out
+}
+
+// worthwhile returns what a check asks for of a need's sets: rare ones, or at least one.
+func worthwhile(sets []byteSet) []byteSet {
+	for i, set := range sets {
+		if i == maxSets || i > 0 && weightOfSet(set) >= tooCommon {
+			return sets[:i]
+		}
+	}
+	return sets
 }
 
 // bytesOfRunes returns a byte for each character in the ranges (pairs of first and last): the first one of its

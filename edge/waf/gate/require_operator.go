@@ -43,7 +43,7 @@ func needOfOperator(name, argument string, negated bool, data func(file string) 
 		n.bytes = []byteSet{bytesBetween(0, 0xff).without(sqlText)}
 	case "validateByteRange":
 		if valid, ok := byteRanges(argument); ok {
-			n.bytes = bestSets([]byteSet{bytesBetween(0, 0xff).without(valid)}, maxSets)
+			n.bytes = []byteSet{bytesBetween(0, 0xff).without(valid)}
 		}
 	case "validateUrlEncoding":
 		n.bytes = []byteSet{bytesOf("%")}
@@ -73,7 +73,7 @@ func needOfWords(words []string) need {
 			break
 		}
 	}
-	n.bytes = bestSets(n.bytes, maxSets)
+	n.bytes = worthwhile(n.bytes)
 	// A list is asked for whatever its weight: its operator would otherwise look for the same words.
 	if !slices.ContainsFunc(folded, func(w string) bool { return len(w) < minWord }) {
 		n.words = [][]string{folded}
@@ -91,7 +91,7 @@ func setsOfWord(word string) []byteSet {
 		}
 		out = append(out, set)
 	}
-	return bestSets(out, maxPart)
+	return bestSets(out, maxPartSets)
 }
 
 // wordsOfFile returns the lines of a file that are words.

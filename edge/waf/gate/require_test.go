@@ -18,12 +18,12 @@ func TestNeedOf(t *testing.T) {
 		{`(?i)UNION\s+SeLeCt`, [][]string{{"select"}, {"union"}}},
 		{`(?:exec|eval)\(`, [][]string{{"eval(", "exec("}}},
 		// What the engine's own prefilter has wrong: nothing may be joined across what is not known.
-		{`a(?:bcd|.efg)`, [][]string{{"abcd", "efg"}}},
-		{`x(?:bcd|.*efg)y`, [][]string{{"efgy", "xbcdy"}}},
+		{`a(?:bcd|.efg)`, [][]string{{"bcd", "efg"}}},
+		{`x(?:bcd|.*efg)y`, [][]string{{"bcdy", "efgy"}}},
 		{`abc.def`, [][]string{{"abc"}, {"def"}}},
 		{`abc(?:\s*)def`, [][]string{{"abc"}, {"def"}}},
 		{`abc\bdef`, [][]string{{"abcdef"}}},
-		{`select.*from|set.*to`, [][]string{{"select", "set"}}},
+		{`select.*from|set.*to`, [][]string{{"select", "set"}, {"from", "to"}, {"lect", "to"}}},
 		{`https?://`, [][]string{{"http://", "https://"}}},
 		{`(?:\.\./){3}`, [][]string{{"../../../"}}},
 		{`(?:\.\./){2,}etc`, [][]string{{"../../etc"}}},
@@ -52,11 +52,13 @@ func TestNeededBytes(t *testing.T) {
 		pattern string
 		sets    []byteSet
 	}{
-		{`a<b`, []byteSet{bytesOf("<")}},
+		{`e<t`, []byteSet{bytesOf("<")}}, // besides a rare one, what nearly every text has is not asked for
+		{`x<`, []byteSet{bytesOf("<"), bytesOf("x")}},
+		{`e`, []byteSet{bytesOf("e")}}, {`[^a]`, nil}, {`[0-9A-Za-z]`, nil}, {`\s`, []byteSet{bytesOf("\t\n\f\r ")}},
 		{`<|>`, []byteSet{bytesOf("<>")}},
-		{`(?:<.*\(|>.*\)x)`, []byteSet{bytesOf("<>"), bytesOf("()")}},
+		{`(?:<.*\(|>.*\))`, []byteSet{bytesOf("<>"), bytesOf(">("), bytesOf("<)")}},
 		{`[<>](?:\(|\[)`, []byteSet{bytesOf("<>"), bytesOf("([")}},
-		{`<?`, nil}, {`<|`, nil}, {`<*`, nil}, {`<{0,2}`, nil}, {`.`, nil}, {`[^a]`, nil},
+		{`<?`, nil}, {`<|`, nil}, {`<*`, nil}, {`<{0,2}`, nil}, {`.`, nil},
 		{`<+`, []byteSet{bytesOf("<")}},
 		{`<{2,}`, []byteSet{bytesOf("<")}},
 		{`\xac`, []byteSet{bytesOf("\xac\xc2")}},
@@ -193,7 +195,7 @@ func TestNeedsOfRuleSet(t *testing.T) {
 		}
 	}
 	t.Logf("of %d patterns %d need bytes, %d words; %d words in all", total, sets, lists, len(words))
-	if 10*sets < 9*total || 10*lists < 4*total {
+	if 100*sets < 95*total || 100*lists < 60*total {
 		t.Errorf("of %d patterns only %d need bytes and %d words", total, sets, lists)
 	}
 }

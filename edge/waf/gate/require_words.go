@@ -154,7 +154,7 @@ func inSequence(parts []spelling) spelling {
 	if out.begin == nil {
 		return spelling{exact: run}
 	}
-	out.within = bestLists(appendList(out.within, run), maxPart)
+	out.within = bestLists(appendList(out.within, run), maxPartLists)
 	out.end = run
 	return out
 }
@@ -212,7 +212,7 @@ func eitherList(parts []spelling) (out [][]string) {
 	longest := 0
 	all := make([][][]string, len(parts))
 	for i, p := range parts {
-		if all[i] = bestLists(p.lists(), maxPart); len(all[i]) == 0 {
+		if all[i] = bestLists(p.lists(), maxPartLists); len(all[i]) == 0 {
 			return nil
 		}
 		longest = max(longest, len(all[i]))
@@ -224,7 +224,7 @@ func eitherList(parts []spelling) (out [][]string) {
 		}
 		out = appendList(out, joint)
 	}
-	return bestLists(out, maxPart)
+	return bestLists(out, maxPartLists)
 }
 
 // appendList adds a list of words to others, if it says anything: without words that hold another one of
