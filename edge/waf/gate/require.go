@@ -21,7 +21,7 @@ type need struct {
 
 // Bounds of a need. More conditions rule hardly more texts out, and each costs time or memory.
 const (
-	maxSets  = 3   // in need.bytes
+	maxSets  = 2   // in need.bytes
 	maxLists = 4   // in need.words
 	maxWords = 256 // in one of them, of a pattern
 )
@@ -58,10 +58,11 @@ func needOf(pattern string) (need, error) {
 	if err != nil {
 		return need{}, fmt.Errorf("parse pattern: %w", err)
 	}
-	return need{
-		bytes: worthwhile(neededBytes(tree)),
-		words: bestLists(neededWords(tree).lists(), maxLists),
-	}, nil
+	n := need{bytes: worthwhile(neededBytes(tree))}
+	for _, list := range bestLists(neededWords(tree).lists(), maxLists) {
+		n.words = append(n.words, shortened(list))
+	}
+	return n, nil
 }
 
 // unfoldable reports whether a text has U+212A (K, the Kelvin sign) or U+017F (ſ): the two characters beyond

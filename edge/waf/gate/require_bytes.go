@@ -2,6 +2,7 @@ package gate
 
 import (
 	"cmp"
+	"math"
 	"regexp/syntax"
 	"slices"
 	"unicode"
@@ -56,14 +57,14 @@ func eitherSet(a, b []byteSet) []byteSet {
 	var out []byteSet
 	join := func(of, with []byteSet) {
 		for _, set := range of {
-			best, rarest := byteSet{}, 2.0
+			best, rarest := byteSet{}, math.Inf(1)
 			for _, other := range with {
-				joint := set.union(other)
-				if share := shareOfSet(joint); share < rarest {
-					best, rarest = joint, share
+				// How much other adds.
+				if share := shareOfSet(other.without(set)); share < rarest {
+					best, rarest = other, share
 				}
 			}
-			out = append(out, best)
+			out = append(out, set.union(best))
 		}
 	}
 	join(a, b)

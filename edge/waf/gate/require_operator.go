@@ -56,27 +56,22 @@ func needOfOperator(name, argument string, negated bool, data func(file string) 
 // needOfWords is the need of a text that has one of the words, in any case.
 func needOfWords(words []string) need {
 	var folded []string
-	for _, w := range words {
-		folded = append(folded, foldASCII(w))
-	}
-	folded = rarest(folded)
-	if len(folded) == 0 || folded[0] == "" {
-		return need{}
-	}
 	var n need
-	for i, w := range folded {
-		sets := setsOfWord(w)
-		if i > 0 {
-			sets = eitherSet(n.bytes, sets)
+	for i, w := range words {
+		if w == "" {
+			return need{}
 		}
-		if n.bytes = sets; len(sets) == 0 {
-			break
+		folded = append(folded, foldASCII(w))
+		if sets := setsOfWord(folded[i]); i == 0 {
+			n.bytes = sets
+		} else {
+			n.bytes = eitherSet(n.bytes, sets)
 		}
 	}
 	n.bytes = worthwhile(n.bytes)
 	// A list is asked for whatever its weight: its operator would otherwise look for the same words.
 	if !slices.ContainsFunc(folded, func(w string) bool { return len(w) < minWord }) {
-		n.words = [][]string{folded}
+		n.words = [][]string{shortened(folded)}
 	}
 	return n
 }
@@ -91,7 +86,7 @@ func setsOfWord(word string) []byteSet {
 		}
 		out = append(out, set)
 	}
-	return bestSets(out, maxPartSets)
+	return bestSets(out, maxPartLists)
 }
 
 // wordsOfFile returns the lines of a file that are words.

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"cmp"
+	"math"
 	"regexp/syntax"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ const (
 	minWord   = 2 // of a shorter word the bytes say as much
 	maxClass  = 4 // how many characters of a class are told apart
 	maxCopies = 8 // how many repetitions
+	longWord  = 8 // of a longer word so many bytes in a row are looked for
 )
 
 // spelling is what is known of how the matches of a part of a pattern are spelled, in lower case.
@@ -240,12 +242,14 @@ func appendList(lists [][]string, words []string) [][]string {
 // rarest returns the words that have no other one in them, sorted.
 func rarest(words []string) []string {
 	known := make(map[string]bool, len(words))
+	shortest, longest := math.MaxInt, 0
 	for _, w := range words {
 		known[w] = true
+		shortest, longest = min(shortest, len(w)), max(longest, len(w))
 	}
 	var out []string
 	for w := range known {
-		if !holdsOther(w, known) {
+		if !holdsOther(w, known, shortest, longest) {
 			out = append(out, w)
 		}
 	}
@@ -253,15 +257,32 @@ func rarest(words []string) []string {
 	return out
 }
 
-func holdsOther(word string, known map[string]bool) bool {
-	for from := range len(word) + 1 {
-		for to := from; to <= len(word); to++ {
-			if to-from < len(word) && known[word[from:to]] {
+func holdsOther(word string, known map[string]bool, shortest, longest int) bool {
+	for length := shortest; length < min(len(word), longest+1); length++ {
+		for from := range len(word) - length + 1 {
+			if known[word[from:from+length]] {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// shortened returns the words with the rarest bytes in a row for each that is long. They are as telling, and
+// what finds them is small.
+func shortened(words []string) []string {
+	var out []string
+	for _, w := range words {
+		best, least := w, math.Inf(1)
+		for from := 0; from+longWord <= len(w); from++ {
+			part := w[from : from+longWord]
+			if weight := float64(weightOfWord(part)); weight < least {
+				best, least = part, weight
+			}
+		}
+		out = append(out, best)
+	}
+	return rarest(out)
 }
 
 // bestLists returns at most n of the lists, the rarest ones, without those that follow from others.

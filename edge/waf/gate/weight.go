@@ -64,11 +64,15 @@ func shareOfSet(set byteSet) (out float64) {
 func weightOfList(words []string) weight {
 	var sum weight
 	for _, w := range words {
-		at := float64(usualLength)
-		for i := range len(w) {
-			at *= shares[w[i]] * 1.1
-		}
-		sum += weight(at)
+		sum += weightOfWord(w)
 	}
 	return min(sum, 1)
+}
+
+func weightOfWord(word string) weight {
+	out := float64(usualLength)
+	for i := range len(word) {
+		out *= shares[word[i]]
+	}
+	return weight(out)
 }
