@@ -12,7 +12,7 @@ import (
 //
 // It is true of texts that are not [unfoldable]; of those it says nothing.
 type need struct {
-	// bytes: of each of these sets the text has at least one byte.
+	// bytes: of each of these sets the text has at least one byte, the rarest set first.
 	bytes []byteSet
 	// words: of each of these lists the text has at least one word, whatever the case of its ASCII letters.
 	// The words are in lower case.

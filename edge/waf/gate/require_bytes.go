@@ -11,7 +11,7 @@ import (
 
 // How many conditions are kept for a part of a pattern, of which the whole takes its own.
 const (
-	maxPartSets  = 16
+	maxPartSets  = 10
 	maxPartLists = 8
 )
 
@@ -96,14 +96,24 @@ func bestSets(sets []byteSet, n int) []byteSet {
 	return out
 }
 
-// worthwhile returns what a check asks for of a need's sets: rare ones, or at least one.
-func worthwhile(sets []byteSet) []byteSet {
+// worthwhile returns what a check asks for of a need's sets: rare ones, or at least one. A letter
+// in them may be of either case: few patterns tell the two apart, and so all have fewer sets.
+func worthwhile(sets []byteSet) (out []byteSet) {
 	for i, set := range sets {
 		if i == maxSets || i > 0 && weightOfSet(set) >= tooCommon {
-			return sets[:i]
+			break
 		}
+		out = append(out, eitherCase(set))
 	}
-	return sets
+	return out
+}
+
+// eitherCase returns the set with both cases of its letters.
+func eitherCase(set byteSet) byteSet {
+	const letters = 1<<26 - 1
+	both := (set[1]>>('A'&63) | set[1]>>('a'&63)) & letters
+	set[1] |= both<<('A'&63) | both<<('a'&63)
+	return set
 }
 
 // bytesOfRunes returns a byte for each character in the ranges (pairs of first and last): the first one of its
