@@ -32,14 +32,22 @@ func standing(words []string, text string) (out []int) {
 
 func TestScanFindsWhatStandsThere(t *testing.T) {
 	for _, words := range [][]string{
-		nil, {""}, {"a"}, {"he", "she", "his", "hers"}, {"a", "ab", "abc", "abcd", "bcd", "cd", "d"}, {"aaa", "aa"}, {"abab", "babab"},
-		{"\x00", "\xff\xfe", "é", "a\nb"}, {"select", "elect", "lect", "ect", "ct", "t"}, {"abcx", "bcy", "bcz", "cyx"},
+		nil,
+		{""},
+		{"a"},
+		{"he", "she", "his", "hers"},
+		{"a", "ab", "abc", "abcd", "bcd", "cd", "d"},
+		{"aaa", "aa"},
+		{"abab", "babab"},
+		{"\x00", "\xff\xfe", "é", "a\nb"},
+		{"abcde", "bcde", "cde", "de", "e"},
+		{"abcx", "bcy", "bcz", "cyx"},
 	} {
 		a := newAutomaton(words)
 		var h hits
 		for _, text := range []string{
 			"", "a", "A", "USHERS", "ushers his", "abcd", "xABCDx", "aaaa", "aabaa", "bababab", "\x00", "\xff\xfe\xff", "É é", "A\nB",
-			"seleselect", "abcy", "abcz", "abcyx", "abcabcx", "[@`{",
+			"abcabcde", "abcy", "abcz", "abcyx", "abcabcx", "[@`{",
 		} {
 			if got, want := found(a, text, &h), standing(words, text); !slices.Equal(got, want) {
 				t.Errorf("%q in %q: found %v, want %v", words, text, got, want)
@@ -84,12 +92,9 @@ func TestScanOfRuleSet(t *testing.T) {
 	}
 	var h hits
 	values := append(suiteValues(t), harmless...)
-	if len(values) > 400 && testing.Short() {
-		values = values[:400]
-	}
 	random := rand.New(rand.NewPCG(8, 9))
 	random.Shuffle(len(values), func(i, j int) { values[i], values[j] = values[j], values[i] })
-	for _, text := range values[:min(len(values), 1500)] {
+	for _, text := range values[:min(len(values), 200)] {
 		if got, want := found(a, text, &h), standing(words, text); !slices.Equal(got, want) {
 			t.Fatalf("%q: found %d words, want %d", text, len(got), len(want))
 		}

@@ -10,8 +10,7 @@ import (
 // A generator makes texts that a pattern is likely to match.
 type generator struct {
 	*rand.Rand
-	b     strings.Builder
-	depth int
+	b strings.Builder
 }
 
 func (g *generator) text(tree *syntax.Regexp) string {

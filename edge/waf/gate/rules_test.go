@@ -24,9 +24,11 @@ type check struct {
 	matches              func(text string) bool
 }
 
-var ruleHead = regexp.MustCompile(`(?s)^SecRule\s+(?:"(?:[^"\\]|\\.)*"|\S+)\s+"((?:[^"\\]|\\.)*)"`)
-var ruleID = regexp.MustCompile(`\bid:\s*(\d+)`)
-var ruleLevel = regexp.MustCompile(`paranoia-level/(\d)`)
+var (
+	ruleHead  = regexp.MustCompile(`(?s)^SecRule\s+(?:"(?:[^"\\]|\\.)*"|\S+)\s+"((?:[^"\\]|\\.)*)"`)
+	ruleID    = regexp.MustCompile(`\bid:\s*(\d+)`)
+	ruleLevel = regexp.MustCompile(`paranoia-level/(\d)`)
+)
 
 func readRuleFile(name string) ([]byte, error) {
 	set := wafrules.Embedded()
@@ -171,7 +173,7 @@ func suiteValues(t *testing.T) []string {
 					body = query + "&" + body
 				}
 			}
-			for _, pair := range strings.Split(body, "&") {
+			for pair := range strings.SplitSeq(body, "&") {
 				_, value, _ := strings.Cut(pair, "=")
 				add(value)
 				if decoded, err := url.QueryUnescape(value); err == nil {

@@ -27,7 +27,7 @@ func TestMayIsWhatNeedsSay(t *testing.T) {
 	values := append(suiteValues(t), harmless...)
 	random := rand.New(rand.NewPCG(10, 11))
 	random.Shuffle(len(values), func(i, j int) { values[i], values[j] = values[j], values[i] })
-	for _, text := range append(values[:min(len(values), 1000)], harmless...) {
+	for _, text := range append(values[:min(len(values), 200)], harmless...) {
 		s.may(text, &out)
 		for i, c := range all {
 			if want := unfoldable(text) || c.need.holds(text); out.has(i) != want {
@@ -97,8 +97,8 @@ func TestNoMatchIsMissed(t *testing.T) {
 			if yes {
 				injections++
 			}
-			// regexp takes long: each value meets an eighth of the patterns.
-			if !out.has(i) && !yes && c.matches != nil && (c.name != "rx" || (number+i)%8 == 0) {
+			// regexp takes long: each value meets one in 64 of the patterns.
+			if !out.has(i) && !yes && c.matches != nil && (c.name != "rx" || (number+i)%64 == 0) {
 				yes = c.matches(text)
 				asked++
 			}
@@ -122,7 +122,7 @@ func TestInjectionsHaveTheirNeed(t *testing.T) {
 		"\x80", "\xff", "\u0131n", "_", "drop", "if", "into", "sp_password", "like", "collate", "waitfor", "xml", "import", "script", "onload", "style", "href", "data:", "javascript:", "'", "`", "\"", ">", "/", " ", "\x00",
 	}
 	random := rand.New(rand.NewPCG(12, 13))
-	for range 200_000 {
+	for range 50_000 {
 		text := ""
 		for range 1 + random.IntN(7) {
 			text += words[random.IntN(len(words))]
