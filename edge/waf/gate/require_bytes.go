@@ -79,8 +79,10 @@ func bestSets(sets []byteSet, n int) []byteSet {
 		share float64
 	}
 	all := make([]weighed, 0, len(sets))
-	for _, set := range sets {
-		all = append(all, weighed{set, shareOfSet(set)})
+	for i, set := range sets {
+		if !slices.Contains(sets[:i], set) {
+			all = append(all, weighed{set, shareOfSet(set)})
+		}
 	}
 	slices.SortStableFunc(all, func(a, b weighed) int { return cmp.Compare(a.share, b.share) })
 	var out []byteSet

@@ -63,6 +63,9 @@ func (s spelling) last() []string {
 func neededWords(part *syntax.Regexp) spelling {
 	switch part.Op {
 	case syntax.OpLiteral:
+		if !slices.ContainsFunc(part.Rune, func(r rune) bool { return r >= utf8.RuneSelf }) {
+			return exactly(foldASCII(string(part.Rune)))
+		}
 		var runes []spelling
 		for _, r := range part.Rune {
 			runes = append(runes, spellingOfRunes(foldsOf(r, part.Flags)))
