@@ -286,7 +286,7 @@ func TestPatternsDecideAsRegexp(t *testing.T) {
 			if i%3 == 0 {
 				text = values[random.IntN(len(values))]
 			} else {
-				text = string(generate(random, parsed, nil, 0))
+				text = string(matching(random, parsed, nil, 0))
 			}
 			if i%5 == 0 && len(text) > 0 {
 				at := random.IntN(len(text))
@@ -333,14 +333,14 @@ func rulePatterns(t *testing.T) (out []string) {
 	return out
 }
 
-// generate makes a text that a pattern matches, but for its assertions.
-func generate(random *rand.Rand, re *syntax.Regexp, out []byte, depth int) []byte {
+// matching makes a text that a pattern matches, but for its assertions.
+func matching(random *rand.Rand, re *syntax.Regexp, out []byte, depth int) []byte {
 	repeat := func(least, most int) {
 		if most < 0 {
 			most = least + 3
 		}
 		for range least + random.IntN(most-least+1) {
-			out = generate(random, re.Sub[0], out, depth+1)
+			out = matching(random, re.Sub[0], out, depth+1)
 		}
 	}
 	switch re.Op {
@@ -359,7 +359,7 @@ func generate(random *rand.Rand, re *syntax.Regexp, out []byte, depth int) []byt
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		out = append(out, " aZ0'\"<;\xff"[random.IntN(9)])
 	case syntax.OpCapture:
-		out = generate(random, re.Sub[0], out, depth+1)
+		out = matching(random, re.Sub[0], out, depth+1)
 	case syntax.OpStar:
 		repeat(0, -1)
 	case syntax.OpPlus:
@@ -370,10 +370,10 @@ func generate(random *rand.Rand, re *syntax.Regexp, out []byte, depth int) []byt
 		repeat(re.Min, min(re.Max, re.Min+3))
 	case syntax.OpConcat:
 		for _, sub := range re.Sub {
-			out = generate(random, sub, out, depth+1)
+			out = matching(random, sub, out, depth+1)
 		}
 	case syntax.OpAlternate:
-		out = generate(random, re.Sub[random.IntN(len(re.Sub))], out, depth+1)
+		out = matching(random, re.Sub[random.IntN(len(re.Sub))], out, depth+1)
 	}
 	return out
 }
