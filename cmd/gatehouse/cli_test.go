@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -175,6 +176,19 @@ shop  1       block   memory:tenant:shop     ok
 	want(t, "the vhost follows", list.Vhosts[0].WAF, "off")
 }
 
+func TestBrokenDocumentIsShownAsWhatIsInForce(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		var out bytes.Buffer
+		s := &session{terminal: &terminal{Out: &out}}
+		problems := routes.Problems{{Field: "waf.mode", Reason: "bad value"}}
+		if err := s.printDocument("tenants", "shop", "shop.yaml:3", &routes.Tenant{WAF: &routes.WAF{Mode: "block"}}, problems, broken); err != nil {
+			t.Fatal(err)
+		}
+		contains(t, "document", out.String(), "# shop.yaml:3\n# problem: waf.mode: bad value\n", "      mode: block\n")
+		want(t, "says so", strings.Contains(out.String(), "# what follows is in force, the last good form: it is not what stands there\ntenants:"), broken)
+	}
+}
+
 func TestProfileAndAppsOfATenantAreSetAndShown(t *testing.T) {
 	n := admintest.Start(t, sites, admin.Options{})
 	t.Chdir(n.Dir)
@@ -184,6 +198,10 @@ func TestProfileAndAppsOfATenantAreSetAndShown(t *testing.T) {
 	contains(t, "show", out, "profile: strong\n", "apps:\n        - wordpress\n        - nextcloud\n")
 	_, out, _ = invoke(t, "vhost", "show", "www.shop.test", "--effective")
 	contains(t, "by the tenant", squeezed(out), "waf.profile strong tenant shop", "waf.apps wordpress, nextcloud tenant shop")
+	code, _, errOut = invoke(t, "tenant", "set", "shop", `waf.apps=["wordpress", "nextcloud"]`)
+	want(t, "set as JSON"+errOut, code, exitOK)
+	_, out, _ = invoke(t, "tenant", "show", "shop")
+	contains(t, "set as JSON", out, "apps:\n        - wordpress\n        - nextcloud\n")
 	code, _, errOut = invoke(t, "vhost", "set", "www.shop.test", "waf.apps=,", "waf.profile=complete")
 	want(t, "no apps"+errOut, code, exitOK)
 	_, out, _ = invoke(t, "vhost", "show", "www.shop.test", "--effective")

@@ -62,7 +62,7 @@ func newTenantShow(s *session) *cobra.Command {
 			if s.json() {
 				return s.printJSON(t)
 			}
-			return s.printDocument("tenants", t.Name, t.Where, t.Document, t.Problems)
+			return s.printDocument("tenants", t.Name, t.Where, t.Document, t.Problems, t.Status == admin.StatusBroken)
 		},
 	}
 }

@@ -79,7 +79,7 @@ func newVhostShow(s *session) *cobra.Command {
 			}
 			return s.printTable([]string{"SETTING", "VALUE", "FROM"}, rows)
 		}
-		return s.printDocument("vhosts", v.Name, v.Where, v.Document, v.Problems)
+		return s.printDocument("vhosts", v.Name, v.Where, v.Document, v.Problems, v.Status == admin.StatusBroken)
 	}
 	return cmd
 }
