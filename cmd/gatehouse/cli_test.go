@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -174,6 +175,25 @@ shop  1       block   memory:tenant:shop     ok
 		t.Fatal(err)
 	}
 	want(t, "the vhost follows", list.Vhosts[0].WAF, "off")
+}
+
+func TestTenantSetWarnsOfExclusionsWithoutEffect(t *testing.T) {
+	n := admintest.Start(t, sites, admin.Options{ExclusionProblems: func(list []routes.Exclusion) (out routes.Problems) {
+		for i := range list {
+			out = append(out, &routes.Problem{Field: "[" + strconv.Itoa(i) + "].rules", Reason: "without effect"})
+		}
+		return out
+	}})
+	t.Chdir(n.Dir)
+	code, out, errOut := invoke(t, "tenant", "set", "shop", `waf.exclusions=[{"rules": [1]}, {"rules": [2]}, {"rules": [3]}]`)
+	want(t, "set", code, exitOK)
+	want(t, "out", out, "tenant shop changed (memory:tenant:shop)\n")
+	want(t, "warnings", errOut, "warning: tenant shop: waf.exclusions[0].rules: without effect\n"+
+		"warning: tenant shop: waf.exclusions[1].rules: without effect\nwarning: tenant shop: waf.exclusions[2].rules: without effect\n")
+	_, out, _ = invoke(t, "tenant", "list")
+	contains(t, "list", out, "warning: waf.exclusions[0].rules: without effect (and 2 more)")
+	_, _, errOut = invoke(t, "tenant", "set", "shop", "waf.exclusions=")
+	want(t, "no warnings", errOut, "")
 }
 
 func TestBrokenDocumentIsShownAsWhatIsInForce(t *testing.T) {
