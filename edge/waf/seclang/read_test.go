@@ -90,6 +90,13 @@ func TestAttackReadsAFile(t *testing.T) {
 	}
 }
 
+func TestWhatIsNotTakenIsToldWithWhatIs(t *testing.T) {
+	refused(t, `SecRule REMOTE_HOST "@rx ." "id:1"`, "REMOTE_HOST", "REMOTE_ADDR is the address")
+	for _, text := range []string{`SecRule AUTH_TYPE "@rx ." "id:1"`, `SecRule ARGS "@nosuch ." "id:1"`, `SecRule ARGS "@rx ." "id:1,nosuch"`} {
+		refused(t, text, "is not taken", `"Own rules" in docs/operations.md`)
+	}
+}
+
 func TestAttackRunsAProgram(t *testing.T) {
 	refused(t, `SecRule ARGS "@inspectFile /tmp/x.sh" "id:1"`, "it runs a program")
 	refused(t, `SecRule ARGS "@rx ." "id:1,exec:/tmp/x.sh"`, "it runs a program")
