@@ -25,15 +25,15 @@ const (
 )
 
 // A field is one key of a mapping and its value: a string (YAML text of a
-// scalar), lines, []any or []field.
+// scalar), multiline, []any or []field.
 type field struct {
 	name  string
 	value any
 }
 
-// A lines is a text of several lines, not yet YAML: a block of lines where it is a
+// A multiline is a text of several lines, not yet YAML: a block of lines where it is a
 // field's value and reads back so, else a quoted scalar.
-type lines string
+type multiline string
 
 // fieldsOf returns the fields of a document that are set, in the order in which
 // the type declares them, named by their json tags.
@@ -96,7 +96,7 @@ func valueOf(v reflect.Value) any {
 		return out
 	case reflect.String:
 		if strings.Contains(v.String(), "\n") {
-			return lines(v.String())
+			return multiline(v.String())
 		}
 		return scalar(v.String())
 	}
@@ -126,7 +126,7 @@ func flow(v any) string {
 	switch x := v.(type) {
 	case string:
 		return x
-	case lines:
+	case multiline:
 		return scalar(string(x))
 	case []any:
 		for _, item := range x {
@@ -153,7 +153,7 @@ func block(indent int, f field) []string {
 	}
 	out := []string{head}
 	switch x := f.value.(type) {
-	case lines:
+	case multiline:
 		if written, ok := literal(indent, f.name, string(x)); ok {
 			return written
 		}
@@ -176,7 +176,7 @@ func block(indent int, f field) []string {
 // written on one line for each item, with such texts quoted.
 func hasLines(v any) bool {
 	switch x := v.(type) {
-	case lines:
+	case multiline:
 		return true
 	case []field:
 		return slices.ContainsFunc(x, func(f field) bool { return hasLines(f.value) })
