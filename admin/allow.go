@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,6 +19,8 @@ type AllowRequest struct {
 	ID string `json:"id"`
 	// Scope is one of Scopes.
 	Scope string `json:"scope"`
+	// AnyPath leaves the path and method out of scope param.
+	AnyPath bool `json:"any_path,omitempty"`
 	// Rules are those to exclude, of those that refused the request. Empty: all of them.
 	Rules []int `json:"rules,omitempty"`
 	// Note is for people; Until is the day at whose beginning, in UTC, it ends.
@@ -36,6 +39,7 @@ type AllowResult struct {
 	// Notes say where they are wider than was asked, and why.
 	Notes  []string `json:"notes,omitempty"`
 	Replay Replay   `json:"replay"`
+	Node   string   `json:"node"` // whose events were replayed
 	Saved  bool     `json:"saved"`
 	// Applied is false if it was saved, but does not act on this node yet.
 	Applied bool `json:"applied"`
@@ -71,6 +75,12 @@ func (a *API) allow(w http.ResponseWriter, r *http.Request) error {
 	if in.ID == "" || !slices.Contains(Scopes, in.Scope) {
 		return &apiError{http.StatusBadRequest, "want the id of a request, and a scope of " + strings.Join(Scopes, ", "), nil}
 	}
+	if end := in.Until.Time(); !end.IsZero() && !time.Now().Before(end) {
+		return &apiError{http.StatusBadRequest, "until " + string(in.Until) + " is not to come: the exclusion would have ended", nil}
+	}
+	if in.AnyPath && in.Scope != ScopeParam {
+		return &apiError{http.StatusBadRequest, "any_path is for the scope " + ScopeParam, nil}
+	}
 	events, err := a.refusedEvents(r.Context(), in.ID)
 	if err != nil {
 		return err
@@ -85,6 +95,7 @@ func (a *API) allow(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := AllowResult{
 		Event: events[0], Document: key.String(), Where: a.where(key), Exclusions: proposed.exclusions, Notes: proposed.notes,
+		Node: a.opts.Node,
 	}
 	if out.Replay, err = a.replay(r.Context(), key, proposed.exclusions, events); err != nil {
 		return eventsFailed(r.Context(), err)
@@ -191,6 +202,7 @@ func (a *API) undo(w http.ResponseWriter, r *http.Request) error {
 	begin := time.Now()
 	out.Applied, err = a.editExclusions(r.Context(), key, func(list []routes.Exclusion) ([]routes.Exclusion, error) {
 		kept := list[:0:0]
+		out.Removed = nil // this may be done again
 		for _, x := range list {
 			if slices.Contains(in.IDs, x.Key()) {
 				x.ID = x.Key()
@@ -245,7 +257,7 @@ func (a *API) holder(in *UndoRequest) (routes.Key, error) {
 		case len(keys) == 0 && inDefaults:
 			return routes.Key{}, &apiError{http.StatusConflict, "exclusion " + id + " stands in the process settings (defaults.waf): change it there", nil}
 		case len(keys) == 0:
-			return routes.Key{}, &apiError{http.StatusNotFound, "there is no exclusion " + id, nil}
+			return routes.Key{}, &apiError{http.StatusNotFound, "there is no exclusion " + id + a.presetOf(id), nil}
 		case len(keys) > 1:
 			names := make([]string, len(keys))
 			for i, k := range keys {
@@ -260,78 +272,67 @@ func (a *API) holder(in *UndoRequest) (routes.Key, error) {
 	return first[0], nil
 }
 
+// presetOf says to which profile or app an exclusion belongs, of those that documents name.
+func (a *API) presetOf(id string) string {
+	if a.opts.Ruleset == nil {
+		return ""
+	}
+	for _, placed := range a.placedExclusions("") {
+		kind, _, _ := strings.Cut(placed.Document, " ")
+		if placed.Exclusion.ID == id && (kind == "profile" || kind == "app") {
+			return " in a document: it belongs to the " + placed.Document + ", which waf." + map[string]string{"profile": "profile", "app": "apps"}[kind] + " names"
+		}
+	}
+	return ""
+}
+
 // editExclusions changes the list of exclusions of one document, and waits until it acts.
-func (a *API) editExclusions(ctx context.Context, key routes.Key, edit func([]routes.Exclusion) ([]routes.Exclusion, error)) (applied bool, err error) {
+func (a *API) editExclusions(ctx context.Context, key routes.Key, change func([]routes.Exclusion) ([]routes.Exclusion, error)) (applied bool, err error) {
 	a.changing.Lock()
 	defer a.changing.Unlock()
-	present, problems, err := a.presentDocument(key)
-	if err != nil {
-		return false, err
-	}
-	if len(problems) > 0 {
-		return false, broken(key, problems)
-	}
-	var list []routes.Exclusion
-	if w := wafOf(present); w != nil {
-		list = slices.Clone(w.Exclusions)
-	}
-	if list, err = edit(list); err != nil {
-		return false, err
-	}
-	patch := Patch{Set: map[string]any{"waf.exclusions": nil}}
-	if len(list) > 0 {
-		patch.Set["waf.exclusions"] = list
-	}
-	raw, err := patch.apply(present)
-	if err != nil {
-		return false, err
-	}
-	if key.Kind == routes.KindTenant {
-		_, applied, err = a.storeTenant(ctx, key, raw)
-		return applied, err
-	}
-	was, _ := present.(*routes.Vhost)
-	_, applied, err = a.storeVhost(ctx, key, raw, was)
+	_, applied, err = a.store(ctx, key, func(present routes.Change) ([]byte, error) {
+		doc, waf, err := a.presentDocument(key, &present)
+		if err != nil {
+			return nil, err
+		}
+		var list []routes.Exclusion
+		if waf != nil {
+			list = slices.Clone(waf.Exclusions)
+		}
+		if list, err = change(list); err != nil {
+			return nil, err
+		}
+		patch := Patch{Set: map[string]any{"waf.exclusions": nil}}
+		if len(list) > 0 {
+			patch.Set["waf.exclusions"] = list
+		}
+		return patch.apply(doc)
+	})
 	return applied, err
 }
 
-// presentDocument returns a *routes.Tenant or *routes.Vhost. A tenant without a document
-// has the defaults, which its first document replaces: it begins with them.
-func (a *API) presentDocument(key routes.Key) (doc any, problems routes.Problems, err error) {
-	table := a.opts.Table()
-	if key.Kind == routes.KindTenant {
-		tenant, problems, _ := table.Tenant(key.Name)
-		if tenant != nil {
-			return tenant, problems, nil
+// presentDocument returns a *routes.Tenant or *routes.Vhost, and its WAF settings. A tenant without a
+// document has the defaults, which its first document replaces: it begins with them.
+func (a *API) presentDocument(key routes.Key, present *routes.Change) (doc any, waf *routes.WAF, err error) {
+	if key.Kind == routes.KindVhost {
+		if err := a.presentVhost(key, present); err != nil {
+			return nil, nil, err
 		}
+		return present.Vhost, present.Vhost.WAF, nil
+	}
+	if err := a.presentTenant(key, present); err != nil {
+		return nil, nil, err
+	}
+	tenant := present.Tenant
+	if tenant == nil {
 		tenant = &routes.Tenant{}
-		if a.opts.Defaults != nil {
-			raw, err := json.Marshal(a.opts.Defaults)
-			if err == nil {
-				err = json.Unmarshal(raw, tenant)
-			}
-			if err != nil {
-				return nil, nil, fmt.Errorf("copy the defaults: %w", err)
-			}
+		raw, err := json.Marshal(cmp.Or(a.opts.Defaults, tenant))
+		if err == nil {
+			err = json.Unmarshal(raw, tenant)
 		}
-		return tenant, problems, nil
+		if err != nil {
+			return nil, nil, fmt.Errorf("copy the defaults: %w", err)
+		}
 	}
-	route := table.Vhost(key.Name)
-	if route == nil {
-		return nil, nil, a.noVhost(table, key)
-	}
-	if route.Vhost == nil {
-		return nil, nil, broken(key, route.Problems)
-	}
-	return route.Vhost, route.Problems, nil
-}
-
-func wafOf(doc any) *routes.WAF {
-	switch d := doc.(type) {
-	case *routes.Tenant:
-		return d.WAF
-	case *routes.Vhost:
-		return d.WAF
-	}
-	return nil
+	return tenant, tenant.WAF, nil
 }

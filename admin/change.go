@@ -29,18 +29,58 @@ type Removed struct {
 	Applied bool   `json:"applied"`         // false: removed, but not yet out of the table
 }
 
-// store writes the document and waits until requests are answered by it. The
-// caller holds a.changing.
-func (a *API) store(ctx context.Context, doc routes.Document, done func(*routes.Table) bool) (applied bool, err error) {
+// An edit makes the JSON of a document from its present form in the store, which the table may not have yet. An error
+// that is an *apiError is for the client.
+type edit func(present routes.Change) (raw []byte, err error)
+
+// store writes what an edit makes of a document, and waits until requests are answered by it. What others
+// write at the same time is not lost: the edit is made again. The caller holds a.changing.
+func (a *API) store(ctx context.Context, key routes.Key, change edit) (doc routes.Document, applied bool, err error) {
 	if a.opts.Store == nil {
-		return false, errReadOnly
+		return doc, false, errReadOnly
 	}
-	if err := a.opts.Store.Put(ctx, doc); err != nil {
-		return false, fmt.Errorf("write %s: %w", doc.Key, err)
+	var refusal *apiError
+	err = a.opts.Store.Edit(ctx, key, func(present routes.Change) (routes.Document, error) {
+		raw, err := change(present)
+		if err == nil {
+			doc, err = a.checked(key, raw, present.Vhost)
+		}
+		return doc, err
+	})
+	switch {
+	case errors.As(err, &refusal):
+		return doc, false, refusal
+	case err != nil:
+		return doc, false, fmt.Errorf("write %s: %w", key, err)
 	}
-	applied = a.await(ctx, done)
-	a.log.Info("document written", "document", doc.Key.String(), "where", a.where(doc.Key), "applied", applied)
-	return applied, nil
+	applied = a.await(ctx, func(t *routes.Table) bool { return shows(t, &doc) })
+	a.log.Info("document written", "document", key.String(), "where", a.where(key), "applied", applied)
+	return doc, applied, nil
+}
+
+// checked reads a document and judges it; was is the vhost that it replaces, if any.
+func (a *API) checked(key routes.Key, raw []byte, was *routes.Vhost) (routes.Document, error) {
+	doc := routes.ParseJSON(key, "", raw)
+	if len(doc.Problems) == 0 && doc.Vhost != nil {
+		doc.Problems = doc.Vhost.Check("")
+	}
+	if len(doc.Problems) > 0 {
+		return doc, refused(key, doc.Problems)
+	}
+	if doc.Vhost != nil {
+		return doc, taken(a.opts.Table(), doc.Vhost, was)
+	}
+	return doc, nil
+}
+
+// shows reports whether the table has the document as it was written.
+func shows(t *routes.Table, doc *routes.Document) bool {
+	if doc.Key.Kind == routes.KindTenant {
+		present, _, _ := t.Tenant(doc.Key.Name)
+		return present != nil && sameJSON(present, doc.Tenant)
+	}
+	route := t.Vhost(doc.Key.Name)
+	return route != nil && sameJSON(route.Vhost, doc.Vhost)
 }
 
 func (a *API) remove(w http.ResponseWriter, r *http.Request, key routes.Key, done func(*routes.Table) bool) error {

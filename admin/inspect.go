@@ -43,11 +43,14 @@ type InspectRequest struct {
 
 // An InspectResult says what the WAF would do with a request, and why.
 type InspectResult struct {
-	Vhost    string `json:"vhost"`
-	Tenant   string `json:"tenant,omitempty"`
-	Mode     string `json:"mode"` // off, detect or block
-	Paranoia int    `json:"paranoia"`
-	Verdict  string `json:"verdict"` // VerdictPass, VerdictDetect or VerdictBlock
+	Vhost  string `json:"vhost"`
+	Tenant string `json:"tenant,omitempty"`
+	Mode   string `json:"mode"` // off, detect or block
+	// Profile and Apps say which rules run: with the profile none and no own rules, none do.
+	Profile  string   `json:"profile,omitempty"`
+	Apps     []string `json:"apps,omitempty"`
+	Paranoia int      `json:"paranoia"`
+	Verdict  string   `json:"verdict"` // VerdictPass, VerdictDetect or VerdictBlock
 	// Status is what a client would get of a block; otherwise 0.
 	Status int `json:"status,omitempty"`
 	// BlockStatus is what a client would get in the mode block, whatever the mode is; 0:

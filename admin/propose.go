@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -44,12 +45,12 @@ func (a *API) propose(in *AllowRequest, events []Event) (*proposal, error) {
 	p := &proposal{}
 	base := routes.Exclusion{Note: in.Note, Until: in.Until}
 	e := &events[0]
-	if in.Scope == ScopeParam || in.Scope == ScopePath {
+	if (in.Scope == ScopeParam || in.Scope == ScopePath) && !in.AnyPath {
 		if base.Paths, err = a.pathOf(e); err != nil {
 			return nil, err
 		}
 	}
-	if in.Scope == ScopeParam {
+	if in.Scope == ScopeParam && !in.AnyPath {
 		base.Methods = []string{e.Method}
 	}
 	for _, m := range matches {
@@ -81,13 +82,14 @@ func (p *proposal) add(x routes.Exclusion) {
 	p.exclusions = append(p.exclusions, x)
 }
 
-// guilty returns the matches that refused the request: those that scored and those that
-// refuse on their own; of rules alone, if any are named.
+// guilty returns the matches that refused the request: those that refuse on their own, and if the
+// score did, those that scored; of rules alone, if any are named.
 func (a *API) guilty(rules []int, events []Event) ([]Match, error) {
 	var all []Match
 	for i := range events {
-		for _, m := range events[i].Rules {
-			if m.Score > 0 || m.ID == events[i].RefusedBy {
+		e := &events[i]
+		for _, m := range e.Rules {
+			if a.refuses(e, m) || m.Score > 0 && e.Score >= e.Threshold {
 				all = append(all, m)
 			}
 		}
@@ -118,6 +120,17 @@ func (a *API) guilty(rules []int, events []Event) ([]Match, error) {
 	return all, nil
 }
 
+// refuses reports whether a match refuses on its own, or would in the mode block, where the first one
+// ends the inspection.
+func (a *API) refuses(e *Event, m Match) bool {
+	if m.ID == e.RefusedBy {
+		return true
+	}
+	known := a.opts.Ruleset.Rules()
+	at, ok := slices.BinarySearchFunc(known, m.ID, func(r Rule, id int) int { return cmp.Compare(r.ID, id) })
+	return ok && known[at].Refuses
+}
+
 func rulesOf(matches []Match) string {
 	var ids []string
 	for _, m := range matches {
@@ -133,9 +146,9 @@ func (a *API) pathOf(e *Event) ([]string, error) {
 	path, plain := a.opts.Ruleset.PlainPath(e.Path)
 	switch {
 	case !plain:
-		return nil, unprocessable("no exclusion can be for the path %q, which backends read in different ways: use --scope vhost", e.Path)
+		return nil, unprocessable("no exclusion can be for the path %q, which backends read in different ways: use --any-path", e.Path)
 	case len(path) > maxPattern || e.Cut && len(e.Path) >= maxPattern:
-		return nil, unprocessable("the path is longer than the %d bytes that an exclusion may name: use --scope vhost", maxPattern)
+		return nil, unprocessable("the path is longer than the %d bytes that an exclusion may name: use --any-path", maxPattern)
 	}
 	return []string{strings.ReplaceAll(path, "*", "?")}, nil // "?" fits a star, and little else
 }
@@ -156,12 +169,18 @@ func (a *API) pick(p *proposal, x *routes.Exclusion, m Match) {
 		if m.Partial {
 			what = "it matches several things together"
 		}
-		p.note("rule %d is off as a whole for %s %s: %s", m.ID, x.Methods[0], x.Paths[0], what)
+		where := "every path"
+		if x.Paths != nil {
+			where = x.Methods[0] + " " + x.Paths[0]
+		}
+		p.note("rule %d is off as a whole for %s: %s", m.ID, where, what)
 		return
 	}
 	switch variable, _, _ := strings.Cut(target, ":"); variable {
-	case "REQUEST_COOKIES", "REQUEST_COOKIES_NAMES":
-		p.note("%s is excluded on every path: browsers send a cookie to all of them", target)
+	case "REQUEST_COOKIES", "REQUEST_COOKIES_NAMES", "REQUEST_HEADERS", "REQUEST_HEADERS_NAMES":
+		if x.Paths != nil {
+			p.note("%s is excluded on every path: clients send it to all of them", target)
+		}
 		x.Paths, x.Methods = nil, nil
 	}
 }

@@ -39,7 +39,7 @@ func (a *API) replay(ctx context.Context, key routes.Key, list []routes.Exclusio
 	concerns := func(e *Event) bool { return key.Kind == routes.KindTenant || e.Vhost == key.Name }
 	out := Replay{Passes: true}
 	for i := range own {
-		passes, blind := passing(&own[i], removes)
+		passes, blind := a.passing(&own[i], removes)
 		out.Passes = out.Passes && passes
 		if blind {
 			out.Blind++
@@ -49,30 +49,52 @@ func (a *API) replay(ctx context.Context, key routes.Key, list []routes.Exclusio
 	if q.Tenant == "" {
 		q.Vhost = own[0].Vhost
 	}
-	clients := map[string]struct{}{}
+	others := map[string]*replayed{} // a request may have been refused, and its answer
 	missing, err := a.opts.EachEvent(ctx, q, func(e *Event) {
 		if e.ID == own[0].ID || e.Verdict == VerdictPass {
 			return
 		}
-		out.Others++
-		if !concerns(e) {
-			return
+		r := others[e.ID]
+		if r == nil {
+			r = &replayed{passes: true}
+			others[e.ID] = r
 		}
-		passes, blind := passing(e, removes)
-		if !passes {
-			return
+		passes, blind := a.passing(e, removes)
+		r.passes = r.passes && passes && concerns(e)
+		r.blind = r.blind || blind
+		if r.passes && r.event == nil {
+			event := *e
+			r.event = &event
 		}
-		out.LetThrough++
-		if blind {
-			out.Blind++
+	})
+	out.count(others)
+	out.EventsMissing = missing
+	return out, err
+}
+
+// A replayed request is one of which there are events.
+type replayed struct {
+	passes, blind bool
+	event         *Event // the first one of those
+}
+
+func (r *Replay) count(others map[string]*replayed) {
+	clients := map[string]struct{}{}
+	r.Others = len(others)
+	for _, o := range others {
+		if !o.passes {
+			continue
+		}
+		r.LetThrough++
+		if o.blind {
+			r.Blind++
 		}
 		if len(clients) < maxReplayClients {
-			clients[e.Client] = struct{}{}
+			clients[o.event.Client] = struct{}{}
 		}
-		out.exemplify(e)
-	})
-	out.Clients, out.EventsMissing = len(clients), missing
-	return out, err
+		r.exemplify(o.event)
+	}
+	r.Clients = len(clients)
 }
 
 // exemplify keeps the newest.
@@ -86,15 +108,14 @@ func (r *Replay) exemplify(e *Event) {
 
 // passing reports whether what is left of an event without some matches would not refuse, and whether
 // more might have matched: whatever refuses on its own ends the inspection in the mode block.
-func passing(e *Event, removes func(method, path string, m Match) bool) (passes, blind bool) {
-	score, by := e.Score, e.RefusedBy
+func (a *API) passing(e *Event, removes func(method, path string, m Match) bool) (passes, blind bool) {
+	score, refused := e.Score, false
 	for _, m := range e.Rules {
 		if removes(e.Method, e.Path, m) {
 			score -= m.Score
-			if m.ID == by {
-				by = 0
-			}
+		} else {
+			refused = refused || a.refuses(e, m)
 		}
 	}
-	return by == 0 && score < e.Threshold, e.Mode == modeBlock && e.RefusedBy != 0
+	return !refused && score < e.Threshold, e.Mode == modeBlock && e.RefusedBy != 0
 }

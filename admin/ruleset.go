@@ -39,6 +39,8 @@ type Rule struct {
 	Phase    int      `json:"phase"`
 	Tags     []string `json:"tags,omitempty"`
 	Targets  []string `json:"targets,omitempty"`
+	// Refuses: it refuses on its own, whatever the score.
+	Refuses bool `json:"refuses,omitempty"`
 	// Fixed says why the rule cannot be excluded; empty: it can.
 	Fixed string `json:"fixed,omitempty"`
 	// Excluded are the exclusions that take something of it away.
@@ -170,10 +172,11 @@ func (a *API) placedExclusions(tenant string) (out []PlacedExclusion) {
 			named["app "+app] = true
 		}
 	}
-	if d := a.opts.Defaults; d != nil && tenant == "" {
+	table := a.opts.Table()
+	doc, _, _ := table.Tenant(tenant)
+	if d := a.opts.Defaults; d != nil && doc == nil { // also for a tenant without a document
 		add(documentDefaults, d.WAF)
 	}
-	table := a.opts.Table()
 	for name := range table.Tenants() {
 		if doc, _, _ := table.Tenant(name); doc != nil && (tenant == "" || tenant == name) {
 			add(routes.Key{Kind: routes.KindTenant, Name: name}.String(), doc.WAF)

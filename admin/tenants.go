@@ -2,7 +2,6 @@ package admin
 
 import (
 	"cmp"
-	"context"
 	"net/http"
 	"slices"
 
@@ -53,7 +52,8 @@ func (a *API) tenantDetail(table *routes.Table, name string) (d TenantDetail, kn
 		Where: a.where(routes.Key{Kind: routes.KindTenant, Name: name}),
 	}
 	base := cmp.Or(doc, a.opts.Defaults, &routes.Tenant{})
-	d.WAF = base.WAF.Over(routes.DefaultWAF).Mode
+	inForce := base.WAF.Over(routes.DefaultWAF)
+	d.WAF = modeInForce(inForce, inForce.Rules != "")
 	if len(problems) > 0 {
 		d.Status, d.Reason = StatusBroken, problems[0].Error()
 	}
@@ -90,12 +90,13 @@ func (a *API) putTenant(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	a.changing.Lock()
-	defer a.changing.Unlock()
-	if doc, _, _ := a.opts.Table().Tenant(key.Name); doc != nil && r.Header.Get("If-None-Match") == "*" {
-		return exists(key, a.where(key))
-	}
-	return a.writeTenant(w, r, key, raw)
+	where := a.where(key) // the store is busy when it is needed
+	return a.writeTenant(w, r, key, func(present routes.Change) ([]byte, error) {
+		if present.Tenant != nil && r.Header.Get("If-None-Match") == "*" {
+			return nil, exists(key, where)
+		}
+		return raw, nil
+	})
 }
 
 // patchTenant also makes a tenant that has no document yet.
@@ -108,37 +109,31 @@ func (a *API) patchTenant(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	a.changing.Lock()
-	defer a.changing.Unlock()
-	doc, problems, _ := a.opts.Table().Tenant(key.Name)
+	return a.writeTenant(w, r, key, func(present routes.Change) ([]byte, error) {
+		if err := a.presentTenant(key, &present); err != nil {
+			return nil, err
+		}
+		return patch.apply(cmp.Or(present.Tenant, &routes.Tenant{}))
+	})
+}
+
+// presentTenant refuses to change a tenant's document that is bad.
+func (a *API) presentTenant(key routes.Key, present *routes.Change) error {
+	problems := present.Problems
+	if present.Tenant == nil && len(problems) == 0 {
+		_, problems, _ = a.opts.Table().Tenant(key.Name) // its file may not be readable at all
+	}
 	if len(problems) > 0 {
 		return broken(key, problems)
 	}
-	if doc == nil {
-		doc = &routes.Tenant{}
-	}
-	raw, err := patch.apply(doc)
-	if err != nil {
-		return err
-	}
-	return a.writeTenant(w, r, key, raw)
+	return nil
 }
 
-// storeTenant checks a whole document and stores it. The caller holds a.changing.
-func (a *API) storeTenant(ctx context.Context, key routes.Key, raw []byte) (doc routes.Document, applied bool, err error) {
-	doc = routes.ParseJSON(key, "", raw)
-	if len(doc.Problems) > 0 {
-		return doc, false, refused(key, doc.Problems)
-	}
-	applied, err = a.store(ctx, doc, func(t *routes.Table) bool {
-		present, _, _ := t.Tenant(key.Name)
-		return present != nil && sameJSON(present, doc.Tenant)
-	})
-	return doc, applied, err
-}
-
-func (a *API) writeTenant(w http.ResponseWriter, r *http.Request, key routes.Key, raw []byte) error {
-	doc, applied, err := a.storeTenant(r.Context(), key, raw)
+// writeTenant stores what an edit makes, and answers with what is then in force.
+func (a *API) writeTenant(w http.ResponseWriter, r *http.Request, key routes.Key, change edit) error {
+	a.changing.Lock()
+	defer a.changing.Unlock()
+	doc, applied, err := a.store(r.Context(), key, change)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"cmp"
-	"context"
 	"net/http"
 	"slices"
 
@@ -23,7 +22,7 @@ type VhostSummary struct {
 	Aliases  []string `json:"aliases"`
 	Tenant   string   `json:"tenant,omitempty"`
 	Backends []string `json:"backends"`
-	WAF      string   `json:"waf"`   // the mode in force
+	WAF      string   `json:"waf"`   // the mode in force, or "off (profile none)"
 	Cache    bool     `json:"cache"` // in force
 	Status   string   `json:"status"`
 	Reason   string   `json:"reason,omitempty"` // why the status is not ok
@@ -67,7 +66,7 @@ func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
 	if v := route.Vhost; v != nil {
 		settings := route.Settings(a.opts.Defaults)
 		s.Aliases = append(s.Aliases, v.Aliases...)
-		s.Tenant, s.WAF, s.Cache = v.Tenant, settings.WAF.Mode, settings.Cache
+		s.Tenant, s.WAF, s.Cache = v.Tenant, modeInForce(&settings.WAF, len(settings.Rules) > 0), settings.Cache
 		for _, b := range v.Backends {
 			s.Backends = append(s.Backends, b.URL)
 		}
@@ -80,6 +79,14 @@ func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
 		s.Status, s.Reason = StatusWarning, warnings[0].Error()
 	}
 	return s
+}
+
+// modeInForce is the WAF's mode, or why it inspects nothing.
+func modeInForce(w *routes.WAF, ownRules bool) string {
+	if w.Profile == "none" && !ownRules && w.Mode != routes.WAFOff {
+		return "off (profile none)"
+	}
+	return w.Mode
 }
 
 // warningsOf returns what is wrong outside the document: with files that it names,
@@ -165,17 +172,13 @@ func (a *API) putVhost(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	a.changing.Lock()
-	defer a.changing.Unlock()
-	old := a.opts.Table().Vhost(key.Name)
-	if old != nil && r.Header.Get("If-None-Match") == "*" {
-		return exists(key, a.where(key))
-	}
-	var was *routes.Vhost
-	if old != nil {
-		was = old.Vhost
-	}
-	return a.writeVhost(w, r, key, raw, was)
+	where := a.where(key) // the store is busy when it is needed
+	return a.writeVhost(w, r, key, func(present routes.Change) ([]byte, error) {
+		if (present.Vhost != nil || len(present.Problems) > 0) && r.Header.Get("If-None-Match") == "*" {
+			return nil, exists(key, where)
+		}
+		return raw, nil
+	})
 }
 
 func (a *API) patchVhost(w http.ResponseWriter, r *http.Request) error {
@@ -187,46 +190,33 @@ func (a *API) patchVhost(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	return a.writeVhost(w, r, key, func(present routes.Change) ([]byte, error) {
+		if err := a.presentVhost(key, &present); err != nil {
+			return nil, err
+		}
+		return patch.apply(present.Vhost)
+	})
+}
+
+// presentVhost refuses to change a vhost that is not there, or bad.
+func (a *API) presentVhost(key routes.Key, present *routes.Change) error {
+	switch {
+	case len(present.Problems) > 0:
+		return broken(key, present.Problems)
+	case present.Vhost == nil:
+		if route := a.opts.Table().Vhost(key.Name); route != nil && len(route.Problems) > 0 {
+			return broken(key, route.Problems) // its file cannot be read at all
+		}
+		return a.noVhost(a.opts.Table(), key)
+	}
+	return nil
+}
+
+// writeVhost stores what an edit makes, and answers with what is then in force.
+func (a *API) writeVhost(w http.ResponseWriter, r *http.Request, key routes.Key, change edit) error {
 	a.changing.Lock()
 	defer a.changing.Unlock()
-	table := a.opts.Table()
-	old := table.Vhost(key.Name)
-	switch {
-	case old == nil:
-		return a.noVhost(table, key)
-	case len(old.Problems) > 0:
-		return broken(key, old.Problems)
-	}
-	raw, err := patch.apply(old.Vhost)
-	if err != nil {
-		return err
-	}
-	return a.writeVhost(w, r, key, raw, old.Vhost)
-}
-
-// storeVhost checks a whole document and stores it; was is the form that it replaces. The
-// caller holds a.changing.
-func (a *API) storeVhost(ctx context.Context, key routes.Key, raw []byte, was *routes.Vhost) (doc routes.Document, applied bool, err error) {
-	doc = routes.ParseJSON(key, "", raw)
-	if len(doc.Problems) == 0 {
-		doc.Problems = doc.Vhost.Check("")
-	}
-	if len(doc.Problems) > 0 {
-		return doc, false, refused(key, doc.Problems)
-	}
-	if err := taken(a.opts.Table(), doc.Vhost, was); err != nil {
-		return doc, false, err
-	}
-	applied, err = a.store(ctx, doc, func(t *routes.Table) bool {
-		route := t.Vhost(key.Name)
-		return route != nil && sameJSON(route.Vhost, doc.Vhost)
-	})
-	return doc, applied, err
-}
-
-// writeVhost stores a document and answers with what is then in force.
-func (a *API) writeVhost(w http.ResponseWriter, r *http.Request, key routes.Key, raw []byte, was *routes.Vhost) error {
-	doc, applied, err := a.storeVhost(r.Context(), key, raw, was)
+	doc, applied, err := a.store(r.Context(), key, change)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/cache"
 	"gatehouse/edge/upstream"
+	"gatehouse/internal/octets"
 )
 
 // collected is the size up to which a body is read whole before it is sent on:
@@ -183,9 +184,14 @@ var cacheStatus = []byte("Cache-Status")
 type requestHeader request
 
 // PeekAll returns all values of a field; names are compared without case. The result
-// is valid until the next call.
+// is valid until the next call. Accept-Encoding is the one that the backend gets: where that
+// is ours, an answer that varies by it is the same for every client.
 func (h *requestHeader) PeekAll(name string) [][]byte {
 	out := h.cached.peeked[:0]
+	if name == "Accept-Encoding" && (*request)(h).wantsPlain() {
+		h.cached.peeked = append(out, octets.View(identity))
+		return h.cached.peeked
+	}
 	for _, f := range h.Fields {
 		if equalFold(f.Name, name) {
 			out = append(out, f.Value)

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"gatehouse/edge/waf"
 	"gatehouse/edge/waf/events"
 )
 
@@ -13,27 +14,46 @@ type WAFEvents interface {
 	Record(e *events.Event)
 }
 
-// keepEvent makes an event of what the WAF found in a phase, if it found anything. It
-// copies what lives only as long as the request.
-func (s *Server) keepEvent(r *request, phase string) {
+// keepEvent makes an event of what the WAF found in the request, if it found anything.
+func (s *Server) keepEvent(r *request) {
 	w := &r.record.WAF
-	if s.opts.Events == nil || len(r.found) == 0 && w.Verdict != verdictBlock && w.Verdict != verdictDetect {
+	verdict := events.Pass
+	if w.Verdict == verdictBlock || w.Verdict == verdictDetect {
+		verdict = w.Verdict
+	}
+	if len(r.found) == 0 && verdict == events.Pass {
 		return
 	}
-	e := &events.Event{
-		Time: time.Now(), ID: r.ID, Tenant: r.site.tenant, Vhost: r.site.name, Client: r.Client.Addr(),
-		Method: strings.Clone(r.Method), Path: strings.Clone(r.path()), Phase: phase,
-		Mode: w.Mode, Verdict: events.Pass, Score: w.Score, Threshold: r.site.settings.WAF.InboundThreshold,
-		Rules: make([]events.Rule, 0, len(r.found)),
+	s.keep(r, &events.Event{
+		Phase: events.Request, Verdict: verdict, Score: w.Score, Threshold: r.site.settings.WAF.InboundThreshold,
+	}, r.found)
+}
+
+// keepResponseEvent makes one of what it found in the answer alone: matches of the request have
+// their own, and their own score.
+func (s *Server) keepResponseEvent(r *request, found []waf.Match, refused bool) {
+	verdict, score, threshold := events.Pass, r.waf.OutboundScore(), r.site.settings.WAF.OutboundThreshold
+	switch {
+	case refused:
+		verdict = events.Block
+	case score >= threshold:
+		verdict = events.Detect
+	case len(found) == 0:
+		return
 	}
-	if w.Verdict == verdictBlock || w.Verdict == verdictDetect {
-		e.Verdict = w.Verdict
+	s.keep(r, &events.Event{Phase: events.Response, Verdict: verdict, Score: score, Threshold: threshold}, found)
+}
+
+// keep fills an event in and records it. It copies what lives only as long as the request.
+func (s *Server) keep(r *request, e *events.Event, found []waf.Match) {
+	if s.opts.Events == nil {
+		return
 	}
-	if phase == events.Response {
-		e.Score, e.Threshold = r.waf.OutboundScore(), r.site.settings.WAF.OutboundThreshold
-	}
+	e.Time, e.ID, e.Tenant, e.Vhost, e.Client = time.Now(), r.ID, r.site.tenant, r.site.name, r.Client.Addr()
+	e.Method, e.Path, e.Mode = strings.Clone(r.Method), strings.Clone(r.path()), r.record.WAF.Mode
+	e.Rules = make([]events.Rule, 0, len(found))
 	by := r.waf.RefusedBy()
-	for _, m := range r.found {
+	for _, m := range found {
 		if m.ID == by { // bookkeeping, which adds the score up, is not among them
 			e.RefusedBy = by
 		}

@@ -96,15 +96,27 @@ func (r *request) outboundHead(dst []byte) []byte {
 		}
 	}
 	var lower [64]byte
+	plain := r.wantsPlain()
 	for _, f := range r.Fields {
 		name := appendLower(lower[:0], f.Name)
-		if r.dropped(name) || len(listed) > 0 && slices.Contains(listed, string(name)) {
+		if r.dropped(name) || len(listed) > 0 && slices.Contains(listed, string(name)) || plain && string(name) == "accept-encoding" {
 			continue
 		}
 		dst = appendField(dst, f.Name, f.Value)
 	}
+	if plain {
+		dst = appendLine(dst, "Accept-Encoding: ", identity)
+	}
 	return r.appendForwarded(dst)
 }
+
+// identity is no content coding. It is asked for in words: without the field any coding
+// would be acceptable (RFC 9110 §12.5.3).
+const identity = "identity"
+
+// wantsPlain reports whether the backend is asked for an answer without a content
+// coding, whatever the client takes: the answer is inspected, and no rule reads gzip.
+func (r *request) wantsPlain() bool { return r.waf != nil && r.site.profile.Responses }
 
 func (r *request) appendForwarded(dst []byte) []byte {
 	forwardedFor, host := r.peerText, r.Host

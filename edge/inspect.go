@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"gatehouse/edge/waf"
-	"gatehouse/edge/waf/events"
 )
 
 // What the WAF said, as the record and metrics have it.
@@ -30,7 +29,7 @@ func (s *Server) inspectRequest(next handler) handler {
 		err := s.judgeRequest(r)
 		if !r.late {
 			s.logWAF(r)
-			s.keepEvent(r, events.Request)
+			s.keepEvent(r)
 		}
 		if err != nil {
 			return err
@@ -96,13 +95,11 @@ func (s *Server) engineFailure(r *request, tx *waf.Transaction) error {
 }
 
 func (s *Server) phaseHeaders(r *request, tx *waf.Transaction) (*waf.Verdict, error) {
-	if r.heavy(nil) {
-		release, err := s.turn(r)
-		if err != nil || r.unseen {
-			return nil, err
-		}
-		defer release()
+	release, err := s.turn(r, nil)
+	if err != nil || r.unseen {
+		return nil, err
 	}
+	defer release()
 	tx.Connection(r.Client, r.Server)
 	tx.Request(r.Method, r.Target, r.Proto, r.Host)
 	for _, f := range r.Fields {
@@ -139,13 +136,11 @@ func (s *Server) phaseBody(r *request, tx *waf.Transaction) (*waf.Verdict, error
 
 // judgeBody runs phase 2 on the beginning of the body.
 func (s *Server) judgeBody(r *request, tx *waf.Transaction, ahead []byte, cut bool) (*waf.Verdict, error) {
-	if r.heavy(ahead) {
-		release, err := s.turn(r)
-		if err != nil || r.unseen {
-			return nil, err
-		}
-		defer release()
+	release, err := s.turn(r, ahead)
+	if err != nil || r.unseen {
+		return nil, err
 	}
+	defer release()
 	tx.WriteRequestBody(ahead)
 	return tx.RequestBody(cut), nil
 }
@@ -208,16 +203,14 @@ func (s *Server) inspectResponse(next handler) handler {
 		s.inspectLate(r)
 		verdict, err := s.judgeResponse(r)
 		if err != nil {
-			return fail(502, "the site's answer ended early", err)
+			return err
 		}
 		before, found := r.record.WAF.Verdict, len(r.found)
 		r.recordWAF(verdict)
 		if before != r.record.WAF.Verdict {
 			s.logWAF(r)
 		}
-		if before != r.record.WAF.Verdict || len(r.found) > found {
-			s.keepEvent(r, events.Response)
-		}
+		s.keepResponseEvent(r, r.found[found:], verdict != nil)
 		if verdict != nil {
 			return refuse(403, "the answer was withheld by this site's firewall")
 		}
@@ -225,6 +218,7 @@ func (s *Server) inspectResponse(next handler) handler {
 	}
 }
 
+// judgeResponse returns the verdict on an answer. The error, if any, is what is answered instead.
 func (s *Server) judgeResponse(r *request) (*waf.Verdict, error) {
 	p := &r.response
 	for _, f := range p.fields {
@@ -236,12 +230,31 @@ func (s *Server) judgeResponse(r *request) (*waf.Verdict, error) {
 	if p.length > 0 && r.Method != "HEAD" && !skipsBody(p.status) && r.waf.WantsResponseBody(p.value("content-type")) {
 		prefix := make([]byte, min(p.length, r.site.inspected()))
 		if _, err := io.ReadFull(p.stream, prefix); err != nil {
+			return nil, fail(502, "the site's answer ended early", err)
+		}
+		p.stream = &prefixed{Reader: io.MultiReader(bytes.NewReader(prefix), p.stream), Closer: p.stream}
+		release, unseen, err := s.turnOfAnswer(r, prefix)
+		if err != nil || unseen {
 			return nil, err
 		}
+		defer release()
 		r.waf.WriteResponseBody(prefix)
-		p.stream = &prefixed{Reader: io.MultiReader(bytes.NewReader(prefix), p.stream), Closer: p.stream}
 	}
 	return r.waf.ResponseBody(), nil
+}
+
+// turnOfAnswer waits for a turn to inspect what was read of an answer, if that may take long. Where none
+// comes, the answer is withheld with 503 in block mode: the backend may have acted on the request, but what
+// was not inspected must not leave. In detect mode it passes unseen.
+func (s *Server) turnOfAnswer(r *request, prefix []byte) (release func(), unseen bool, err error) {
+	if len(prefix) <= heavyBody {
+		return func() {}, false, nil
+	}
+	before := r.unseen // the request's own turn may not have come
+	r.unseen = false
+	release, err = s.takeTurn(r, len(prefix))
+	unseen, r.unseen = r.unseen, before || r.unseen
+	return release, unseen, err
 }
 
 // prefixed is a stream whose beginning was read ahead.

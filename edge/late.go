@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"gatehouse/edge/waf"
-	"gatehouse/edge/waf/events"
 )
 
 // streams reports whether the request's body must not be held back for its inspection: its length is not
@@ -34,7 +33,7 @@ func (s *Server) inspectLate(r *request) {
 	r.record.Inspected = time.Now()
 	r.recordWAF(nil)
 	s.logWAF(r)
-	s.keepEvent(r, events.Request)
+	s.keepEvent(r)
 	_ = s.engineFailure(r, r.waf) // which logs it; the request has passed
 }
 

@@ -25,23 +25,41 @@ func (s *Server) compileOwn(st, old *site) {
 	st.profile.Own = own
 }
 
-// ownHeavy reports whether the site's own rules may take long on the head and that
-// many bytes of the body.
+// ownHeavy reports whether the site's own rules or exclusions may take long on the head and that
+// many bytes of the body; exclusions look at names alone.
 func (r *request) ownHeavy(body int) bool {
-	if len(r.site.profile.Own) == 0 {
-		return false
-	}
 	size := len(r.Target) + body
+	names := size
 	for _, f := range r.Fields {
 		size += len(f.Name) + len(f.Value)
+		names += len(f.Name)
+		if f.Is("cookie") {
+			names += len(f.Value)
+		}
 	}
-	return r.site.profile.Heavy(size)
+	return r.site.profile.Heavy(size, names)
 }
 
-// turn takes one of the tenant's turns at what may take long. In block mode it is
-// an error that there is none; in detect mode the request goes on unseen.
-func (s *Server) turn(r *request) (release func(), err error) {
-	release, ok := s.turns.take(r.site.tenant)
+// turn waits until the head, or the head with that beginning of the body, may be inspected: at once, or when
+// one of the tenant's turns has come if it may take long. In block mode it is an error that none came; in
+// detect mode the request goes on unseen.
+func (s *Server) turn(r *request, body []byte) (release func(), err error) {
+	weight, heavy := r.heavy(body)
+	if !heavy {
+		light := r.lightWeight(body)
+		if light == 0 {
+			return func() {}, nil
+		}
+		if leave, ok := s.turns.enter(r.site.owner, light); ok {
+			return leave, nil
+		}
+	}
+	return s.takeTurn(r, weight)
+}
+
+// takeTurn waits for a turn of the site's owner, see turn.
+func (s *Server) takeTurn(r *request, weight int) (release func(), err error) {
+	release, ok := s.turns.take(r.site.owner, weight)
 	switch {
 	case ok:
 		return release, nil

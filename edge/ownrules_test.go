@@ -84,7 +84,7 @@ func TestHeavyOwnRulesTakeTheirTenantsTurn(t *testing.T) {
 	n := start(t, ownSite(b.URL, "block", text.String(), ""))
 	held := make(chan func())
 	go func() {
-		release, _ := n.turns.take("shop")
+		release, _ := n.turns.take("tenant shop", bigWeight+1)
 		held <- release
 	}()
 	release := <-held

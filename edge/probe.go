@@ -34,6 +34,8 @@ type Probe struct {
 type Finding struct {
 	Vhost, Tenant string
 	Mode          string
+	Profile       string // none, basic, strong or complete
+	Apps          []string
 	Paranoia      int
 	Verdict       string // pass, detect (would be blocked) or block
 	Status        int    // what a client would get of a block, else 0
@@ -78,7 +80,7 @@ func (s *Server) Probe(p Probe) (*Finding, error) {
 	}
 	out := &Finding{
 		Vhost: route.Name, Tenant: st.tenant, Mode: st.profile.Mode.String(),
-		Paranoia: st.settings.WAF.Paranoia, Threshold: st.settings.WAF.InboundThreshold,
+		Paranoia: st.settings.WAF.Paranoia, Profile: st.settings.WAF.Profile, Apps: st.settings.WAF.Apps, Threshold: st.settings.WAF.InboundThreshold,
 	}
 	if err := s.try(p, host, st, out); err != nil {
 		return nil, err
@@ -87,7 +89,7 @@ func (s *Server) Probe(p Probe) (*Finding, error) {
 		out.BlockStatus = out.Status
 		return out, nil
 	}
-	blocking := site{name: st.name, tenant: st.tenant, meter: st.meter, settings: st.settings}
+	blocking := site{name: st.name, tenant: st.tenant, owner: st.owner, meter: st.meter, settings: st.settings}
 	blocking.profile.Like(&st.profile, waf.Block)
 	inBlock := Finding{}
 	if err := s.try(p, host, &blocking, &inBlock); err != nil {

@@ -178,7 +178,7 @@ func TestHeavyBodiesOfOneTenantBlockAnothers(t *testing.T) {
 	for range 64 { // all that tenant a may have at a time
 		done := make(chan struct{})
 		var release func()
-		go func() { release, _ = h.take("a"); close(done) }()
+		go func() { release, _ = h.take("a", 0); close(done) }()
 		select {
 		case <-done:
 			releases = append(releases, release)
@@ -187,7 +187,7 @@ func TestHeavyBodiesOfOneTenantBlockAnothers(t *testing.T) {
 		}
 		entered := make(chan struct{})
 		go func() {
-			if release, ok := h.take("b"); ok {
+			if release, ok := h.take("b", 0); ok {
 				release()
 			}
 			close(entered)

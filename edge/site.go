@@ -26,6 +26,7 @@ import (
 type site struct {
 	name     string
 	tenant   string
+	owner    string // "tenant NAME", or "vhost NAME" of one without: whose turns and connections it has
 	meter    *meter
 	cache    *cache.Policy // nil: off
 	pool     *balance.Pool[*upstream.Pool]
@@ -67,6 +68,10 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 		redirect: redirectings[settings.RedirectHTTP], hsts: settings.HSTS, settings: settings,
 	}
 	st.tenant = st.meter.tenant // one string for all vhosts of a tenant
+	st.owner = "tenant " + st.tenant
+	if st.tenant == "" {
+		st.owner = "vhost " + route.Name
+	}
 	tune(&st.profile, &settings.WAF)
 	st.profile.Shared = s.presets.of(&settings.WAF)
 	s.exclude(st, route)
@@ -93,13 +98,9 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 }
 
 func (s *Server) openPools(st *site, route *routes.Route, old *site) error {
-	owner := "tenant " + st.tenant
-	if st.tenant == "" {
-		owner = "vhost " + route.Name
-	}
 	backends := make([]*upstream.Pool, 0, len(route.Vhost.Backends))
 	for _, b := range route.Vhost.Backends {
-		key := poolKey{owner, b.URL, st.settings.ConnectTimeout, st.settings.FirstByte}
+		key := poolKey{st.owner, b.URL, st.settings.ConnectTimeout, st.settings.FirstByte}
 		pool, err := st.backends.pool(key, func() (*upstream.Pool, error) {
 			return upstream.NewPool(upstream.Options{
 				Address: b.URL, ConnectTimeout: key.connect, FirstByteTimeout: key.firstByte, MaxIdle: idleToBackend,

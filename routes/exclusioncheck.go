@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,11 +69,11 @@ func checkExclusions(field string, list []Exclusion) []finding {
 	}
 	var out []finding
 	seen := map[string]int{}
-	paths := 0
+	var sum exclusionSum
 	for i := range list {
 		x := &list[i]
-		if paths += len(x.Paths); paths > maxPaths {
-			return append(out, finding{field: field, reason: fmt.Sprintf(`more than %d paths in one document: "*" may stand for many`, maxPaths)})
+		if reason := sum.add(x); reason != "" {
+			return append(out, finding{field: field, reason: reason})
 		}
 		at := field + "[" + strconv.Itoa(i) + "]"
 		out = append(out, x.check(at)...)
@@ -92,6 +91,35 @@ func checkExclusions(field string, list []Exclusion) []finding {
 		}
 	}
 	return out
+}
+
+// exclusionSum adds up what is bounded for a document. The zero value is ready.
+type exclusionSum struct {
+	paths, size int
+	patterns    map[string]bool // that were counted
+}
+
+// add counts one exclusion; it returns what there is too much of, "" if nothing is.
+func (s *exclusionSum) add(x *Exclusion) string {
+	if s.paths += len(x.Paths); s.paths > maxPaths {
+		return fmt.Sprintf(`more than %d paths in one document: "*" may stand for many`, maxPaths)
+	}
+	pattern, ok := targetPattern(x.Target)
+	if !ok || s.patterns[pattern] || len(x.Target) > maxExclusionText {
+		return ""
+	}
+	size, err := PatternSize(pattern)
+	if err != nil || size > maxPattern {
+		return "" // the exclusion's own fault, which is found with it
+	}
+	if s.patterns == nil {
+		s.patterns = map[string]bool{}
+	}
+	s.patterns[pattern] = true
+	if s.size += size; s.size > maxPatterns {
+		return fmt.Sprintf("the regular expressions of all targets are more than %d instructions together: let one stand for many names, or name them without one", maxPatterns)
+	}
+	return ""
 }
 
 func (x *Exclusion) check(at string) []finding {
@@ -197,14 +225,9 @@ func checkTarget(target string) finding {
 		return finding{guess: name, reason: fmt.Sprintf("%s is one value and takes no name after a colon", name)}
 	case hasKey && key == "":
 		return finding{reason: fmt.Sprintf("a name is missing after %q: without the colon it means all of it", target)}
-	case len(key) > 1 && key[0] == '/' && key[len(key)-1] == '/':
-		pattern := key[1 : len(key)-1]
-		if pattern == "" {
-			return finding{reason: "an empty regular expression fits every name: leave it out to mean all of it"}
-		}
-		if _, err := regexp.Compile(pattern); err != nil {
-			return finding{reason: "bad regular expression: " + strings.TrimPrefix(err.Error(), "error parsing regexp: ")}
-		}
+	}
+	if pattern, ok := targetPattern(target); ok {
+		return finding{reason: checkPattern(pattern)}
 	}
 	return finding{}
 }

@@ -58,6 +58,11 @@ type Store interface {
 	// Put writes the document whole, in place of what is there. The document
 	// has been checked. Comments around it are kept where the store has any.
 	Put(ctx context.Context, doc Document) error
+	// Edit puts what change makes of a document as it stands in the store, which need not be what the
+	// last batch said. Present has neither Tenant nor Vhost if there is no such document, and problems if it is bad.
+	// If somebody else writes it meanwhile, nothing is written and change is called again with
+	// that: no change is lost. An error of change ends it, and is returned as it is.
+	Edit(ctx context.Context, key Key, change func(present Change) (Document, error)) error
 	// Delete removes a document; ErrNotFound if it is not there.
 	Delete(ctx context.Context, key Key) error
 	// Where names the place of a document for people ("conf.d/shop.yaml:3", "vhost:www.shop.test"),

@@ -34,7 +34,7 @@ type WAF struct {
 	InboundThreshold int `yaml:"inbound_threshold,omitempty" json:"inbound_threshold,omitempty" zero:"must be at least 1"`
 	// OutboundThreshold is the anomaly score from which a response is blocked. Default 4.
 	OutboundThreshold int `yaml:"outbound_threshold,omitempty" json:"outbound_threshold,omitempty" zero:"must be at least 1"`
-	// InspectBody is how many bytes of a body are inspected; the rest streams on. Default 128KiB.
+	// InspectBody is how many bytes of a body are inspected; the rest streams on. Default 128KiB, at most 1MiB.
 	InspectBody Size `yaml:"inspect_body,omitempty" json:"inspect_body,omitempty" zero:"must be at least 1 byte"`
 	// OnOversize: what happens to a request whose body is longer than InspectBody, so that its
 	// end would not be inspected: "pass" (default) or "block", which answers 413.

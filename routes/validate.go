@@ -96,6 +96,10 @@ func checkAliases(name string, v *Vhost) []finding {
 	return out
 }
 
+// maxInspectBody is 1 MiB: hostile text of that size takes about a minute of a processor, which one of the
+// tenant's turns lasts, and nobody waits for a turn for longer than 15 s.
+const maxInspectBody = 1 << 20
+
 func checkWAF(field string, w *WAF) []finding {
 	if w == nil {
 		return nil
@@ -114,9 +118,8 @@ func checkWAF(field string, w *WAF) []finding {
 	if w.OutboundThreshold < 0 {
 		out = append(out, finding{field: field + ".outbound_threshold", reason: "a threshold is a score of 1 or more"})
 	}
-	const most = 16 << 20
-	if w.InspectBody > most {
-		out = append(out, finding{field: field + ".inspect_body", reason: "at most 16MiB of a body are inspected"})
+	if w.InspectBody > maxInspectBody {
+		out = append(out, finding{field: field + ".inspect_body", reason: "at most 1MiB of a body are inspected"})
 	}
 	out = append(out, checkMethods(field+".allowed_methods", w.AllowedMethods)...)
 	out = append(out, checkTypes(field+".allowed_types", w.AllowedTypes)...)

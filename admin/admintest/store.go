@@ -96,13 +96,26 @@ func (s *Store) Watch(ctx context.Context, yield func(routes.Batch)) error {
 func (s *Store) Up() error { return nil }
 
 // Put implements routes.Store.
-func (s *Store) Put(_ context.Context, doc routes.Document) error {
+func (s *Store) Put(ctx context.Context, doc routes.Document) error {
+	return s.Edit(ctx, doc.Key, func(routes.Change) (routes.Document, error) { return doc, nil })
+}
+
+// Edit implements routes.Store.
+func (s *Store) Edit(_ context.Context, key routes.Key, change func(routes.Change) (routes.Document, error)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.putErr != nil {
-		return s.putErr
+	present := routes.Change{Key: key}
+	if have, ok := s.docs[key]; ok {
+		present = have.Change()
 	}
-	s.docs[doc.Key] = doc
+	doc, err := change(present)
+	if err == nil {
+		err = s.putErr
+	}
+	if err != nil {
+		return err
+	}
+	s.docs[key] = doc
 	s.changed(doc.Change())
 	return nil
 }

@@ -31,7 +31,7 @@ func inspect(s *edge.Server, r admin.InspectRequest) (admin.InspectResult, error
 		return admin.InspectResult{}, err
 	}
 	out := admin.InspectResult{
-		Vhost: found.Vhost, Tenant: found.Tenant, Mode: found.Mode, Paranoia: found.Paranoia,
+		Vhost: found.Vhost, Tenant: found.Tenant, Mode: found.Mode, Paranoia: found.Paranoia, Profile: found.Profile, Apps: found.Apps,
 		Verdict: found.Verdict, Status: found.Status, BlockStatus: found.BlockStatus, Reason: found.Reason, RefusedBy: found.RefusedBy,
 		Score: found.Score, Threshold: found.Threshold, Cut: found.Cut, Matches: []admin.Match{},
 	}

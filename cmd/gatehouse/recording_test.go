@@ -177,10 +177,11 @@ note: the recording lacks the body of 1 request
 func TestVerdictSaysWhatTheModeBlockWouldDo(t *testing.T) {
 	for says, r := range map[string]admin.InspectResult{
 		"pass": {Mode: "block", Verdict: "pass"},
-		"pass: the WAF is off for this vhost; in the mode block the client would get 403":        {Mode: "off", Verdict: "pass", BlockStatus: 403},
-		"pass: the WAF is off for this vhost; it would pass in the mode block, too":              {Mode: "off", Verdict: "pass"},
-		"detect: it would be blocked (400) if the mode were block; now it passes and is logged":  {Mode: "detect", Verdict: "detect", BlockStatus: 400},
-		"block: the client would get 403":                                                        {Mode: "block", Verdict: "block", Status: 403, BlockStatus: 403},
+		"pass: the WAF is off for this vhost; in the mode block the client would get 403":                       {Mode: "off", Verdict: "pass", BlockStatus: 403},
+		"pass: the profile none lets no rule run, and there are no own rules: nothing is inspected in any mode": {Mode: "off", Profile: "none", Verdict: "pass"},
+		"pass: the WAF is off for this vhost; it would pass in the mode block, too":                             {Mode: "off", Verdict: "pass"},
+		"detect: it would be blocked (400) if the mode were block; now it passes and is logged":                 {Mode: "detect", Verdict: "detect", BlockStatus: 400},
+		"block: the client would get 403": {Mode: "block", Verdict: "block", Status: 403, BlockStatus: 403},
 		"block: the client would get 400, in any mode: malformed request target (RFC 9112 §3.2)": {Mode: "off", Verdict: "block", Status: 400, BlockStatus: 400, Reason: "malformed request target (RFC 9112 §3.2)"},
 		"pass: but in the mode block the client would get 413":                                   {Mode: "detect", Verdict: "pass", BlockStatus: 413},
 	} {

@@ -21,7 +21,7 @@ func (r ruleset) Rules() []admin.Rule {
 	for i, known := range rules {
 		out[i] = admin.Rule{
 			ID: known.ID, Message: known.Message, Severity: known.Severity, Paranoia: known.Paranoia, Phase: known.Phase,
-			Tags: known.Tags, Targets: known.Targets, Fixed: routes.BookkeepingRule(known.ID),
+			Tags: known.Tags, Targets: known.Targets, Refuses: known.Refuses, Fixed: routes.BookkeepingRule(known.ID),
 		}
 	}
 	return out

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,8 +17,8 @@ import (
 // allowFlags are what to allow, and until when.
 type allowFlags struct {
 	scope, note, until, last string
-	rules                    []int
-	dryRun                   bool
+	rules                    []string
+	dryRun, anyPath          bool
 }
 
 func newWAFAllow(s *session) *cobra.Command {
@@ -30,7 +31,8 @@ stands on the block page, in X-Request-Id, and in "gatehouse waf events".
 What is added is the narrowest exclusion of the scope that lets the request pass:
 
   param   the rules that matched no longer look at what they matched, in requests
-          with that method for that path (a cookie: for every path), in that vhost
+          with that method for that path (a cookie or header field, or with --any-path:
+          for every path), in that vhost
   path    the rules that matched are off for that path, in that vhost
   vhost   they are off for that vhost
   tenant  they are off for all vhosts of its tenant
@@ -44,7 +46,8 @@ It is live at once, on all nodes within a second, and "gatehouse waf undo" remov
 	}
 	f := cmd.Flags()
 	f.StringVar(&flags.scope, "scope", admin.ScopeParam, "`how far` it reaches: "+strings.Join(admin.Scopes, ", "))
-	f.IntSliceVar(&flags.rules, "rule", nil, "only these `numbers` of the rules that matched (default: all that refused it)")
+	f.BoolVar(&flags.anyPath, "any-path", false, "with the scope param: on every path of the vhost, whatever the method")
+	f.StringSliceVar(&flags.rules, "rule", nil, "only these `numbers` of the rules that matched (default: all that refused it)")
 	f.StringVar(&flags.note, "note", "", "`why`, for whoever reads the document later")
 	f.StringVar(&flags.until, "until", "", "the `day` at whose beginning, in UTC, it ends, such as 2027-01-31")
 	f.StringVar(&flags.last, "for", "", "the `time` after which it ends, such as 30d, rounded up to a whole day")
@@ -72,8 +75,10 @@ It is live at once, on all nodes within a second, and "gatehouse waf undo" remov
 
 // request makes the request; a mistake is one of usage.
 func (f *allowFlags) request(id string, now time.Time) (in admin.AllowRequest, err error) {
-	in = admin.AllowRequest{ID: id, Scope: f.scope, Rules: f.rules, Note: f.note, DryRun: f.dryRun}
+	in = admin.AllowRequest{ID: id, Scope: f.scope, Note: f.note, DryRun: f.dryRun, AnyPath: f.anyPath}
 	switch {
+	case f.anyPath && f.scope != admin.ScopeParam:
+		return in, usagef("--any-path has no effect: it is for --scope %s", admin.ScopeParam)
 	case !slices.Contains(admin.Scopes, f.scope):
 		guess := ""
 		if near := routes.Nearest(f.scope, admin.Scopes); near != "" {
@@ -93,6 +98,13 @@ func (f *allowFlags) request(id string, now time.Time) (in admin.AllowRequest, e
 		}
 		const day = 24 * time.Hour
 		in.Until = routes.Date(now.UTC().Add(time.Duration(d) + day - 1).Truncate(day).Format(time.DateOnly))
+	}
+	for _, text := range f.rules {
+		id, err := strconv.Atoi(text)
+		if err != nil || id <= 0 {
+			return in, usagef("--rule %s: want a rule's number, such as 942100", text)
+		}
+		in.Rules = append(in.Rules, id)
 	}
 	if end := in.Until.Time(); !end.IsZero() && !now.Before(end) {
 		return in, usagef("it would end on %s, which is not to come", in.Until)
@@ -114,7 +126,7 @@ func (s *session) printAllowed(r *admin.AllowResult) {
 	for _, note := range r.Notes {
 		fmt.Fprintln(s.Out, "note: "+printable(note))
 	}
-	s.printReplay(&r.Replay, r.Event)
+	s.printReplay(&r.Replay, r)
 	if !r.Saved {
 		return
 	}
@@ -134,11 +146,12 @@ func (s *session) printActive(applied bool, took float64, where string) {
 	}
 }
 
-func (s *session) printReplay(r *admin.Replay, e admin.Event) {
-	whose := "tenant " + e.Tenant
-	if e.Tenant == "" {
-		whose = "vhost " + e.Vhost
+func (s *session) printReplay(r *admin.Replay, of *admin.AllowResult) {
+	whose := "tenant " + of.Event.Tenant
+	if of.Event.Tenant == "" {
+		whose = "vhost " + of.Event.Vhost
 	}
+	whose += " on node " + of.Node
 	fmt.Fprintf(s.Out, "lets through this request, and %d of %d other refused requests of %s", r.LetThrough, r.Others, whose)
 	if r.LetThrough > 0 {
 		fmt.Fprintf(s.Out, ", from %s clients:\n", orMore(r.Clients, 100))

@@ -102,6 +102,10 @@ func TestWAFAllowProposesTheNarrowest(t *testing.T) {
 	k.add("encoded", "/caf%C3%A9%20x", match(942100, "ARGS:q"))
 	k.add("dots", "/a/../b", match(942100, "ARGS:q"))
 	k.add("deep", "/"+strings.Repeat("p", 250), match(942100, "ARGS:q"))
+	k.add("header", "/p", match(913100, "REQUEST_HEADERS:User-Agent"))
+	unread := k.add("unread", "/p", match(942100, "ARGS:q"), admin.Match{ID: 200002, Target: "REQBODY_ERROR"}, admin.Match{ID: 200003, Target: "MULTIPART_STRICT_ERROR"})
+	unread.Mode, unread.Verdict, unread.RefusedBy, unread.Threshold = "detect", "detect", 200002, 100
+	k["unread"] = *unread
 	k.add("own-rule", "/p", match(100001, "ARGS:q"))
 	k.add("parser", "/p", admin.Match{ID: 200002, Target: "REQBODY_ERROR"})
 	e := k["parser"]
@@ -134,7 +138,7 @@ func TestWAFAllowProposesTheNarrowest(t *testing.T) {
 		"many --rule 920100":                {1, []string{"rule 920100 had no part in it; these had: 941100, 941160, 942100"}},
 		"json":                              {0, []string{`at ARGS:/^json\.items\.[0-9]+\.tags\.[0-9]+\.name$/ in POST /p`}},
 		"slashes":                           {0, []string{`at ARGS:/^/a\.b/$/ in`}},
-		"cookie":                            {0, []string{"rules 942100 at REQUEST_COOKIES:_ga\n", "browsers send a cookie to all of them"}},
+		"cookie":                            {0, []string{"rules 942100 at REQUEST_COOKIES:_ga\n", "clients send it to all of them"}},
 		"partial":                           {0, []string{"rules 931130 in POST /p\n", "off as a whole for POST /p: it matches several things together"}},
 		"cut":                               {0, []string{"rules 942100 in POST /p\n", "what it matched cannot be named alone"}},
 		"own-variable":                      {0, []string{"rules 942100 in POST /p\n", "off as a whole"}},
@@ -142,15 +146,22 @@ func TestWAFAllowProposesTheNarrowest(t *testing.T) {
 		"value":                             {0, []string{"rules 930130 at REQUEST_FILENAME in POST /p/ä\n"}},
 		"star":                              {0, []string{"in POST /a?b\n"}},
 		"encoded":                           {0, []string{"in POST /café x\n"}},
-		"dots":                              {1, []string{"which backends read in different ways: use --scope vhost"}},
+		"dots":                              {1, []string{"which backends read in different ways: use --any-path"}},
+		"header":                            {0, []string{"rules 913100 at REQUEST_HEADERS:User-Agent\n", "clients send it to all of them"}},
+		"unread":                            {0, []string{"rules 200002, 200003 in POST /p\n"}},
+		"unread --rule 200002":              {1, []string{"would still be refused without the rules named"}},
+		"param --any-path":                  {0, []string{"vhost www.shop.test: rules 932120 at ARGS:icon\n"}},
+		"dots --any-path":                   {0, []string{"vhost www.shop.test: rules 942100 at ARGS:q\n"}},
+		"param --any-path --scope path":     {2, []string{"--any-path has no effect"}},
 		"dots --scope vhost":                {0, []string{"vhost www.shop.test: rules 942100\n"}},
-		"deep":                              {1, []string{"longer than the 200 bytes", "--scope vhost"}},
+		"deep":                              {1, []string{"longer than the 200 bytes", "--any-path"}},
 		"own-rule":                          {1, []string{"it is an own rule, to be changed in waf.rules"}},
 		"parser":                            {0, []string{"rules 200002 in POST /p\n", "refused by one rule before the others had looked"}},
 		"matched":                           {1, []string{"was not refused: its score 3 stays below 5"}},
-		"lone":                              {0, []string{"vhost lone.test: rules 932120 at ARGS:icon", "0 of 0 other refused requests of vhost lone.test"}},
+		"lone":                              {0, []string{"vhost lone.test: rules 932120 at ARGS:icon", "0 of 0 other refused requests of vhost lone.test on node n1"}},
 		"lone --scope tenant":               {1, []string{"has no tenant: use --scope vhost"}},
 		"param --rule 949110":               {1, []string{"rule 949110 cannot be excluded: it adds the score up"}},
+		"param --rule abc":                  {2, []string{"want a rule's number, such as 942100"}},
 		"nobody":                            {1, []string{"no WAF event of request nobody"}},
 		"param --scope parm":                {2, []string{`did you mean "param"?`}},
 		"param --until yesterday":           {2, []string{"bad date"}},
@@ -196,10 +207,29 @@ func TestWAFAllowReplaysTheKeptEvents(t *testing.T) {
 	}
 	k.start(t)
 	_, out, _ := invoke(t, "waf", "allow", "same-00", "--dry-run")
-	contains(t, "param", out, "and 11 of 16 other refused requests of tenant shop, from 3 clients:\n", "same-11", "same-02", "  and 1 older ones\n", "1 lines of the files could not be read")
+	contains(t, "param", out, "and 11 of 16 other refused requests of tenant shop on node n1, from 3 clients:\n", "same-11", "same-02", "  and 1 older ones\n", "1 lines of the files could not be read")
 	if strings.Contains(out, "same-01") || strings.Contains(out, "worse") {
 		t.Errorf("examples:\n%s", out)
 	}
+	// A request and its answer are one request, which passes if both do.
+	for id, change := range map[string]func(*admin.Event){
+		"both":   func(*admin.Event) {},
+		"answer": func(e *admin.Event) { e.Score, e.Verdict = 3, admin.VerdictPass },
+	} {
+		e := *k.add(id, "/answered", match(932120, "ARGS:icon"))
+		change(&e)
+		k[id] = e
+		e.Phase, e.Rules, e.Score, e.Threshold, e.Verdict = "response", []admin.Match{{ID: 951230, Target: "RESPONSE_BODY", Score: 5}}, 5, 4, admin.VerdictBlock
+		k[id+" response"] = e
+	}
+	_, out, _ = invoke(t, "waf", "allow", "answer", "--dry-run")
+	contains(t, "an answer", out, "rules 951230 at RESPONSE_BODY in POST /answered\n", "and 0 of 18 other")
+	_, out, _ = invoke(t, "waf", "allow", "both", "--dry-run", "--scope", "path")
+	contains(t, "request and answer", out, "951230", "932120", "in /answered\n", "and 1 of 18 other")
+	delete(k, "both")
+	delete(k, "both response")
+	delete(k, "answer")
+	delete(k, "answer response")
 	for scope, says := range map[string]string{
 		"path": "and 13 of 16", "vhost": "and 14 of 16", "tenant": "and 15 of 16",
 	} {
@@ -299,6 +329,17 @@ func TestWAFRulesTellForWhomAndWhen(t *testing.T) {
 	contains(t, "by an app", out, "app dokuwiki", "ARGS:wikitext")
 	_, out, _ = invoke(t, "waf", "rules", "933100", "-t", "new")
 	contains(t, "by a profile", out, "profile strong", "933000-940999")
+	code, _, errOut := invoke(t, "waf", "rules", "--excluded", "-t", "shpo")
+	want(t, "a tenant that is not", code, exitOK)
+	contains(t, "a tenant that is not", errOut, `there is no tenant shpo (did you mean "shop"?)`)
+	_, out, _ = invoke(t, "waf", "rules", "--excluded", "-t", "new", "-o", "json")
+	var excluded admin.RuleList
+	if err := json.Unmarshal([]byte(out), &excluded); err != nil {
+		t.Fatal(err)
+	}
+	code, _, errOut = invoke(t, "waf", "undo", excluded.Rules[0].Excluded[0].Exclusion.ID)
+	want(t, "undo of an app's", code, exitFailed)
+	contains(t, "undo of an app's", errOut, "it belongs to the ", "which waf.")
 	_, out, _ = invoke(t, "waf", "rules", "942100", "-t", "shop")
 	if contains(t, "of one tenant", out, "vhost www.shop.test"); strings.Contains(out, "dokuwiki") {
 		t.Errorf("another tenant's app:\n%s", out)

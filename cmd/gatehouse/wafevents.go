@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -92,6 +94,7 @@ in X-Request-Id, and begins with the name of the node to ask.`,
 		if err := s.askLong(cmd, http.MethodGet, "/waf/events"+query, nil, &list); err != nil {
 			return err
 		}
+		s.noteUnknown(cmd, flags.tenant, flags.vhost)
 		switch {
 		case s.json():
 			return s.printJSON(list)
@@ -101,6 +104,42 @@ in X-Request-Id, and begins with the name of the node to ask.`,
 		return s.printEvents(&list, flags.most)
 	}
 	return cmd
+}
+
+// noteUnknown says on stderr that there is no such tenant or vhost, which may be a typing mistake: one
+// that was removed can still have events.
+func (s *session) noteUnknown(cmd *cobra.Command, tenant, vhost string) {
+	if tenant != "" {
+		var list admin.TenantList
+		if s.ask(cmd.Context(), http.MethodGet, "/tenants", nil, &list) == nil {
+			names := make([]string, len(list.Tenants))
+			for i := range list.Tenants {
+				names[i] = list.Tenants[i].Name
+			}
+			s.noteNoSuch("tenant", tenant, names)
+		}
+	}
+	if vhost != "" {
+		var list admin.VhostList
+		if s.ask(cmd.Context(), http.MethodGet, "/vhosts", nil, &list) == nil {
+			names := make([]string, len(list.Vhosts))
+			for i := range list.Vhosts {
+				names[i] = list.Vhosts[i].Name
+			}
+			s.noteNoSuch("vhost", strings.ToLower(vhost), names)
+		}
+	}
+}
+
+func (s *session) noteNoSuch(kind, name string, names []string) {
+	if slices.Contains(names, name) {
+		return
+	}
+	guess := ""
+	if near := routes.Nearest(name, names); near != "" {
+		guess = fmt.Sprintf(" (did you mean %q?)", near)
+	}
+	fmt.Fprintf(s.Err, "note: there is no %s %s%s\n", kind, printable(name), guess)
 }
 
 func (s *session) printEvents(list *admin.EventList, most int) error {
@@ -223,6 +262,7 @@ REFUSED are those of the events that were blocked, or would have been in the mod
 		if err := s.askLong(cmd, http.MethodGet, "/waf/report"+query, nil, &r); err != nil {
 			return err
 		}
+		s.noteUnknown(cmd, flags.tenant, flags.vhost)
 		if s.json() {
 			return s.printJSON(r)
 		}

@@ -48,6 +48,7 @@ that did not refuse are a sample. PL is the paranoia level from which on a rule 
 		if err := s.askLong(cmd, http.MethodGet, "/waf/rules"+query, nil, &list); err != nil {
 			return err
 		}
+		s.noteUnknown(cmd, flags.tenant, "")
 		single := strings.Contains(query, "rule=")
 		if !single {
 			list.Rules = slices.DeleteFunc(list.Rules, func(r admin.Rule) bool { return !flags.wants(&r, word) })

@@ -181,6 +181,7 @@ func (s *session) printInspect(r admin.InspectResult) error {
 		{"vhost", r.Vhost},
 		{"tenant", cmp.Or(r.Tenant, "-")},
 		{"mode", r.Mode + ", paranoia " + strconv.Itoa(r.Paranoia)},
+		{"profile", strings.Join(append([]string{or(r.Profile, "complete")}, r.Apps...), ", ")},
 		{"score", fmt.Sprintf("%d of %d", r.Score, r.Threshold)},
 	})
 	if err != nil {
@@ -208,6 +209,8 @@ func verdictLine(r admin.InspectResult) string {
 		return fmt.Sprintf("block: the client would get %d", cmp.Or(r.Status, status))
 	case r.Verdict == admin.VerdictDetect:
 		return fmt.Sprintf("detect: it would be blocked (%d) if the mode were block; now it passes and is logged", status)
+	case r.Mode == "off" && r.Profile == "none":
+		return "pass: the profile none lets no rule run, and there are no own rules: nothing is inspected in any mode"
 	case r.Mode == "off" && r.BlockStatus != 0:
 		return fmt.Sprintf("pass: the WAF is off for this vhost; in the mode block the client would get %d", status)
 	case r.Mode == "off":

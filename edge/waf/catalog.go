@@ -19,7 +19,8 @@ type catalog struct {
 	tags       map[string][]int // the ids of each tag, sorted, without bookkeeping
 	uses       map[int]looks    // what each rule looks at, its chain included, but for what it only counts
 
-	rules []Rule // by id
+	rules   []Rule       // by id
+	refuses map[int]bool // those that refuse on their own
 }
 
 // generations counts catalogs.
@@ -32,7 +33,7 @@ func (l *looks) add(v variables.RuleVariable)    { l[v/64] |= 1 << (v % 64) }
 func (l looks) at(v variables.RuleVariable) bool { return l[v/64]&(1<<(v%64)) != 0 }
 
 func newCatalog() *catalog {
-	return &catalog{generation: generations.Add(1), tags: map[string][]int{}, uses: map[int]looks{}}
+	return &catalog{generation: generations.Add(1), tags: map[string][]int{}, uses: map[int]looks{}, refuses: map[int]bool{}}
 }
 
 // within returns the ids from first to last.
@@ -49,7 +50,11 @@ func (c *catalog) observe(rule types.RuleMetadata) {
 		return // a marker, or a condition of a chain
 	}
 	c.ids = append(c.ids, id)
-	c.rules = append(c.rules, ruleOf(rule))
+	known := ruleOf(rule)
+	c.rules = append(c.rules, known)
+	if known.Refuses {
+		c.refuses[id] = true
+	}
 	if !spared(id) {
 		for _, tag := range rule.Tags() {
 			c.tags[tag] = append(c.tags[tag], id)

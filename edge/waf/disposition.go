@@ -1,7 +1,8 @@
 // Derived from internal/bodyprocessors/multipart.go of OWASP Coraza v3.8.1,
 // Copyright 2022 Juan Pablo Tosso and the OWASP Coraza contributors,
 // licensed under the Apache License, Version 2.0 (https://www.apache.org/licenses/LICENSE-2.0).
-// Changed: split into functions, comments shortened. What is read, and what is flagged, is the same.
+// Changed: split into functions, comments shortened. What is read, and what is flagged, is the same; what may
+// be no file name is told, too.
 
 package waf
 
@@ -22,6 +23,7 @@ type disposition struct {
 	malformed      bool   // the field does not parse, or a file name in it does not decode
 	duplicateParam bool   // a parameter occurs twice
 	invalidQuoting bool   // filename* is quoted, which RFC 5987, section 3.2.1, does not allow
+	maybeField     bool   // there is a file name, but not in every reading of the field: see plainFilename
 }
 
 // dispositionOf reads the value of a Content-Disposition field. An absent field (empty value) is
@@ -44,7 +46,40 @@ func dispositionOf(value string) disposition {
 	} else if continued {
 		d.readContinued(value)
 	}
+	d.maybeField = (d.filename != "" || d.altFilename != "") && !plainFilename(value)
 	return d
+}
+
+// plainFilename reports whether a backend that knows nothing of filename* and, like PHP, takes single quotes for
+// quotes too, and a backslash for one only before the quote, sees a file name. Where it sees none, what
+// is an upload for others is a field there.
+func plainFilename(value string) bool {
+	for value != "" {
+		var param string
+		param, value = phpWord(value, ';')
+		key, raw, _ := strings.Cut(param, "=")
+		if strings.EqualFold(strings.Trim(key, " \t\r\n"), "filename") && strings.Trim(raw, " \t\"'") != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// phpWord returns what stands before stop, outside of quotes, and what follows it.
+func phpWord(s string, stop byte) (word, rest string) {
+	for i := 0; i < len(s); i++ {
+		switch quote := s[i]; quote {
+		case stop:
+			return s[:i], s[i+1:]
+		case '"', '\'':
+			for i++; i < len(s) && s[i] != quote; i++ {
+				if s[i] == '\\' && i+1 < len(s) && s[i+1] == quote {
+					i++
+				}
+			}
+		}
+	}
+	return s, ""
 }
 
 // readContinued handles filename*0=, filename*1= and so on (RFC 2231, section 3). They are not put

@@ -16,6 +16,7 @@ type target struct {
 	variable variables.RuleVariable
 	name     string // in lower case; empty: all of it, or pattern
 	pattern  *regexp.Regexp
+	size     int // of the pattern, in instructions
 }
 
 // at returns the ids of the rules that run at a paranoia level, 1 to 4.
@@ -36,7 +37,16 @@ type removal struct {
 func (r *removal) work() int {
 	n := len(r.ranges)
 	for i := range r.targets {
-		n += len(r.targets[i].ids)
+		n += len(r.targets[i].ids) * (1 + r.targets[i].size/4)
+	}
+	return n
+}
+
+// steps is the work of its regular expressions for each byte of a name, at most: four times its work.
+func (r *removal) steps() int {
+	n := 0
+	for i := range r.targets {
+		n += len(r.targets[i].ids) * r.targets[i].size
 	}
 	return n
 }
@@ -50,7 +60,9 @@ type scoped struct {
 }
 
 // maxWork bounds what a profile's exclusions may cost each request: one for each range of rules,
-// each rule that loses a target, and each path, which is some 5 ms at most.
+// each rule that loses a target, and each path, which is some 5 ms at most. A target with a regular
+// expression counts a quarter of its instructions more for each rule: so there are 40,000 steps at most for
+// each byte of a name, some 0.3 ms, and [Profile.Heavy] knows them.
 const maxWork = 10_000
 
 // plan is a list of exclusions in the form that a transaction needs, for the rules of one
@@ -58,6 +70,7 @@ const maxWork = 10_000
 // would hold that of an old rule set.
 type plan struct {
 	generation uint64 // of the catalog
+	steps      int    // see removal.steps
 	always     removal
 	scoped     []scoped
 }
@@ -81,9 +94,10 @@ func (c *catalog) compile(list []Exclusion) (*plan, []Ignored) {
 			continue
 		}
 		if work += r.work() + len(x.Paths); work > maxWork {
-			say("rules", "the exclusions up to this one mean more than %d rules, targets and paths: name fewer rules, or a rule instead of a tag", maxWork)
+			say("rules", "the exclusions up to this one mean more than %d rules, targets and paths, regular expressions by their size: name fewer rules, a rule instead of a tag, or a name instead of a regular expression", maxWork)
 			break
 		}
+		out.steps += r.steps()
 		switch {
 		case len(x.Paths)+len(x.Methods) > 0 || x.Until != 0:
 			scopes.add(x, r)

@@ -3,9 +3,9 @@ package waf
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/corazawaf/coraza/v3/types/variables"
@@ -21,7 +21,7 @@ type Exclusion struct {
 	// Tags mean every rule that has one of them.
 	Tags []string
 	// Target is VARIABLE, VARIABLE:name or VARIABLE:/regex/: what the rules no longer look at.
-	// Names are compared without regard to case. Empty: the rules are off.
+	// Names are compared without regard to case. Empty: the rules are off. A regex is bounded by [MaxPattern].
 	Target string
 	// Paths are patterns of the whole path, of which one must fit; "*" stands for any text and "?"
 	// for any one character, "/" included. A path that backends read in different ways fits
@@ -40,8 +40,9 @@ type Exclusion struct {
 // Exclusions are a list of them, which any number of profiles may share: the vhosts of a tenant have
 // one, and it is compiled once. Nil is an empty one. Safe for concurrent use.
 type Exclusions struct {
-	list     []Exclusion
-	compiled atomic.Pointer[plan] // for the rules that were last asked about
+	list      []Exclusion
+	compiled  atomic.Pointer[plan] // for the rules that were last asked about
+	compiling sync.Mutex           // held by the one request of many that compiles
 }
 
 // NewExclusions returns the list, which must not be changed any more, as profiles take it; nil
@@ -91,9 +92,26 @@ func (x *Exclusions) plan(c *catalog) *plan {
 	if made := x.compiled.Load(); made != nil && made.generation == c.generation {
 		return made
 	}
+	x.compiling.Lock()
+	defer x.compiling.Unlock()
+	if made := x.compiled.Load(); made != nil && made.generation == c.generation {
+		return made
+	}
 	made, _ := c.compile(x.list)
 	x.compiled.Store(made)
 	return made
+}
+
+// steps is the work of all regular expressions for each byte of a name, at most; 0 before the first
+// request.
+func (x *Exclusions) steps() int {
+	if x == nil {
+		return 0
+	}
+	if made := x.compiled.Load(); made != nil {
+		return made.steps
+	}
+	return 0
 }
 
 // Ignored is a part of an exclusion that has no effect with the rules in use.
@@ -123,8 +141,7 @@ func parseTarget(text string) (t target, err error) {
 	case key == "":
 		return t, fmt.Errorf("a name is missing after %q", text)
 	case len(key) > 1 && key[0] == '/' && key[len(key)-1] == '/':
-		// The engine compares names in lower case, where a pattern with capitals never fits.
-		if t.pattern, err = regexp.Compile("(?i:" + key[1:len(key)-1] + ")"); err != nil {
+		if t.pattern, t.size, err = targetPatterns.get(key[1 : len(key)-1]); err != nil {
 			return t, fmt.Errorf("target %q: %w", text, err)
 		}
 	default:

@@ -23,7 +23,7 @@ import (
 type front struct {
 	txs     []engineTx // of each of the profile's texts; none: it has ended
 	matches []Match    // once it has ended
-	would   bool       // once it has ended: it has refused, or would have in mode block
+	by      int        // once it has ended: the rule that has refused, or would have in mode block; 0: none
 	err     error
 	matched int  // values, by all rules so far
 	blocks  bool // mode Block
@@ -59,7 +59,7 @@ func (f *front) rescue(doing string, refuse **types.Interruption) {
 		f.fail(&PanicError{Doing: doing + " (own rules)", Value: r, Stack: debug.Stack()})
 	case f.blocks && refuse != nil:
 		*refuse = &types.Interruption{Status: http.StatusForbidden, RuleID: over.rule, Action: "deny"}
-		f.txs, f.would = nil, true
+		f.txs, f.by = nil, over.rule
 		f.matches = []Match{{ID: over.rule, Message: fmt.Sprintf("own rules matched more than %d values", maxMatched)}}
 	default:
 		f.fail(over)
@@ -187,6 +187,8 @@ func parserOf(kind string) string {
 		return urlencodedName
 	case "MULTIPART":
 		return multipartName
+	case "XML":
+		return xmlName
 	}
 	return kind
 }
@@ -197,7 +199,7 @@ func (f *front) end() {
 	if len(f.txs) == 0 {
 		return
 	}
-	f.matches, f.would = f.found(), f.wouldBlock()
+	f.matches, f.by = f.found(), f.refusedBy()
 	txs := f.txs
 	f.txs = nil
 	for _, tx := range txs {
@@ -231,16 +233,20 @@ func (f *front) found() []Match {
 	return out
 }
 
-// wouldBlock reports whether a rule has refused, or would have in mode block.
-func (f *front) wouldBlock() bool {
+// refusedBy returns the rule that has refused, or would have in mode block; 0: none has.
+func (f *front) refusedBy() int {
 	if f == nil {
-		return false
+		return 0
 	}
-	would := f.would
 	for _, tx := range f.txs {
-		would = would || tx.DetectionOnlyInterruption() != nil || tx.IsInterrupted()
+		if it := tx.Interruption(); it != nil {
+			return it.RuleID
+		}
+		if it := tx.DetectionOnlyInterruption(); it != nil {
+			return it.RuleID
+		}
 	}
-	return would
+	return f.by
 }
 
 // close ends a front of which nobody wants to know any more.

@@ -54,7 +54,7 @@ func (t *Transaction) Matches() []Match {
 	defer t.rescue("list matches")
 	matches := t.front.found()
 	for _, rule := range t.tx.MatchedRules() {
-		if bookkeeping(rule) {
+		if t.rules.catalog.bookkeeping(rule) {
 			continue
 		}
 		matches = appendRule(matches, rule)
@@ -65,12 +65,15 @@ func (t *Transaction) Matches() []Match {
 	return matches
 }
 
-func bookkeeping(rule types.MatchedRule) bool {
-	switch rule.Rule().ID() / 1000 {
+// bookkeeping reports whether a match is nothing to tell: rules without a message only help others, unless
+// they refuse.
+func (c *catalog) bookkeeping(rule types.MatchedRule) bool {
+	id := rule.Rule().ID()
+	switch id / 1000 {
 	case 901, 905, 949, 959, 980:
 		return true
 	}
-	return rule.Message() == ""
+	return rule.Message() == "" && !c.refuses[id]
 }
 
 // appendRule adds the entries of one matched rule.

@@ -2,6 +2,8 @@ package waf
 
 import (
 	"bytes"
+	"encoding/xml"
+	"errors"
 	"unicode/utf8"
 )
 
@@ -37,77 +39,43 @@ func mendForm(body []byte) []byte {
 }
 
 // mendXML closes what is open, as far as the engine's parser (encoding/xml, not strict) looks at it: a
-// start tag and a character data section. An unfinished end tag, comment, declaration or processing
-// instruction holds nothing that rules see, and is removed. Elements may stay open.
+// start tag, an entity and a character data section. Where the cut is, that parser tells. An unfinished end tag, comment
+// or processing instruction holds nothing that rules see, and may stay open, as elements may. An unfinished
+// declaration is removed, unless parsers may disagree on its end: then it is an error (errXMLDeclaration).
 func mendXML(body []byte) []byte {
 	body = trimPartialRune(body)
-	for at := 0; ; {
-		open := bytes.IndexByte(body[at:], '<')
-		if open < 0 {
-			return body // the cut is in text
+	end, err := readXML(body, func(xml.Token) {})
+	open := body[end:]
+	switch {
+	case errors.Is(err, errXMLSection):
+		return append(body, "]]>"...)
+	case err != nil:
+		return body // the sender's own
+	case isDeclaration(open):
+		if !bytes.Contains(open, []byte("<?")) {
+			return body[:end]
 		}
-		at += open
-		markup := body[at:]
-		switch {
-		case bytes.HasPrefix(markup, []byte("<![CDATA[")):
-			end := bytes.Index(markup, []byte("]]>"))
-			if end < 0 {
-				return append(body, "]]>"...)
-			}
-			at += end + len("]]>")
-		case bytes.HasPrefix(markup, []byte("<!--")):
-			end := bytes.Index(markup[len("<!--"):], []byte("-->"))
-			if end < 0 {
-				return body[:at]
-			}
-			at += len("<!--") + end + len("-->")
-		case bytes.HasPrefix(markup, []byte("<?")):
-			end := bytes.Index(markup, []byte("?>"))
-			if end < 0 {
-				return body[:at]
-			}
-			at += end + len("?>")
-		default:
-			end, quote := xmlTagEnd(markup)
-			if end < 0 {
-				return mendXMLTag(body, at, quote)
-			}
-			at += end
-		}
+	case len(open) > 1 && open[0] == '<' && bytes.IndexByte([]byte("/!?"), open[1]) < 0:
+		return append(body, xmlTagEnd(open)...)
+	case len(open) > 0 && open[0] != '<':
+		return append(body, ' ') // ends an entity: the parser returns no text with half of one
 	}
+	return body
 }
 
-// xmlTagEnd returns the length of the tag or declaration at the start of markup, or -1 and the
-// quote that is open at its end, if any. Brackets nest in declarations only.
-func xmlTagEnd(markup []byte) (end int, quote byte) {
-	depth, declaration := 0, bytes.HasPrefix(markup, []byte("<!"))
-	for i, c := range markup {
-		switch {
-		case quote != 0:
-			if c == quote {
-				quote = 0
-			}
-		case c == '"' || c == '\'':
-			quote = c
-		case c == '<' && (declaration || i == 0):
-			depth++
-		case c == '>':
-			if depth--; depth <= 0 {
-				return i + 1, 0
-			}
+// xmlTagEnd returns what a start tag needs to be whole.
+func xmlTagEnd(tag []byte) string {
+	for _, end := range []string{">", `">`, "'>"} {
+		whole := append(append(make([]byte, 0, len(tag)+len(end)), tag...), end...)
+		found := false
+		if _, err := readXML(whole, func(token xml.Token) {
+			_, start := token.(xml.StartElement)
+			found = found || start
+		}); err == nil && found {
+			return end
 		}
 	}
-	return -1, quote
-}
-
-func mendXMLTag(body []byte, at int, quote byte) []byte {
-	if rest := body[at+1:]; len(rest) == 0 || rest[0] == '/' || rest[0] == '!' {
-		return body[:at]
-	}
-	if quote != 0 {
-		body = append(body, quote)
-	}
-	return append(body, '>')
+	return ""
 }
 
 // trimPartialRune removes the first bytes of a UTF-8 sequence whose rest was cut off.

@@ -7,56 +7,156 @@ import (
 )
 
 // mendMultipart ends the open part and the body (RFC 2046, section 5.1.1). A cut may fall into a
-// part's content, its header or a delimiter line.
+// part's content, its header or a delimiter line. Delimiters are what the reader (mime/multipart) takes
+// for them: any other text would make content of a header, and end what is not at an end.
 func mendMultipart(contentType string, body []byte) []byte {
 	_, params, err := mime.ParseMediaType(contentType)
 	if err != nil || params["boundary"] == "" {
 		return body
 	}
-	delimiter := []byte("--" + params["boundary"])
-	// No line end behind it: the parser wants the one that the body's first delimiter has.
-	end := append(append([]byte("\r\n"), delimiter...), "--"...)
-
-	at := lastDelimiter(body, delimiter)
-	if at < 0 {
-		return append(body, end...)
+	m := multipartCut{delimiter: []byte("--" + params["boundary"]), newline: []byte("\r\n")}
+	// No line end behind it: the reader wants the one that the body's first delimiter has.
+	switch open, in := m.find(body); in {
+	case inDelimiter:
+		return m.mendDelimiter(body, open)
+	case inHeader:
+		body = append(body[:open:open], mendPartHeader(body[open:])...)
+		return m.end(body)
+	case inContent:
+		return m.end(body)
 	}
-	line := body[at+len(delimiter):]
-	newline := bytes.IndexByte(line, '\n')
-	if newline < 0 { // the cut is in a delimiter line, which may be the last
-		return append(body[:at], end[len("\r\n"):]...)
-	}
-	if bytes.HasPrefix(line, []byte("--")) {
-		return body // the last delimiter: what follows is nobody's
-	}
-	start := at + len(delimiter) + newline + 1
-	if header := body[start:]; !endsHeader(header) {
-		body = append(body[:start], mendPartHeader(header)...)
-	}
-	return append(body, end...)
+	return body
 }
 
-// lastDelimiter returns where the last delimiter line starts, or -1. A cut right behind the
-// boundary counts; more letters behind it make it another text.
-func lastDelimiter(body, delimiter []byte) int {
-	for search := body; ; {
-		at := bytes.LastIndex(search, delimiter)
-		if at < 0 {
+// multipartCut finds where in a multipart body a cut falls.
+type multipartCut struct {
+	delimiter []byte // without its line ends
+	newline   []byte // before a delimiter, and behind it: CRLF, or LF if the first one has that
+}
+
+// cutIn is what a multipart body ends in.
+type cutIn uint8
+
+const (
+	inNothing   cutIn = iota // behind the last delimiter, or malformed before
+	inDelimiter              // a line that is one, or may become one
+	inHeader                 // of a part
+	inContent                // of a part, or the preamble
+)
+
+// find returns what the cut falls into, and where that begins.
+func (m *multipartCut) find(body []byte) (open int, in cutIn) {
+	for at, first := 0, true; ; {
+		line, _, whole := bytes.Cut(body[at:], []byte("\n"))
+		switch {
+		case !whole && bytes.HasPrefix(line, m.delimiter):
+			return at, inDelimiter
+		case !whole:
+			return at, inContent
+		}
+		line = body[at : at+len(line)+1]
+		switch {
+		case m.begins(line, first):
+			first = false
+			at += len(line)
+		case m.ends(line):
+			return at, inNothing
+		case first: // the preamble
+			at += len(line)
+			continue
+		default:
+			return at, inNothing
+		}
+		header := headerLength(body[at:])
+		if header < 0 {
+			return at, inHeader
+		}
+		at += header
+		content := m.contentLength(body[at:])
+		if content < 0 {
+			return at, inContent
+		}
+		at += content
+	}
+}
+
+// begins reports whether the line is a delimiter before a part. The first one may set the line end.
+func (m *multipartCut) begins(line []byte, first bool) bool {
+	rest, ok := bytes.CutPrefix(line, m.delimiter)
+	rest = bytes.TrimLeft(rest, " \t")
+	if ok && first && string(rest) == "\n" {
+		m.newline = []byte("\n")
+	}
+	return ok && bytes.Equal(rest, m.newline)
+}
+
+// ends reports whether the line is the last delimiter.
+func (m *multipartCut) ends(line []byte) bool {
+	rest, ok := bytes.CutPrefix(line, m.delimiter)
+	rest, dashes := bytes.CutPrefix(rest, []byte("--"))
+	return ok && dashes && bytes.Equal(bytes.TrimLeft(rest, " \t"), m.newline)
+}
+
+// contentLength returns where the delimiter behind a part's content starts, or -1.
+func (m *multipartCut) contentLength(content []byte) int {
+	if rest, ok := bytes.CutPrefix(content, m.delimiter); ok && maybeDelimiter(rest) {
+		return 0
+	}
+	before := append(append([]byte{}, m.newline...), m.delimiter...)
+	for at := 0; ; {
+		n := bytes.Index(content[at:], before)
+		if n < 0 {
 			return -1
 		}
-		atLineStart := at == 0 || body[at-1] == '\n'
-		after := body[at+len(delimiter):]
-		if atLineStart && (len(after) == 0 || bytes.IndexByte([]byte("-\r\n \t"), after[0]) >= 0) {
-			return at
+		if at += n; maybeDelimiter(content[at+len(before):]) {
+			return at + len(m.newline)
 		}
-		search = body[:at]
+		at += len(before)
 	}
 }
 
-// endsHeader reports whether the empty line that ends a part's header has come.
-func endsHeader(header []byte) bool {
-	return bytes.HasPrefix(header, []byte("\n")) || bytes.HasPrefix(header, []byte("\r\n")) ||
-		bytes.Contains(header, []byte("\n\n")) || bytes.Contains(header, []byte("\n\r\n"))
+// maybeDelimiter reports whether the reader ends a part at a delimiter that rest follows, or might if
+// more came.
+func maybeDelimiter(rest []byte) bool {
+	switch {
+	case len(rest) == 0:
+		return true
+	case rest[0] == '-':
+		return len(rest) == 1 || rest[1] == '-'
+	}
+	return bytes.IndexByte([]byte(" \t\r\n"), rest[0]) >= 0
+}
+
+// mendDelimiter makes the delimiter line at which the body is cut the last one. Nothing but blanks is removed.
+func (m *multipartCut) mendDelimiter(body []byte, at int) []byte {
+	line := bytes.TrimRight(body[at:], " \t\r")
+	switch string(line[len(m.delimiter):]) {
+	case "", "-", "--":
+		return append(body[:at+len(m.delimiter)], "--"...)
+	}
+	if at > 0 {
+		return body // the reader calls it an error
+	}
+	return m.end(body) // of the preamble
+}
+
+func (m *multipartCut) end(body []byte) []byte {
+	return append(append(append(body, m.newline...), m.delimiter...), "--"...)
+}
+
+// headerLength returns the length of a part's header with the empty line that ends it, or -1.
+func headerLength(header []byte) int {
+	for at := 0; ; {
+		n := bytes.IndexByte(header[at:], '\n')
+		if n < 0 {
+			return -1
+		}
+		line := header[at : at+n]
+		at += n + 1
+		if len(line) == 0 || string(line) == "\r" {
+			return at
+		}
+	}
 }
 
 // mendPartHeader returns the header with its last line made good and the empty line after it.
@@ -70,33 +170,55 @@ func mendPartHeader(header []byte) []byte {
 	return []byte(complete + line + "\r\n")
 }
 
-// mendHeaderLine closes an open quoted string and removes a parameter that is not whole. A field name
-// without its colon is removed.
+// mendHeaderLine gives a field name its colon, closes an open quoted string and completes a parameter.
+// Removed is only what the cut made and no rule has use for.
 func mendHeaderLine(line string) string {
-	if strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t") {
+	if line == "" || line[0] == ' ' || line[0] == '\t' {
 		return line // folded: not sent by anything since RFC 7230
 	}
 	name, value, found := strings.Cut(line, ":")
 	if !found {
-		return ""
+		return line + ":"
 	}
-	quoted := openQuote(value)
-	if quoted {
+	if openQuote(value) {
 		if trailing := len(value) - len(strings.TrimRight(value, `\`)); trailing%2 == 1 {
 			value = value[:len(value)-1]
 		}
-		value += `"`
-	} else {
-		value = string(mendForm([]byte(value))) // of filename*=UTF-8''a%20b
+		return name + ":" + value + `"`
 	}
-	if strings.EqualFold(strings.TrimSpace(name), "Content-Disposition") {
-		if dispositionOf(strings.TrimSpace(value)).malformed {
-			value = dropLastParam(value)
+	value = string(mendForm([]byte(value))) // of filename*=UTF-8''a%20b
+	start := lastParam(value)
+	if start < 0 {
+		return name + ":" + value
+	}
+	param := value[start:]
+	switch strings.ToLower(strings.TrimSpace(name)) {
+	case "content-disposition":
+		return name + ":" + value + missingOfParam(param)
+	case "content-type":
+		// A rule knows the charsets that are allowed; half the name of one is none of them.
+		if len(param) < 64 && strings.Trim(strings.ToLower(param), " \t=-_.0123456789abcdefghijklmnopqrstuvwxyz") == "" {
+			return name + ":" + value[:start-1]
 		}
-	} else if !quoted {
-		value = dropLastParam(value)
 	}
 	return name + ":" + value
+}
+
+// missingOfParam returns what completes a parameter of Content-Disposition that is cut outside of quotes.
+func missingOfParam(param string) string {
+	key, value, found := strings.Cut(param, "=")
+	key = strings.TrimSpace(key)
+	switch {
+	case !found && key == "":
+		return ""
+	case !found:
+		return `x=""` // another name: "filename" before "filename*" would be there twice
+	case strings.EqualFold(key, "filename*"):
+		return strings.Repeat("'", max(0, 2-strings.Count(value, "'")))
+	case strings.TrimSpace(value) == "":
+		return `""`
+	}
+	return ""
 }
 
 // openQuote reports whether s ends within a quoted string (RFC 9110, section 5.6.4).
@@ -113,8 +235,8 @@ func openQuote(s string) bool {
 	return open
 }
 
-// dropLastParam removes everything from the last semicolon that is outside of quotes.
-func dropLastParam(value string) string {
+// lastParam returns where the last parameter starts, behind a semicolon outside of quotes, or -1.
+func lastParam(value string) int {
 	last := -1
 	open := false
 	for i := 0; i < len(value); i++ {
@@ -124,11 +246,8 @@ func dropLastParam(value string) string {
 		case value[i] == '"':
 			open = !open
 		case value[i] == ';' && !open:
-			last = i
+			last = i + 1
 		}
 	}
-	if last < 0 {
-		return value
-	}
-	return value[:last]
+	return last
 }

@@ -1,11 +1,13 @@
 // Derived from internal/bodyprocessors/multipart.go of OWASP Coraza v3.8.1,
 // Copyright 2022 Juan Pablo Tosso and the OWASP Coraza contributors,
 // licensed under the Apache License, Version 2.0 (https://www.apache.org/licenses/LICENSE-2.0).
-// Changed: uploaded files are counted instead of written to disk; parts have a limit; split into functions.
+// Changed: uploaded files are counted instead of written to disk; parts have a limit; the content of a file that
+// a backend may take for a field is an argument, too; split into functions.
 
 package waf
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -27,7 +29,8 @@ func init() {
 }
 
 // multipartProcessor reads multipart/form-data (RFC 7578) into the engine's variables, just as the
-// engine's own does, except that it never makes a file: the CRS has no rule that opens one.
+// engine's own does, except that it never makes a file, since the CRS has no rule that opens one, and that
+// the content of what may be a field is an argument (disposition.maybeField).
 type multipartProcessor struct{}
 
 // ProcessRequest is called once per request with such a body, before phase 2.
@@ -115,8 +118,14 @@ func (f *multipartForm) add(part *multipart.Part) (more bool, err error) {
 	if filename == "" {
 		filename = d.altFilename
 	}
-	if filename != "" {
+	if filename != "" && !d.maybeField {
 		return f.addFile(part, name, filename, d.altFilename)
+	}
+	if filename != "" {
+		content := &bytes.Buffer{}
+		more, err = f.addFile(io.TeeReader(part, content), name, filename, d.altFilename)
+		v.ArgsPost().Add(name, content.String())
+		return more, err
 	}
 	return f.addField(part, name)
 }

@@ -241,16 +241,21 @@ func (noFiles) Open(name string) (fs.File, error) {
 	return nil, &fs.PathError{Op: "open", Path: name, Err: errNoFiles}
 }
 
-// heavySteps is the work, in steps of a regular expression, from which a request's own rules are heavy:
+// heavySteps is the work, in steps of a regular expression, from which a request's own rules or exclusions are heavy:
 // a third of a second at worst, at 10 ns a step.
 const heavySteps = 32 << 20
 
-// Heavy reports whether the profile's own rules may take long on that many bytes of a request. The
-// caller then bounds how many such requests run at a time.
-func (p *Profile) Heavy(bytes int) bool {
+// Heavy reports whether the profile's own rules may take long on that many bytes of a request, or its
+// exclusions on names of so many bytes of it: those of parameters, cookies and fields. Exclusions are
+// known from the first transaction on; shared ones are ours and light. The caller then bounds how many such requests run at a time.
+func (p *Profile) Heavy(bytes, names int) bool {
 	steps := 0
 	for _, own := range p.Own {
 		steps += own.steps
 	}
-	return steps > 0 && bytes > heavySteps/steps
+	if steps > 0 && bytes > heavySteps/steps {
+		return true
+	}
+	steps = p.Exclusions.steps()
+	return steps > 0 && names > heavySteps/steps
 }

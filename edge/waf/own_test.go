@@ -225,10 +225,10 @@ func TestAttackReDoSInOwnRules(t *testing.T) {
 			t.Errorf("%s: %+v", letter, got)
 		}
 	}
-	if p.Heavy(1<<10) || !p.Heavy(10<<20) {
+	if p.Heavy(1<<10, 0) || !p.Heavy(10<<20, 0) {
 		t.Error("a short request is not heavy, a long one is")
 	}
-	if (&Profile{}).Heavy(1 << 40) {
+	if (&Profile{}).Heavy(1<<40, 1<<40) {
 		t.Error("no rules are heavy")
 	}
 }

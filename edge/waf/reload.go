@@ -9,6 +9,8 @@ import (
 
 	"github.com/corazawaf/coraza/v3"
 	"github.com/corazawaf/coraza/v3/debuglog"
+	"github.com/corazawaf/coraza/v3/experimental"
+	"github.com/corazawaf/coraza/v3/types"
 
 	wafrules "gatehouse/waf-rules"
 )
@@ -69,7 +71,7 @@ func (e *Engine) compileAndProve(set *wafrules.Set, observe func()) (*ruleset, e
 	e.compiles.Add(1)
 	rules, err := compileSet(set, directives, observe, e.log)
 	if err != nil {
-		return nil, fmt.Errorf("compile waf rules %s: %w", origin(set), located(set, directives, err))
+		return nil, fmt.Errorf("compile waf rules %s: %w", origin(set), located(set, directives, observe, err))
 	}
 	if err := rules.prove(); err != nil {
 		return nil, fmt.Errorf("try waf rules %s: %w", origin(set), err)
@@ -102,13 +104,13 @@ func (p *pace) step() {
 
 // located adds to an error of the compiler the file and line, which it does not know: it counts lines
 // through all files. So the text is read once more, and the last directive that was begun is the one.
-func located(set *wafrules.Set, directives string, err error) (out error) {
+func located(set *wafrules.Set, directives string, observe func(), err error) (out error) {
 	defer func() {
 		if p := recover(); p != nil && out == nil {
 			out = err
 		}
 	}()
-	last, seen := traced(set, directives)
+	last, seen := traced(set, directives, observe)
 	file, line, ok := set.Place(last, seen)
 	if !ok {
 		return err
@@ -122,7 +124,7 @@ func located(set *wafrules.Set, directives string, err error) (out error) {
 }
 
 // traced returns the last directive that the compiler began, and how many equal ones it met.
-func traced(set *wafrules.Set, directives string) (last string, seen int) {
+func traced(set *wafrules.Set, directives string, observe func()) (last string, seen int) {
 	count := map[string]int{}
 	logger := debuglog.DefaultWithPrinterFactory(func(io.Writer) debuglog.Printer {
 		return func(_ debuglog.Level, message, fields string) {
@@ -138,7 +140,11 @@ func traced(set *wafrules.Set, directives string) (last string, seen int) {
 		_ = recover() // the compiler's own, which is known already
 		seen = count[last]
 	}()
-	_, err := coraza.NewWAF(coraza.NewWAFConfig().WithRootFS(set.FS()).WithDebugLogger(logger).WithDirectives(directives))
+	config := coraza.NewWAFConfig().WithRootFS(set.FS()).WithDebugLogger(logger).WithDirectives(directives)
+	if observe != nil { // as slowly as the first time
+		config = experimental.WAFConfigWithRuleObserver(config, func(types.RuleMetadata) { observe() })
+	}
+	_, err := coraza.NewWAF(config)
 	if err == nil {
 		last = "" // what failed is not the compiler's
 	}

@@ -27,6 +27,8 @@ type Rule struct {
 	Targets []string
 	// Bookkeeping: it cannot be excluded.
 	Bookkeeping bool
+	// Refuses: it refuses on its own, whatever the score.
+	Refuses bool
 }
 
 // Rules returns the rules in use, by id, bookkeeping included. The result is shared and must not
@@ -36,8 +38,11 @@ func (e *Engine) Rules() []Rule { return e.current.Load().catalog.rules }
 // message finds the msg action in the text of a rule.
 var message = regexp.MustCompile(`[,"\s]msg:'((?:[^'\\]|\\.)*)'`)
 
+// refusing finds the actions that refuse; block is what the defaults say, which is pass.
+var refusing = regexp.MustCompile(`[,"\s](?:deny|drop|redirect(?::[^,"]*)?)\s*[,"]`)
+
 func ruleOf(meta types.RuleMetadata) Rule {
-	r := Rule{ID: meta.ID(), Tags: slices.Clip(meta.Tags()), Phase: int(meta.Phase()), Bookkeeping: spared(meta.ID())}
+	r := Rule{ID: meta.ID(), Tags: slices.Clip(meta.Tags()), Phase: int(meta.Phase()), Bookkeeping: spared(meta.ID()), Refuses: refusing.MatchString(meta.Raw())}
 	if m := message.FindStringSubmatch(meta.Raw()); m != nil {
 		r.Message = strings.Clone(m[1])
 	}

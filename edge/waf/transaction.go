@@ -213,7 +213,7 @@ func (t *Transaction) WriteRequestBody(p []byte) {
 //   - form, and other types, which are read like a form: a cut percent escape is removed
 //   - JSON: the open string, value, objects and arrays are closed
 //   - multipart: the open header line and part are closed, and the final boundary added
-//   - XML: a cut character is removed; the open tag, comment, section or instruction is closed
+//   - XML: a cut character and an open declaration are removed; the open tag, entity or section is closed
 //
 // What stood before the cut, an unfinished value included, is inspected in full.
 func (t *Transaction) RequestBody(cut bool) *Verdict {
@@ -324,7 +324,7 @@ func (t *Transaction) WouldBlock() bool {
 	if t == nil || t.tx == nil {
 		return t.Verdict() != nil
 	}
-	return t.verdict != nil || t.front.wouldBlock() || t.tx.DetectionOnlyInterruption() != nil ||
+	return t.verdict != nil || t.front.refusedBy() != 0 || t.tx.DetectionOnlyInterruption() != nil ||
 		t.Score() >= t.tuning.inbound || t.OutboundScore() >= t.tuning.outbound
 }
 
@@ -336,6 +336,9 @@ func (t *Transaction) RefusedBy() int {
 	}
 	if t == nil || t.tx == nil {
 		return 0
+	}
+	if by := t.front.refusedBy(); by != 0 {
+		return by
 	}
 	if it := t.tx.DetectionOnlyInterruption(); it != nil {
 		return it.RuleID

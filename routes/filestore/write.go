@@ -24,18 +24,30 @@ var errMoved = errors.New("the file is being changed by somebody else: try again
 // would not read back as the document, or would touch another one, nothing is
 // changed and an error says so.
 func (s *Store) Put(ctx context.Context, doc routes.Document) error {
-	if doc.Tenant == nil && doc.Vhost == nil {
-		return fmt.Errorf("%s: no document to write", doc.Key)
-	}
+	return s.Edit(ctx, doc.Key, func(routes.Change) (routes.Document, error) { return doc, nil })
+}
+
+// Edit is Put of what change makes of the document that the file holds now.
+func (s *Store) Edit(ctx context.Context, key routes.Key, change func(routes.Change) (routes.Document, error)) error {
 	return s.write(ctx, func(files []*file) error {
-		e := gather(files, s.serving()).entries[doc.Key]
-		if e == nil {
+		e := gather(files, s.serving()).entries[key]
+		present := routes.Change{Key: key}
+		if e != nil {
+			present = e.file.document(key).Change()
+		}
+		doc, err := change(present)
+		switch {
+		case err != nil:
+			return err
+		case doc.Tenant == nil && doc.Vhost == nil:
+			return fmt.Errorf("%s: no document to write", key)
+		case e == nil:
 			return s.create(files, doc)
 		}
 		return s.edit(e.file, func(source []byte) ([]byte, error) {
-			out, err := replaceDocument(source, e.file.document(doc.Key), doc)
+			out, err := replaceDocument(source, e.file.document(key), doc)
 			if err == nil {
-				err = verify(e.file.path, source, out, doc.Key, &doc)
+				err = verify(e.file.path, source, out, key, &doc)
 			}
 			return out, err
 		})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -18,35 +19,110 @@ import (
 // in which the document differs from it; if it differs in none, vhost: is
 // deleted.
 func (s *Store) Put(ctx context.Context, doc routes.Document) error {
+	return s.Edit(ctx, doc.Key, func(routes.Change) (routes.Document, error) { return doc, nil })
+}
+
+// editTries bounds how often a change is made again because others were faster. With ten nodes that change one
+// document at once, the last one needs ten.
+const editTries = 50
+
+// Edit is Put of what change makes of the document that Redis holds now. What others write between
+// reading and writing is seen by Redis itself (WATCH).
+func (s *Store) Edit(ctx context.Context, doc routes.Key, change func(routes.Change) (routes.Document, error)) error {
+	keys := s.odd.keysOf(s.prefix, doc)
+	raws := make([]string, len(keys))
+	for i, key := range keys {
+		raws[i] = key.raw
+	}
+	target := canonical(s.prefix, doc, partJSON)
+	for range editTries {
+		var refused error // by change, or what it made
+		err := s.writer.Watch(ctx, func(tx *redis.Tx) error {
+			values, err := present(ctx, tx, keys)
+			if err != nil {
+				return err
+			}
+			var body []byte
+			if body, refused = s.edited(doc, target, values, change); refused != nil {
+				return nil
+			}
+			sent, err := tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
+				if string(body) == "{}" && doc.Kind == routes.KindVhost {
+					p.Del(ctx, target)
+				} else {
+					p.Set(ctx, target, body, 0)
+				}
+				return nil
+			})
+			if redis.HasErrorPrefix(err, "EXECABORT") && len(sent) > 0 {
+				return sent[0].Err() // why the server did not take it
+			}
+			return err
+		}, raws...)
+		if refused != nil {
+			return refused
+		}
+		if !errors.Is(err, redis.TxFailedErr) {
+			return s.failed("write "+target, err)
+		}
+	}
+	return fmt.Errorf("write %s: it is being changed by others all the time: try again", target)
+}
+
+// edited is the JSON that has to stand in the key target.
+func (s *Store) edited(doc routes.Key, target string, values []value, change func(routes.Change) (routes.Document, error)) ([]byte, error) {
+	want, err := change(compose(doc, values))
+	if err != nil {
+		return nil, err
+	}
 	var body []byte
-	var err error
 	switch {
-	case doc.Key.Kind == routes.KindTenant && doc.Tenant != nil:
-		body, err = json.Marshal(doc.Tenant)
-	case doc.Key.Kind == routes.KindVhost && doc.Vhost != nil:
-		body, err = s.overlay(ctx, doc.Vhost, doc.Key)
+	case doc.Kind == routes.KindTenant && want.Tenant != nil:
+		body, err = json.Marshal(want.Tenant)
+	case doc.Kind == routes.KindVhost && want.Vhost != nil:
+		body, err = overlay(want.Vhost, doc, values)
 	default:
-		err = fmt.Errorf("%s: no document to write", doc.Key)
+		err = fmt.Errorf("%s: no document to write", doc)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	key := canonical(s.prefix, doc.Key, partJSON)
-	if parsed := routes.ParseJSON(doc.Key, key, body); len(parsed.Problems) > 0 {
-		return fmt.Errorf("write %s: it would not be a good document, nothing is changed: %w", key, parsed.Problems)
+	if parsed := routes.ParseJSON(doc, target, body); len(parsed.Problems) > 0 {
+		return nil, fmt.Errorf("write %s: it would not be a good document, nothing is changed: %w", target, parsed.Problems)
 	}
-	if string(body) == "{}" && doc.Key.Kind == routes.KindVhost {
-		err = s.writer.Del(ctx, key).Err()
-	} else {
-		err = s.writer.Set(ctx, key, body, 0).Err()
+	return body, nil
+}
+
+// present reads what the keys hold.
+func present(ctx context.Context, tx *redis.Tx, keys []rawKey) ([]value, error) {
+	var out []value
+	for _, key := range keys {
+		v := value{key: key}
+		var err error
+		if key.part == partList {
+			v.list, err = tx.LRange(ctx, key.raw, 0, maxBackends+1).Result()
+		} else {
+			v.text, err = tx.Get(ctx, key.raw).Result()
+		}
+		switch {
+		case errors.Is(err, redis.Nil):
+			continue
+		case redis.HasErrorPrefix(err, "WRONGTYPE"):
+			v.bad = "it holds another type: delete it first"
+		case err != nil:
+			return nil, err
+		case key.part == partList && len(v.list) == 0:
+			continue
+		}
+		out = append(out, v)
 	}
-	return s.failed("write "+key, err)
+	return out, nil
 }
 
 // overlay returns the JSON of the fields that have to stand in vhost: for the
 // vhost to come out as wanted.
-func (s *Store) overlay(ctx context.Context, want *routes.Vhost, doc routes.Key) ([]byte, error) {
-	front, err := s.frontend(ctx, doc)
+func overlay(want *routes.Vhost, doc routes.Key, values []value) ([]byte, error) {
+	front, err := frontend(doc, values)
 	if err != nil {
 		return nil, err
 	}
@@ -71,25 +147,16 @@ func (s *Store) overlay(ctx context.Context, want *routes.Vhost, doc routes.Key)
 
 // frontend returns what the host's list alone says, or nil if there is none
 // that can be read.
-func (s *Store) frontend(ctx context.Context, doc routes.Key) (*routes.Vhost, error) {
-	for _, key := range s.odd.keysOf(s.prefix, doc) {
-		if key.part != partList {
+func frontend(doc routes.Key, values []value) (*routes.Vhost, error) {
+	for i := range values {
+		if values[i].key.part != partList {
 			continue
 		}
-		list, err := s.writer.LRange(ctx, key.raw, 0, maxBackends+1).Result()
-		if redis.HasErrorPrefix(err, "WRONGTYPE") {
-			return nil, fmt.Errorf("%s holds another type: delete it first", key.raw)
+		front := &routes.Vhost{Name: doc.Name}
+		if bad := mergeList(front, &values[i], nil); len(bad) > 0 {
+			return nil, bad
 		}
-		if err != nil {
-			return nil, s.failed("read "+key.raw, err)
-		}
-		if len(list) > 0 {
-			front := &routes.Vhost{Name: doc.Name}
-			if bad := mergeList(front, &value{key: key, list: list}, nil); len(bad) > 0 {
-				return nil, bad
-			}
-			return front, nil
-		}
+		return front, nil
 	}
 	return nil, nil
 }

@@ -287,3 +287,47 @@ func testWatchEnds(t *testing.T, f Fixture) {
 		t.Errorf("want a full batch first and no other: %+v", batches)
 	}
 }
+
+// testEdit changes one document from many sides at once: every change is kept.
+func testEdit(t *testing.T, f Fixture) {
+	ctx := t.Context()
+	key := Tenant("shop")
+	if err := f.Store.Edit(ctx, key, func(present routes.Change) (routes.Document, error) {
+		if present.Tenant != nil || len(present.Problems) > 0 {
+			t.Errorf("before there is one: %+v", present)
+		}
+		return parse(t, key, `{"waf": {"mode": "block"}}`), nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	const editors = 8
+	for i := range editors {
+		all.Go(func() {
+			id := fmt.Sprintf("ex-%d", i)
+			if err := f.Store.Edit(ctx, key, func(present routes.Change) (routes.Document, error) {
+				if present.Tenant == nil {
+					return routes.Document{}, errors.New("it is gone")
+				}
+				w := *present.Tenant.WAF
+				w.Exclusions = append(slices.Clone(w.Exclusions), routes.Exclusion{ID: id, Tags: []string{"attack-sqli"}})
+				return routes.Document{Key: key, Tenant: &routes.Tenant{Name: key.Name, WAF: &w}}, nil
+			}); err != nil {
+				t.Errorf("edit %d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+	_, docs := load(t, f.Store)
+	got := docs[key].Tenant
+	if got == nil || got.WAF.Mode != "block" || len(got.WAF.Exclusions) != editors {
+		t.Errorf("after %d edits: %+v", editors, got)
+	}
+	refusal := errors.New("not so")
+	if err := f.Store.Edit(ctx, key, func(routes.Change) (routes.Document, error) { return parse(t, key, `{}`), refusal }); !errors.Is(err, refusal) {
+		t.Errorf("a refused edit: %v", err)
+	}
+	if _, docs := load(t, f.Store); docs[key].Tenant == nil || docs[key].Tenant.WAF == nil {
+		t.Error("a refused edit has changed the document")
+	}
+}

@@ -53,6 +53,7 @@ func TestStore(t *testing.T, open func(t *testing.T) Fixture) {
 		{"delete of what is not there is ErrNotFound", testDeleteMissing},
 		{"where names the place, and nothing for what is not there", testWhere},
 		{"edits at the same time all arrive", testConcurrent},
+		{"an edit begins with what is there, and loses nobody else's", testEdit},
 		{"watch ends with the context", testWatchEnds},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })

@@ -62,6 +62,8 @@ type Event struct {
 	// LeftOut is how many events of the tenant and of this kind (merely matched,
 	// or not) came since the last one that was kept, and were too many to be kept.
 	LeftOut int64 `json:"left_out,omitempty"`
+
+	often bool // it is none of its client's first ones in a minute
 }
 
 // A Rule is one match: a rule and what it matched.

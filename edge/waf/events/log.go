@@ -145,7 +145,7 @@ func (l *Log) afford(e *Event, bytes int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	share := float64(l.opts.Share)
-	return l.memory.shelf(e.owner(), share, e.Time).gate.afford(bytes, e.merely(), share, e.Time)
+	return l.memory.shelf(e.owner(), share, e.Time).gate.afford(bytes, e.merely() || e.often, share, e.Time)
 }
 
 // sweepEvery is how often old events and files are looked for.

@@ -156,6 +156,56 @@ func TestAttackOnOneTenantLeavesTheFilesToOthers(t *testing.T) {
 	equal(t, "what was refused after many samples", ids(find(t, l, Query{Tenant: "samples"}, 1).Events), "c9")
 }
 
+// Clients that are refused all the time fill what there is for them, not the room for those who are refused
+// once: neither in the seconds nor in the files.
+func TestFloodHidesNoVisitor(t *testing.T) {
+	const visitors = 25
+	dir := t.TempDir()
+	l := open(t, Options{Dir: dir, MaxBytes: 64 << 20, Share: 200_000})
+	record := func(client string, second int) {
+		e := refused("shop", second)
+		e.ID, e.Client = client, netip.MustParseAddr(client)
+		l.Record(e)
+	}
+	for n := range visitors {
+		for k := range 6 {
+			for range 80 {
+				record(fmt.Sprintf("198.51.100.%d", k), n)
+			}
+		}
+		for again := range firstEvents { // some try again
+			if again == 0 || n%2 == 0 {
+				record(fmt.Sprintf("192.0.2.%d", n), n)
+			}
+		}
+	}
+	shut(t, l)
+	check := func(l *Log, where string) {
+		t.Helper()
+		for n := range visitors {
+			id := fmt.Sprintf("192.0.2.%d", n)
+			if len(find(t, l, Query{Tenant: "shop", ID: id}, 10).Events) == 0 {
+				t.Errorf("%s: the event of visitor %s is not kept", where, id)
+			}
+		}
+	}
+	check(l, "memory")
+	l = open(t, Options{Dir: dir})
+	check(l, "files")
+	shut(t, l)
+}
+
+// Who comes often is counted by the minute, whatever the second.
+func TestFirstEventsOfAClient(t *testing.T) {
+	var g gate
+	minute := epoch.Truncate(time.Minute)
+	client := hashOf(netip.MustParseAddr("192.0.2.1"))
+	for n := range 10 {
+		equal(t, fmt.Sprintf("event %d", n), g.first(client, minute.Add(time.Duration(n)*time.Second)), n < firstEvents)
+	}
+	equal(t, "a minute later", g.first(client, minute.Add(time.Minute)), true)
+}
+
 func TestShareComesBackWithinADay(t *testing.T) {
 	g := gate{room: 1000, at: epoch.UnixNano()}
 	equal(t, "all of it", g.afford(1000, false, 1000, epoch), true)

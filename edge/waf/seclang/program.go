@@ -48,6 +48,16 @@ func reasonOf(err error) string {
 	return reason
 }
 
+// PatternSize returns how many instructions a regular expression becomes at most, from its tree: it is
+// not compiled. The error is that of a malformed one.
+func PatternSize(pattern string) (int, error) {
+	tree, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0, err //nolint:wrapcheck // it says all
+	}
+	return sizeOf(tree) + 2, nil // and what every one begins and ends with
+}
+
 // sizeOf estimates how many instructions a tree becomes; a class of many ranges counts for the memory
 // that it takes. It stops counting at enough.
 func sizeOf(re *syntax.Regexp) int {
