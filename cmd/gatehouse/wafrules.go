@@ -26,6 +26,7 @@ func newWAFRules(s *session) *cobra.Command {
 		Use: "rules [NUMBER|WORD]", Short: "List the rules: what they look for, for whom they are excluded, when they last matched",
 		Long: `List the rules of the core rule set, those whose message or number has the word.
 With the number of a rule: all that is known of it, and every exclusion of it.
+Long lists of paths and rules are cut; -o json has them whole.
 
 EVENTS and LAST count the events that the node keeps, a week at most, of which those
 that did not refuse are a sample. PL is the paranoia level from which on a rule acts.`,
@@ -202,11 +203,28 @@ func (s *session) printPlaced(placed []admin.PlacedExclusion) error {
 			rules = append(rules, r.String())
 		}
 		rows = append(rows, []string{
-			placed[i].Document, x.ID, strings.Join(slices.Concat(rules, x.Tags), ", "), or(x.Target, "all"), or(strings.Join(x.Paths, ", "), "all"),
+			placed[i].Document, x.ID, listCell(slices.Concat(rules, x.Tags)), or(cutCell(x.Target), "all"), or(listCell(x.Paths), "all"),
 			or(strings.Join(x.Methods, ", "), "all"), until, dash(x.Note),
 		})
 	}
 	return s.printTable([]string{"DOCUMENT", "EXCLUSION", "RULES", "TARGET", "PATHS", "METHODS", "UNTIL", "NOTE"}, rows)
+}
+
+// listCell is a list as a cell has room for it: whole up to two entries, the first and the number of the others.
+func listCell(list []string) string {
+	if len(list) <= 2 {
+		return cutCell(strings.Join(list, ", "))
+	}
+	return cutCell(list[0]) + fmt.Sprintf(" +%d", len(list)-1)
+}
+
+// cutCell cuts what would push the other columns off the screen.
+func cutCell(text string) string {
+	const most = 48
+	if r := []rune(text); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return text
 }
 
 // askLong sends one request for which the node may have to read its files of events.
