@@ -65,6 +65,7 @@ var otherFlags = map[string][2]string{
 	"proxy":         {"x", "the request goes nowhere, so leave it out"},
 	"digest":        {"", "write the field with -H 'Authorization: …'"},
 	"oauth2-bearer": {"", "write the field with -H 'Authorization: Bearer …'"},
+	"time-cond":     {"z", "write the field with -H 'If-Modified-Since: …'"},
 	"next":          {"", "try one request after the other"},
 }
 
