@@ -44,6 +44,7 @@ func TestUsageMistakesExitWith2AndSayWhatWasMeant(t *testing.T) {
 		"waf test --raw= http://a.test":         "want a FILE, or - for standard input",
 		"waf test --raw a --har b":              "name one",
 		"waf test --raw a -d b":                 "--data describes a request, and --raw has its own",
+		"waf test -o /dev/null --har a b":       "--har takes no URL",
 		"waf test --har a http://a.test":        "--har takes no URL",
 		"waf test --only-refused http://a.test": "is for --har",
 		"waf test --raw a http://a.test/path":   "want https://HOST",
