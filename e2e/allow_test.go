@@ -78,7 +78,7 @@ func TestFalseAlarmIsAllowedByItsID(t *testing.T) {
 			verb(0, []string{"would be added to vhost shop.test: rules 932120 at ARGS:icon in POST /upload", "and 0 of 3 other refused requests of tenant shop"},
 				"waf", "allow", id, "--dry-run")
 			want("after a dry run", post(n1, "shop.test", "/upload", icon), 403)
-			verb(0, []string{"would be added to tenant shop: rules 932120\n", "and 2 of 4 other refused requests of tenant shop, from 1 clients"}, "waf", "allow", id, "--scope", "tenant", "--dry-run")
+			verb(0, []string{"would be added to tenant shop: rules 932120\n", "and 2 of 4 other refused requests of tenant shop on node "}, "waf", "allow", id, "--scope", "tenant", "--dry-run")
 
 			out := verb(0, []string{
 				"added to vhost shop.test: rules 932120 at ARGS:icon in POST /upload (icon file names)",
