@@ -54,8 +54,10 @@ var idleFlags = map[string]string{
 }
 
 // idleValues are the same, with a value.
-var idleValues = map[string]string{"max-time": "m", "connect-timeout": "", "write-out": "w", "resolve": "", "connect-to": "", "cacert": "", "cookie-jar": "",
-	"proto": "", "proto-redir": "", "proto-default": "", "retry": "", "retry-delay": "", "retry-max-time": "", "max-redirs": "", "limit-rate": ""}
+var idleValues = map[string]string{
+	"max-time": "m", "connect-timeout": "", "write-out": "w", "resolve": "", "connect-to": "", "cacert": "", "cookie-jar": "",
+	"proto": "", "proto-redir": "", "proto-default": "", "retry": "", "retry-delay": "", "retry-max-time": "", "max-redirs": "", "limit-rate": "",
+}
 
 // otherFlags are curl's, and no part of what can be tried: their short names, and
 // what to do instead.
