@@ -57,7 +57,7 @@ func (multipartProcessor) ProcessRequest(
 			setSingle(v.MultipartStrictError(), "1")
 			return err
 		}
-		if n >= options.ArgumentLimit { // the engine's own has no limit, and a field is as dear as any argument
+		if options.ArgumentLimit > 0 && n >= options.ArgumentLimit { // the engine's own has no limit, and a field is as dear as any argument
 			setSingle(v.ArgumentsLimitReached(), "1")
 			return nil
 		}
