@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"gatehouse/routes"
 )
 
 // A text of what people write, and what the engine gets of it.
@@ -325,7 +327,7 @@ func TestSizeIsEstimatedBeforeItIsBuilt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if estimate := sizeOf(tree); estimate+4 < len(built.Inst) {
+		if estimate := routes.TreeSize(tree); estimate+4 < len(built.Inst) {
 			t.Errorf("%s: estimated %d, built %d", pattern, estimate, len(built.Inst))
 		}
 	}
