@@ -119,7 +119,7 @@ func (s *session) runTrial(cmd *cobra.Command, t *trial, args []string) error {
 		return err
 	}
 	if t.recording != "" {
-		err = s.replay(cmd.Context(), judge, t)
+		err = s.judgeRecording(cmd.Context(), judge, t)
 	} else {
 		err = s.tryOne(cmd.Context(), judge, in)
 	}
