@@ -45,6 +45,9 @@ type Options struct {
 	// use; each field is that of one exclusion and below ("[0].rules"). It must not
 	// block. Nil: there are no problems.
 	ExclusionProblems func(list []routes.Exclusion) routes.Problems
+	// RulesRefused returns why the newer rules of the folder that the node follows are not
+	// in force. Nil: there are none.
+	RulesRefused func() error
 	// NotReady returns the reasons why the node should get no traffic; empty:
 	// it is ready. Nil: always ready.
 	NotReady func() []string
@@ -86,6 +89,9 @@ func New(opts Options) *API {
 	}
 	if opts.ExclusionProblems == nil {
 		opts.ExclusionProblems = func([]routes.Exclusion) routes.Problems { return nil }
+	}
+	if opts.RulesRefused == nil {
+		opts.RulesRefused = func() error { return nil }
 	}
 	if opts.NotReady == nil {
 		opts.NotReady = func() []string { return nil }

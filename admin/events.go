@@ -117,7 +117,7 @@ func (a *API) listEvents(w http.ResponseWriter, r *http.Request) error {
 
 // noEvent says where to look for a request that has no event here.
 func (a *API) noEvent(id string, list *EventList) error {
-	reason := fmt.Sprintf("this node has no WAF event of request %s: no rule matched it, or its event is no longer kept", id)
+	reason := fmt.Sprintf("this node has no WAF event of request %s: no rule matched it, or its event is no longer kept; if the edge refused it, see the error in its access log line", id)
 	switch {
 	case list.Elsewhere != "":
 		reason = fmt.Sprintf("request %s was answered by node %s: ask there (this is %s)", id, list.Elsewhere, a.opts.Node)

@@ -17,7 +17,7 @@ import (
 type Patch struct {
 	// Set holds new values by path: {"cache.ttl": "60s", "waf.mode": "block"}.
 	// null unsets a field. A string is read as what the field holds: "true" for a
-	// switch, "2" for a number, "a, b" for a list, JSON for a list of mappings.
+	// switch, "2" for a number, "a, b" or JSON for a list, JSON for a list of mappings.
 	Set map[string]any `json:"set"`
 }
 
@@ -65,7 +65,12 @@ func setPath(tree map[string]any, kind reflect.Type, above, path string, value a
 		delete(tree, name)
 		return nil
 	case !deeper:
-		tree[name] = typed(kind, value)
+		held, problem := typed(kind, value)
+		if problem != nil {
+			problem.Field = above + name
+			return &apiError{http.StatusUnprocessableEntity, problem.Error(), routes.Problems{problem}}
+		}
+		tree[name] = held
 		return nil
 	}
 	below, ok := tree[name].(map[string]any)
@@ -103,35 +108,55 @@ func fieldType(t reflect.Type, name string) reflect.Type {
 }
 
 // typed turns a string into what a field of type t holds, where it can; what it
-// cannot turn is left for the document's decoder to refuse.
-func typed(t reflect.Type, value any) any {
+// cannot turn is left for the document's decoder to refuse, but for lists.
+func typed(t reflect.Type, value any) (any, *routes.Problem) {
 	text, ok := value.(string)
 	if !ok || t == nil {
-		return value
+		return value, nil
 	}
 	switch t.Kind() {
 	case reflect.Bool:
 		if text == "true" || text == "false" {
-			return text == "true"
+			return text == "true", nil
 		}
 	case reflect.Int:
 		if n, err := strconv.Atoi(text); err == nil {
-			return n
+			return n, nil
 		}
 	case reflect.Slice:
-		if t.Elem().Kind() == reflect.Struct && strings.HasPrefix(strings.TrimSpace(text), "[") {
-			var list []any // a list of mappings is written as JSON
-			if json.Unmarshal([]byte(text), &list) == nil {
-				return list
-			}
-		}
-		items := []any{}
-		for item := range strings.SplitSeq(text, ",") {
-			if item = strings.TrimSpace(item); item != "" {
-				items = append(items, item)
-			}
-		}
-		return items
+		return typedList(t.Elem(), strings.TrimSpace(text))
 	}
-	return value
+	return value, nil
+}
+
+// typedList reads a list: JSON, or words with commas between, which a list of
+// mappings has not, except that a backend may be its URL.
+func typedList(item reflect.Type, text string) (any, *routes.Problem) {
+	example := `["a", "b"]`
+	if item.Kind() == reflect.Struct {
+		example = `[{"name": "value"}]`
+	}
+	if item == reflect.TypeFor[routes.Exclusion]() {
+		example = `[{"rules": [942100]}]`
+	}
+	wordless := item.Kind() == reflect.Struct && item != reflect.TypeFor[routes.Backend]()
+	switch {
+	case strings.HasPrefix(text, "["):
+		var list []any
+		if err := json.Unmarshal([]byte(text), &list); err != nil {
+			return nil, &routes.Problem{Reason: fmt.Sprintf("want a list, written as JSON, such as %s: %v", example, err)}
+		}
+		return list, nil
+	case strings.HasPrefix(text, "{"):
+		return nil, &routes.Problem{Reason: "want a list, written as JSON, such as " + example + ", not a mapping"}
+	case wordless:
+		return nil, &routes.Problem{Reason: "want a list, written as JSON, such as " + example}
+	}
+	items := []any{}
+	for item := range strings.SplitSeq(text, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			items = append(items, item)
+		}
+	}
+	return items, nil
 }

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"cmp"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -85,11 +84,12 @@ func (p *proposal) add(x routes.Exclusion) {
 // guilty returns the matches that refused the request: those that refuse on their own, and if the
 // score did, those that scored; of rules alone, if any are named.
 func (a *API) guilty(rules []int, events []Event) ([]Match, error) {
+	known := a.knownRules()
 	var all []Match
 	for i := range events {
 		e := &events[i]
 		for _, m := range e.Rules {
-			if a.refuses(e, m) || m.Score > 0 && e.Score >= e.Threshold {
+			if known.refuses(e, m) || m.Score > 0 && e.Score >= e.Threshold {
 				all = append(all, m)
 			}
 		}
@@ -108,9 +108,8 @@ func (a *API) guilty(rules []int, events []Event) ([]Match, error) {
 	if len(all) == 0 {
 		return nil, unprocessable("no rule is named in the events of this request: nothing can be excluded for it")
 	}
-	known := a.opts.Ruleset.Rules()
 	for _, m := range all {
-		if !slices.ContainsFunc(known, func(r Rule) bool { return r.ID == m.ID }) {
+		if _, core := known[m.ID]; !core {
 			return nil, unprocessable("rule %d is not one of the core rule set: it is an own rule, to be changed in waf.rules of the tenant or vhost, or it is gone since", m.ID)
 		}
 		if why := routes.BookkeepingRule(m.ID); why != "" {
@@ -120,16 +119,20 @@ func (a *API) guilty(rules []int, events []Event) ([]Match, error) {
 	return all, nil
 }
 
+// knownRules are the rules of the rule set, and whether each refuses on its own.
+type knownRules map[int]bool
+
+func (a *API) knownRules() knownRules {
+	out := knownRules{}
+	for _, r := range a.opts.Ruleset.Rules() {
+		out[r.ID] = r.Refuses
+	}
+	return out
+}
+
 // refuses reports whether a match refuses on its own, or would in the mode block, where the first one
 // ends the inspection.
-func (a *API) refuses(e *Event, m Match) bool {
-	if m.ID == e.RefusedBy {
-		return true
-	}
-	known := a.opts.Ruleset.Rules()
-	at, ok := slices.BinarySearchFunc(known, m.ID, func(r Rule, id int) int { return cmp.Compare(r.ID, id) })
-	return ok && known[at].Refuses
-}
+func (k knownRules) refuses(e *Event, m Match) bool { return m.ID == e.RefusedBy || k[m.ID] }
 
 func rulesOf(matches []Match) string {
 	var ids []string
@@ -159,7 +162,7 @@ const maxPattern = 200
 // pick narrows an exclusion to what a rule matched, if that can be.
 func (a *API) pick(p *proposal, x *routes.Exclusion, m Match) {
 	target, ok := targetOf(m)
-	if ok {
+	if ok = ok && len(target) <= maxPattern; ok {
 		x.Target = target
 		ok = len(a.opts.ExclusionProblems([]routes.Exclusion{*x})) == 0
 	}

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"gatehouse/routes"
 )
@@ -35,11 +36,13 @@ const (
 // replay compares exclusions, which would stand in the document key, with what was refused.
 // own are the events of the request itself.
 func (a *API) replay(ctx context.Context, key routes.Key, list []routes.Exclusion, own []Event) (Replay, error) {
-	removes := a.opts.Ruleset.Replay(list)
-	concerns := func(e *Event) bool { return key.Kind == routes.KindTenant || e.Vhost == key.Name }
+	r := replaying{
+		removes: a.opts.Ruleset.Replay(list), rules: a.knownRules(), others: map[string]*replayed{},
+		concerns: func(e *Event) bool { return key.Kind == routes.KindTenant || e.Vhost == key.Name },
+	}
 	out := Replay{Passes: true}
 	for i := range own {
-		passes, blind := a.passing(&own[i], removes)
+		passes, blind := r.passing(&own[i])
 		out.Passes = out.Passes && passes
 		if blind {
 			out.Blind++
@@ -49,72 +52,85 @@ func (a *API) replay(ctx context.Context, key routes.Key, list []routes.Exclusio
 	if q.Tenant == "" {
 		q.Vhost = own[0].Vhost
 	}
-	others := map[string]*replayed{} // a request may have been refused, and its answer
 	missing, err := a.opts.EachEvent(ctx, q, func(e *Event) {
-		if e.ID == own[0].ID || e.Verdict == VerdictPass {
-			return
-		}
-		r := others[e.ID]
-		if r == nil {
-			r = &replayed{passes: true}
-			others[e.ID] = r
-		}
-		passes, blind := a.passing(e, removes)
-		r.passes = r.passes && passes && concerns(e)
-		r.blind = r.blind || blind
-		if r.passes && r.event == nil {
-			event := *e
-			r.event = &event
+		if e.ID != own[0].ID && e.Verdict != VerdictPass {
+			r.add(e)
 		}
 	})
-	out.count(others)
+	r.count(&out)
 	out.EventsMissing = missing
 	return out, err
+}
+
+// replaying is a replay under way. There may be hundreds of thousands of events: of most, it keeps
+// little.
+type replaying struct {
+	removes  func(method, path string, m Match) bool
+	rules    knownRules
+	concerns func(e *Event) bool
+	others   map[string]*replayed // by id: a request may have been refused, and its answer
+	newest   []Event              // of those that pass so far
 }
 
 // A replayed request is one of which there are events.
 type replayed struct {
 	passes, blind bool
-	event         *Event // the first one of those
+	client        string
 }
 
-func (r *Replay) count(others map[string]*replayed) {
+func (r *replaying) add(e *Event) {
+	o := r.others[e.ID]
+	if o == nil {
+		o = &replayed{passes: true, client: strings.Clone(e.Client)}
+		r.others[strings.Clone(e.ID)] = o
+	}
+	passes, blind := r.passing(e)
+	o.passes = o.passes && passes && r.concerns(e)
+	o.blind = o.blind || blind
+	if o.passes && !slices.ContainsFunc(r.newest, func(have Event) bool { return have.ID == e.ID }) {
+		r.exemplify(e)
+	}
+}
+
+// exemplify keeps the newest, and as many again, since the answer to one may still turn out to be
+// refused.
+func (r *replaying) exemplify(e *Event) {
+	at, _ := slices.BinarySearchFunc(r.newest, e, func(have Event, e *Event) int { return e.Time.Compare(have.Time) })
+	if at < 2*maxExamples {
+		r.newest = slices.Insert(r.newest, at, *e)
+		r.newest = r.newest[:min(len(r.newest), 2*maxExamples)]
+	}
+}
+
+func (r *replaying) count(out *Replay) {
 	clients := map[string]struct{}{}
-	r.Others = len(others)
-	for _, o := range others {
+	out.Others = len(r.others)
+	for _, o := range r.others {
 		if !o.passes {
 			continue
 		}
-		r.LetThrough++
+		out.LetThrough++
 		if o.blind {
-			r.Blind++
+			out.Blind++
 		}
 		if len(clients) < maxReplayClients {
-			clients[o.event.Client] = struct{}{}
+			clients[o.client] = struct{}{}
 		}
-		r.exemplify(o.event)
 	}
-	r.Clients = len(clients)
-}
-
-// exemplify keeps the newest.
-func (r *Replay) exemplify(e *Event) {
-	at, _ := slices.BinarySearchFunc(r.Examples, e, func(have Event, e *Event) int { return e.Time.Compare(have.Time) })
-	if at < maxExamples {
-		r.Examples = slices.Insert(r.Examples, at, *e)
-		r.Examples = r.Examples[:min(len(r.Examples), maxExamples)]
-	}
+	out.Clients = len(clients)
+	out.Examples = slices.DeleteFunc(r.newest, func(e Event) bool { return !r.others[e.ID].passes })
+	out.Examples = out.Examples[:min(len(out.Examples), maxExamples)]
 }
 
 // passing reports whether what is left of an event without some matches would not refuse, and whether
 // more might have matched: whatever refuses on its own ends the inspection in the mode block.
-func (a *API) passing(e *Event, removes func(method, path string, m Match) bool) (passes, blind bool) {
+func (r *replaying) passing(e *Event) (passes, blind bool) {
 	score, refused := e.Score, false
 	for _, m := range e.Rules {
-		if removes(e.Method, e.Path, m) {
+		if r.removes(e.Method, e.Path, m) {
 			score -= m.Score
 		} else {
-			refused = refused || a.refuses(e, m)
+			refused = refused || r.rules.refuses(e, m)
 		}
 	}
 	return !refused && score < e.Threshold, e.Mode == modeBlock && e.RefusedBy != 0

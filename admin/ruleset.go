@@ -61,6 +61,8 @@ type PlacedExclusion struct {
 type RuleList struct {
 	Version string `json:"version"` // of the rule set
 	Rules   []Rule `json:"rules"`
+	// Refused says why the newer rules of the node's folder are not in force; empty: there are none.
+	Refused string `json:"refused,omitempty"`
 	EventsMissing
 }
 
@@ -81,6 +83,9 @@ func (a *API) listRules(w http.ResponseWriter, r *http.Request) error {
 		return &apiError{http.StatusBadRequest, err.Error(), nil}
 	}
 	out := RuleList{Version: a.opts.Ruleset.Version(), Rules: slices.Clone(a.opts.Ruleset.Rules())}
+	if err := a.opts.RulesRefused(); err != nil {
+		out.Refused = err.Error()
+	}
 	if rule != 0 {
 		out.Rules = slices.DeleteFunc(out.Rules, func(r Rule) bool { return r.ID != rule })
 		if len(out.Rules) == 0 {

@@ -55,7 +55,7 @@ func (a *API) tenantDetail(table *routes.Table, name string) (d TenantDetail, kn
 	inForce := base.WAF.Over(routes.DefaultWAF)
 	d.WAF = modeInForce(inForce, inForce.Rules != "")
 	if len(problems) > 0 {
-		d.Status, d.Reason = StatusBroken, problems[0].Error()
+		d.Status, d.Reason = StatusBroken, reasonOf(problems)
 	}
 	if doc == nil {
 		return d, known
@@ -63,7 +63,7 @@ func (a *API) tenantDetail(table *routes.Table, name string) (d TenantDetail, kn
 	if warnings := a.exclusionWarnings(doc.WAF); len(warnings) > 0 {
 		d.Problems = slices.Concat(d.Problems, warnings)
 		if d.Status == StatusOK {
-			d.Status, d.Reason = StatusWarning, warnings[0].Error()
+			d.Status, d.Reason = StatusWarning, reasonOf(warnings)
 		}
 	}
 	return d, known

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -72,13 +73,21 @@ func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
 		}
 	}
 	if problems := route.Problems; len(problems) > 0 {
-		s.Status, s.Reason = StatusBroken, problems[0].Error()
+		s.Status, s.Reason = StatusBroken, reasonOf(problems)
 	} else if conflicts := table.Conflicts(route); len(conflicts) > 0 {
 		s.Status, s.Reason = StatusConflict, conflicts[0].Reason
 	} else if warnings := a.warningsOf(route); len(warnings) > 0 {
-		s.Status, s.Reason = StatusWarning, warnings[0].Error()
+		s.Status, s.Reason = StatusWarning, reasonOf(warnings)
 	}
 	return s
+}
+
+// reasonOf is the first problem and how many more there are.
+func reasonOf(problems routes.Problems) string {
+	if more := len(problems) - 1; more > 0 {
+		return fmt.Sprintf("%s (and %d more)", problems[0].Error(), more)
+	}
+	return problems[0].Error()
 }
 
 // modeInForce is the WAF's mode, or why it inspects nothing.

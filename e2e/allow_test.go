@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -39,11 +38,6 @@ func TestFalseAlarmIsAllowedByItsID(t *testing.T) {
 			b := edgetest.NewBackend(t)
 			n1, n2 := source(t, b.URL)
 			const icon, attack = "icon=format-list-bulleted-square.svg", "icon=1' OR '1'='1"
-			post := func(n *node, host, path, body string) *edgetest.RawAnswer {
-				t.Helper()
-				return edgetest.Dial(t, n.http).Do("POST", fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s",
-					path, host, len(body), body))
-			}
 			want := func(what string, got *edgetest.RawAnswer, status int) {
 				t.Helper()
 				if got.Status != status {
@@ -64,9 +58,9 @@ func TestFalseAlarmIsAllowedByItsID(t *testing.T) {
 				return out
 			}
 			want("an attack", n1.get("shop.test", "/?q=<script>alert(1)</script>"), 403)
-			want("another false alarm, elsewhere", post(n1, "shop.test", "/other", icon), 403)
-			want("an attack in the same parameter", post(n1, "shop.test", "/upload", attack), 403)
-			blocked := post(n1, "shop.test", "/upload", icon)
+			want("another false alarm, elsewhere", n1.postForm("shop.test", "/other", icon), 403)
+			want("an attack in the same parameter", n1.postForm("shop.test", "/upload", attack), 403)
+			blocked := n1.postForm("shop.test", "/upload", icon)
 			want("the false alarm", blocked, 403)
 			id := blocked.Header.Get("X-Request-Id")
 			edgetest.WaitFor(t, "the event", func() bool {
@@ -77,23 +71,23 @@ func TestFalseAlarmIsAllowedByItsID(t *testing.T) {
 			verb(1, []string{"cannot be excluded: it adds the score up"}, "waf", "allow", id, "--rule", "949110")
 			verb(0, []string{"would be added to vhost shop.test: rules 932120 at ARGS:icon in POST /upload", "and 0 of 3 other refused requests of tenant shop"},
 				"waf", "allow", id, "--dry-run")
-			want("after a dry run", post(n1, "shop.test", "/upload", icon), 403)
-			verb(0, []string{"would be added to tenant shop: rules 932120\n", "and 2 of 4 other refused requests of tenant shop, from 1 clients"}, "waf", "allow", id, "--scope", "tenant", "--dry-run")
+			want("after a dry run", n1.postForm("shop.test", "/upload", icon), 403)
+			verb(0, []string{"would be added to tenant shop: rules 932120\n", "and 2 of 4 other refused requests of tenant shop on node "}, "waf", "allow", id, "--scope", "tenant", "--dry-run")
 
 			out := verb(0, []string{
 				"added to vhost shop.test: rules 932120 at ARGS:icon in POST /upload (icon file names)",
 				"lets through this request, and 1 of 4 other refused requests of tenant shop", "active on this node after", "undo: gatehouse waf undo ex-",
 			}, "waf", "allow", id, "--note", "icon file names")
 			exclusion := regexp.MustCompile(`ex-[0-9a-f]+`).FindString(out)
-			want("the upload", post(n1, "shop.test", "/upload", icon), 200)
+			want("the upload", n1.postForm("shop.test", "/upload", icon), 200)
 			begin := time.Now()
-			edgetest.WaitFor(t, "the upload to pass on every node", func() bool { return post(n2, "shop.test", "/upload", icon).Status == 200 })
+			edgetest.WaitFor(t, "the upload to pass on every node", func() bool { return n2.postForm("shop.test", "/upload", icon).Status == 200 })
 			t.Logf("live on the other node %v after the verb", time.Since(begin))
 			for _, n := range []*node{n1, n2} {
-				want("another path", post(n, "shop.test", "/other", icon), 403)
-				want("another parameter", post(n, "shop.test", "/upload", "name"+strings.TrimPrefix(icon, "icon")), 403)
-				want("another tenant", post(n, "blog.test", "/upload", icon), 403)
-				want("an attack in the same parameter", post(n, "shop.test", "/upload", attack), 403)
+				want("another path", n.postForm("shop.test", "/other", icon), 403)
+				want("another parameter", n.postForm("shop.test", "/upload", "name"+strings.TrimPrefix(icon, "icon")), 403)
+				want("another tenant", n.postForm("blog.test", "/upload", icon), 403)
+				want("an attack in the same parameter", n.postForm("shop.test", "/upload", attack), 403)
 				want("an attack elsewhere", n.get("shop.test", "/?q=<script>alert(1)</script>"), 403)
 			}
 			verb(1, []string{"has this exclusion already"}, "waf", "allow", id)
@@ -108,10 +102,10 @@ func TestFalseAlarmIsAllowedByItsID(t *testing.T) {
 			// It survives a restart, and goes as it came.
 			n1.stop()
 			n1.start()
-			want("after a restart", post(n1, "shop.test", "/upload", icon), 200)
+			want("after a restart", n1.postForm("shop.test", "/upload", icon), 200)
 			verb(0, []string{exclusion + " removed from vhost shop.test"}, "waf", "undo", exclusion)
-			want("undone", post(n1, "shop.test", "/upload", icon), 403)
-			edgetest.WaitFor(t, "the upload to be blocked on every node", func() bool { return post(n2, "shop.test", "/upload", icon).Status == 403 })
+			want("undone", n1.postForm("shop.test", "/upload", icon), 403)
+			edgetest.WaitFor(t, "the upload to be blocked on every node", func() bool { return n2.postForm("shop.test", "/upload", icon).Status == 403 })
 			verb(1, []string{"there is no exclusion " + exclusion}, "waf", "undo", exclusion)
 			want("the site", n1.get("shop.test", "/"), 200)
 			if name == "files" {

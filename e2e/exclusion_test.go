@@ -37,11 +37,6 @@ func TestFalseAlarmIsAllowedForItsParameterOnly(t *testing.T) {
 			b := edgetest.NewBackend(t)
 			n, tenant := source(t, b.URL)
 			const icon, attack = "icon=format-list-bulleted-square.svg", "icon=1' OR '1'='1"
-			post := func(host, path, body string) *edgetest.RawAnswer {
-				t.Helper()
-				return edgetest.Dial(t, n.http).Do("POST", fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s",
-					path, host, len(body), body))
-			}
 			want := func(what string, got *edgetest.RawAnswer, status int) {
 				t.Helper()
 				if got.Status != status {
@@ -49,7 +44,7 @@ func TestFalseAlarmIsAllowedForItsParameterOnly(t *testing.T) {
 				}
 			}
 			want("an attack", n.get("shop.test", "/?q=<script>alert(1)</script>"), 403)
-			blocked := post("shop.test", "/upload", icon)
+			blocked := n.postForm("shop.test", "/upload", icon)
 			want("the false alarm", blocked, 403)
 
 			// It is found by the id on the block page.
@@ -66,15 +61,15 @@ func TestFalseAlarmIsAllowedForItsParameterOnly(t *testing.T) {
 
 			begin := time.Now()
 			tenant(fmt.Sprintf(allowed, found[1], found[2]))
-			edgetest.WaitFor(t, "the upload to pass", func() bool { return post("shop.test", "/upload", icon).Status == 200 })
+			edgetest.WaitFor(t, "the upload to pass", func() bool { return n.postForm("shop.test", "/upload", icon).Status == 200 })
 			if took := time.Since(begin); took > second {
 				t.Logf("live after %v", took)
 			}
-			want("another path", post("shop.test", "/other", icon), 403)
-			want("a path that leads elsewhere", post("shop.test", "/upload/../other", icon), 403)
-			want("another parameter", post("shop.test", "/upload", "name"+strings.TrimPrefix(icon, "icon")), 403)
-			want("another tenant", post("blog.test", "/upload", icon), 403)
-			want("an attack in the same parameter", post("shop.test", "/upload", attack), 403)
+			want("another path", n.postForm("shop.test", "/other", icon), 403)
+			want("a path that leads elsewhere", n.postForm("shop.test", "/upload/../other", icon), 403)
+			want("another parameter", n.postForm("shop.test", "/upload", "name"+strings.TrimPrefix(icon, "icon")), 403)
+			want("another tenant", n.postForm("blog.test", "/upload", icon), 403)
+			want("an attack in the same parameter", n.postForm("shop.test", "/upload", attack), 403)
 			want("an attack elsewhere", n.get("shop.test", "/?q=<script>alert(1)</script>"), 403)
 			if out, code := n.run("waf", "test", "-X", "POST", "-d", icon, "http://shop.test/upload"); code != 0 || !strings.Contains(out, "pass") {
 				t.Errorf("waf test: exit %d\n%s", code, out)
@@ -83,14 +78,14 @@ func TestFalseAlarmIsAllowedForItsParameterOnly(t *testing.T) {
 			// A mistake changes nothing, and is named.
 			tenant(`{"waf": {"mode": "block", "exclusions": [{"target": "ARGS:icon"}]}}`)
 			edgetest.WaitFor(t, "the mistake in the log", func() bool { return strings.Contains(n.stderr.String(), "a target alone would blind every rule") })
-			want("after a mistake", post("shop.test", "/upload", icon), 200)
+			want("after a mistake", n.postForm("shop.test", "/upload", icon), 200)
 
 			// It survives a restart, and goes as it came.
 			n.stop()
 			n.start()
-			want("after a restart", post("shop.test", "/upload", icon), 200)
+			want("after a restart", n.postForm("shop.test", "/upload", icon), 200)
 			tenant(`{"waf": {"mode": "block"}}`)
-			edgetest.WaitFor(t, "the upload to be blocked again", func() bool { return post("shop.test", "/upload", icon).Status == 403 })
+			edgetest.WaitFor(t, "the upload to be blocked again", func() bool { return n.postForm("shop.test", "/upload", icon).Status == 403 })
 		})
 	}
 }

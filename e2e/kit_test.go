@@ -273,3 +273,24 @@ func indent(lines []string) string {
 	}
 	return b.String()
 }
+
+// onBothStores runs a test on a node with routes in files, and on one with routes in Redis.
+func onBothStores(t *testing.T, test func(t *testing.T, n *node)) {
+	t.Helper()
+	for _, kind := range []string{"files", "redis"} {
+		t.Run(kind, func(t *testing.T) {
+			settings := ""
+			if kind == "redis" {
+				settings = "routes: " + edgetest.Redis(t).URL()
+			}
+			test(t, launch(t, settings, nil))
+		})
+	}
+}
+
+// postForm sends a form over plain HTTP.
+func (n *node) postForm(host, target, body string) *edgetest.RawAnswer {
+	n.t.Helper()
+	return edgetest.Dial(n.t, n.http).Do("POST", fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s",
+		target, host, len(body), body))
+}

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
@@ -17,9 +16,7 @@ func TestTenantRefusesWhatIsNotInspected(t *testing.T) {
 		"shop.yaml": "tenants:\n  shop:\n    waf:\n      mode: block\n      inspect_body: 1KiB\n", "site.yaml": vhost("shop.test", b.URL, "tenant: shop"),
 	})
 	body := "a=" + strings.Repeat("x", 2000)
-	post := func() *edgetest.RawAnswer {
-		return edgetest.Dial(t, n.http).Do("POST", fmt.Sprintf("POST /sink HTTP/1.1\r\nHost: shop.test\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
-	}
+	post := func() *edgetest.RawAnswer { return n.postForm("shop.test", "/sink", body) }
 	n.within("shop.test", 200)
 	if got := post(); got.Status != 200 {
 		t.Errorf("by default: status %d", got.Status)

@@ -14,61 +14,54 @@ const officeRule = `SecRule REQUEST_FILENAME "@beginsWith /office" "id:1000,phas
 // A tenant's own rule acts on its sites, a bad one leaves the good one and says where
 // and why, and another tenant notices nothing; with files and with Redis.
 func TestOwnRulesOfATenant(t *testing.T) {
-	for _, kind := range []string{"files", "redis"} {
-		t.Run(kind, func(t *testing.T) {
-			settings := ""
-			if kind == "redis" {
-				settings = "routes: " + edgetest.Redis(t).URL()
-			}
-			b := edgetest.NewBackend(t)
-			n := launch(t, settings, nil)
-			n.must("vhost", "add", "www.shop.test", b.URL, "--tenant", "shop")
-			n.must("vhost", "add", "blog.test", b.URL, "--tenant", "blog", "--waf", "block")
-			n.must("tenant", "set", "shop", "waf.mode=block", "waf.rules="+officeRule)
-			n.must("vhost", "set", "www.shop.test", `waf.rules=SecRule ARGS:q "@streq x" "id:1001,`+"\\\n"+`  deny"`)
-			check := func(when string) {
-				t.Helper()
-				for _, test := range []struct {
-					host, target string
-					status       int
-				}{{"www.shop.test", "/office", 404}, {"www.shop.test", "/?q=x", 403}, {"www.shop.test", "/", 200}, {"blog.test", "/office?q=x", 200}} {
-					if got := n.get(test.host, test.target).Status; got != test.status {
-						t.Errorf("%s: %s%s: %d, want %d", when, test.host, test.target, got, test.status)
-					}
+	onBothStores(t, func(t *testing.T, n *node) {
+		b := edgetest.NewBackend(t)
+		n.must("vhost", "add", "www.shop.test", b.URL, "--tenant", "shop")
+		n.must("vhost", "add", "blog.test", b.URL, "--tenant", "blog", "--waf", "block")
+		n.must("tenant", "set", "shop", "waf.mode=block", "waf.rules="+officeRule)
+		n.must("vhost", "set", "www.shop.test", `waf.rules=SecRule ARGS:q "@streq x" "id:1001,`+"\\\n"+`  deny"`)
+		check := func(when string) {
+			t.Helper()
+			for _, test := range []struct {
+				host, target string
+				status       int
+			}{{"www.shop.test", "/office", 404}, {"www.shop.test", "/?q=x", 403}, {"www.shop.test", "/", 200}, {"blog.test", "/office?q=x", 200}} {
+				if got := n.get(test.host, test.target).Status; got != test.status {
+					t.Errorf("%s: %s%s: %d, want %d", when, test.host, test.target, got, test.status)
 				}
 			}
-			check("set")
-			for bad, says := range map[string]string{
-				`SecRule ARGS "@inspectFile /tmp/x.sh" "id:1"`:  "line 1, column 15: the operator @inspectFile is not taken: it runs a program",
-				officeRule + "\nSecDebugLog /tmp/x":             "line 2, column 1:",
-				`SecRule ARGS "@rx (a{900}){900}" "id:1"`:       "bad regular expression",
-				`SecAction "id:1,phase:1,ctl:ruleEngine=Off"`:   "of ctl, ruleRemoveById",
-				`SecRule REMOTE_ADDR "@rbl x.test" "id:1,deny"`: "name servers",
-				`SecRule ARGS "x" "id:942100,deny"`:             "1 to 99999",
-				`SecRule REQUEST_HEADERS:X-Me "1" "id:1,allow"`: "would pass the core rules unseen",
-				`SecRule ARGS "@pmFromFile /etc/passwd" "id:1"`: "it reads a file",
-				`SecRule ARGS "x" "id:1,exec:/tmp/x.sh"`:        "it runs a program",
-				"Include /etc/passwd":                           "it reads a file",
-				"SecArgumentsLimit 100000":                      "is not taken",
-			} {
-				if out, code := n.run("tenant", "set", "shop", "waf.rules="+bad); code != 1 || !strings.Contains(out, says) {
-					t.Errorf("%s: exit %d, without %q:\n%s", bad, code, says, out)
-				}
+		}
+		check("set")
+		for bad, says := range map[string]string{
+			`SecRule ARGS "@inspectFile /tmp/x.sh" "id:1"`:  "line 1, column 15: the operator @inspectFile is not taken: it runs a program",
+			officeRule + "\nSecDebugLog /tmp/x":             "line 2, column 1:",
+			`SecRule ARGS "@rx (a{900}){900}" "id:1"`:       "bad regular expression",
+			`SecAction "id:1,phase:1,ctl:ruleEngine=Off"`:   "of ctl, ruleRemoveById",
+			`SecRule REMOTE_ADDR "@rbl x.test" "id:1,deny"`: "name servers",
+			`SecRule ARGS "x" "id:942100,deny"`:             "1 to 99999",
+			`SecRule REQUEST_HEADERS:X-Me "1" "id:1,allow"`: "would pass the core rules unseen",
+			`SecRule ARGS "@pmFromFile /etc/passwd" "id:1"`: "it reads a file",
+			`SecRule ARGS "x" "id:1,exec:/tmp/x.sh"`:        "it runs a program",
+			"Include /etc/passwd":                           "it reads a file",
+			"SecArgumentsLimit 100000":                      "is not taken",
+		} {
+			if out, code := n.run("tenant", "set", "shop", "waf.rules="+bad); code != 1 || !strings.Contains(out, says) {
+				t.Errorf("%s: exit %d, without %q:\n%s", bad, code, says, out)
 			}
-			check("after bad ones")
-			out, code := n.run("waf", "test", "http://www.shop.test/office")
-			if code != 1 || !strings.Contains(out, "1000") || !strings.Contains(out, "back office") {
-				t.Errorf("waf test: exit %d\n%s", code, out)
-			}
-			if out := n.must("vhost", "show", "www.shop.test", "--effective"); strings.Count(out, "waf.rules") != 2 {
-				t.Errorf("vhost show --effective:\n%s", out)
-			}
-			n.must("tenant", "set", "shop", "waf.rules=")
-			if got := n.get("www.shop.test", "/office").Status; got != 200 {
-				t.Errorf("removed: %d", got)
-			}
-		})
-	}
+		}
+		check("after bad ones")
+		out, code := n.run("waf", "test", "http://www.shop.test/office")
+		if code != 1 || !strings.Contains(out, "1000") || !strings.Contains(out, "back office") {
+			t.Errorf("waf test: exit %d\n%s", code, out)
+		}
+		if out := n.must("vhost", "show", "www.shop.test", "--effective"); strings.Count(out, "waf.rules") != 2 {
+			t.Errorf("vhost show --effective:\n%s", out)
+		}
+		n.must("tenant", "set", "shop", "waf.rules=")
+		if got := n.get("www.shop.test", "/office").Status; got != 200 {
+			t.Errorf("removed: %d", got)
+		}
+	})
 }
 
 // A mistake in a file that somebody saves is told with its line of the file, and changes nothing.

@@ -15,59 +15,52 @@ import (
 
 // What a user types in the first hour, with file routes and with Redis.
 func TestVerbsAddASiteTuneAndRemoveIt(t *testing.T) {
-	for _, kind := range []string{"files", "redis"} {
-		t.Run(kind, func(t *testing.T) {
-			settings := ""
-			if kind == "redis" {
-				settings = "routes: " + edgetest.Redis(t).URL()
+	onBothStores(t, func(t *testing.T, n *node) {
+		b := edgetest.NewBackend(t)
+		n.must("vhost", "add", "www.shop.test", b.URL, "--tenant", "shop", "--waf", "detect", "--cache", "60s")
+		if got := n.get("www.shop.test", attack).Status; got != 200 {
+			t.Errorf("detect mode: the attack got %d", got)
+		}
+		n.get("www.shop.test", "/bytes?n=10")
+		if got := n.get("www.shop.test", "/bytes?n=10").Header.Get("Cache-Status"); !strings.Contains(got, "hit") {
+			t.Errorf("Cache-Status %q", got)
+		}
+		n.must("tenant", "set", "shop", "waf.mode=block")
+		n.must("vhost", "set", "www.shop.test", "waf.mode=", "cache.enabled=false", "aliases=shop.test")
+		if got := n.get("shop.test", attack).Status; got != 403 {
+			t.Errorf("block mode: the attack got %d", got)
+		}
+		if got := n.get("www.shop.test", "/bytes?n=10").Header.Get("Cache-Status"); got != "" {
+			t.Errorf("cache off: Cache-Status %q", got)
+		}
+		var list struct {
+			Vhosts []struct{ Name, Tenant, Status string }
+		}
+		if err := json.Unmarshal([]byte(n.must("vhost", "list", "-o", "json")), &list); err != nil {
+			t.Fatal(err)
+		}
+		if len(list.Vhosts) != 1 || list.Vhosts[0].Name != "www.shop.test" || list.Vhosts[0].Status != "ok" {
+			t.Errorf("vhost list: %+v", list)
+		}
+		for _, bad := range [][]string{
+			{"vhost", "set", "www.shop.test", "cash.ttl=5s"},
+			{"vhost", "set", "www.shop.test", "cache.ttl=soon"},
+			{"vhost", "set", "www.shop.test", "rate.requests=5"},
+			{"vhost", "add", "www.shop.test", b.URL},
+			{"vhost", "rm", "nobody.test"},
+		} {
+			if out, code := n.run(bad...); code != 1 || out == "" {
+				t.Errorf("%v: exit %d, want 1 and a reason: %s", bad, code, out)
 			}
-			b := edgetest.NewBackend(t)
-			n := launch(t, settings, nil)
-			n.must("vhost", "add", "www.shop.test", b.URL, "--tenant", "shop", "--waf", "detect", "--cache", "60s")
-			if got := n.get("www.shop.test", attack).Status; got != 200 {
-				t.Errorf("detect mode: the attack got %d", got)
-			}
-			n.get("www.shop.test", "/bytes?n=10")
-			if got := n.get("www.shop.test", "/bytes?n=10").Header.Get("Cache-Status"); !strings.Contains(got, "hit") {
-				t.Errorf("Cache-Status %q", got)
-			}
-			n.must("tenant", "set", "shop", "waf.mode=block")
-			n.must("vhost", "set", "www.shop.test", "waf.mode=", "cache.enabled=false", "aliases=shop.test")
-			if got := n.get("shop.test", attack).Status; got != 403 {
-				t.Errorf("block mode: the attack got %d", got)
-			}
-			if got := n.get("www.shop.test", "/bytes?n=10").Header.Get("Cache-Status"); got != "" {
-				t.Errorf("cache off: Cache-Status %q", got)
-			}
-			var list struct {
-				Vhosts []struct{ Name, Tenant, Status string }
-			}
-			if err := json.Unmarshal([]byte(n.must("vhost", "list", "-o", "json")), &list); err != nil {
-				t.Fatal(err)
-			}
-			if len(list.Vhosts) != 1 || list.Vhosts[0].Name != "www.shop.test" || list.Vhosts[0].Status != "ok" {
-				t.Errorf("vhost list: %+v", list)
-			}
-			for _, bad := range [][]string{
-				{"vhost", "set", "www.shop.test", "cash.ttl=5s"},
-				{"vhost", "set", "www.shop.test", "cache.ttl=soon"},
-				{"vhost", "set", "www.shop.test", "rate.requests=5"},
-				{"vhost", "add", "www.shop.test", b.URL},
-				{"vhost", "rm", "nobody.test"},
-			} {
-				if out, code := n.run(bad...); code != 1 || out == "" {
-					t.Errorf("%v: exit %d, want 1 and a reason: %s", bad, code, out)
-				}
-			}
-			if out := n.must("vhost", "show", "www.shop.test"); !strings.Contains(out, b.URL) {
-				t.Errorf("vhost show:\n%s", out)
-			}
-			n.must("vhost", "rm", "www.shop.test")
-			if got := n.get("www.shop.test", "/").Status; got != 404 {
-				t.Errorf("removed: %d", got)
-			}
-		})
-	}
+		}
+		if out := n.must("vhost", "show", "www.shop.test"); !strings.Contains(out, b.URL) {
+			t.Errorf("vhost show:\n%s", out)
+		}
+		n.must("vhost", "rm", "www.shop.test")
+		if got := n.get("www.shop.test", "/").Status; got != 404 {
+			t.Errorf("removed: %d", got)
+		}
+	})
 }
 
 func TestWAFTestSaysWhatServeDoes(t *testing.T) {

@@ -129,7 +129,7 @@ func TestDearAnswersTakeTurns(t *testing.T) {
 	hold := func(tenant string) (release func()) {
 		var releases []func()
 		for range most {
-			release, ok := n.turns.take(tenant, 1)
+			release, ok := n.turns.take("tenant "+tenant, 1)
 			if !ok {
 				t.Fatal("no turn")
 			}

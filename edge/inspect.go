@@ -210,7 +210,7 @@ func (s *Server) inspectResponse(next handler) handler {
 		if before != r.record.WAF.Verdict {
 			s.logWAF(r)
 		}
-		s.keepResponseEvent(r, r.found[found:], verdict != nil)
+		s.keepResponseEvent(r, r.found[min(found, len(r.found)):], verdict != nil) // a broken engine may list none
 		if verdict != nil {
 			return refuse(403, "the answer was withheld by this site's firewall")
 		}

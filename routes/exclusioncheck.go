@@ -109,7 +109,7 @@ func (s *exclusionSum) add(x *Exclusion) string {
 		return ""
 	}
 	size, err := PatternSize(pattern)
-	if err != nil || size > maxPattern {
+	if err != nil || size > MaxPattern {
 		return "" // the exclusion's own fault, which is found with it
 	}
 	if s.patterns == nil {

@@ -10,7 +10,7 @@ import (
 // out. Each is compared with every name in a variable, for every rule that loses the target, and
 // takes some 200 bytes an instruction. Names of parameters need little.
 const (
-	maxPattern  = 200    // of one
+	MaxPattern  = 200    // of one
 	maxPatterns = 20_000 // of all that differ in one document
 )
 
@@ -32,15 +32,14 @@ func checkPattern(pattern string) string {
 	if err != nil {
 		return "bad regular expression: " + strings.TrimPrefix(err.Error(), "error parsing regexp: ")
 	}
-	if size > maxPattern {
-		return fmt.Sprintf("the regular expression is too large: %d instructions when its repetitions are written out, at most %d; write * or + for {1,99}, or [a-z] for a class such as \\pL", size, maxPattern)
+	if size > MaxPattern {
+		return fmt.Sprintf("the regular expression is too large: %d instructions when its repetitions are written out, at most %d; write * or + for {1,99}, or [a-z] for a class such as \\pL", size, MaxPattern)
 	}
 	return ""
 }
 
 // PatternSize returns how many instructions a target's regular expression becomes at most, from its
-// tree: compiled, ((a{100}){9}){9} would take a megabyte. The error is that of a malformed one. A
-// test of edge compares it with what the WAF counts.
+// tree: compiled, ((a{100}){9}){9} would take a megabyte. The error is that of a malformed one.
 func PatternSize(pattern string) (int, error) {
 	if _, err := syntax.Parse(pattern, syntax.Perl); err != nil {
 		return 0, err //nolint:wrapcheck // it says all
@@ -49,15 +48,16 @@ func PatternSize(pattern string) (int, error) {
 	if err != nil {
 		return 0, err //nolint:wrapcheck // it says all
 	}
-	return treeSize(tree) + 2, nil
+	return TreeSize(tree) + 2, nil
 }
 
-// treeSize counts a class of many ranges for the memory that it takes, and stops at enough.
-func treeSize(re *syntax.Regexp) int {
+// TreeSize estimates how many instructions a regular expression becomes, without compiling it; a class of
+// many ranges counts for the memory that it takes. It stops counting at a million.
+func TreeSize(re *syntax.Regexp) int {
 	const enough = 1 << 20
 	size := 0
 	for _, sub := range re.Sub {
-		if size += treeSize(sub); size >= enough {
+		if size += TreeSize(sub); size >= enough {
 			return enough
 		}
 	}

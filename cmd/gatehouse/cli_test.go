@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -42,7 +44,8 @@ func TestUsageMistakesExitWith2AndSayWhatWasMeant(t *testing.T) {
 		"waf test --raw= http://a.test":         "want a FILE, or - for standard input",
 		"waf test --raw a --har b":              "name one",
 		"waf test --raw a -d b":                 "--data describes a request, and --raw has its own",
-		"waf test --har a http://a.test":        "unknown command",
+		"waf test -o /dev/null --har a b":       "--har takes no URL",
+		"waf test --har a http://a.test":        "--har takes no URL",
 		"waf test --only-refused http://a.test": "is for --har",
 		"waf test --raw a http://a.test/path":   "want https://HOST",
 		"waf test -T a http://a.test":           "--upload-file is not supported: use -X PUT --data-binary @FILE",
@@ -175,6 +178,38 @@ shop  1       block   memory:tenant:shop     ok
 	want(t, "the vhost follows", list.Vhosts[0].WAF, "off")
 }
 
+func TestTenantSetWarnsOfExclusionsWithoutEffect(t *testing.T) {
+	n := admintest.Start(t, sites, admin.Options{ExclusionProblems: func(list []routes.Exclusion) (out routes.Problems) {
+		for i := range list {
+			out = append(out, &routes.Problem{Field: "[" + strconv.Itoa(i) + "].rules", Reason: "without effect"})
+		}
+		return out
+	}})
+	t.Chdir(n.Dir)
+	code, out, errOut := invoke(t, "tenant", "set", "shop", `waf.exclusions=[{"rules": [1]}, {"rules": [2]}, {"rules": [3]}]`)
+	want(t, "set", code, exitOK)
+	want(t, "out", out, "tenant shop changed (memory:tenant:shop)\n")
+	want(t, "warnings", errOut, "warning: tenant shop: waf.exclusions[0].rules: without effect\n"+
+		"warning: tenant shop: waf.exclusions[1].rules: without effect\nwarning: tenant shop: waf.exclusions[2].rules: without effect\n")
+	_, out, _ = invoke(t, "tenant", "list")
+	contains(t, "list", out, "warning: waf.exclusions[0].rules: without effect (and 2 more)")
+	_, _, errOut = invoke(t, "tenant", "set", "shop", "waf.exclusions=")
+	want(t, "no warnings", errOut, "")
+}
+
+func TestBrokenDocumentIsShownAsWhatIsInForce(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		var out bytes.Buffer
+		s := &session{terminal: &terminal{Out: &out}}
+		problems := routes.Problems{{Field: "waf.mode", Reason: "bad value"}}
+		if err := s.printDocument("tenants", "shop", "shop.yaml:3", &routes.Tenant{WAF: &routes.WAF{Mode: "block"}}, problems, broken); err != nil {
+			t.Fatal(err)
+		}
+		contains(t, "document", out.String(), "# shop.yaml:3\n# problem: waf.mode: bad value\n", "      mode: block\n")
+		want(t, "says so", strings.Contains(out.String(), "# what follows is in force, the last good form: it is not what stands there\ntenants:"), broken)
+	}
+}
+
 func TestProfileAndAppsOfATenantAreSetAndShown(t *testing.T) {
 	n := admintest.Start(t, sites, admin.Options{})
 	t.Chdir(n.Dir)
@@ -184,6 +219,10 @@ func TestProfileAndAppsOfATenantAreSetAndShown(t *testing.T) {
 	contains(t, "show", out, "profile: strong\n", "apps:\n        - wordpress\n        - nextcloud\n")
 	_, out, _ = invoke(t, "vhost", "show", "www.shop.test", "--effective")
 	contains(t, "by the tenant", squeezed(out), "waf.profile strong tenant shop", "waf.apps wordpress, nextcloud tenant shop")
+	code, _, errOut = invoke(t, "tenant", "set", "shop", `waf.apps=["wordpress", "nextcloud"]`)
+	want(t, "set as JSON"+errOut, code, exitOK)
+	_, out, _ = invoke(t, "tenant", "show", "shop")
+	contains(t, "set as JSON", out, "apps:\n        - wordpress\n        - nextcloud\n")
 	code, _, errOut = invoke(t, "vhost", "set", "www.shop.test", "waf.apps=,", "waf.profile=complete")
 	want(t, "no apps"+errOut, code, exitOK)
 	_, out, _ = invoke(t, "vhost", "show", "www.shop.test", "--effective")

@@ -50,10 +50,14 @@ var idleFlags = map[string]string{
 	"insecure": "k", "silent": "s", "show-error": "S", "include": "i", "show-headers": "", "location": "L", "verbose": "v",
 	"globoff": "g", "fail": "f", "no-buffer": "N", "path-as-is": "", "http1.1": "", "http2": "", "http3": "",
 	"no-progress-meter": "", "tlsv1.2": "", "tlsv1.3": "", "ipv4": "4", "ipv6": "6",
+	"remote-name": "O", "remote-header-name": "J", "retry-all-errors": "",
 }
 
 // idleValues are the same, with a value.
-var idleValues = map[string]string{"max-time": "m", "connect-timeout": "", "write-out": "w", "resolve": "", "connect-to": "", "cacert": "", "cookie-jar": ""}
+var idleValues = map[string]string{
+	"max-time": "m", "connect-timeout": "", "write-out": "w", "resolve": "", "connect-to": "", "cacert": "", "cookie-jar": "",
+	"proto": "", "proto-redir": "", "proto-default": "", "retry": "", "retry-delay": "", "retry-max-time": "", "max-redirs": "", "limit-rate": "",
+}
 
 // otherFlags are curl's, and no part of what can be tried: their short names, and
 // what to do instead.
@@ -63,6 +67,7 @@ var otherFlags = map[string][2]string{
 	"proxy":         {"x", "the request goes nowhere, so leave it out"},
 	"digest":        {"", "write the field with -H 'Authorization: …'"},
 	"oauth2-bearer": {"", "write the field with -H 'Authorization: Bearer …'"},
+	"time-cond":     {"z", "write the field with -H 'If-Modified-Since: …'"},
 	"next":          {"", "try one request after the other"},
 }
 

@@ -62,8 +62,9 @@ func writeProblem(w io.Writer, prefix string, p *routes.Problem) {
 }
 
 // printDocument prints a document as a file of routes would hold it, with its
-// place and what is wrong with it as comments.
-func (s *session) printDocument(section, name, where string, document any, problems routes.Problems) error {
+// place and what is wrong with it as comments. broken: it is the last good form of
+// what stands in the place.
+func (s *session) printDocument(section, name, where string, document any, problems routes.Problems, broken bool) error {
 	if where != "" {
 		fmt.Fprintf(s.Out, "# %s\n", printable(where))
 	}
@@ -73,6 +74,9 @@ func (s *session) printDocument(section, name, where string, document any, probl
 	if v := reflect.ValueOf(document); v.Kind() == reflect.Pointer && v.IsNil() {
 		_, err := fmt.Fprintf(s.Out, "# there is no good form of %s\n", printable(name))
 		return err
+	}
+	if broken {
+		fmt.Fprintf(s.Out, "# what follows is in force, the last good form: it is not what stands there\n")
 	}
 	raw, err := yaml.MarshalWithOptions(map[string]any{section: map[string]any{name: document}}, yaml.IndentSequence(true))
 	if err != nil {

@@ -101,7 +101,10 @@ each request through a WAF and a response cache, and routes it by host to a back
 Exit status: 0 good, 1 something is wrong (it says what), 2 wrong usage.`,
 		Example:       "  gatehouse demo\n  gatehouse serve -c /etc/gatehouse/gatehouse.yaml\n  gatehouse vhost add www.shop.test http://127.0.0.1:9000",
 		SilenceErrors: true, SilenceUsage: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.CommandPath() == "gatehouse waf test" && strings.ContainsAny(s.output, "/.") {
+				s.output = "table" // curl's -o FILE, in a pasted line
+			}
 			if s.output != "table" && s.output != "json" {
 				return usagef("-o %s: want table or json", s.output)
 			}

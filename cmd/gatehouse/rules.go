@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"gatehouse/edge/waf"
@@ -57,7 +58,19 @@ type ruleWatch struct {
 
 	seen  string // the folder at the last look
 	acted string // the folder as it was last judged
-	bad   bool   // and found wanting
+
+	refused atomic.Pointer[error] // and why it was found wanting; nil: it was not
+}
+
+// problem returns why the folder's rules are not those in force, for any goroutine; a nil watch has none.
+func (w *ruleWatch) problem() error {
+	if w == nil {
+		return nil
+	}
+	if err := w.refused.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // newRuleWatch begins with the folder as it is.
@@ -100,8 +113,12 @@ func (w *ruleWatch) look() {
 		w.log.Error("waf rules not replaced, those before stay in force", "folder", w.dir, "crs", w.engine.Set().Version(), "err", err)
 	case changed:
 		w.replaced()
-	case w.bad:
+	case w.problem() != nil:
 		w.log.Info("waf rules are those in force again", "folder", w.dir, "crs", w.engine.Set().Version())
 	}
-	w.bad = err != nil
+	if err != nil {
+		w.refused.Store(&err)
+	} else {
+		w.refused.Store(nil)
+	}
 }

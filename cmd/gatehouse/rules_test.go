@@ -65,11 +65,15 @@ func TestFolderOfRulesIsJudgedWhenItRests(t *testing.T) {
 		w.look()
 	}
 	state("no rule", 2, 1, "waf rules not replaced, those before stay in force")
+	if err := w.problem(); err == nil || !strings.Contains(err.Error(), "REQUEST-900-OURS.conf") {
+		t.Errorf("the watch keeps %v, want what is wrong with the file", err)
+	}
 	put("# better\n")
 	for range 3 {
 		w.look()
 	}
 	state("as in force", 2, 1, "waf rules are those in force again")
+	want(t, "kept problem", w.problem(), nil)
 
 	if err := os.Rename(dir, dir+".gone"); err != nil {
 		t.Fatal(err)

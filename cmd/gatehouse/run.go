@@ -217,7 +217,7 @@ func (n *node) openAdmin() error {
 		Inspect: func(_ context.Context, r admin.InspectRequest) (admin.InspectResult, error) {
 			return inspect(n.edge, r)
 		},
-		Events: n.findEvents, Report: n.reportEvents, EachEvent: n.eachEvent, Ruleset: ruleset{n.rules},
+		Events: n.findEvents, Report: n.reportEvents, EachEvent: n.eachEvent, Ruleset: ruleset{n.rules}, RulesRefused: n.watch.problem,
 		Upgrade: n.upgrade, NotReady: n.notReady, Gatherer: n.metrics, Version: readVersion().Version, Node: n.cfg.Node, Logger: n.log,
 	})
 	return nil

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"gatehouse/admin"
@@ -47,7 +48,7 @@ func (r *sampleRequest) build(target string, stdin io.Reader) (admin.InspectRequ
 		kind = ""
 	}
 	var host string
-	if in.Headers, host, err = r.fields(kind, user); err != nil {
+	if in.Headers, host, err = r.fields(kind, user, len(body)); err != nil {
 		return in, err
 	}
 	if host != "" { // as the edge does: Host selects the vhost
@@ -108,7 +109,7 @@ func withQuery(target, data string) string {
 // fields are the header fields that a browser or curl would send, under those
 // that the user gave, and the user's Host apart. Content-Length follows from the
 // body; kind is its type, empty without one.
-func (r *sampleRequest) fields(kind, user string) (out [][2]string, host string, err error) {
+func (r *sampleRequest) fields(kind, user string, length int) (out [][2]string, host string, err error) {
 	var given [][2]string
 	set := map[string]bool{}
 	for _, h := range r.headers {
@@ -120,8 +121,10 @@ func (r *sampleRequest) fields(kind, user string) (out [][2]string, host string,
 		switch {
 		case !ok && !empty || strings.TrimSpace(name) == "":
 			return nil, "", usagef("bad header %q: want \"Name: value\"", h)
-		case canonical == "Content-Length":
-			return nil, "", usagef("header %q: the length follows from the data", h)
+		case canonical == "Content-Length": // browsers copy it
+			if value != strconv.Itoa(length) {
+				return nil, "", usagef("header %q: the length follows from the data, which has %d bytes", h, length)
+			}
 		case canonical == "Host":
 			host = value
 		case empty || value != "":

@@ -88,6 +88,9 @@ func TestSampleRequestHasABrowsersFields(t *testing.T) {
 	want(t, "more fields", fmt.Sprint(in.Headers), "[[Authorization Basic bWU6cGFzcw==] [Accept application/json] "+
 		"[Accept-Encoding deflate, gzip, br, zstd] [Referer http://r.test] [Content-Type application/json]]")
 	var usage usageError
+	if _, err := sample(t, "-H", "Content-Length: 3", "-d", "a=1", "http://a.test"); err != nil {
+		t.Errorf("the right length: %v", err)
+	}
 	if _, err := sample(t, "-H", "Content-Length: 5", "http://a.test"); !errors.As(err, &usage) {
 		t.Errorf("a length that cannot be true: %v", err)
 	}

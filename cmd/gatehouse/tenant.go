@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -62,7 +63,7 @@ func newTenantShow(s *session) *cobra.Command {
 			if s.json() {
 				return s.printJSON(t)
 			}
-			return s.printDocument("tenants", t.Name, t.Where, t.Document, t.Problems)
+			return s.printDocument("tenants", t.Name, t.Where, t.Document, t.Problems, t.Status == admin.StatusBroken)
 		},
 	}
 }
@@ -81,7 +82,7 @@ func newTenantSet(s *session) *cobra.Command {
 			if err := s.ask(cmd.Context(), http.MethodPatch, tenantPath(args[0]), patch, &t); err != nil {
 				return err
 			}
-			return s.printChange(t, "tenant "+t.Name+" changed", t.Where, t.Applied)
+			return errors.Join(s.printChange(t, "tenant "+t.Name+" changed", t.Where, t.Applied), s.warnOf("tenant "+t.Name, t.Status, t.Problems))
 		},
 	}
 }

@@ -79,7 +79,7 @@ func newVhostShow(s *session) *cobra.Command {
 			}
 			return s.printTable([]string{"SETTING", "VALUE", "FROM"}, rows)
 		}
-		return s.printDocument("vhosts", v.Name, v.Where, v.Document, v.Problems)
+		return s.printDocument("vhosts", v.Name, v.Where, v.Document, v.Problems, v.Status == admin.StatusBroken)
 	}
 	return cmd
 }
@@ -117,7 +117,7 @@ func newVhostAdd(s *session) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return errors.Join(s.printChange(v, "vhost "+v.Name+" added", v.Where, v.Applied), s.warnOf(v))
+		return errors.Join(s.printChange(v, "vhost "+v.Name+" added", v.Where, v.Applied), s.warnOf("vhost "+v.Name, v.Status, v.Problems))
 	}
 	return cmd
 }
@@ -137,7 +137,7 @@ func newVhostSet(s *session) *cobra.Command {
 			if err := s.ask(cmd.Context(), http.MethodPatch, vhostPath(args[0]), patch, &v); err != nil {
 				return err
 			}
-			return errors.Join(s.printChange(v, "vhost "+v.Name+" changed", v.Where, v.Applied), s.warnOf(v))
+			return errors.Join(s.printChange(v, "vhost "+v.Name+" changed", v.Where, v.Applied), s.warnOf("vhost "+v.Name, v.Status, v.Problems))
 		},
 	}
 }
@@ -187,14 +187,19 @@ func patchOf(args []string) (admin.Patch, error) {
 	return patch, nil
 }
 
-// warnOf says on the error output what vhost list will show of a change that was
-// made: an alias of another's, certificate files that cannot be used.
-func (s *session) warnOf(v admin.VhostDetail) error {
-	if v.Status == admin.StatusOK || v.Reason == "" {
+// warnOf says on the error output what is wrong with a document that was changed
+// all the same: an alias of another's, certificate files that cannot be used,
+// exclusions without effect.
+func (s *session) warnOf(what, status string, problems routes.Problems) error {
+	if status == admin.StatusOK {
 		return nil
 	}
-	_, err := fmt.Fprintf(s.Err, "warning: vhost %s: %s: %s\n", v.Name, v.Status, v.Reason)
-	return err
+	for _, p := range problems {
+		if _, err := fmt.Fprintf(s.Err, "warning: %s: %s\n", what, printable(p.Error())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // printChange says what was done and whether it acts.

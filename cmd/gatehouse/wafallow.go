@@ -154,7 +154,7 @@ func (s *session) printReplay(r *admin.Replay, of *admin.AllowResult) {
 	whose += " on node " + of.Node
 	fmt.Fprintf(s.Out, "lets through this request, and %d of %d other refused requests of %s", r.LetThrough, r.Others, whose)
 	if r.LetThrough > 0 {
-		fmt.Fprintf(s.Out, ", from %s clients:\n", orMore(r.Clients, 100))
+		fmt.Fprintf(s.Out, ", from %s:\n", clients(r.Clients, 100))
 	} else {
 		fmt.Fprintln(s.Out)
 	}
@@ -169,7 +169,7 @@ func (s *session) printReplay(r *admin.Replay, of *admin.AllowResult) {
 		fmt.Fprintf(s.Out, "  and %d older ones\n", more)
 	}
 	if r.Blind > 0 {
-		fmt.Fprintf(s.Out, "note: %d of these were refused by one rule before the others had looked: what those find is not known\n", r.Blind)
+		fmt.Fprintf(s.Out, "note: %d of all these, the request itself included, were refused by one rule before the others had looked: what those find is not known\n", r.Blind)
 	}
 	s.noteLost(0, r.Unreadable, r.Problem)
 }

@@ -272,8 +272,8 @@ REFUSED are those of the events that were blocked, or would have been in the mod
 }
 
 func (s *session) printReport(r *admin.EventReport, most int) error {
-	fmt.Fprintf(s.Out, "since %s: %d events of %s clients (%d blocked, %d would have been, %d only matched)\n\n", stamp(r.Since), r.Events,
-		orMore(r.Clients, 10_000), r.Verdicts[admin.VerdictBlock], r.Verdicts[admin.VerdictDetect], r.Verdicts[admin.VerdictPass])
+	fmt.Fprintf(s.Out, "since %s: %s of %s (%d blocked, %d would have been, %d only matched)\n\n", stamp(r.Since), plural(r.Events, "event"),
+		clients(r.Clients, 10_000), r.Verdicts[admin.VerdictBlock], r.Verdicts[admin.VerdictDetect], r.Verdicts[admin.VerdictPass])
 	rows := make([][]string, 0, len(r.Groups))
 	for i := range r.Groups {
 		g := &r.Groups[i]
@@ -290,6 +290,14 @@ func (s *session) printReport(r *admin.EventReport, most int) error {
 	}
 	s.noteLost(r.LeftOut, r.Unreadable, r.Problem)
 	return nil
+}
+
+// clients counts addresses as far as they are counted.
+func clients(n, most int) string {
+	if n == 1 {
+		return "1 client"
+	}
+	return orMore(n, most) + " clients"
 }
 
 // orMore writes a number that was not counted beyond most.

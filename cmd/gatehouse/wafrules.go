@@ -24,8 +24,11 @@ func newWAFRules(s *session) *cobra.Command {
 	var flags rulesFlags
 	cmd := &cobra.Command{
 		Use: "rules [NUMBER|WORD]", Short: "List the rules: what they look for, for whom they are excluded, when they last matched",
-		Long: `List the rules of the core rule set, those whose message or number has the word.
-With the number of a rule: all that is known of it, and every exclusion of it.
+		Long: `List the rules of the core rule set; with a word those whose message has it. With
+the number of a rule: all that is known of it, and every exclusion of it; with the
+first digits of numbers, such as 942: the rules that begin with them. Own rules, whose
+numbers are below 100000, stand in waf.rules of their documents.
+Long lists of paths and rules are cut; -o json has them whole.
 
 EVENTS and LAST count the events that the node keeps, a week at most, of which those
 that did not refuse are a sample. PL is the paranoia level from which on a rule acts.`,
@@ -49,8 +52,11 @@ that did not refuse are a sample. PL is the paranoia level from which on a rule 
 			return err
 		}
 		s.noteUnknown(cmd, flags.tenant, "")
-		single := strings.Contains(query, "rule=")
+		single, all := strings.Contains(query, "rule="), len(list.Rules)
 		if !single {
+			if err := checkDigits(word, &list); err != nil {
+				return err
+			}
 			list.Rules = slices.DeleteFunc(list.Rules, func(r admin.Rule) bool { return !flags.wants(&r, word) })
 		}
 		switch {
@@ -61,9 +67,21 @@ that did not refuse are a sample. PL is the paranoia level from which on a rule 
 		case flags.excluded:
 			return s.printExclusions(&list)
 		}
-		return s.printRules(&list)
+		return s.printRules(&list, all)
 	}
 	return cmd
+}
+
+// checkDigits refuses first digits that no rule of the list has: own rules are looked for in vain here.
+func checkDigits(word string, list *admin.RuleList) error {
+	if !digits(word) || slices.ContainsFunc(list.Rules, func(r admin.Rule) bool { return strings.HasPrefix(strconv.Itoa(r.ID), word) }) {
+		return nil
+	}
+	return fmt.Errorf("no rule of CRS %s has a number that begins with %s; own rules stand in waf.rules (gatehouse tenant show, gatehouse vhost show)", list.Version, word)
+}
+
+func digits(word string) bool {
+	return word != "" && strings.Trim(word, "0123456789") == ""
 }
 
 // query makes the query string; a word that is no rule's number is looked for here.
@@ -95,10 +113,13 @@ func (f *rulesFlags) wants(r *admin.Rule, word string) bool {
 	if word == "" {
 		return r.Fixed == "" // bookkeeping is shown to who asks for it
 	}
-	return strings.Contains(strings.ToLower(r.Message), strings.ToLower(word)) || strings.HasPrefix(strconv.Itoa(r.ID), word)
+	if digits(word) {
+		return strings.HasPrefix(strconv.Itoa(r.ID), word)
+	}
+	return strings.Contains(strings.ToLower(r.Message), strings.ToLower(word))
 }
 
-func (s *session) printRules(list *admin.RuleList) error {
+func (s *session) printRules(list *admin.RuleList, all int) error {
 	rows := make([][]string, 0, len(list.Rules))
 	for i := range list.Rules {
 		r := &list.Rules[i]
@@ -109,9 +130,17 @@ func (s *session) printRules(list *admin.RuleList) error {
 	if err := s.printTable([]string{"RULE", "PL", "SEVERITY", "EVENTS", "LAST", "EXCLUDED FOR", "MESSAGE"}, rows); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.Out, "%d rules of CRS %s\n", len(list.Rules), list.Version)
+	fmt.Fprintf(s.Out, "%d of %d rules of CRS %s; those that only keep its books are listed by their numbers alone\n", len(list.Rules), all, list.Version)
+	s.noteRefused(list)
 	s.noteLost(0, list.Unreadable, list.Problem)
 	return nil
+}
+
+// noteRefused says why the folder's newer rules are not those of the list.
+func (s *session) noteRefused(list *admin.RuleList) {
+	if list.Refused != "" {
+		fmt.Fprintf(s.Out, "note: the folder's newer rules are not in force, and a restart would fail: %s\n", printable(list.Refused))
+	}
 }
 
 func paranoiaCell(r *admin.Rule) string {
@@ -169,6 +198,7 @@ func (s *session) printRule(list *admin.RuleList) error {
 			return err
 		}
 	}
+	s.noteRefused(list)
 	s.noteLost(0, list.Unreadable, list.Problem)
 	return nil
 }
@@ -202,11 +232,28 @@ func (s *session) printPlaced(placed []admin.PlacedExclusion) error {
 			rules = append(rules, r.String())
 		}
 		rows = append(rows, []string{
-			placed[i].Document, x.ID, strings.Join(slices.Concat(rules, x.Tags), ", "), or(x.Target, "all"), or(strings.Join(x.Paths, ", "), "all"),
+			placed[i].Document, x.ID, listCell(slices.Concat(rules, x.Tags)), or(cutCell(x.Target), "all"), or(listCell(x.Paths), "all"),
 			or(strings.Join(x.Methods, ", "), "all"), until, dash(x.Note),
 		})
 	}
 	return s.printTable([]string{"DOCUMENT", "EXCLUSION", "RULES", "TARGET", "PATHS", "METHODS", "UNTIL", "NOTE"}, rows)
+}
+
+// listCell is a list as a cell has room for it: whole up to two entries, the first and the number of the others.
+func listCell(list []string) string {
+	if len(list) <= 2 {
+		return cutCell(strings.Join(list, ", "))
+	}
+	return cutCell(list[0]) + fmt.Sprintf(" +%d", len(list)-1)
+}
+
+// cutCell cuts what would push the other columns off the screen.
+func cutCell(text string) string {
+	const most = 48
+	if r := []rune(text); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return text
 }
 
 // askLong sends one request for which the node may have to read its files of events.

@@ -83,7 +83,10 @@ func (t *trial) args(cmd *cobra.Command, args []string) error {
 		if err := t.sample.onlyClient(cmd, "--har"); err != nil {
 			return err
 		}
-		return cobra.NoArgs(cmd, args)
+		if len(args) > 0 {
+			return usagef("--har takes no URL (%s): the recording names its own", args[0])
+		}
+		return nil
 	case t.refused:
 		return usagef("--only-refused is for --har")
 	}
@@ -116,7 +119,7 @@ func (s *session) runTrial(cmd *cobra.Command, t *trial, args []string) error {
 		return err
 	}
 	if t.recording != "" {
-		err = s.replay(cmd.Context(), judge, t)
+		err = s.judgeRecording(cmd.Context(), judge, t)
 	} else {
 		err = s.tryOne(cmd.Context(), judge, in)
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/corazawaf/coraza/v3"
 	"github.com/corazawaf/coraza/v3/types"
 	"github.com/corazawaf/coraza/v3/types/variables"
+
+	"gatehouse/routes"
 )
 
 // catalog knows the rules of one compiled rule set, for those who exclude some. It
@@ -83,19 +85,8 @@ func (c *catalog) complete(waf coraza.WAF) error {
 }
 
 // spared reports whether a rule cannot be excluded: it finds nothing itself, and the rules
-// that do would be blind, mute or too many without it. routes.BookkeepingRule has
-// the reasons; a test compares the two.
-func spared(id int) bool {
-	switch thousand, n := id/1000, id%1000; {
-	case thousand == 901, thousand == 905, thousand == 949, thousand == 959, thousand == 980:
-		return true
-	case id == 200000, id == 200001, id == 200006, isApart(id):
-		return true
-	case thousand >= 911 && thousand <= 956:
-		return n >= 10 && n <= 21
-	}
-	return false
-}
+// that do would be blind, mute or too many without it.
+func spared(id int) bool { return routes.BookkeepingRule(id) != "" }
 
 // nearestTag returns the tag that was probably meant: the one that contains the word or is
 // contained in it, the shortest first.

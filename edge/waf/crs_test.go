@@ -49,15 +49,7 @@ func try(e *Engine, raw []byte) crstest.Outcome {
 	}
 	tx := e.Begin(&Profile{Paranoia: 4, Responses: true}, "crs")
 	defer tx.Close()
-	loopback := netip.MustParseAddr("127.0.0.1")
-	tx.Connection(netip.AddrPortFrom(loopback, 40000), netip.AddrPortFrom(loopback, 80))
-	tx.Request(r.Method, r.Target, r.Proto, r.Host)
-	for _, f := range r.Fields {
-		tx.RequestHeader(f[0], f[1])
-	}
-	tx.RequestHeaders()
-	tx.WriteRequestBody(r.Body)
-	tx.RequestBody(false)
+	show(tx, r)
 
 	path := r.Target
 	if u, err := url.Parse(r.Target); err == nil {
@@ -85,4 +77,17 @@ func try(e *Engine, raw []byte) crstest.Outcome {
 		o.Rules = append(o.Rules, m.ID)
 	}
 	return o
+}
+
+// show shows a whole request to a transaction.
+func show(tx *Transaction, r crstest.Request) {
+	loopback := netip.MustParseAddr("127.0.0.1")
+	tx.Connection(netip.AddrPortFrom(loopback, 40000), netip.AddrPortFrom(loopback, 80))
+	tx.Request(r.Method, r.Target, r.Proto, r.Host)
+	for _, f := range r.Fields {
+		tx.RequestHeader(f[0], f[1])
+	}
+	tx.RequestHeaders()
+	tx.WriteRequestBody(r.Body)
+	tx.RequestBody(false)
 }

@@ -1,6 +1,7 @@
 package waf
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -207,16 +208,12 @@ func (c *catalog) looking(ids []int, v variables.RuleVariable) (out []int32, bel
 
 // level is the paranoia level from which a rule runs.
 func (c *catalog) level(id int) int {
-	for level := 4; level > 1; level-- {
-		if _, tagged := slices.BinarySearch(c.tags[levelTags[level-1]], id); tagged {
-			return level
-		}
+	at, known := slices.BinarySearchFunc(c.rules, id, func(r Rule, id int) int { return cmp.Compare(r.ID, id) })
+	if !known {
+		return 1
 	}
-	return 1
+	return max(c.rules[at].Paranoia, 1)
 }
-
-// levelTags are the CRS's names of the paranoia levels 1 to 4.
-var levelTags = [4]string{"paranoia-level/1", "paranoia-level/2", "paranoia-level/3", "paranoia-level/4"}
 
 // merge turns sorted ids into ranges that hold no other rule: the engine asks each rule against
 // each range, so few are better.
@@ -268,20 +265,26 @@ func (p *plan) exclude(tx engineTx, paranoia int, r *asked) {
 }
 
 func (s *scoped) covers(r *asked) bool {
-	if len(s.methods) > 0 && !slices.Contains(s.methods, r.method) {
+	if !s.fits(r) {
 		return false
-	}
-	if len(s.paths) > 0 {
-		if !r.split {
-			r.path, r.plain = plainPath(r.target)
-			r.split = true
-		}
-		if !r.plain || !slices.ContainsFunc(s.paths, func(g glob) bool { return g.fits(r.path) }) {
-			return false
-		}
 	}
 	if s.until != 0 && r.moment == 0 {
 		r.moment = r.now().Unix()
 	}
 	return s.until == 0 || r.moment < s.until
+}
+
+// fits reports whether it is for such requests, whenever they come.
+func (s *scoped) fits(r *asked) bool {
+	if len(s.methods) > 0 && !slices.Contains(s.methods, r.method) {
+		return false
+	}
+	if len(s.paths) == 0 {
+		return true
+	}
+	if !r.split {
+		r.path, r.plain = plainPath(r.target)
+		r.split = true
+	}
+	return r.plain && slices.ContainsFunc(s.paths, func(g glob) bool { return g.fits(r.path) })
 }

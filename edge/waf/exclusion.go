@@ -21,7 +21,8 @@ type Exclusion struct {
 	// Tags mean every rule that has one of them.
 	Tags []string
 	// Target is VARIABLE, VARIABLE:name or VARIABLE:/regex/: what the rules no longer look at.
-	// Names are compared without regard to case. Empty: the rules are off. A regex is bounded by [MaxPattern].
+	// Names are compared without regard to case. Empty: the rules are off. A regex is bounded by
+	// [routes.MaxPattern].
 	Target string
 	// Paths are patterns of the whole path, of which one must fit; "*" stands for any text and "?"
 	// for any one character, "/" included. A path that backends read in different ways fits

@@ -179,20 +179,6 @@ func runBody(tx engineTx, kind string, body []byte) (*types.Interruption, error)
 	return tx.ProcessRequestBody()
 }
 
-// parserOf is the parser for a body of that REQBODY_PROCESSOR: a body of unknown type is read like a form
-// (901340), no value of a form is lost, and no upload is written to a file.
-func parserOf(kind string) string {
-	switch kind {
-	case "", "URLENCODED":
-		return urlencodedName
-	case "MULTIPART":
-		return multipartName
-	case "XML":
-		return xmlName
-	}
-	return kind
-}
-
 // end keeps what the rules have found, and gives their memory back: what they matched would otherwise be
 // held for as long as the response takes.
 func (f *front) end() {

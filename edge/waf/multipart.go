@@ -16,22 +16,18 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/corazawaf/coraza/v3/experimental/plugins"
 	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
 )
 
-// multipartName is what our processor is called in the engine's registry, which is one for the
-// process. It is not "multipart", so that the original stays there for tests to compare with.
+// multipartName is what our processor is called, see registerParser.
 const multipartName = "gatehouse-multipart"
 
-func init() {
-	plugins.RegisterBodyProcessor(multipartName, func() plugintypes.BodyProcessor { return multipartProcessor{} })
-}
+func init() { registerParser(multipartName, multipartProcessor{}) }
 
 // multipartProcessor reads multipart/form-data (RFC 7578) into the engine's variables, just as the
 // engine's own does, except that it never makes a file, since the CRS has no rule that opens one, and that
 // the content of what may be a field is an argument (disposition.maybeField).
-type multipartProcessor struct{}
+type multipartProcessor struct{ requestsOnly }
 
 // ProcessRequest is called once per request with such a body, before phase 2.
 func (multipartProcessor) ProcessRequest(
@@ -57,7 +53,7 @@ func (multipartProcessor) ProcessRequest(
 			setSingle(v.MultipartStrictError(), "1")
 			return err
 		}
-		if n >= options.ArgumentLimit { // the engine's own has no limit, and a field is as dear as any argument
+		if options.ArgumentLimit > 0 && n >= options.ArgumentLimit { // the engine's own has no limit, and a field is as dear as any argument
 			setSingle(v.ArgumentsLimitReached(), "1")
 			return nil
 		}
@@ -65,13 +61,6 @@ func (multipartProcessor) ProcessRequest(
 			return err
 		}
 	}
-}
-
-// ProcessResponse does nothing: no response is read as multipart.
-func (multipartProcessor) ProcessResponse(
-	io.Reader, plugintypes.TransactionVariables, plugintypes.BodyProcessorOptions,
-) error {
-	return nil
 }
 
 // multipartForm is one body being read.

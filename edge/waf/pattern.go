@@ -7,20 +7,8 @@ import (
 	"sync"
 	"weak"
 
-	"gatehouse/edge/waf/seclang"
+	"gatehouse/routes"
 )
-
-// MaxPattern bounds the regular expression of a target, in instructions when its repetitions are written
-// out. It is compared with every name in a variable, for every rule that loses the target.
-const MaxPattern = 200
-
-// PatternSize returns what [MaxPattern] bounds. The error is that of a malformed expression.
-func PatternSize(pattern string) (int, error) {
-	if _, err := seclang.PatternSize(pattern); err != nil { // or a) would end what (?i: begins
-		return 0, err
-	}
-	return seclang.PatternSize(inAnyCase(pattern))
-}
 
 // inAnyCase is what is compiled: the engine compares names in lower case, where a pattern with capitals
 // never fits.
@@ -38,12 +26,12 @@ var targetPatterns = patterns{known: map[string]weak.Pointer[regexp.Regexp]{}}
 
 // get compiles a target's regular expression if nobody has it. One that is too large is an error.
 func (c *patterns) get(pattern string) (*regexp.Regexp, int, error) {
-	size, err := PatternSize(pattern)
+	size, err := routes.PatternSize(pattern)
 	if err != nil {
 		return nil, 0, err
 	}
-	if size > MaxPattern {
-		return nil, 0, fmt.Errorf("the regular expression is too large: %d instructions when its repetitions are written out, at most %d", size, MaxPattern)
+	if size > routes.MaxPattern {
+		return nil, 0, fmt.Errorf("the regular expression is too large: %d instructions when its repetitions are written out, at most %d", size, routes.MaxPattern)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -99,16 +99,9 @@ func (r *Replay) Removes(method, requestTarget string, m Match) bool {
 	if r.plan.always.removes(&m) {
 		return true
 	}
-	path, plain := plainPath(requestTarget)
+	asked := asked{method: method, target: requestTarget}
 	for i := range r.plan.scoped {
-		s := &r.plan.scoped[i]
-		if len(s.methods) > 0 && !slices.Contains(s.methods, method) {
-			continue
-		}
-		if len(s.paths) > 0 && (!plain || !slices.ContainsFunc(s.paths, func(g glob) bool { return g.fits(path) })) {
-			continue
-		}
-		if s.removal.removes(&m) {
+		if s := &r.plan.scoped[i]; s.fits(&asked) && s.removal.removes(&m) {
 			return true
 		}
 	}

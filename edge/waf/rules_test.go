@@ -1,7 +1,6 @@
 package waf
 
 import (
-	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -140,14 +139,6 @@ func pickOf(matched string) string {
 func matchesOf(e *Engine, r crstest.Request, p *Profile) []Match {
 	tx := e.Begin(p, "test")
 	defer tx.Close()
-	loopback := netip.MustParseAddr("127.0.0.1")
-	tx.Connection(netip.AddrPortFrom(loopback, 40000), netip.AddrPortFrom(loopback, 80))
-	tx.Request(r.Method, r.Target, r.Proto, r.Host)
-	for _, f := range r.Fields {
-		tx.RequestHeader(f[0], f[1])
-	}
-	tx.RequestHeaders()
-	tx.WriteRequestBody(r.Body)
-	tx.RequestBody(false)
+	show(tx, r)
 	return tx.Matches()
 }

@@ -5,22 +5,19 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/corazawaf/coraza/v3/experimental/plugins"
 	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
 )
 
-// urlencodedName is what our processor of forms is called in the engine's registry. The engine's own
+// urlencodedName is what our processor of forms is called, see registerParser. The engine's own
 // (v3.8.1) sets the values of each spelling of a name in turn, and its names have no case: of "id=1&ID=2"
 // the rules see one value, by chance.
 const urlencodedName = "gatehouse-urlencoded"
 
-func init() {
-	plugins.RegisterBodyProcessor(urlencodedName, func() plugintypes.BodyProcessor { return urlencodedProcessor{} })
-}
+func init() { registerParser(urlencodedName, urlencodedProcessor{}) }
 
 // urlencodedProcessor reads application/x-www-form-urlencoded into the engine's variables, just as the
 // engine's own does, except that it loses no value.
-type urlencodedProcessor struct{}
+type urlencodedProcessor struct{ requestsOnly }
 
 // ProcessRequest is called once per request with such a body, before phase 2. Arguments beyond the limit
 // are left out, which rule 200005 refuses.
@@ -47,13 +44,6 @@ func (urlencodedProcessor) ProcessRequest(
 	}
 	setSingle(v.RequestBody(), text)
 	setSingle(v.RequestBodyLength(), strconv.Itoa(len(text)))
-	return nil
-}
-
-// ProcessResponse does nothing: no response is read as a form.
-func (urlencodedProcessor) ProcessResponse(
-	io.Reader, plugintypes.TransactionVariables, plugintypes.BodyProcessorOptions,
-) error {
 	return nil
 }
 

@@ -253,6 +253,17 @@ func TestRequestsThatDoNotParseAreRefused(t *testing.T) {
 	}
 }
 
+// What docs/operations.md says of bad escapes and of coded bodies.
+func TestBadEscapesInQueriesPassAndCodedJSONIsBadJSON(t *testing.T) {
+	e := sharedEngine(t)
+	if got := inspect(e, &Profile{Mode: Block}, sample{target: "/?q=%zz"}); got.verdict != nil {
+		t.Errorf("a bad escape in the query: %+v", got.verdict)
+	}
+	if got := inspect(e, &Profile{Mode: Block}, sample{header: [][2]string{{"Content-Encoding", "gzip"}}, contentType: "application/json", body: "\x1f\x8b\x08\x00\x00"}); got.verdict == nil || got.verdict.RuleID != 200002 {
+		t.Errorf("a coded body of JSON: %+v", got.verdict)
+	}
+}
+
 func TestResponsesThatLeakAreStopped(t *testing.T) {
 	e := sharedEngine(t)
 	leak := sample{

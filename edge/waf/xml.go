@@ -13,16 +13,13 @@ import (
 	"io"
 	"strings"
 
-	"github.com/corazawaf/coraza/v3/experimental/plugins"
 	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
 )
 
-// xmlName is what our processor is called in the engine's registry, see [multipartName].
+// xmlName is what our processor is called, see registerParser.
 const xmlName = "gatehouse-xml"
 
-func init() {
-	plugins.RegisterBodyProcessor(xmlName, func() plugintypes.BodyProcessor { return xmlProcessor{} })
-}
+func init() { registerParser(xmlName, xmlProcessor{}) }
 
 var errXMLSection = errors.New("XML: a CDATA section that does not end")
 
@@ -33,7 +30,7 @@ var errXMLDeclaration = errors.New("XML: a declaration that does not end, or has
 
 // xmlProcessor reads XML into the engine's variables, just as the engine's own does, except for
 // declarations (errXMLDeclaration) and what is unfinished at the end.
-type xmlProcessor struct{}
+type xmlProcessor struct{ requestsOnly }
 
 // ProcessRequest is called once per request with such a body, before phase 2.
 func (xmlProcessor) ProcessRequest(
@@ -75,13 +72,6 @@ func xmlTexts(raw []byte) (attributes, contents []string, end int, err error) {
 		}
 	})
 	return attributes, contents, end, err
-}
-
-// ProcessResponse does nothing: no response is read as XML.
-func (xmlProcessor) ProcessResponse(
-	io.Reader, plugintypes.TransactionVariables, plugintypes.BodyProcessorOptions,
-) error {
-	return nil
 }
 
 // readXML calls visit with each token, and returns where the last of them ended. That the body

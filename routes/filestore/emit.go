@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
+	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/token"
 
 	"gatehouse/routes"
@@ -21,11 +25,15 @@ const (
 )
 
 // A field is one key of a mapping and its value: a string (YAML text of a
-// scalar), []any or []field.
+// scalar), multiline, []any or []field.
 type field struct {
 	name  string
 	value any
 }
+
+// A multiline is a text of several lines, not yet YAML: a block of lines where it is a
+// field's value and reads back so, else a quoted scalar.
+type multiline string
 
 // fieldsOf returns the fields of a document that are set, in the order in which
 // the type declares them, named by their json tags.
@@ -64,7 +72,10 @@ func valueOf(v reflect.Value) any {
 			return string(x)
 		}
 	case routes.RuleRange:
-		return scalar(x.String()) // a single one is a number
+		if x.First == x.Last {
+			return x.String() // a number needs no quotes
+		}
+		return scalar(x.String())
 	case encoding.TextMarshaler:
 		text, err := x.MarshalText()
 		if err != nil {
@@ -84,6 +95,9 @@ func valueOf(v reflect.Value) any {
 		}
 		return out
 	case reflect.String:
+		if strings.Contains(v.String(), "\n") {
+			return multiline(v.String())
+		}
 		return scalar(v.String())
 	}
 	return fmt.Sprint(v.Interface())
@@ -112,6 +126,8 @@ func flow(v any) string {
 	switch x := v.(type) {
 	case string:
 		return x
+	case multiline:
+		return scalar(string(x))
 	case []any:
 		for _, item := range x {
 			parts = append(parts, flow(item))
@@ -126,16 +142,22 @@ func flow(v any) string {
 	panic(fmt.Sprintf("filestore: no YAML for %T", v))
 }
 
-// block writes "name: value" at an indent: on one line if that is short enough.
+// block writes "name: value" at an indent: on one line if that is short enough and
+// no text of several lines is in it.
 func block(indent int, f field) []string {
 	pad := strings.Repeat(" ", indent)
 	head := pad + scalar(f.name) + ":"
 	line := head + " " + flow(f.value)
-	if len(line) <= flowWidth {
+	if len(line) <= flowWidth && !hasLines(f.value) {
 		return []string{line}
 	}
 	out := []string{head}
 	switch x := f.value.(type) {
+	case multiline:
+		if written, ok := literal(indent, f.name, string(x)); ok {
+			return written
+		}
+		return []string{line}
 	case []any:
 		for _, item := range x {
 			out = append(out, pad+strings.Repeat(" ", indentStep)+"- "+flow(item))
@@ -148,6 +170,56 @@ func block(indent int, f field) []string {
 		return []string{line}
 	}
 	return out
+}
+
+// hasLines tells whether a text of several lines is a field's value in v. Lists are
+// written on one line for each item, with such texts quoted.
+func hasLines(v any) bool {
+	switch x := v.(type) {
+	case multiline:
+		return true
+	case []field:
+		return slices.ContainsFunc(x, func(f field) bool { return hasLines(f.value) })
+	}
+	return false
+}
+
+// literal writes a text as a block of lines ("name: |"). It is false for a text that
+// such a block cannot hold, or that the parser would not read back as it is, with
+// either kind of line end: white space where YAML counts it as indentation,
+// characters that only an escape can write, several line ends at the end.
+func literal(indent int, name, text string) ([]string, bool) {
+	body, ended := strings.CutSuffix(text, "\n")
+	if strings.HasPrefix(body, "\n") || strings.HasSuffix(body, "\n") || strings.ContainsFunc(body, needsEscape) {
+		return nil, false
+	}
+	pad := strings.Repeat(" ", indent)
+	out := []string{pad + scalar(name) + ": |"}
+	if !ended {
+		out[0] += "-"
+	}
+	for line := range strings.SplitSeq(body, "\n") {
+		if line != strings.TrimSpace(line) && (len(out) == 1 || strings.TrimSpace(line) == "") {
+			return nil, false
+		}
+		if line != "" {
+			line = pad + strings.Repeat(" ", indentStep) + line
+		}
+		out = append(out, line)
+	}
+	for _, newline := range []string{"\n", "\r\n"} {
+		var back map[string]string
+		source := strings.Join(out, newline) + newline + pad + "end: x" + newline
+		if err := yaml.Unmarshal([]byte(source), &back); err != nil || back[name] != text || back["end"] != "x" {
+			return nil, false
+		}
+	}
+	return out, true
+}
+
+// needsEscape is what cannot stand in a block of lines as it is.
+func needsEscape(r rune) bool {
+	return r != '\n' && r != '\t' && !unicode.IsPrint(r) || r == utf8.RuneError
 }
 
 // documentLines writes a whole document, always one field a line.

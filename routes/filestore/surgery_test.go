@@ -351,3 +351,56 @@ func FuzzReplace(f *testing.F) {
 		}
 	})
 }
+
+func TestTextsOfSeveralLinesAreBlocks(t *testing.T) {
+	rules := "# ours\nSecRule ARGS \"@rx \\d: #x\" \\\n    \"id:1,phase:2,deny\"\n\nSecAction \"id:2,pass\""
+	block := "|-\n        # ours\n        SecRule ARGS \"@rx \\d: #x\" \\\n            \"id:1,phase:2,deny\"\n\n        SecAction \"id:2,pass\"\n"
+	for name, test := range map[string]struct{ rules, want string }{
+		"without an end":   {rules, block},
+		"with an end":      {rules + "\n", strings.Replace(block, "|-", "|", 1)},
+		"one line":         {"# x", "\"# x\"\n"},
+		"short":            {"# x\n# y\n", "|\n        # x\n        # y\n"},
+		"two ends":         {"# x\n\n", "\"# x\\n\\n\"\n"},
+		"indented":         {"  # x\n# y", "\"  # x\\n# y\"\n"},
+		"control":          {"# x\n# \x1b", "\"# x\\n# \\u001b\"\n"},
+		"carriage returns": {"# x\r\n# y\r\n", "\"# x\\r\\n# y\\r\\n\"\n"},
+	} {
+		for style, convert := range map[string]func(string) string{
+			"":                               func(s string) string { return s },
+			" with the line ends of Windows": func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") },
+		} {
+			t.Run(name+style, func(t *testing.T) {
+				s, dir := open(t)
+				path := filepath.Join(dir, "shop.yaml")
+				const head, tail = "tenants:\n  shop:\n    waf:   # ours\n      rules: ", "      # the end\n  other: {}\n"
+				write(t, path, convert(head+"'# none' # hand-made\n"+tail))
+				want := convert(head + test.want + tail)
+				for i, text := range []string{test.rules, rules, test.rules} {
+					doc := routes.Document{Key: routestest.Tenant("shop"), Tenant: &routes.Tenant{Name: "shop", WAF: &routes.WAF{Rules: text}}}
+					if err := s.Put(context.Background(), doc); err != nil {
+						t.Fatal(err)
+					}
+					got := read(t, path)
+					if i == 0 && strings.Count(got, " # hand-made") != 1 {
+						t.Errorf("the comment behind it is lost: %q", got)
+					}
+					if got = strings.Replace(got, " # hand-made", "", 1); text == test.rules && got != want {
+						t.Errorf("got\n%q\nwant\n%q", got, want)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestNumbersOfRulesArePlain(t *testing.T) {
+	s, dir := open(t)
+	put := document(t, routestest.Tenant("shop"), `{"waf":{"exclusions":[{"rules":[932120,"942100-942199"],"note":"two\nlines"}]}}`)
+	if err := s.Put(context.Background(), put); err != nil {
+		t.Fatal(err)
+	}
+	want := "tenants:\n  shop:\n    waf: {exclusions: [{rules: [932120, 942100-942199], note: \"two\\nlines\"}]}\n"
+	if got := read(t, filepath.Join(dir, "shop.yaml")); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

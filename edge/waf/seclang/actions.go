@@ -133,7 +133,7 @@ func (s *scanner) splitAction(text string, at int) (name, value string, p *Probl
 func (s *scanner) action(out *actions, name, value string, at int) *Problem {
 	kind, known := actionKinds[strings.ToLower(name)]
 	if !known {
-		p := s.problem(at, "the action %s is not taken%s", shown(name), because(actionReasons[strings.ToLower(name)]))
+		p := s.problem(at, "the action %s is not taken%s", shown(name), orTable(actionReasons[strings.ToLower(name)]))
 		p.Guess = nearest(name, actionNames)
 		return p
 	}

@@ -43,6 +43,7 @@ var variableReasons = map[string]string{
 	"RESPONSE_STATUS": onRequests, "RESPONSE_ARGS": onRequests, "GEO": "there is no database of places here",
 	"JSON": "the values of a JSON body are in ARGS, as json.name", "IP": lasting, "SESSION": lasting, "GLOBAL": lasting,
 	"FILES_TMPNAMES": noFiles, "FILES_TMP_CONTENT": noFiles, "RULE": "it tells of the rule itself",
+	"REMOTE_HOST": "names of clients are not looked up, REMOTE_ADDR is the address",
 }
 
 const (
@@ -162,6 +163,14 @@ func because(reason string) string {
 		return ""
 	}
 	return ": " + reason
+}
+
+// orTable is because, and where there is no reason, where to look for what is taken.
+func orTable(reason string) string {
+	if reason == "" {
+		return `: what is taken stands in the table under "Own rules" in docs/operations.md`
+	}
+	return because(reason)
 }
 
 // nearest returns the word that differs from what was written in a letter or two, whatever its case; else nothing.

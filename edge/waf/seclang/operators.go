@@ -18,7 +18,7 @@ func (s *scanner) operator(raw string, at int) (operator, *Problem) {
 	not, name, argument := splitOperator(raw)
 	kind, known := operatorKinds[strings.ToLower(name)]
 	if !known {
-		p := s.problem(at, "the operator @%s is not taken%s", name, because(operatorReasons[strings.ToLower(name)]))
+		p := s.problem(at, "the operator @%s is not taken%s", name, orTable(operatorReasons[strings.ToLower(name)]))
 		p.Guess = nearest(name, operatorNames())
 		return operator{}, p
 	}

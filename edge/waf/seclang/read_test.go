@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"gatehouse/routes"
 )
 
 // A text of what people write, and what the engine gets of it.
@@ -87,6 +89,13 @@ func TestAttackReadsAFile(t *testing.T) {
 	refused(t, "Include /etc/passwd", "it reads a file")
 	for _, op := range []string{"@pmFromFile /etc/passwd", "@pmf /etc/passwd", "@ipMatchFromFile /etc/hosts", "@ipMatchF x", "@validateSchema /etc/x.xsd", "@fuzzyHash /etc/x"} {
 		refused(t, `SecRule ARGS "`+op+`" "id:1"`, "line 1, column 15", "it reads a file")
+	}
+}
+
+func TestWhatIsNotTakenIsToldWithWhatIs(t *testing.T) {
+	refused(t, `SecRule REMOTE_HOST "@rx ." "id:1"`, "REMOTE_HOST", "REMOTE_ADDR is the address")
+	for _, text := range []string{`SecRule AUTH_TYPE "@rx ." "id:1"`, `SecRule ARGS "@nosuch ." "id:1"`, `SecRule ARGS "@rx ." "id:1,nosuch"`} {
+		refused(t, text, "is not taken", `"Own rules" in docs/operations.md`)
 	}
 }
 
@@ -318,7 +327,7 @@ func TestSizeIsEstimatedBeforeItIsBuilt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if estimate := sizeOf(tree); estimate+4 < len(built.Inst) {
+		if estimate := routes.TreeSize(tree); estimate+4 < len(built.Inst) {
 			t.Errorf("%s: estimated %d, built %d", pattern, estimate, len(built.Inst))
 		}
 	}

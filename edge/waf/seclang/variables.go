@@ -83,7 +83,7 @@ func (s *scanner) variable(text string, at int) (canonical string, excluded bool
 	upper := strings.ToUpper(name)
 	kind, known := variableKinds[upper]
 	if !known {
-		p := s.problem(at, "the variable %s is not taken%s", shown(name), because(variableReasons[upper]))
+		p := s.problem(at, "the variable %s is not taken%s", shown(name), orTable(variableReasons[upper]))
 		p.Guess = nearest(upper, variableNames)
 		return "", false, p
 	}

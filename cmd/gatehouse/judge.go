@@ -26,8 +26,8 @@ type judged struct {
 // refusedInBlock reports whether the mode block would refuse it.
 func (j *judged) refusedInBlock() bool { return j.Error == "" && j.BlockStatus != 0 }
 
-// A replayed is a recording that was judged.
-type replayed struct {
+// A judgedRecording is a recording that was judged.
+type judgedRecording struct {
 	list    []judged
 	foreign map[string]int // requests by host that no vhost answers for
 	other   int            // entries that are no http:// or https://
@@ -36,10 +36,10 @@ type replayed struct {
 	entries int
 }
 
-// replay judges a recording. It is exit 1 if the mode block would refuse anything
+// judgeRecording judges a recording. It is exit 1 if the mode block would refuse anything
 // of it, or if nothing of it could be tried.
-func (s *session) replay(ctx context.Context, judge inspector, t *trial) error {
-	r := replayed{foreign: map[string]int{}}
+func (s *session) judgeRecording(ctx context.Context, judge inspector, t *trial) error {
+	r := judgedRecording{foreign: map[string]int{}}
 	err := readRecording(t.recording, s.In, func(h harRequest) error {
 		r.entries++
 		return r.try(ctx, judge, h, t.sample.client)
@@ -56,7 +56,7 @@ func (s *session) replay(ctx context.Context, judge inspector, t *trial) error {
 			failed++
 		}
 	}
-	if err := s.printReplayed(&r, t.refused); err != nil {
+	if err := s.printJudged(&r, t.refused); err != nil {
 		return err
 	}
 	if refused > 0 || failed > 0 || len(r.list) == 0 {
@@ -65,8 +65,8 @@ func (s *session) replay(ctx context.Context, judge inspector, t *trial) error {
 	return nil
 }
 
-// try judges one request. An error ends the replay: the node is away.
-func (r *replayed) try(ctx context.Context, judge inspector, h harRequest, client string) error {
+// try judges one request. An error ends it: the node is away.
+func (r *judgedRecording) try(ctx context.Context, judge inspector, h harRequest, client string) error {
 	in, missing, err := h.build(client)
 	_, authority, _, urlErr := routes.SplitURL(in.URL)
 	if urlErr != nil {
@@ -101,8 +101,8 @@ func (r *replayed) try(ctx context.Context, judge inspector, h harRequest, clien
 	return nil
 }
 
-// printReplayed prints a line for each request and the sums.
-func (s *session) printReplayed(r *replayed, onlyRefused bool) error {
+// printJudged prints a line for each request and the sums.
+func (s *session) printJudged(r *judgedRecording, onlyRefused bool) error {
 	list := r.list
 	if onlyRefused {
 		list = slices.DeleteFunc(slices.Clone(list), func(j judged) bool { return j.Error == "" && !j.refusedInBlock() })
@@ -173,7 +173,7 @@ func (j *judged) why() string {
 }
 
 // sums says how many there are of each verdict.
-func (r *replayed) sums() string {
+func (r *judgedRecording) sums() string {
 	count := map[string]int{}
 	refused := 0
 	for i := range r.list {
@@ -195,7 +195,7 @@ func (r *replayed) sums() string {
 }
 
 // notes says what was left out, and what the recording lacks.
-func (r *replayed) notes() (out []string) {
+func (r *judgedRecording) notes() (out []string) {
 	if len(r.foreign) > 0 {
 		hosts := slices.SortedFunc(maps.Keys(r.foreign), func(a, b string) int {
 			return cmp.Or(r.foreign[b]-r.foreign[a], cmp.Compare(a, b))
