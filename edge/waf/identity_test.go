@@ -236,8 +236,11 @@ var harmlessWords = strings.Fields(`the quick brown fox and a lazy dog of our ho
 
 func (g *requests) harmless() crstest.Request {
 	r := crstest.Request{Method: "GET", Target: "/", Proto: "HTTP/1.1", Host: "www.shop.test", Fields: [][2]string{
-		{"Host", "www.shop.test"}, {"User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"},
-		{"Accept", "text/html,application/xhtml+xml,*/*;q=0.8"}, {"Accept-Language", "en-US,en;q=0.5"}, {"Accept-Encoding", "gzip, deflate, br"},
+		{"Host", "www.shop.test"},
+		{"User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"},
+		{"Accept", "text/html,application/xhtml+xml,*/*;q=0.8"},
+		{"Accept-Language", "en-US,en;q=0.5"},
+		{"Accept-Encoding", "gzip, deflate, br"},
 		{"Cookie", fmt.Sprintf("sid=%x; _ga=GA1.2.%d.%d", g.random.Uint64(), g.random.Uint32(), g.random.Uint32())},
 	}}
 	sentence := func() string {
