@@ -69,11 +69,16 @@ func (t *Transaction) Matches() []Match {
 // they refuse.
 func (c *catalog) bookkeeping(rule types.MatchedRule) bool {
 	id := rule.Rule().ID()
+	return keepsBooks(id) || rule.Message() == "" && !c.refuses[id]
+}
+
+// keepsBooks reports whether a rule is of the families that find nothing themselves.
+func keepsBooks(id int) bool {
 	switch id / 1000 {
 	case 901, 905, 949, 959, 980:
 		return true
 	}
-	return rule.Message() == "" && !c.refuses[id]
+	return false
 }
 
 // appendRule adds the entries of one matched rule.

@@ -14,8 +14,8 @@ import (
 	"gatehouse/waf-rules/crstest"
 )
 
-// A check is the operator of one rule of the embedded set.
-type check struct {
+// A needed is the operator of one rule of the embedded set.
+type needed struct {
 	rule, name, argument string
 	negated              bool
 	paranoia             int // from which the rule is asked
@@ -39,13 +39,13 @@ func readRuleFile(name string) ([]byte, error) {
 }
 
 // checks are the operators of all rules, chained ones too.
-var checks = sync.OnceValues(func() ([]*check, error) {
+var checks = sync.OnceValues(func() ([]*needed, error) {
 	set := wafrules.Embedded()
 	files, err := fs.Glob(set.FS(), "@owasp_crs/*.conf")
 	if err != nil {
 		return nil, err
 	}
-	var out []*check
+	var out []*needed
 	for _, file := range files {
 		text, err := fs.ReadFile(set.FS(), file)
 		if err != nil {
@@ -73,8 +73,8 @@ var checks = sync.OnceValues(func() ([]*check, error) {
 	return out, nil
 })
 
-func newCheck(operator string) *check {
-	c := &check{name: "rx", argument: operator}
+func newCheck(operator string) *needed {
+	c := &needed{name: "rx", argument: operator}
 	if strings.HasPrefix(operator, "!") {
 		c.negated = true
 		operator = operator[1:]
@@ -89,7 +89,7 @@ func newCheck(operator string) *check {
 }
 
 // oracleOf returns what says of a text whether the operator says yes to it; nil: it is not played here.
-func oracleOf(c *check) func(text string) bool {
+func oracleOf(c *needed) func(text string) bool {
 	if c.negated || strings.Contains(c.argument, "%{") {
 		return nil
 	}
@@ -137,7 +137,7 @@ func matcherOf(pattern string) func(text string) bool {
 	return re.MatchString
 }
 
-func allChecks(t testing.TB) []*check {
+func allChecks(t testing.TB) []*needed {
 	t.Helper()
 	out, err := checks()
 	if err != nil {

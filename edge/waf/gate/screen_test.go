@@ -7,13 +7,13 @@ import (
 	"github.com/corazawaf/libinjection-go"
 )
 
-func ruleScreen(t testing.TB) (*screen, []*check) {
+func ruleScreen(t testing.TB) (*screen, []*needed) {
 	t.Helper()
 	all := allChecks(t)
 	return newScreen(needsOf(all)), all
 }
 
-func needsOf(all []*check) (out []need) {
+func needsOf(all []*needed) (out []need) {
 	for _, c := range all {
 		out = append(out, c.need)
 	}
@@ -139,7 +139,7 @@ func TestInjectionsHaveTheirNeed(t *testing.T) {
 // How many checks a harmless value may meet.
 func TestPrecision(t *testing.T) {
 	for _, paranoia := range []int{1, 4} {
-		var all []*check
+		var all []*needed
 		for _, c := range allChecks(t) {
 			if c.paranoia <= paranoia && (c.some || c.name == "rx" && !c.negated) {
 				all = append(all, c)
@@ -173,7 +173,7 @@ func TestMayAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkMay(b *testing.B) {
-	var all []*check
+	var all []*needed
 	for _, c := range allChecks(b) {
 		if c.paranoia == 1 && c.some {
 			all = append(all, c)

@@ -1,0 +1,84 @@
+package gate
+
+import (
+	"fmt"
+)
+
+// A Gate is made of the rules of one compiled rule set, and never changes but for what it remembers of values. It
+// is safe for concurrent use.
+type Gate struct {
+	rules []Rule
+	sides [2]*side
+	kept  []bool // by rule: it always runs where the engine does
+	cache *cache
+}
+
+// Options say how a gate is made.
+type Options struct {
+	// Native are the ids of rules that whoever reads requests for the gate has run himself.
+	Native []int
+	// Data reads a file of words that an operator names.
+	Data func(name string) ([]byte, error)
+	// Cache is about how many bytes may be used to remember values; 0: none are remembered.
+	Cache int
+}
+
+// New makes the gate of rules, which must be all of a rule set in their order, and stay as they are. It fails if some rule
+// is beyond it altogether.
+func New(rules []Rule, opts Options) (*Gate, error) {
+	for i := range rules {
+		for k := range rules[i].Links {
+			if rules[i].Links[k].Name == "restpath" { // it adds arguments
+				return nil, fmt.Errorf("rule %d changes the arguments of a request", rules[i].ID)
+			}
+		}
+	}
+	native := map[int]bool{}
+	for _, id := range opts.Native {
+		native[id] = true
+	}
+	g := &Gate{rules: rules, cache: newCache(opts.Cache)}
+	from, sections := levels(rules)
+	b := newBook(rules)
+	g.kept = kept(b, sections)
+	for s := range g.sides {
+		g.sides[s] = newSide(rules, from, b, func(i int) bool {
+			r := &rules[i]
+			return r.ID != 0 && !native[r.ID] && (r.Phase+1)/2 == s+1 && b.judges(r)
+		}, opts.Data)
+	}
+	return g, nil
+}
+
+// kept returns which rules run whenever the engine does: those that depend on other rules alone, those that skip others, take
+// them away or make them see more, and those that are counted by a skip.
+func kept(b *book, sections []bool) []bool {
+	rules := b.rules
+	out := make([]bool, len(rules))
+	for i := range rules {
+		r := &rules[i]
+		if r.ID == 0 || sections[i] {
+			continue
+		}
+		out[i] = out[i] || b.follows(r) || r.does(Skips) || r.does(Lessens) || r.does(Widens)
+		for k := range r.Links {
+			for _, a := range r.Links[k].Acts {
+				keepNext(rules, i, a.Skip, out)
+			}
+		}
+	}
+	return out
+}
+
+// keepNext keeps as many rules of the phase as a skip counts.
+func keepNext(rules []Rule, i, n int, out []bool) {
+	for k := i + 1; k < len(rules) && n > 0; k++ {
+		if rules[k].Phase == rules[i].Phase || rules[k].Phase == 0 {
+			out[k] = true
+			n--
+		}
+	}
+}
+
+// Kept reports whether the rule at a place in the list always runs where the engine does.
+func (g *Gate) Kept(i int) bool { return g.kept[i] }

@@ -1,0 +1,200 @@
+package gate
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/corazawaf/coraza/v3/collection"
+	"github.com/corazawaf/coraza/v3/types/variables"
+)
+
+// Values has the lists of values of a message, as the engine has read it.
+type Values interface {
+	Collection(v variables.RuleVariable) collection.Collection
+}
+
+// Spared says what of the rules a tenant does not apply. Both methods may be asked about rules that run at all.
+type Spared interface {
+	// Rule reports whether a rule does not apply.
+	Rule(id int) bool
+	// Target reports whether a rule does not look at a variable under a key.
+	Target(id int, v variables.RuleVariable, key string) bool
+	// Touches reports whether a rule does not look at all of its targets.
+	Touches(id int) bool
+}
+
+// Found is what the gate says of a message.
+type Found struct {
+	// Rules are the places of the rules that can match, in order; nobody else's can.
+	Rules []int
+	// All: nothing is known, and any rule may match.
+	All bool
+}
+
+// Inspect returns the rules of a side that can match a message. Spared may be nil; share stands for the tenant in
+// what is remembered.
+func (g *Gate) Inspect(s Side, values Values, t *Tenant, spared Spared, share uint32) (out Found) {
+	side := g.sides[s]
+	if t.sides[s].blind != 0 {
+		return Found{All: true}
+	}
+	w := side.pool.Get().(*scratch)
+	defer side.pool.Put(w)
+	run := run{gate: g, side: side, tenant: t, stance: &t.sides[s], spared: spared, share: share, w: w}
+	clear(w.counts)
+	clear(w.tallies)
+	w.groups = append(w.groups[:0], run.stance.held...)
+	for _, p := range side.spots {
+		run.spot(p, values.Collection(p.from))
+	}
+	for i := range side.counts {
+		run.count(&side.counts[i])
+	}
+	return run.rules()
+}
+
+// A run is one message under inspection.
+type run struct {
+	gate   *Gate
+	side   *side
+	tenant *Tenant
+	stance *stance
+	spared Spared
+	share  uint32
+	w      *scratch
+}
+
+// spot looks at all values of a spot.
+func (r *run) spot(p *spot, c collection.Collection) {
+	switch c := c.(type) {
+	case collection.Keyed:
+		for _, m := range c.FindAll() {
+			r.value(p, m.Key(), m.Value())
+		}
+	case collection.Single:
+		r.value(p, "", c.Get())
+	case nil:
+	default:
+		for _, m := range c.FindAll() {
+			r.value(p, m.Key(), m.Value())
+		}
+	}
+}
+
+// value looks at one value.
+func (r *run) value(p *spot, key, text string) {
+	row := p.row(key)
+	r.w.counts[row.number]++
+	if len(row.levels[r.tenant.level]) == 0 {
+		return
+	}
+	at := cacheKey{row: row.number<<4 | uint32(r.tenant.level)}
+	if row.tenanted {
+		at.env = r.tenant.number
+	}
+	met, known := r.gate.cache.get(at, r.share, text)
+	if !known {
+		met = r.side.look(row, text, r.tenant, r.w)
+		r.gate.cache.put(at, r.share, text, met)
+	}
+	for _, number := range met {
+		r.meet(p, int(number), key)
+	}
+}
+
+// meet notes that a value meets a check, if its rule looks at the value.
+func (r *run) meet(p *spot, number int, key string) {
+	c := &r.side.checks[number]
+	if r.w.groups[c.group] {
+		return
+	}
+	key = strings.ToLower(key)
+	id := r.side.rules[c.rule].ID
+	for i := range c.link.Targets {
+		t := &c.link.Targets[i]
+		for _, v := range p.variables {
+			if t.looksAt(v, key) && (r.spared == nil || !r.spared.Target(id, v, key)) && r.named(c, v, key) {
+				r.w.groups[c.group] = true
+				return
+			}
+		}
+	}
+}
+
+// named reports whether a check that goes by the name of what it matched may hold.
+func (r *run) named(c *check, v variables.RuleVariable, key string) bool {
+	n := &c.name
+	if n.text == "" || !n.byName {
+		return true
+	}
+	name := strings.ReplaceAll(strings.ToLower(n.text), "%{matched_var_name}", strings.ToLower(v.Name())+":"+key)
+	if !n.reads(name) {
+		return false
+	}
+	if n.above == 0 {
+		return true
+	}
+	if r.w.tallies == nil {
+		r.w.tallies = map[string]int{}
+	}
+	r.w.tallies[name]++
+	return r.w.tallies[name] > n.above
+}
+
+// count decides a condition on a number of values.
+func (r *run) count(c *count) {
+	if r.w.groups[c.group] {
+		return
+	}
+	n := 0
+	for _, p := range r.side.spots {
+		for _, v := range p.variables {
+			if v == c.target.Variable {
+				n += r.counted(p, c.target.Key)
+			}
+		}
+	}
+	if r.spared != nil && r.spared.Touches(r.side.rules[c.rule].ID) {
+		r.w.groups[c.group] = true
+		return
+	}
+	r.w.state.tenant = r.tenant
+	r.w.groups[c.group] = c.link.meets(c.chain, strconv.Itoa(n), &r.w.state)
+}
+
+// counted returns how many values of a spot were seen under a key; empty: in all.
+func (r *run) counted(p *spot, key string) (n int) {
+	if key != "" {
+		return r.w.counts[p.rows[key].number]
+	}
+	n = r.w.counts[p.base.number]
+	for _, row := range p.rows {
+		n += r.w.counts[row.number]
+	}
+	return n
+}
+
+// rules returns the rules all of whose groups hold.
+func (r *run) rules() (out Found) {
+	for i := range r.side.judged {
+		j := &r.side.judged[i]
+		if r.stance.dead[i] || !r.holds(j) {
+			continue
+		}
+		if r.spared != nil && r.spared.Rule(r.side.rules[j.rule].ID) {
+			continue
+		}
+		out.Rules = append(out.Rules, j.rule)
+		out.All = out.All || j.wide
+	}
+	return out
+}
+
+func (r *run) holds(j *judged) bool {
+	for _, g := range j.groups {
+		if !r.w.groups[g] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,153 @@
+package gate
+
+import (
+	"slices"
+	"sync"
+)
+
+// A Side is one of the two messages of a transaction.
+type Side int
+
+// The sides. The rules of phases 1 and 2 are about requests, those of 3 and 4 about answers.
+const (
+	Request Side = iota
+	Answer
+)
+
+// A side is all that a gate knows about the rules of one side. It is never changed once made.
+type side struct {
+	planner
+
+	screen  *screen
+	ofChain [][]uint64             // by chain: its checks
+	spots   []*spot                // where values stand that checks look at
+	atLevel [maxLevel + 1][]uint64 // by paranoia level: the checks of rules that run
+	pool    sync.Pool              // of *scratch
+}
+
+// newSide takes the rules that judge names.
+func newSide(rules []Rule, from []int, b *book, judge func(i int) bool, data func(string) ([]byte, error)) *side {
+	s := &side{planner: planner{rules: rules, levels: from, book: b}}
+	for i := range rules {
+		if judge(i) {
+			s.add(i)
+		}
+	}
+	needs := make([]need, len(s.checks))
+	s.ofChain = make([][]uint64, len(s.chains.list))
+	words := (len(s.checks) + 63) / 64
+	for c := range s.ofChain {
+		s.ofChain[c] = make([]uint64, words)
+	}
+	for level := range s.atLevel {
+		s.atLevel[level] = make([]uint64, words)
+	}
+	for i := range s.checks {
+		c := &s.checks[i]
+		needs[i], _ = needOfOperator(c.link.Name, c.link.Argument, c.link.Negated, data)
+		setBit(s.ofChain[c.chain], i)
+		for level := from[s.groups[c.group].rule]; level <= maxLevel; level++ {
+			setBit(s.atLevel[level], i)
+		}
+	}
+	s.screen = newScreen(needs)
+	s.spots = newSpots(s)
+	s.pool.New = func() any { return newScratch(s) }
+	return s
+}
+
+// scratch is room for looking at values, for one goroutine at a time.
+type scratch struct {
+	candidates
+	state   state
+	texts   []form
+	spare   [][]uint64
+	met     []uint16
+	counts  []int          // by row: how many values it had
+	groups  []bool         // which hold
+	tallies map[string]int // by name, of what is counted
+}
+
+// A form is a text that transformations made of a value, with the chains that made it.
+type form struct {
+	text   string
+	checks []uint64 // of these chains
+}
+
+func newScratch(s *side) *scratch {
+	rows := 0
+	for _, p := range s.spots {
+		rows += 1 + len(p.rows)
+	}
+	return &scratch{counts: make([]int, rows)}
+}
+
+// look returns the checks that a value in a row meets. The result is valid until the next call.
+func (s *side) look(r *row, text string, t *Tenant, w *scratch) []uint16 {
+	w.met = w.met[:0]
+	s.forms(r, text, t.level, w)
+	for i := range w.texts {
+		f := &w.texts[i]
+		s.screen.may(f.text, &w.candidates)
+		for k, word := range w.candidates.set {
+			for word &= f.checks[k]; word != 0; word &= word - 1 {
+				s.decide(k<<6+trailing(word), f.text, t, w)
+			}
+		}
+	}
+	return w.met
+}
+
+// decide asks a check about a text, unless an earlier text has met it.
+func (s *side) decide(number int, text string, t *Tenant, w *scratch) {
+	if slices.Contains(w.met, uint16(number)) {
+		return
+	}
+	w.state.tenant = t
+	if s.checks[number].says(text, &w.state) {
+		w.met = append(w.met, uint16(number))
+	}
+}
+
+// forms works out what the chains of a row's checks make of a value: in most cases nothing, and one text is
+// for all.
+func (s *side) forms(r *row, text string, level int, w *scratch) {
+	for i := range w.texts {
+		w.spare = append(w.spare, w.texts[i].checks)
+	}
+	w.texts = w.texts[:0]
+	have := bytesOf(text)
+	parts := r.levels[level]
+	for i := range parts {
+		chain := &s.chains.list[parts[i].chain]
+		switch {
+		case !chain.always && !chain.triggers.intersects(have):
+			w.form(text, parts[i].checks)
+		case chain.multi:
+			for stage := range chain.stages(text) {
+				w.form(stage, parts[i].checks)
+			}
+		default:
+			w.form(chain.apply(text), parts[i].checks)
+		}
+	}
+}
+
+// form adds checks to those that look at a text.
+func (w *scratch) form(text string, checks []uint64) {
+	for i := range w.texts {
+		if f := &w.texts[i]; len(f.text) == len(text) && f.text == text {
+			orInto(f.checks, checks)
+			return
+		}
+	}
+	var own []uint64
+	if last := len(w.spare) - 1; last >= 0 {
+		own, w.spare = w.spare[last], w.spare[:last]
+		clear(own)
+	} else {
+		own = make([]uint64, len(checks))
+	}
+	orInto(own, checks)
+	w.texts = append(w.texts, form{text, own})
+}

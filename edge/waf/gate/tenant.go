@@ -1,0 +1,92 @@
+package gate
+
+import (
+	"strconv"
+)
+
+// A Tenant is a tenant's settings as a gate needs them: the paranoia level, and the values that the variables that rules set
+// have before any rule has matched. It never changes.
+type Tenant struct {
+	gate   *Gate
+	level  int
+	number uint32 // differs from that of other tenants' settings; 0: those that most have
+	values map[string][]string
+	sides  [2]stance
+}
+
+// stance is what a tenant's settings decide for one side, whatever is asked.
+type stance struct {
+	held []bool // by group: it holds
+	dead []bool // by judged rule: it cannot match
+	// blind is a rule that may always match; 0: there is none.
+	blind int
+}
+
+// Tenant returns the settings of tenants with a paranoia level from 1 to 4 and these values, by name in lower case, which the
+// caller must not change any more. Tenants with equal settings should share one, and number tells different ones apart.
+func (g *Gate) Tenant(level int, number uint32, values map[string][]string) *Tenant {
+	t := &Tenant{gate: g, level: min(max(level, 1), maxLevel), number: number, values: values}
+	for i, s := range g.sides {
+		t.sides[i] = s.stand(t)
+	}
+	return t
+}
+
+// Blind returns a rule that the gate would have to let every request or, for answers, every answer reach, so that it is
+// no use; 0: there is none.
+func (t *Tenant) Blind(side Side) int { return t.sides[side].blind }
+
+// stand decides what depends on the tenant's settings alone.
+func (s *side) stand(t *Tenant) stance {
+	out := stance{held: make([]bool, len(s.groups)), dead: make([]bool, len(s.judged))}
+	open := make([]bool, len(s.groups)) // something else than the settings may make it hold
+	for g := range s.groups {
+		out.held[g] = s.groups[g].always
+	}
+	for _, c := range s.checks {
+		open[c.group] = true
+	}
+	for _, c := range s.counts {
+		open[c.group] = true
+	}
+	for i := range s.fixed {
+		if f := &s.fixed[i]; f.holds(t) {
+			out.held[f.group] = true
+		}
+	}
+	for i, j := range s.judged {
+		all := true
+		for _, g := range j.groups {
+			all = all && out.held[g]
+			out.dead[i] = out.dead[i] || !out.held[g] && !open[g]
+		}
+		out.dead[i] = out.dead[i] || j.level > t.level
+		if all && !out.dead[i] && out.blind == 0 {
+			out.blind = s.rules[j.rule].ID
+		}
+	}
+	return out
+}
+
+// holds reports whether a condition on the settings holds, or may.
+func (f *fixed) holds(t *Tenant) bool {
+	var values []string
+	for name, v := range t.values {
+		if f.target.excepts(name) {
+			continue
+		}
+		switch {
+		case f.target.Pattern != nil && f.target.Pattern.MatchString(name), f.target.Pattern == nil && (f.target.Key == "" || f.target.Key == name):
+			values = append(values, v...)
+		}
+	}
+	if f.target.Count {
+		values = []string{strconv.Itoa(len(values))}
+	}
+	for _, v := range values {
+		if f.link.meets(f.chain, v, &state{tenant: t}) {
+			return true
+		}
+	}
+	return false
+}

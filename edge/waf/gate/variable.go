@@ -1,0 +1,181 @@
+package gate
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/corazawaf/coraza/v3/types/variables"
+)
+
+// A writer is a setvar action of a rule's link.
+type writer struct {
+	rule, link int
+	set        Set
+	// name is the variable's, in lower case, or what it begins with if the rest is only known once a value matches.
+	name string
+	open bool // it is but the beginning
+}
+
+// A book knows who writes which of the variables that rules set (TX).
+type book struct {
+	rules   []Rule
+	writers []writer
+	// unsure are the names of those that may change although no rule has matched that shows: by a link of
+	// a chain whose others do not hold, or by a silent rule. Their values are not known ahead.
+	unsure  map[string]bool
+	opening []string // beginnings of unsure names
+}
+
+func newBook(rules []Rule) *book {
+	b := &book{rules: rules, unsure: map[string]bool{}}
+	for i := range rules {
+		for k := range rules[i].Links {
+			for _, set := range rules[i].Links[k].Sets {
+				name, _, open := strings.Cut(strings.ToLower(set.Key), "%{")
+				b.writers = append(b.writers, writer{i, k, set, name, open})
+			}
+		}
+	}
+	b.spread()
+	return b
+}
+
+// spread marks the unsure names, and those that depend on them through rules that look at nothing else.
+func (b *book) spread() {
+	for _, w := range b.writers {
+		if r := &b.rules[w.rule]; !r.pure() && (!r.shows() || w.link < len(r.Links)-1) {
+			b.doubt(w)
+		}
+	}
+	for again := true; again; {
+		again = false
+		for _, w := range b.writers {
+			r := &b.rules[w.rule]
+			if r.pure() && !b.doubts(w.name) && b.readsUnsure(r) && (!r.shows() || w.link < len(r.Links)-1) {
+				b.doubt(w)
+				again = true
+			}
+		}
+	}
+}
+
+func (b *book) doubt(w writer) {
+	if w.open {
+		b.opening = append(b.opening, w.name)
+	}
+	b.unsure[w.name] = true
+}
+
+// doubts reports whether a variable may change unseen. The captures of patterns, 0 to 9, always may.
+func (b *book) doubts(name string) bool {
+	if isCapture(name) || b.unsure[name] {
+		return true
+	}
+	return slices.ContainsFunc(b.opening, func(begin string) bool { return strings.HasPrefix(name, begin) })
+}
+
+// readsUnsure reports whether what a pure rule does depends on variables that may change unseen.
+func (b *book) readsUnsure(r *Rule) bool {
+	for i := range r.Links {
+		l := &r.Links[i]
+		for _, t := range l.Targets {
+			if t.Key == "" || t.Pattern != nil || b.doubts(t.Key) {
+				return true
+			}
+		}
+		if b.unsureText(l.Argument) {
+			return true
+		}
+		for _, s := range l.Sets {
+			if b.unsureText(s.Key) || b.unsureText(s.Value) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// judges reports whether the gate has to decide about a rule: one that shows, unless its outcome follows from the tenant's
+// settings as long as no other one matches.
+func (b *book) judges(r *Rule) bool { return r.shows() && !(r.pure() && !b.readsUnsure(r)) }
+
+// follows reports whether a rule depends on other rules alone, and is not judged.
+func (b *book) follows(r *Rule) bool { return r.pure() && !b.judges(r) }
+
+// unsureText reports whether a text with macros may mean something else for another request.
+func (b *book) unsureText(text string) bool {
+	for _, m := range macros(text) {
+		name, ok := strings.CutPrefix(m, "tx.")
+		if !ok || b.doubts(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// of returns the writers whose variable a target of TX may mean.
+func (b *book) of(t Target) (out []writer) {
+	for _, w := range b.writers {
+		if w.mayBe(t) {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// mayBe reports whether a writer's variable may be what a target looks at.
+func (w *writer) mayBe(t Target) bool {
+	switch {
+	case t.Pattern != nil && !w.open:
+		return t.Pattern.MatchString(w.name)
+	case t.Pattern != nil:
+		if text := t.Pattern.String(); strings.HasPrefix(text, "^") && !strings.ContainsAny(text, "|(") {
+			begin := literalBegin(text[1:])
+			return strings.HasPrefix(begin, w.name) || strings.HasPrefix(w.name, begin)
+		}
+		return true
+	case t.Key == "":
+		return true
+	case w.open:
+		return strings.HasPrefix(t.Key, w.name)
+	}
+	return t.Key == w.name
+}
+
+// literalBegin is the beginning of a pattern that means itself.
+func literalBegin(pattern string) string {
+	for i := range len(pattern) {
+		c := pattern[i]
+		if c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
+			if i > 0 && strings.IndexByte("*?{", c) >= 0 {
+				i-- // what comes before may be missing
+			}
+			return pattern[:i]
+		}
+	}
+	return pattern
+}
+
+// isCapture reports whether a variable's name is that of a group of a pattern.
+func isCapture(name string) bool { return len(name) == 1 && '0' <= name[0] && name[0] <= '9' }
+
+// isTX reports whether a target is a variable that rules set.
+func (t *Target) isTX() bool { return t.Variable == variables.TX }
+
+// hasMacro reports whether one of the texts has a macro.
+func hasMacro(texts ...string) bool {
+	return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, "%{") })
+}
+
+// macros returns what stands in the macros of a text, in lower case: "tx.0" of "x%{TX.0}".
+func macros(text string) (out []string) {
+	for {
+		_, rest, ok := strings.Cut(text, "%{")
+		if !ok {
+			return out
+		}
+		inner, after, _ := strings.Cut(rest, "}")
+		out = append(out, strings.ToLower(inner))
+		text = after
+	}
+}
