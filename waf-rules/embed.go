@@ -55,9 +55,11 @@ var Embedded = sync.OnceValue(func() *Set {
 	return newSet("", layered{}, files, embeddedOrder)
 })
 
+// BaseDirectives loads our own settings alone, with which every set begins.
+const BaseDirectives = "Include " + baseFile + "\n"
+
 // embeddedOrder is what the CRS needs: engine settings, CRS setup, rules.
-const embeddedOrder = "Include " + baseFile + `
-Include @crs-setup.conf.example
+const embeddedOrder = BaseDirectives + `Include @crs-setup.conf.example
 Include @owasp_crs/*.conf
 `
 

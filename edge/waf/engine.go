@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,8 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// Rules are compiled first. Nil: the embedded ones. [Engine.Reload] takes others.
 	Rules *wafrules.Set
+	// Gate says what becomes of what the gate says, see package gate. Zero: GateOn.
+	Gate GateMode
 	// Setup is rule text that is compiled before the CRS: for the CRS's settings that hold for every
 	// tenant, such as its limits on arguments and files, which are off by default. A setting that a
 	// [Profile] has must not be in it, since it would win over every tenant's. Digests do not
@@ -36,6 +39,7 @@ type Options struct {
 type Engine struct {
 	log        *slog.Logger
 	setup      string // of the options
+	gate       GateMode
 	current    atomic.Pointer[ruleset]
 	now        func() time.Time // for exclusions that end
 	rest       time.Duration    // of reloads, see pace
@@ -66,7 +70,7 @@ func newEngine(opts Options, directives string) (*Engine, error) {
 	if opts.Rules == nil {
 		opts.Rules = wafrules.Embedded()
 	}
-	e := &Engine{log: opts.Logger, setup: opts.Setup, registerer: opts.Registerer, now: time.Now, rest: paceRest}
+	e := &Engine{log: opts.Logger, setup: opts.Setup, gate: opts.Gate, registerer: opts.Registerer, now: time.Now, rest: paceRest}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
@@ -95,7 +99,26 @@ func (e *Engine) first(set *wafrules.Set, directives string) (*ruleset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile waf rules: %w", err)
 	}
+	e.screen(rules, directives)
 	return rules, nil
+}
+
+// screen makes what stands before compiled rules. Without it everything is shown to all of them: slower, and no
+// less strict.
+func (e *Engine) screen(r *ruleset, directives string) {
+	if e.gate == GateOff || !strings.Contains(directives, wafrules.BaseDirectives) {
+		return
+	}
+	p, err := newPrescreen(r)
+	if err == nil {
+		r.prescreen = p
+		if r.tenant((&Profile{}).resolve()) == nil {
+			r.prescreen, err = nil, errRefused
+		}
+	}
+	if err != nil {
+		e.log.Warn("waf gate not in use", "digest", r.set.Digest()[:digestShown], "err", err)
+	}
 }
 
 // checkBuild refuses a build that has Coraza's pattern cache. The cache is keyed by bare text: a
@@ -131,12 +154,12 @@ func (e *Engine) Begin(p *Profile, id string) *Transaction {
 	if p.Mode >= Off {
 		return nil
 	}
-	t := &Transaction{engine: e, profile: p, tuning: p.resolve()}
+	t := &Transaction{engine: e, id: id, profile: p, tuning: p.resolve()}
 	for !e.closed.Load() {
 		// Between the two, the rules may have been replaced and their last user gone.
 		if rules := e.current.Load(); rules.use() {
 			t.rules, t.plan = rules, p.Exclusions.plan(rules.catalog)
-			t.begin(id)
+			t.begin()
 			return t
 		}
 	}

@@ -255,11 +255,11 @@ type asked struct {
 	moment       int64  // 0: was not asked for
 }
 
-// exclude applies what is meant for a request beside what always applies.
-func (p *plan) exclude(tx engineTx, paranoia int, r *asked) {
+// each yields what is meant for a request beside what always applies.
+func (p *plan) each(r *asked, yield func(*removal)) {
 	for i := range p.scoped {
 		if p.scoped[i].covers(r) {
-			p.scoped[i].removal.exclude(tx, paranoia)
+			yield(&p.scoped[i].removal)
 		}
 	}
 }

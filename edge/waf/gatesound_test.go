@@ -2,42 +2,27 @@ package waf
 
 import (
 	"fmt"
-	"io/fs"
 	"net/netip"
-	"path"
 	"slices"
 	"testing"
 
 	"gatehouse/edge/waf/gate"
+	wafrules "gatehouse/waf-rules"
 	"gatehouse/waf-rules/crstest"
 )
 
 func TestGateMissesNothing(t *testing.T) {
 	e := sharedEngine(t)
+	e2, err := newEngine(Options{Gate: GateOff}, wafrules.Embedded().Directives())
+	if err != nil {
+		t.Fatal(err)
+	}
 	rs := e.current.Load()
-	rules, err := compiledRules(rs.waf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := gate.New(rules, gate.Options{Native: []int{200000,200001,200002,200003,200004,200005,200006,200009,200100,200101,200110,200111}, Data: func(name string) ([]byte, error) {
-		return fs.ReadFile(rs.set.FS(), path.Join("@owasp_crs", name))
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := rs.prescreen
+	rules, g := p.rules, p.gate
 	tenants := [5]*gate.Tenant{}
 	for level := 1; level <= 4; level++ {
-		_, left, err := rs.try("/", (&Profile{Mode: Block, Paranoia: level}).resolve())
-		if err != nil {
-			t.Fatal(err)
-		}
-		values := map[string][]string{}
-		for k, v := range left {
-			if !(len(k) == 1 && k[0] >= '0' && k[0] <= '9') {
-				values[k] = []string{v}
-			}
-		}
-		tenants[level] = g.Tenant(level, uint32(level), values)
+		tenants[level] = rs.tenant((&Profile{Mode: Block, Paranoia: level}).resolve())
 		fmt.Println(level, "blind", tenants[level].Blind(gate.Request), tenants[level].Blind(gate.Answer))
 	}
 	gen := newRequests(t)
@@ -47,7 +32,7 @@ func TestGateMissesNothing(t *testing.T) {
 	for i := range n {
 		r := gen.next()
 		level := 1 + i%4
-		tx := e.Begin(&Profile{Mode: Detect, Paranoia: level}, "identity")
+		tx := e2.Begin(&Profile{Mode: Detect, Paranoia: level}, "identity")
 		feed(tx, r)
 		var want []int
 		for _, m := range tx.tx.MatchedRules() {
@@ -70,7 +55,7 @@ func TestGateMissesNothing(t *testing.T) {
 			}
 		}
 		for _, id := range want {
-			if !slices.Contains(ids, id) && !found.All {
+			if !slices.Contains(ids, id) && !found.All && !p.native[id] {
 				missed[id]++
 				if missed[id] < 3 {
 					t.Errorf("rule %d missed: level %d %q", id, level, r)

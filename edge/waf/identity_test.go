@@ -32,7 +32,7 @@ var (
 func TestMain(m *testing.M) {
 	install := installRx
 	installRx = func() {}
-	stock, errStock = newEngine(Options{}, wafrules.Embedded().Directives())
+	stock, errStock = newEngine(Options{Gate: GateOff}, wafrules.Embedded().Directives())
 	installRx = install
 	os.Exit(m.Run())
 }

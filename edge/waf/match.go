@@ -48,11 +48,14 @@ type Match struct {
 // set (901xxx, 905xxx, 949xxx, 959xxx, 980xxx, and rules without a message) is left out. The result is the
 // caller's and stays valid after Close.
 func (t *Transaction) Matches() []Match {
-	if t == nil || t.tx == nil {
+	if t == nil || t.view == nil {
 		return nil
 	}
 	defer t.rescue("list matches")
 	matches := t.front.found()
+	if t.tx == nil {
+		return matches
+	}
 	for _, rule := range t.tx.MatchedRules() {
 		if t.rules.catalog.bookkeeping(rule) {
 			continue

@@ -66,3 +66,36 @@ func ParseOnError(name string) (OnError, error) {
 	}
 	return Pass, fmt.Errorf("unknown waf on_error %q: pass or refuse", name)
 }
+
+// GateMode says what becomes of what the gate says of requests, see package gate.
+type GateMode uint8
+
+// The modes of the gate.
+const (
+	GateOn     GateMode = iota // rules that cannot match are not run
+	GateShadow                 // all rules run, and what the gate says is compared with what they find
+	GateOff                    // there is none
+)
+
+// String returns the name as it is written in settings: on, shadow or off.
+func (m GateMode) String() string {
+	switch m {
+	case GateOn:
+		return "on"
+	case GateShadow:
+		return "shadow"
+	case GateOff:
+		return "off"
+	}
+	return fmt.Sprintf("GateMode(%d)", uint8(m))
+}
+
+// ParseGateMode reads a name that [GateMode.String] writes. Any other text is an error.
+func ParseGateMode(name string) (GateMode, error) {
+	for _, m := range []GateMode{GateOn, GateShadow, GateOff} {
+		if name == m.String() {
+			return m, nil
+		}
+	}
+	return GateOn, fmt.Errorf("unknown waf gate %q: on, shadow or off", name)
+}

@@ -17,6 +17,7 @@ import (
 type engineTx interface {
 	types.Transaction
 	Variables() plugintypes.TransactionVariables
+	Collection(variables.RuleVariable) collection.Collection
 	DetectionOnlyInterruption() *types.Interruption
 	RemoveRuleByIDRange(first, last int)
 	RemoveRuleTargetByID(id int, variable variables.RuleVariable, name string, pattern *regexp.Regexp)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"iter"
 	"slices"
 	"strconv"
@@ -76,6 +77,9 @@ type Profile struct {
 	// no rule lets a request past the others. They add nothing to the anomaly score. No nil among them.
 	Own []*OwnRules
 
+	// Tenant is whose profile it is. Profiles of one tenant share what the engine may remember for him.
+	Tenant string
+
 	once   sync.Once
 	tuning tuning
 	summed atomic.Pointer[summed] // with the rules that were last asked about
@@ -85,7 +89,9 @@ type Profile struct {
 type tuning struct {
 	paranoia, inbound, outbound int
 	inspect                     int64
-	methods, types              []string // as rules search them, one text each; nil: the CRS's own
+	methods, types              []string               // as rules search them, one text each; nil: the CRS's own
+	share                       uint32                 // stands for the tenant
+	stance                      atomic.Pointer[stance] // to the gate that was last asked about
 }
 
 // summed is a digest of a profile. It does not keep the rules, as plan does not.
@@ -188,6 +194,7 @@ func (p *Profile) resolve() *tuning {
 		t.outbound = orDefault(p.OutboundThreshold, DefaultOutboundThreshold)
 		t.inspect = min(orDefault(p.InspectBody, DefaultInspectBody), MaxInspectBody)
 		t.paranoia = min(orDefault(p.Paranoia, 1), 4)
+		t.share = crc32.ChecksumIEEE([]byte(p.Tenant))
 		if len(p.AllowedMethods) > 0 {
 			t.methods = []string{strings.Join(distinct(p.AllowedMethods), " ")}
 		}

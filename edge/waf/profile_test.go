@@ -181,7 +181,7 @@ func TestSharedEngineEqualsADedicatedOne(t *testing.T) {
 		for k, s := range traffic() {
 			rules.use()
 			tx := &Transaction{engine: own, rules: rules, profile: &Profile{Mode: Block}, tuning: bare}
-			tx.begin("dedicated")
+			tx.begin()
 			run(tx, s)
 			want := result{verdict: tx.Verdict(), matches: tx.Matches(), score: tx.Score()}
 			tx.Close()

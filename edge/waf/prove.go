@@ -77,6 +77,18 @@ func (r *ruleset) try(target string, t *tuning) (it *types.Interruption, left ma
 		}
 	}()
 	t.apply(tx.Variables().TX())
+	if it, err = plain(tx, target); err != nil {
+		return nil, nil, err
+	}
+	left = map[string]string{}
+	for _, m := range tx.Variables().TX().FindAll() {
+		left[m.Key()] = m.Value()
+	}
+	return it, left, tx.Close()
+}
+
+// plain runs phases 1 and 2 of a browser's request for a target.
+func plain(tx engineTx, target string) (it *types.Interruption, err error) {
 	tx.ProcessConnection("192.0.2.1", 1234, "192.0.2.2", 443)
 	tx.ProcessURI(target, "GET", "HTTP/1.1")
 	tx.SetServerName("www.example.com")
@@ -91,12 +103,8 @@ func (r *ruleset) try(target string, t *tuning) (it *types.Interruption, left ma
 	}
 	if it = tx.ProcessRequestHeaders(); it == nil {
 		if it, err = tx.ProcessRequestBody(); err != nil {
-			return nil, nil, fmt.Errorf("inspect request body: %w", err)
+			return nil, fmt.Errorf("inspect request body: %w", err)
 		}
 	}
-	left = map[string]string{}
-	for _, m := range tx.Variables().TX().FindAll() {
-		left[m.Key()] = m.Value()
-	}
-	return it, left, tx.Close()
+	return it, nil
 }

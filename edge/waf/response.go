@@ -16,11 +16,19 @@ func (t *Transaction) ResponseHeader(name, value string) {
 		return
 	}
 	defer t.rescue("add response header")
-	t.tx.AddResponseHeader(name, value)
+	if t.gated != nil {
+		t.gated.answer = append(t.gated.answer, field{name, value})
+	}
+	t.addAnswer(name, value)
+}
+
+// addAnswer adds a field of the response to what reads it.
+func (t *Transaction) addAnswer(name, value string) {
+	t.view.AddResponseHeader(name, value)
 	switch {
 	case strings.EqualFold(name, "Content-Type"):
 		// The engine compares the type as written; a space or a capital letter would turn inspection off.
-		setSingle(t.tx.Variables().ResponseContentType(), mediaType(value))
+		setSingle(t.view.Variables().ResponseContentType(), mediaType(value))
 	case strings.EqualFold(name, "Content-Encoding"):
 		t.compressed = t.compressed || !strings.EqualFold(strings.TrimSpace(value), "identity")
 	}
@@ -33,7 +41,10 @@ func (t *Transaction) ResponseHeaders(status int, proto string) *Verdict {
 		return t.Verdict()
 	}
 	defer t.rescue("inspect response headers")
-	return t.decide(t.tx.ProcessResponseHeaders(status, proto))
+	if t.gated != nil {
+		t.gated.status, t.gated.answerProto = status, proto
+	}
+	return t.decide(t.view.ProcessResponseHeaders(status, proto))
 }
 
 // WantsResponseBody reports whether the body of a response of this Content-Type would be inspected:
@@ -46,8 +57,8 @@ func (t *Transaction) WantsResponseBody(contentType string) bool {
 		return false
 	}
 	defer t.rescue("select response body")
-	setSingle(t.tx.Variables().ResponseContentType(), mediaType(contentType))
-	return t.tx.IsResponseBodyAccessible() && t.tx.IsResponseBodyProcessable()
+	setSingle(t.view.Variables().ResponseContentType(), mediaType(contentType))
+	return t.view.IsResponseBodyAccessible() && t.view.IsResponseBodyProcessable()
 }
 
 // WriteResponseBody copies the next bytes of the body. Bytes after the first InspectBody are ignored.
@@ -60,7 +71,7 @@ func (t *Transaction) WriteResponseBody(p []byte) {
 		p = p[:room]
 	}
 	t.response += int64(len(p))
-	if _, _, err := t.tx.WriteResponseBody(p); err != nil {
+	if _, _, err := t.view.WriteResponseBody(p); err != nil {
 		t.err = fmt.Errorf("waf: buffer response body: %w", err)
 	}
 }
@@ -72,7 +83,10 @@ func (t *Transaction) ResponseBody() *Verdict {
 		return t.Verdict()
 	}
 	defer t.rescue("inspect response body")
-	it, err := t.tx.ProcessResponseBody()
+	it, err := t.view.ProcessResponseBody()
+	if t.gated != nil && err == nil {
+		it, err = t.atAnswer()
+	}
 	if err != nil {
 		t.err = fmt.Errorf("waf: inspect response body: %w", err)
 		return nil

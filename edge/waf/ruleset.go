@@ -25,7 +25,9 @@ type ruleset struct {
 	probe   probe
 	catalog *catalog // of the rules
 	rules   int      // and markers
-	took    time.Duration
+	// prescreen says which rules need not be asked; nil: nobody knows.
+	prescreen *prescreen
+	took      time.Duration
 
 	users  atomic.Int64  // transactions, and one for the engine while it is in use
 	closed chan struct{} // closed with the rules, once nobody uses them

@@ -1,13 +1,11 @@
 package waf
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"runtime/debug"
 	"strconv"
 
-	"github.com/corazawaf/coraza/v3/experimental"
 	"github.com/corazawaf/coraza/v3/types"
 )
 
@@ -50,9 +48,14 @@ type Transaction struct {
 	profile *Profile
 	tuning  *tuning
 
+	id   string
 	plan *plan // of exclusions; nil: there are none
+	// removals are those that are for this request, as of Request.
+	removals []*removal
 
-	tx      engineTx // nil: not begun, or closed
+	view    engineTx // what has read the request: the gate's reader, or tx; nil: not begun, or closed
+	tx      engineTx // the rules; nil: not begun, which at the gate they need not be
+	gated   *gated   // nil: the rules see everything as it comes
 	front   *front   // nil: the profile has no rules of its own
 	err     error
 	verdict *Verdict
@@ -64,24 +67,39 @@ type Transaction struct {
 	compressed bool   // the response has a content coding
 }
 
-func (t *Transaction) begin(id string) {
+func (t *Transaction) begin() {
 	defer t.rescue("begin transaction")
-	tx := t.rules.newTx.NewTransactionWithOptions(experimental.Options{ID: id, Context: context.Background()})
-	t.tx = tx.(engineTx) // asserted by probe.learn
-	t.rules.probe.setMode(t.tx, t.profile.Mode)
-	t.tuning.apply(t.tx.Variables().TX())
+	if t.atGate() {
+		t.view = t.newTx(t.rules.prescreen.reader)
+	} else {
+		t.tx = t.newTx(t.rules.newTx)
+		t.view = t.tx
+		t.tuning.apply(t.tx.Variables().TX())
+	}
 	for _, shared := range t.profile.Shared.Lists() {
-		shared.plan(t.rules.catalog).always.exclude(t.tx, t.tuning.level())
+		t.exclude(&shared.plan(t.rules.catalog).always)
 	}
 	if t.plan != nil {
-		t.plan.always.exclude(t.tx, t.tuning.level())
+		t.exclude(&t.plan.always)
 	}
-	t.front = beginFront(t, id)
+	t.front = beginFront(t, t.id)
+}
+
+// exclude applies a removal: at the gate, once the rules begin.
+func (t *Transaction) exclude(r *removal) {
+	if len(r.ranges)+len(r.targets) == 0 {
+		return
+	}
+	if t.gated != nil {
+		t.removals = append(t.removals, r)
+	} else {
+		r.exclude(t.tx, t.tuning.level())
+	}
 }
 
 // live reports whether there is anything left to inspect.
 func (t *Transaction) live() bool {
-	return t != nil && t.tx != nil && t.err == nil && t.verdict == nil
+	return t != nil && t.view != nil && t.err == nil && t.verdict == nil
 }
 
 // rescue is deferred by every method that enters the engine: a panic in a rule ends the inspection of
@@ -107,7 +125,10 @@ func (t *Transaction) Connection(client, server netip.AddrPort) {
 	}
 	defer t.rescue("set connection")
 	t.front.connection(client, server)
-	t.tx.ProcessConnection(addrString(client), int(client.Port()), addrString(server), int(server.Port()))
+	if g := t.gated; g != nil {
+		g.client, g.server = client, server
+	}
+	t.view.ProcessConnection(addrString(client), int(client.Port()), addrString(server), int(server.Port()))
 }
 
 func addrString(a netip.AddrPort) string {
@@ -128,14 +149,17 @@ func (t *Transaction) Request(method, target, proto, host string) {
 	defer t.rescue("set request line")
 	asked := asked{method: method, target: target, now: t.engine.now}
 	for _, shared := range t.profile.Shared.Lists() {
-		shared.plan(t.rules.catalog).exclude(t.tx, t.tuning.level(), &asked)
+		shared.plan(t.rules.catalog).each(&asked, t.exclude)
 	}
 	if t.plan != nil {
-		t.plan.exclude(t.tx, t.tuning.level(), &asked)
+		t.plan.each(&asked, t.exclude)
 	}
 	t.front.request(method, target, proto, host)
-	t.tx.ProcessURI(target, method, proto)
-	t.tx.SetServerName(host)
+	if g := t.gated; g != nil {
+		g.method, g.target, g.proto, g.host = method, target, proto, host
+	}
+	t.view.ProcessURI(target, method, proto)
+	t.view.SetServerName(host)
 }
 
 // RequestHeader adds one field line. Repeated fields are given one by one, in order and as received:
@@ -146,7 +170,10 @@ func (t *Transaction) RequestHeader(name, value string) {
 	}
 	defer t.rescue("add request header")
 	t.front.requestHeader(name, value)
-	t.tx.AddRequestHeader(name, value)
+	if t.gated != nil {
+		t.gated.fields = append(t.gated.fields, field{name, value})
+	}
+	t.view.AddRequestHeader(name, value)
 }
 
 // RequestLength says how long the request body is, as its head announces; negative: not known, which
@@ -155,6 +182,9 @@ func (t *Transaction) RequestLength(n int64) {
 	if t.live() && n > t.tuning.inspect {
 		defer t.rescue("set request length")
 		t.oversize()
+		if t.gated != nil {
+			t.gated.long = true
+		}
 	}
 }
 
@@ -168,7 +198,10 @@ func (t *Transaction) oversize() {
 		flag = "0"
 	}
 	t.oversized = true
-	setSingle(t.tx.Variables().InboundDataError(), flag)
+	setSingle(t.view.Variables().InboundDataError(), flag)
+	if t.gated != nil {
+		t.gated.sizes = flag
+	}
 }
 
 // RequestHeaders runs phase 1. The anomaly score is not judged yet, so a verdict here is rare: a
@@ -181,14 +214,21 @@ func (t *Transaction) RequestHeaders() *Verdict {
 	if verdict := t.decide(t.front.requestHeaders()); verdict != nil {
 		return verdict
 	}
-	return t.decide(t.tx.ProcessRequestHeaders())
+	it := t.view.ProcessRequestHeaders()
+	if t.gated != nil {
+		if it == nil && !t.noticed() {
+			return nil
+		}
+		it = t.engageAll()
+	}
+	return t.decide(it)
 }
 
 // WantsBody reports whether more of the request body would be inspected. It turns false once
 // InspectBody bytes were written, so a caller can stop copying; it must then pass cut to RequestBody
 // if there was more.
 func (t *Transaction) WantsBody() bool {
-	return t.live() && t.tx.IsRequestBodyAccessible() && int64(len(t.body)) < t.tuning.inspect
+	return t.live() && t.view.IsRequestBodyAccessible() && int64(len(t.body)) < t.tuning.inspect
 }
 
 // WriteRequestBody copies the next bytes of the body, as the backend will see them: without transfer
@@ -221,8 +261,7 @@ func (t *Transaction) RequestBody(cut bool) *Verdict {
 		return t.Verdict()
 	}
 	defer t.rescue("inspect request body")
-	processor := t.tx.Variables().RequestBodyProcessor()
-	kind := processor.Get()
+	kind := t.view.Variables().RequestBodyProcessor().Get()
 	if kind == "JSON" {
 		t.body = shallowJSON(t.body)
 	}
@@ -235,21 +274,13 @@ func (t *Transaction) RequestBody(cut bool) *Verdict {
 	if verdict := t.decide(t.front.requestBody(kind, t.body)); verdict != nil {
 		return verdict
 	}
-	if len(t.body) > 0 {
-		if parser := parserOf(kind); parser != kind { // ours sets the name back
-			setSingle(processor, parser)
-		}
-		it, _, err := t.tx.WriteRequestBody(t.body)
-		t.body = nil
-		if err != nil {
-			t.err = fmt.Errorf("waf: buffer request body: %w", err)
-			return nil
-		}
-		if it != nil {
-			return t.decide(it)
-		}
+	it, err := runBody(t.view, kind, t.body)
+	if t.gated != nil && err == nil {
+		it, err = t.atBody(kind)
 	}
-	it, err := t.tx.ProcessRequestBody()
+	if t.gated == nil || !t.profile.Responses {
+		t.body = nil
+	}
 	if err != nil {
 		t.err = fmt.Errorf("waf: inspect request body: %w", err)
 		return nil
@@ -259,7 +290,7 @@ func (t *Transaction) RequestBody(cut bool) *Verdict {
 
 // contentType is the value of the first Content-Type field: the one by which the engine parses.
 func (t *Transaction) contentType() string {
-	if values := t.tx.Variables().RequestHeaders().Get("content-type"); len(values) > 0 {
+	if values := t.view.Variables().RequestHeaders().Get("content-type"); len(values) > 0 {
 		return values[0]
 	}
 	return ""
@@ -321,8 +352,11 @@ func (t *Transaction) txNumber(name string) int {
 // WouldBlock reports what mode Block would have done so far: a score has reached its threshold, or a
 // rule that refuses on its own has matched. In mode Block it is true if there is a verdict.
 func (t *Transaction) WouldBlock() bool {
-	if t == nil || t.tx == nil {
+	if t == nil || t.view == nil {
 		return t.Verdict() != nil
+	}
+	if t.tx == nil {
+		return t.verdict != nil || t.front.refusedBy() != 0
 	}
 	return t.verdict != nil || t.front.refusedBy() != 0 || t.tx.DetectionOnlyInterruption() != nil ||
 		t.Score() >= t.tuning.inbound || t.OutboundScore() >= t.tuning.outbound
@@ -334,10 +368,10 @@ func (t *Transaction) RefusedBy() int {
 	if v := t.Verdict(); v != nil {
 		return v.RuleID
 	}
-	if t == nil || t.tx == nil {
+	if t == nil || t.view == nil {
 		return 0
 	}
-	if by := t.front.refusedBy(); by != 0 {
+	if by := t.front.refusedBy(); by != 0 || t.tx == nil {
 		return by
 	}
 	if it := t.tx.DetectionOnlyInterruption(); it != nil {
@@ -355,15 +389,24 @@ func (t *Transaction) Close() {
 	defer t.rescue("close transaction")
 	defer t.front.close()
 	t.engine.metrics.ended[t.profile.Mode][t.outcome()].Inc()
-	tx := t.tx
-	t.tx, t.engine, t.body = nil, nil, nil
+	view, tx := t.view, t.tx
+	t.view, t.tx, t.engine, t.body, t.gated = nil, nil, nil, nil, nil
 	if t.rules != nil {
 		defer t.rules.release()
 	}
-	if tx == nil || t.err != nil {
-		return // after a panic it is left to the garbage collector: Close would hand it to the next request
+	if t.err != nil {
+		return // after a panic they are left to the garbage collector: Close would hand them to the next request
 	}
-	if err := tx.Close(); err != nil {
+	if view != tx && view != nil {
+		t.closed(view.Close())
+	}
+	if tx != nil {
+		t.closed(tx.Close())
+	}
+}
+
+func (t *Transaction) closed(err error) {
+	if err != nil {
 		t.err = fmt.Errorf("waf: close transaction: %w", err)
 	}
 }

@@ -67,7 +67,7 @@ func TestTuningEqualsThatOfADedicatedEngine(t *testing.T) {
 				rules := own.current.Load()
 				rules.use()
 				tx := &Transaction{engine: own, rules: rules, profile: &Profile{Mode: Block, Responses: p.Responses}, tuning: bare}
-				tx.begin("dedicated")
+				tx.begin()
 				defer tx.Close()
 				run(tx, s)
 				return summary(result{verdict: tx.Verdict(), matches: tx.Matches(), score: tx.Score(), outbound: tx.OutboundScore(), would: tx.WouldBlock(), err: tx.Err()})

@@ -2,15 +2,17 @@ package gate
 
 import (
 	"fmt"
+	"sync/atomic"
 )
 
 // A Gate is made of the rules of one compiled rule set, and never changes but for what it remembers of values. It
 // is safe for concurrent use.
 type Gate struct {
-	rules []Rule
-	sides [2]*side
-	kept  []bool // by rule: it always runs where the engine does
-	cache *cache
+	rules   []Rule
+	sides   [2]*side
+	kept    []bool // by rule: it always runs where the engine does
+	cache   *cache
+	tenants atomic.Uint32 // how many settings there were
 }
 
 // Options say how a gate is made.

@@ -27,6 +27,8 @@ type Spared interface {
 type Found struct {
 	// Rules are the places of the rules that can match, in order; nobody else's can.
 	Rules []int
+	// Helpers are the places of rules whose variables these read. They must run with them.
+	Helpers []int
 	// All: nothing is known, and any rule may match.
 	All bool
 }
@@ -185,6 +187,7 @@ func (r *run) rules() (out Found) {
 			continue
 		}
 		out.Rules = append(out.Rules, j.rule)
+		out.Helpers = append(out.Helpers, j.needs...)
 		out.All = out.All || j.wide
 	}
 	return out

@@ -21,7 +21,7 @@ type judged struct {
 	level  int // from which it runs
 	groups []int
 	wide   bool  // where it matches, others may see more than the gate has seen
-	needs  []int // the ids of rules that it reads variables of
+	needs  []int // the rules whose variables it reads, and those whose they read
 }
 
 // A planner turns rules into conditions.
@@ -41,7 +41,7 @@ type planner struct {
 // add takes a rule apart.
 func (p *planner) add(rule int) {
 	r := &p.rules[rule]
-	j := judged{rule: rule, level: p.levels[rule], wide: r.does(Widens), needs: p.reads(rule)}
+	j := judged{rule: rule, level: p.levels[rule], wide: r.does(Widens), needs: p.helpers(rule)}
 	current := []int(nil) // the checks of the link before, to which a dependent link belongs
 	for k := range r.Links {
 		l := &r.Links[k]
@@ -276,21 +276,36 @@ func (p *planner) dependentOf(rule, k int) (d dependent, ok bool) {
 // groupsOf reports whether a link leaves the groups of its pattern behind.
 func groupsOf(l *Link) bool { return l.Captures && !l.Negated && l.Name == "rx" }
 
-// reads returns the ids of the other rules that write variables which a rule reads. They must run where it does.
-func (p *planner) reads(rule int) (ids []int) {
-	add := func(writers []writer) {
-		for _, w := range writers {
-			if from := &p.rules[w.rule]; w.rule != rule && !p.book.follows(from) {
-				ids = append(ids, from.ID)
+// helpers returns the other rules that must run where a rule does: those that write what it reads, and so on.
+func (p *planner) helpers(rule int) (out []int) {
+	todo := []int{rule}
+	for len(todo) > 0 {
+		from := p.reads(todo[0])
+		todo = todo[1:]
+		for _, i := range from {
+			if i != rule && !slices.Contains(out, i) {
+				out = append(out, i)
+				todo = append(todo, i)
 			}
 		}
 	}
-	r := &p.rules[rule]
-	for k := range r.Links {
-		l := &r.Links[k]
+	return out
+}
+
+// reads returns the rules that write variables which a rule reads, but for those that always run.
+func (p *planner) reads(rule int) (out []int) {
+	add := func(t Target) {
+		for _, w := range p.book.of(t) {
+			if w.rule != rule && !p.book.follows(&p.rules[w.rule]) {
+				out = append(out, w.rule)
+			}
+		}
+	}
+	for k := range p.rules[rule].Links {
+		l := &p.rules[rule].Links[k]
 		for _, t := range l.Targets {
-			if t.isTX() {
-				add(p.book.of(t))
+			if t.isTX() && !isCapture(t.Key) {
+				add(t)
 			}
 		}
 		texts := []string{l.Argument}
@@ -300,11 +315,10 @@ func (p *planner) reads(rule int) (ids []int) {
 		for _, text := range texts {
 			for _, m := range macros(text) {
 				if name, tx := strings.CutPrefix(m, "tx."); tx && !isCapture(name) {
-					add(p.book.of(Target{Variable: variables.TX, Key: name}))
+					add(Target{Variable: variables.TX, Key: name})
 				}
 			}
 		}
 	}
-	slices.Sort(ids)
-	return slices.Compact(ids)
+	return out
 }

@@ -82,6 +82,17 @@ const (
 // shows reports whether a match of the rule is to be seen: in a list of matches, or as a refusal.
 func (r *Rule) shows() bool { return !r.Silent || r.does(Refuses) }
 
+// Widens reports whether the rule makes others see what they would not see otherwise.
+func (r *Rule) Widens() bool { return r.does(Widens) }
+
+// Side is the side of a rule's phase.
+func (r *Rule) Side() Side {
+	if r.Phase < 3 {
+		return Request
+	}
+	return Answer
+}
+
 // does reports whether a link of the rule has an action of the kind.
 func (r *Rule) does(kind ActKind) bool {
 	for i := range r.Links {

@@ -7,9 +7,8 @@ import (
 // A Tenant is a tenant's settings as a gate needs them: the paranoia level, and the values that the variables that rules set
 // have before any rule has matched. It never changes.
 type Tenant struct {
-	gate   *Gate
 	level  int
-	number uint32 // differs from that of other tenants' settings; 0: those that most have
+	number uint32 // differs from that of others of the gate
 	values map[string][]string
 	sides  [2]stance
 }
@@ -23,9 +22,9 @@ type stance struct {
 }
 
 // Tenant returns the settings of tenants with a paranoia level from 1 to 4 and these values, by name in lower case, which the
-// caller must not change any more. Tenants with equal settings should share one, and number tells different ones apart.
-func (g *Gate) Tenant(level int, number uint32, values map[string][]string) *Tenant {
-	t := &Tenant{gate: g, level: min(max(level, 1), maxLevel), number: number, values: values}
+// caller must not change any more. Tenants with equal settings should share one.
+func (g *Gate) Tenant(level int, values map[string][]string) *Tenant {
+	t := &Tenant{level: min(max(level, 1), maxLevel), number: g.tenants.Add(1), values: values}
 	for i, s := range g.sides {
 		t.sides[i] = s.stand(t)
 	}

@@ -1,0 +1,220 @@
+package waf
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+
+	"github.com/corazawaf/coraza/v3/experimental"
+	"github.com/corazawaf/coraza/v3/types"
+	"github.com/corazawaf/coraza/v3/types/variables"
+
+	"gatehouse/edge/waf/gate"
+)
+
+// A gated transaction has its request read by the prescreen's reader, and the rules begin only when it turns out
+// that some can match. They are then shown all that was kept here. Nil: the rules see everything as it comes.
+type gated struct {
+	tenant *gate.Tenant
+
+	client, server              netip.AddrPort
+	method, target, proto, host string
+	fields                      []field
+	long                        bool   // the head announced more than is inspected
+	sizes                       string // the last word about that; empty: there was none
+	answer                      []field
+	status                      int
+	answerProto                 string
+	kind                        string // of the body's parser
+}
+
+type field struct{ name, value string }
+
+// atGate reports whether there is a gate that is of use to the profile. The transaction then begins at it.
+func (t *Transaction) atGate() bool {
+	p := t.rules.prescreen
+	if p == nil || t.engine.gate == GateOff || p.broken.Load() != nil {
+		return false
+	}
+	tenant := t.rules.tenant(t.tuning)
+	if tenant == nil || tenant.Blind(gate.Request) != 0 {
+		return false
+	}
+	t.gated = &gated{tenant: tenant}
+	return true
+}
+
+// newTx begins an engine's transaction for the profile.
+func (t *Transaction) newTx(of experimental.WAFWithOptions) engineTx {
+	tx := of.NewTransactionWithOptions(experimental.Options{ID: t.id, Context: context.Background()}).(engineTx) // asserted by probe.learn
+	t.rules.probe.setMode(tx, t.profile.Mode)
+	return tx
+}
+
+// engage begins the rules with the request's head, and runs phase 1. Only those that are given run; with all, every
+// rule does.
+func (t *Transaction) engage(run running, all bool) *types.Interruption {
+	g := t.gated
+	t.tx = t.newTx(t.rules.newTx)
+	t.tuning.apply(t.tx.Variables().TX())
+	if all {
+		for _, r := range t.removals {
+			r.exclude(t.tx, t.tuning.level())
+		}
+	} else {
+		t.excludeFrom(run)
+		t.rules.prescreen.only(t.tx, run, gate.Request)
+	}
+	t.tx.ProcessConnection(addrString(g.client), int(g.client.Port()), addrString(g.server), int(g.server.Port()))
+	t.tx.ProcessURI(g.target, g.method, g.proto)
+	t.tx.SetServerName(g.host)
+	for _, f := range g.fields {
+		t.tx.AddRequestHeader(f.name, f.value)
+	}
+	if g.long {
+		setSingle(t.tx.Variables().InboundDataError(), "1")
+	}
+	return t.tx.ProcessRequestHeaders()
+}
+
+// engageAll begins all rules with the request's head, and leaves the gate.
+func (t *Transaction) engageAll() *types.Interruption {
+	it := t.engage(running{}, true)
+	t.leave()
+	return it
+}
+
+// leave ends a transaction's time at the gate: the rules see everything from now on.
+func (t *Transaction) leave() {
+	reader := t.view
+	t.view, t.gated = t.tx, nil
+	t.closed(reader.Close())
+}
+
+// atBody asks the gate about the whole request, and where rules can match, runs them.
+func (t *Transaction) atBody(kind string) (*types.Interruption, error) {
+	t.gated.kind = kind
+	found := t.ask(gate.Request)
+	found.All = found.All || t.noticed()
+	if len(found.Rules) == 0 && !found.All {
+		return nil, nil
+	}
+	sizes := t.gated.sizes
+	it := t.engage(running{append(found.Rules, found.Helpers...)}, found.All)
+	t.leave()
+	if it != nil {
+		return it, nil
+	}
+	if sizes != "" {
+		setSingle(t.tx.Variables().InboundDataError(), sizes)
+	}
+	return runBody(t.tx, kind, t.body)
+}
+
+// atAnswer asks the gate about the whole response, and where rules can match, runs them, behind those for requests
+// that always run.
+func (t *Transaction) atAnswer() (*types.Interruption, error) {
+	found := t.ask(gate.Answer)
+	if len(found.Rules) == 0 && !found.All {
+		return nil, nil
+	}
+	g, body := t.gated, t.view.Variables().ResponseBody().Get()
+	it := t.engage(running{}, false)
+	if !found.All {
+		t.rules.prescreen.only(t.tx, running{append(found.Rules, found.Helpers...)}, gate.Answer)
+	}
+	t.leave()
+	if it != nil {
+		return it, nil
+	}
+	if it, err := runBody(t.tx, g.kind, t.body); it != nil || err != nil {
+		return it, err
+	}
+	for _, f := range g.answer {
+		t.addAnswer(f.name, f.value)
+	}
+	if it := t.tx.ProcessResponseHeaders(g.status, g.answerProto); it != nil {
+		return it, nil
+	}
+	if _, _, err := t.tx.WriteResponseBody([]byte(body)); err != nil {
+		return nil, err
+	}
+	return t.tx.ProcessResponseBody()
+}
+
+// excludeFrom applies the tenant's exclusions to the rules that run.
+func (t *Transaction) excludeFrom(run running) {
+	p := t.rules.prescreen
+	for _, r := range t.removals {
+		for _, ids := range r.ranges {
+			t.tx.RemoveRuleByIDRange(int(ids[0]), int(ids[1]))
+		}
+		for i := range r.targets {
+			target := &r.targets[i]
+			for _, id := range target.at(t.tuning.level()) {
+				if place, known := p.place[int(id)]; known && (run.has(place) || p.gate.Kept(place) || p.rules[place].Side() == gate.Answer) {
+					t.tx.RemoveRuleTargetByID(int(id), target.variable, target.name, target.pattern)
+				}
+			}
+		}
+	}
+}
+
+// exempt is the tenant's exclusions, as the gate asks for them.
+type exempt struct {
+	removals []*removal
+	level    int
+}
+
+// Rule reports whether a rule is excluded.
+func (s exempt) Rule(id int) bool {
+	for _, r := range s.removals {
+		for _, ids := range r.ranges {
+			if int(ids[0]) <= id && id <= int(ids[1]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Target reports whether a rule does not look at a variable under a key in lower case.
+func (s exempt) Target(id int, v variables.RuleVariable, key string) bool {
+	return s.targets(id, func(t *target) bool {
+		if t.variable != v {
+			return false
+		}
+		if t.pattern != nil {
+			return t.pattern.MatchString(key)
+		}
+		return t.name == "" || t.name == key
+	})
+}
+
+// Touches reports whether a rule does not look at all of its targets.
+func (s exempt) Touches(id int) bool { return s.targets(id, func(*target) bool { return true }) }
+
+func (s exempt) targets(id int, fits func(*target) bool) bool {
+	for _, r := range s.removals {
+		for i := range r.targets {
+			if t := &r.targets[i]; fits(t) && slices.Contains(t.at(s.level), int32(id)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// ask asks the gate about what the reader has read.
+func (t *Transaction) ask(side gate.Side) gate.Found {
+	var except gate.Spared
+	if len(t.removals) > 0 {
+		except = exempt{t.removals, t.tuning.level()}
+	}
+	return t.rules.prescreen.gate.Inspect(side, t.view, t.gated.tenant, except, t.tuning.share)
+}
+
+// noticed reports whether a rule of the reader's own has matched that shows.
+func (t *Transaction) noticed() bool {
+	return slices.ContainsFunc(t.view.MatchedRules(), func(m types.MatchedRule) bool { return !t.rules.catalog.bookkeeping(m) })
+}
