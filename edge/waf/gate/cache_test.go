@@ -46,7 +46,7 @@ func mustBeSound(t *testing.T, c *cache) {
 			values++
 			bytes += v.bytes()
 			held[v.share]++
-			if at, want, _ := c.locate(v.key, v.text); at != set || tag != want {
+			if at, want, _ := c.locate(v.key, v.text); at != set || tag != want || tag == 0 {
 				t.Fatalf("%.40q is in set %d with tag %#x, which has %d and %#x", v.text, at, want, set, tag)
 			}
 		}
@@ -116,6 +116,24 @@ func TestCacheTellsValuesApart(t *testing.T) {
 		for _, share := range []uint32{3, 7} { // whose it is does not matter
 			if _, ok := c.get(test.key, share, test.text); ok != test.want {
 				t.Errorf("%v %q: %v", test.key, test.text, ok)
+			}
+		}
+	}
+}
+
+// A key whose hash is as good as that of another is told apart all the same.
+func TestCacheComparesKeys(t *testing.T) {
+	c := newCache(cacheOverhead + 4096)
+	c.put(cacheKey{}, 0, "text", nil)
+	set, tag, _ := c.locate(cacheKey{}, "text")
+	for like, n := 0, uint32(1); like < 20; n++ {
+		for _, key := range []cacheKey{{row: n}, {env: n}} {
+			if s, g, _ := c.locate(key, "text"); s != set || g != tag {
+				continue
+			}
+			like++
+			if _, ok := c.get(key, 0, "text"); ok {
+				t.Fatalf("%v is taken for another", key)
 			}
 		}
 	}
@@ -191,11 +209,9 @@ func TestCacheCopies(t *testing.T) {
 	if !ok || !slices.Equal(got, []uint16{1, 2}) {
 		t.Errorf("%v, %v", got, ok)
 	}
-	if got = append(got, 7); got[2] != 7 {
-		t.Error(got)
-	}
-	if got, _ = c.get(cacheKey{}, 0, "some text"); len(got) != 2 {
-		t.Error(got)
+	one, other := append(got, 7), append(got, 8)
+	if one[2] != 7 || other[2] != 8 {
+		t.Error("who appends to what was found writes into the cache")
 	}
 }
 
@@ -381,16 +397,16 @@ func TestCacheReplaces(t *testing.T) {
 				}
 			}
 		}
-		for n := range shareWays {
-			put(1, n)
-		}
+		put(1, 0)
+		put(1, 1)
+		put(1, 3)
 		hit(0, 1, 3)
 		pass(c, 1)
+		put(1, 2)
 		put(1, 4)
 		mustHave("the one that was never hit", 0, 1, 3, 4)
-		hit(0, 3)
+		hit(0, 3, 4)
 		pass(c, 1)
-		hit(4)
 		put(1, 5)
 		mustHave("the one not hit for longest", 0, 3, 4, 5)
 
