@@ -69,9 +69,11 @@ func try(e *Engine, raw []byte) crstest.Outcome {
 	tx.ResponseBody()
 
 	o := crstest.Outcome{Err: tx.Err()}
-	tx.tx.ProcessLogging() // phase 5 sums up: rule 980170, which has tests
-	for _, rule := range tx.tx.MatchedRules() {
-		o.Log = append(o.Log, rule.ErrorLog())
+	if tx.tx != nil { // else no rule can have matched
+		tx.tx.ProcessLogging() // phase 5 sums up: rule 980170, which has tests
+		for _, rule := range tx.tx.MatchedRules() {
+			o.Log = append(o.Log, rule.ErrorLog())
+		}
 	}
 	for _, m := range tx.Matches() {
 		o.Rules = append(o.Rules, m.ID)

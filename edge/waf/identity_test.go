@@ -114,8 +114,8 @@ func said(e *Engine, r crstest.Request, level int) string {
 		verdict = tx.RequestBody(false)
 	}
 	var rules []int
-	for _, rule := range tx.tx.MatchedRules() {
-		rules = append(rules, rule.Rule().ID())
+	for _, m := range tx.Matches() {
+		rules = append(rules, m.ID)
 	}
 	out := fmt.Sprintf("score %d rules %v err %v", tx.Score(), rules, tx.Err())
 	if verdict != nil {

@@ -57,7 +57,7 @@ func TestTheEnginesBodyLimitNeverActs(t *testing.T) {
 				t.Errorf("%d bytes in mode %s: %+v", n, mode, tx.Verdict())
 			}
 			tx.WriteRequestBody(body[:n])
-			if v := tx.RequestBody(false); v != nil || tx.Err() != nil || tx.WouldBlock() || tx.tx.Variables().InboundDataError().Get() == "1" {
+			if v := tx.RequestBody(false); v != nil || tx.Err() != nil || tx.WouldBlock() || tx.view.Variables().InboundDataError().Get() == "1" {
 				t.Errorf("%d bytes in mode %s: %+v, %v", n, mode, v, tx.Err())
 			}
 			tx.Close()

@@ -20,7 +20,7 @@ func seen(e *Engine, contentType, body string, cut bool) (in []string, refused b
 	tx.RequestHeaders()
 	tx.WriteRequestBody([]byte(body))
 	refused = tx.RequestBody(cut) != nil
-	tx.tx.Variables().All(func(v variables.RuleVariable, c collection.Collection) bool {
+	tx.view.Variables().All(func(v variables.RuleVariable, c collection.Collection) bool {
 		if name := v.Name(); strings.HasPrefix(name, "MATCHED") || name == "REQUEST_BODY" || name == "TX" {
 			return true
 		}

@@ -24,11 +24,11 @@ func readMultipart(e *Engine, contentType, body string, ours bool) map[string][]
 		tx.WriteRequestBody([]byte(body))
 		tx.RequestBody(false)
 	} else {
-		tx.tx.WriteRequestBody([]byte(body))
-		tx.tx.ProcessRequestBody()
+		tx.view.WriteRequestBody([]byte(body))
+		tx.view.ProcessRequestBody()
 	}
 	all := map[string][]string{}
-	tx.tx.Variables().All(func(v variables.RuleVariable, c collection.Collection) bool {
+	tx.view.Variables().All(func(v variables.RuleVariable, c collection.Collection) bool {
 		// What differs by nature: clocks, the names of temporary files, and the bookkeeping of rules.
 		name := v.Name()
 		if strings.HasPrefix(name, "TIME") || strings.HasPrefix(name, "MATCHED") || name == "FILES_TMPNAMES" || name == "TX" || name == "RULE" {
@@ -126,10 +126,10 @@ func TestAFileThatMayBeAFieldIsInspected(t *testing.T) {
 		tx.RequestHeaders()
 		tx.WriteRequestBody([]byte(body))
 		tx.RequestBody(false)
-		if files := tx.tx.Variables().Files().FindAll(); len(files) == 0 {
+		if files := tx.view.Variables().Files().FindAll(); len(files) == 0 {
 			t.Errorf("%s: no file", disposition)
 		}
-		args := tx.tx.Variables().ArgsPost().FindAll()
+		args := tx.view.Variables().ArgsPost().FindAll()
 		if seen := len(args) == 1 && args[0].Value() == "EVIL"; seen != inspected {
 			t.Errorf("%s: arguments %v", disposition, args)
 		}
@@ -158,7 +158,7 @@ func TestUploadsAreNotWrittenToDisk(t *testing.T) {
 	if tx.RequestBody(true) != nil || tx.Err() != nil {
 		t.Errorf("%+v, %v", tx.Verdict(), tx.Err())
 	}
-	if got := tx.tx.Variables().Files().FindAll(); len(got) != 1 || got[0].Value() != "f.bin" {
+	if got := tx.view.Variables().Files().FindAll(); len(got) != 1 || got[0].Value() != "f.bin" {
 		t.Errorf("files: %v", got)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*"))

@@ -21,6 +21,18 @@ func sharedEngine(t testing.TB) *Engine {
 	return e
 }
 
+// ungatedEngine is one whose rules see everything, for tests that look at what its parsers read.
+func ungatedEngine(t testing.TB) *Engine {
+	t.Helper()
+	e, err := ungated()
+	if err != nil {
+		t.Fatalf("New: %v", err)
+	}
+	return e
+}
+
+var ungated = sync.OnceValues(func() (*Engine, error) { return New(Options{Gate: GateOff}) })
+
 // smallEngine compiles a test's own rules only.
 func smallEngine(t testing.TB, rules string) *Engine {
 	t.Helper()

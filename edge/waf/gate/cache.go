@@ -202,6 +202,7 @@ func (v *cachedValue) bytes() int { return valueBytes + int(v.room) }
 //  1. Where nothing is, if its tenant holds less than his share.
 //  2. In place of one of the tenant's: one that was never hit, else the one that was not for longest.
 //  3. Where he has none, in place of another's, chosen alike, that was neither put nor hit for cachePatience.
+//  4. Else in place of one that was never hit, of a tenant who holds his whole share: two floods shut nobody out.
 func (c *cache) wayFor(v *cachedValue, set int, tag uint8, now uint32) int {
 	likely := tagged(c.tags[set].Load(), tag)
 	ways := c.ways[set*cacheWays:][:cacheWays]
@@ -232,8 +233,29 @@ func (c *cache) wayFor(v *cachedValue, set int, tag uint8, now uint32) int {
 		return free
 	case held > 0:
 		return own
+	case stale >= 0:
+		return stale
 	}
-	return stale
+	return crowded(ways)
+}
+
+// crowded returns a way whose value was never hit, of a tenant who holds his whole share of a full set; -1: there is none.
+func crowded(ways []atomic.Pointer[cachedValue]) int {
+	for way := range ways {
+		v, held := ways[way].Load(), 0
+		if v.mark.Load()&hitMark != 0 {
+			continue
+		}
+		for other := range ways {
+			if ways[other].Load().share == v.share {
+				held++
+			}
+		}
+		if held >= shareWays {
+			return way
+		}
+	}
+	return -1
 }
 
 // size says how many values are kept, and how many bytes of memory the cache holds.
