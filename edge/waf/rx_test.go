@@ -79,10 +79,12 @@ func TestAutomatonsAreBounded(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return m.HeapAlloc
 	}
-	g := newRequests(t)
+	g := newGenerator(newMaterial(t), 7)
+	p := &Profile{Mode: Block, Paranoia: 4}
 	before := heap()
-	for range 2000 {
-		said(e, g.next(), 4)
+	for number := range uint64(2000) {
+		x := g.exchange(number)
+		said(e, p, &x, nil)
 	}
 	after := heap()
 	t.Logf("%.1f MB more after 2,000 requests", (float64(after)-float64(before))/1e6)
