@@ -29,6 +29,9 @@ func (g *generator) formBody() string {
 	for range g.random.IntN(4) {
 		pairs = append(pairs, pick(g.random, "id", "q", "x[0]", "x[1]", "A")+"="+pick(g.random, "1", "Ann+O%27Neil", url.QueryEscape(g.value()), lineOf(g.value())))
 	}
+	if g.random.IntN(50) == 0 { // over the limit
+		pairs = append(pairs, strings.Repeat("x=1&", 1001))
+	}
 	g.random.Shuffle(len(pairs), func(i, j int) { pairs[i], pairs[j] = pairs[j], pairs[i] })
 	return strings.Join(pairs, pick(g.random, "&", "&", ";", "&&"))
 }

@@ -33,8 +33,8 @@ func (x *exchange) String() string {
 
 // A report is all that an engine says of an exchange, as far as anybody asks.
 type report struct {
-	text    string
-	matched bool
+	text  string
+	rules []int // that matched
 }
 
 // said shows an exchange to an engine as the edge does. Of the rules that are chains it is not told on what
@@ -101,7 +101,6 @@ func showAnswer(tx *Transaction, x *exchange) string {
 // add asks what the edge asks for its log.
 func (r *report) add(tx *Transaction, chains map[int]bool) {
 	matches := tx.Matches()
-	r.matched = r.matched || len(matches) > 0
 	r.text += fmt.Sprintf("; score %d and %d, would block %t, refused by %d, error %v, rules", tx.Score(), tx.OutboundScore(), tx.WouldBlock(), tx.RefusedBy(), tx.Err())
 	whole := len(matches) < MaxMatches
 	for len(matches) > 0 {
@@ -110,6 +109,7 @@ func (r *report) add(tx *Transaction, chains map[int]bool) {
 			n++
 		}
 		r.text += " " + strconv.Itoa(matches[0].ID)
+		r.rules = append(r.rules, matches[0].ID)
 		switch {
 		case chains[matches[0].ID]:
 			r.text += fmt.Sprintf("+%d", matches[0].Score)

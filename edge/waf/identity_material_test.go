@@ -87,14 +87,15 @@ func parsedPatterns(t testing.TB, which string) (out []*syntax.Regexp) {
 }
 
 var (
-	ruleID  = regexp.MustCompile(`[",]id:(\d+)`)
-	isChain = regexp.MustCompile(`[",]chain[",]`)
+	lineGoesOn = regexp.MustCompile(`\\\n\s*`)
+	ruleID     = regexp.MustCompile(`[",]id:(\d+)`)
+	isChain    = regexp.MustCompile(`[",]chain[",]`)
 )
 
 func chainedRules(t testing.TB) map[int]bool {
 	t.Helper()
 	chains := map[int]bool{}
-	for _, line := range strings.Split(regexp.MustCompile(`\\\n\s*`).ReplaceAllString(ruleFiles(t, "@owasp_crs/*.conf"), ""), "\n") {
+	for line := range strings.Lines(lineGoesOn.ReplaceAllString(ruleFiles(t, "@owasp_crs/*.conf"), "")) {
 		if id := ruleID.FindStringSubmatch(line); id != nil && isChain.MatchString(line) {
 			n, _ := strconv.Atoi(id[1])
 			chains[n] = true
@@ -158,8 +159,17 @@ func (g *generator) value() string {
 		return string(matching(g.random, pick(g.random, g.request...), nil, 0))
 	case 9:
 		return g.escaped(v)
+	case 10:
+		return pick(g.random, oddValues...)
 	}
 	return v
+}
+
+// oddValues are no text, or none that a list or a pattern would make.
+var oddValues = []string{
+	"", "\x00", "a\x00b", "\xac\xed\x00\x05sr\x00\x13java.util", "rO0ABXNyABFqYXZh", "\xc0\xaf\xc0\xae", "\xed\xa0\x80", "\xff\xfe", "%u0000%u2215", "％３ｃ",
+	"ａ＜script＞", "\u2028\u00a0\ufeff", "İstanbul ſ K ß", "1' OR '1'='1", "<script>alert(1)</script>", strings.Repeat("a", 300), strings.Repeat("%41", 50), "a\r\nSet-Cookie: x=1",
+	"=?utf-8?q?x?=", `\x41\101\u0041`, "&lt;&#x3c;&#60", "/*!50000x*/--", "2.2250738585072011e-308",
 }
 
 // spoilt changes a byte, leaves one out or puts one in.

@@ -47,6 +47,9 @@ func (g *generator) exchange(number uint64) exchange {
 	}
 	if g.random.IntN(4) == 0 {
 		x.answer = g.answer()
+		if g.random.IntN(2) == 0 { // which no rule stops on the way there
+			x.Request = plainRequest()
+		}
 	}
 	g.cut(&x)
 	if g.random.IntN(4) == 0 {
