@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	wafrules "gatehouse/waf-rules"
@@ -25,6 +26,22 @@ type material struct {
 	request []*syntax.Regexp  // the rules' patterns
 	respond []*syntax.Regexp  // those of the rules for answers
 	chains  map[int]bool      // the rules that are the first of a chain
+}
+
+// made is what newMaterial has made, which takes a second.
+var made struct {
+	sync.Mutex
+	material *material
+}
+
+func sharedMaterial(t testing.TB) *material {
+	t.Helper()
+	made.Lock()
+	defer made.Unlock()
+	if made.material == nil {
+		made.material = newMaterial(t)
+	}
+	return made.material
 }
 
 func newMaterial(t testing.TB) *material {

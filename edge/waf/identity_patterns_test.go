@@ -15,7 +15,7 @@ import (
 // For every pattern of the rules, texts made from the pattern itself: most match, or nearly.
 func TestPatternsDecideAsRegexp(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
-	values := newMaterial(t).values
+	values := sharedMaterial(t).values
 	perPattern := identityRequests(t) / 10
 	total, yes := 0, 0
 	for _, pattern := range rulePatterns(t, "@owasp_crs/*.conf") {
