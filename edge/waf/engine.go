@@ -28,6 +28,9 @@ type Options struct {
 	Rules *wafrules.Set
 	// Gate says what becomes of what the gate says, see package gate. Zero: GateOn.
 	Gate GateMode
+	// Shadow has all rules run on every so many requests that were at the gate, once they have ended, and a gate that missed
+	// a rule switched off; see [Transaction.Close]. 0: on none.
+	Shadow uint64
 	// Setup is rule text that is compiled before the CRS: for the CRS's settings that hold for every
 	// tenant, such as its limits on arguments and files, which are off by default. A setting that a
 	// [Profile] has must not be in it, since it would win over every tenant's. Digests do not
@@ -40,6 +43,8 @@ type Engine struct {
 	log        *slog.Logger
 	setup      string // of the options
 	gate       GateMode
+	shadow     uint64
+	counter    atomic.Uint64 // of requests at the gate
 	current    atomic.Pointer[ruleset]
 	now        func() time.Time // for exclusions that end
 	rest       time.Duration    // of reloads, see pace
@@ -70,7 +75,7 @@ func newEngine(opts Options, directives string) (*Engine, error) {
 	if opts.Rules == nil {
 		opts.Rules = wafrules.Embedded()
 	}
-	e := &Engine{log: opts.Logger, setup: opts.Setup, gate: opts.Gate, registerer: opts.Registerer, now: time.Now, rest: paceRest}
+	e := &Engine{log: opts.Logger, setup: opts.Setup, gate: opts.Gate, shadow: opts.Shadow, registerer: opts.Registerer, now: time.Now, rest: paceRest}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}

@@ -3,6 +3,7 @@ package waf
 import (
 	"context"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 
 	"github.com/corazawaf/coraza/v3/experimental"
@@ -26,6 +27,13 @@ type gated struct {
 	status                      int
 	answerProto                 string
 	kind                        string // of the body's parser
+
+	// For verify:
+	body       []byte // of the request
+	asked      bool   // the gate was, about the request
+	answered   bool   // and about the response
+	answerBody string
+	found      [2]gate.Found // by side: what the gate has said
 }
 
 type field struct{ name, value string }
@@ -41,6 +49,9 @@ func (t *Transaction) atGate() bool {
 		return false
 	}
 	t.gated = &gated{tenant: tenant}
+	if n := t.engine.shadow; n > 0 && t.engine.counter.Add(1)%n == 0 || t.engine.gate == GateShadow {
+		t.checked = t.gated
+	}
 	return true
 }
 
@@ -93,9 +104,9 @@ func (t *Transaction) leave() {
 
 // atBody asks the gate about the whole request, and where rules can match, runs them.
 func (t *Transaction) atBody(kind string) (*types.Interruption, error) {
-	t.gated.kind = kind
+	t.gated.kind, t.gated.body = kind, t.body
 	found := t.ask(gate.Request)
-	found.All = found.All || t.noticed()
+	found.All = found.All || t.noticed() || t.engine.gate == GateShadow
 	if len(found.Rules) == 0 && !found.All {
 		return nil, nil
 	}
@@ -114,11 +125,12 @@ func (t *Transaction) atBody(kind string) (*types.Interruption, error) {
 // atAnswer asks the gate about the whole response, and where rules can match, runs them, behind those for requests
 // that always run.
 func (t *Transaction) atAnswer() (*types.Interruption, error) {
+	g := t.gated
+	g.answered, g.answerBody = true, t.view.Variables().ResponseBody().Get()
 	found := t.ask(gate.Answer)
 	if len(found.Rules) == 0 && !found.All {
 		return nil, nil
 	}
-	g, body := t.gated, t.view.Variables().ResponseBody().Get()
 	it := t.engage(running{}, false)
 	if !found.All {
 		t.rules.prescreen.only(t.tx, running{append(found.Rules, found.Helpers...)}, gate.Answer)
@@ -127,7 +139,7 @@ func (t *Transaction) atAnswer() (*types.Interruption, error) {
 	if it != nil {
 		return it, nil
 	}
-	if it, err := runBody(t.tx, g.kind, t.body); it != nil || err != nil {
+	if it, err := runBody(t.tx, g.kind, g.body); it != nil || err != nil {
 		return it, err
 	}
 	for _, f := range g.answer {
@@ -136,7 +148,7 @@ func (t *Transaction) atAnswer() (*types.Interruption, error) {
 	if it := t.tx.ProcessResponseHeaders(g.status, g.answerProto); it != nil {
 		return it, nil
 	}
-	if _, _, err := t.tx.WriteResponseBody([]byte(body)); err != nil {
+	if _, _, err := t.tx.WriteResponseBody([]byte(g.answerBody)); err != nil {
 		return nil, err
 	}
 	return t.tx.ProcessResponseBody()
@@ -205,13 +217,22 @@ func (s exempt) targets(id int, fits func(*target) bool) bool {
 	return false
 }
 
-// ask asks the gate about what the reader has read.
-func (t *Transaction) ask(side gate.Side) gate.Found {
+// ask asks the gate about what the reader has read. If it breaks, all rules run.
+func (t *Transaction) ask(side gate.Side) (found gate.Found) {
+	defer func() {
+		if p := recover(); p != nil {
+			t.engine.log.Error("waf gate failed", "id", t.id, "panic", p, "stack", string(debug.Stack()))
+			found = gate.Found{All: true}
+		}
+		t.gated.found[side] = found
+		t.gated.asked = true
+		t.engine.metrics.asked[answerOf(found)].Inc()
+	}()
 	var except gate.Spared
 	if len(t.removals) > 0 {
 		except = exempt{t.removals, t.tuning.level()}
 	}
-	return t.rules.prescreen.gate.Inspect(side, t.view, t.gated.tenant, except, t.tuning.share)
+	return t.rules.prescreen.gate.Inspect(side, t.view, t.gated.tenant, except, t.profile.Share)
 }
 
 // noticed reports whether a rule of the reader's own has matched that shows.

@@ -23,6 +23,10 @@ var outcomeNames = [outcomes]string{"clean", "would_block", "blocked", "failed"}
 type metrics struct {
 	transactions *prometheus.CounterVec
 	ended        [Off][outcomes]prometheus.Counter // by mode (detect, block) and outcome
+	gate         *prometheus.CounterVec
+	asked        [3]prometheus.Counter // by what the gate said
+	verified     prometheus.Counter
+	missed       prometheus.Counter
 	info         *prometheus.GaugeVec
 	reloads      *prometheus.CounterVec
 	succeeded    prometheus.Gauge
@@ -42,6 +46,7 @@ func newMetrics(e *Engine) *metrics {
 			m.ended[mode][o] = m.transactions.WithLabelValues(mode.String(), outcomeNames[o])
 		}
 	}
+	gate := m.newGate(e)
 	compiles := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "gatehouse_waf_compiles_total",
 		Help: "Rule sets compiled, or tried to. One serves all tenants, so this grows with new rules only.",
@@ -73,8 +78,39 @@ func newMetrics(e *Engine) *metrics {
 		Name: "gatehouse_waf_rules_loaded_timestamp_seconds",
 		Help: "When the rules in use were last found good, in Unix time.",
 	})
-	m.all = []prometheus.Collector{m.transactions, compiles, compileTime, count, own, m.info, m.reloads, m.succeeded}
+	m.all = []prometheus.Collector{m.transactions, m.gate, m.verified, m.missed, gate, compiles, compileTime, count, own, m.info, m.reloads, m.succeeded}
 	return m
+}
+
+// gateAnswers are the labels of what the gate says.
+var gateAnswers = [3]string{"none", "some", "all"}
+
+// newGate makes the metrics of the gate, and returns the one that nobody changes.
+func (m *metrics) newGate(e *Engine) prometheus.Collector {
+	m.gate = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gatehouse_waf_gate_answers_total",
+		Help: "Requests and responses that the gate looked at, by how many rules had to run: none, some or all.",
+	}, []string{"rules"})
+	for i, name := range gateAnswers {
+		m.asked[i] = m.gate.WithLabelValues(name)
+	}
+	m.verified = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gatehouse_waf_gate_verified_total",
+		Help: "Requests at the gate on which all rules were run afterwards, to compare.",
+	})
+	m.missed = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gatehouse_waf_gate_missed_total",
+		Help: "Rules that the gate had said could not match, and that did. More than none switches it off.",
+	})
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gatehouse_waf_gate_active",
+		Help: "1 if the gate decides which rules of the set in use run; 0 if all do.",
+	}, func() float64 {
+		if p := e.current.Load().prescreen; e.gate == GateOn && p != nil && p.broken.Load() == nil {
+			return 1
+		}
+		return 0
+	})
 }
 
 // show tells which rules are in use.

@@ -31,10 +31,10 @@ type prescreen struct {
 	place  map[int]int // by id
 	native map[int]bool
 	reader experimental.WAFWithOptions
-	broken atomic.Pointer[string] // why it is not used any more; nil: it is
+	broken atomic.Pointer[int] // the rule that it missed; nil: none, and it is in use
 
-	mu      sync.Mutex
-	tenants map[string]*gate.Tenant // by their settings
+	mu    sync.Mutex
+	known map[string]known // by tuning
 }
 
 // gateCache is how much memory a gate's memory of values may take, in bytes.
@@ -42,7 +42,7 @@ const gateCache = 8 << 20
 
 // newPrescreen makes the prescreen of compiled rules.
 func newPrescreen(r *ruleset) (*prescreen, error) {
-	p := &prescreen{place: map[int]int{}, native: map[int]bool{}, tenants: map[string]*gate.Tenant{}}
+	p := &prescreen{place: map[int]int{}, native: map[int]bool{}, known: map[string]known{}}
 	var err error
 	if p.rules, err = compiledRules(r.waf); err != nil {
 		return nil, err
@@ -117,40 +117,48 @@ func wordFiles(set *wafrules.Set) func(name string) ([]byte, error) {
 	}
 }
 
-// stance is a profile's settings as one prescreen sees them. It keeps neither.
+// stance leads from a tuning to its settings at one prescreen, which it does not keep. All equal tunings have
+// the same.
 type stance struct {
 	generation uint64 // of the rules
 	tenant     weak.Pointer[gate.Tenant]
 }
 
-// maxTenants bounds how many different settings are kept. They take some kilobytes each.
-const maxTenants = 1024
+// known is what a prescreen knows of one tuning.
+type known struct {
+	tenant *gate.Tenant
+	stance *stance
+}
+
+// maxKnown bounds how many different tunings are kept. They take some kilobytes each.
+const maxKnown = 1024
 
 // tenant returns the settings of a tuning; nil: the gate is of no use to them.
 func (r *ruleset) tenant(t *tuning) *gate.Tenant {
-	p := r.prescreen
-	if known := t.stance.Load(); known != nil && known.generation == r.catalog.generation {
-		if tenant := known.tenant.Value(); tenant != nil {
+	if at := t.stance.Load(); at != nil && at.generation == r.catalog.generation {
+		if tenant := at.tenant.Value(); tenant != nil {
 			return tenant
 		}
 	}
-	key := fmt.Sprintf("%d %d %d %q %q", t.paranoia, t.inbound, t.outbound, t.methods, t.types)
+	p := r.prescreen
+	key := fmt.Sprintf("%d %q %q", t.paranoia, t.methods, t.types)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	tenant := p.tenants[key]
-	if tenant == nil {
+	k, ok := p.known[key]
+	if !ok {
 		level, values, err := r.settings(t)
 		if err != nil {
 			return nil
 		}
-		if len(p.tenants) >= maxTenants {
-			clear(p.tenants)
+		if len(p.known) >= maxKnown {
+			clear(p.known)
 		}
-		tenant = p.gate.Tenant(level, values)
-		p.tenants[key] = tenant
+		k.tenant = p.gate.Tenant(level, values)
+		k.stance = &stance{r.catalog.generation, weak.Make(k.tenant)}
+		p.known[key] = k
 	}
-	t.stance.Store(&stance{r.catalog.generation, weak.Make(tenant)})
-	return tenant
+	t.stance.Store(k.stance)
+	return k.tenant
 }
 
 // errRefused is why a gate cannot be used for some settings.
@@ -187,6 +195,11 @@ func (r *ruleset) settings(t *tuning) (level int, values map[string][]string, er
 	for _, m := range tx.Variables().TX().FindAll() {
 		if name := m.Key(); len(name) > 1 || name < "0" || name > "9" { // no groups of patterns
 			values[strings.ToLower(name)] = append(values[strings.ToLower(name)], m.Value())
+		}
+	}
+	for _, score := range []string{"blocking_inbound_anomaly_score", "blocking_outbound_anomaly_score"} {
+		if at := values[score]; len(at) > 0 && at[0] != "0" {
+			return 0, nil, errRefused // which thresholds are higher is not known
 		}
 	}
 	level = 4

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"iter"
 	"slices"
 	"strconv"
@@ -77,8 +76,10 @@ type Profile struct {
 	// no rule lets a request past the others. They add nothing to the anomaly score. No nil among them.
 	Own []*OwnRules
 
-	// Tenant is whose profile it is. Profiles of one tenant share what the engine may remember for him.
-	Tenant string
+	// Share stands for the tenant where the engine remembers values that it has seen: no tenant can take more than his
+	// part of that memory, or learn what is in it of others. Profiles of one tenant should have the same, and
+	// those of others another one. It changes no verdict.
+	Share uint32
 
 	once   sync.Once
 	tuning tuning
@@ -194,7 +195,6 @@ func (p *Profile) resolve() *tuning {
 		t.outbound = orDefault(p.OutboundThreshold, DefaultOutboundThreshold)
 		t.inspect = min(orDefault(p.InspectBody, DefaultInspectBody), MaxInspectBody)
 		t.paranoia = min(orDefault(p.Paranoia, 1), 4)
-		t.share = crc32.ChecksumIEEE([]byte(p.Tenant))
 		if len(p.AllowedMethods) > 0 {
 			t.methods = []string{strings.Join(distinct(p.AllowedMethods), " ")}
 		}

@@ -56,6 +56,7 @@ type Transaction struct {
 	view    engineTx // what has read the request: the gate's reader, or tx; nil: not begun, or closed
 	tx      engineTx // the rules; nil: not begun, which at the gate they need not be
 	gated   *gated   // nil: the rules see everything as it comes
+	checked *gated   // what verify is to look at; nil: nothing
 	front   *front   // nil: the profile has no rules of its own
 	err     error
 	verdict *Verdict
@@ -278,9 +279,7 @@ func (t *Transaction) RequestBody(cut bool) *Verdict {
 	if t.gated != nil && err == nil {
 		it, err = t.atBody(kind)
 	}
-	if t.gated == nil || !t.profile.Responses {
-		t.body = nil
-	}
+	t.body = nil
 	if err != nil {
 		t.err = fmt.Errorf("waf: inspect request body: %w", err)
 		return nil
@@ -387,6 +386,7 @@ func (t *Transaction) Close() {
 		return
 	}
 	defer t.rescue("close transaction")
+	t.verify()
 	defer t.front.close()
 	t.engine.metrics.ended[t.profile.Mode][t.outcome()].Inc()
 	view, tx := t.view, t.tx

@@ -21,28 +21,6 @@ type check struct {
 	tenanted bool
 }
 
-// named is what a link calls a variable that it writes, for the rule that reads it.
-type named struct {
-	text   string // with macros
-	byName bool   // one of them is the name of what the link matched
-	target Target // of the reader
-	// above: the variable counts matches of one name, and only more than these make the reader's link hold; 0: it does
-	// not count.
-	above int
-}
-
-// reads reports whether a name with its macros replaced is one that the reader looks at.
-func (n *named) reads(name string) bool {
-	name = strings.ToLower(name)
-	if n.target.excepts(name) {
-		return false
-	}
-	if n.target.Pattern != nil {
-		return n.target.Pattern.MatchString(name)
-	}
-	return n.target.Key == "" || n.target.Key == name
-}
-
 // A dependent is a later link that looks at nothing but what the links before it matched.
 type dependent struct {
 	link  *Link

@@ -91,6 +91,9 @@ func (r *run) value(p *spot, key, text string) {
 		return
 	}
 	at := cacheKey{row: row.number<<4 | uint32(r.tenant.level)}
+	if !row.public {
+		at.row |= r.share << 16
+	}
 	if row.tenanted {
 		at.env = r.tenant.number
 	}
@@ -115,32 +118,12 @@ func (r *run) meet(p *spot, number int, key string) {
 	for i := range c.link.Targets {
 		t := &c.link.Targets[i]
 		for _, v := range p.variables {
-			if t.looksAt(v, key) && (r.spared == nil || !r.spared.Target(id, v, key)) && r.named(c, v, key) {
+			if t.looksAt(v, key) && (r.spared == nil || !r.spared.Target(id, v, key)) && r.named(&c.name, v, key) {
 				r.w.groups[c.group] = true
 				return
 			}
 		}
 	}
-}
-
-// named reports whether a check that goes by the name of what it matched may hold.
-func (r *run) named(c *check, v variables.RuleVariable, key string) bool {
-	n := &c.name
-	if n.text == "" || !n.byName {
-		return true
-	}
-	name := strings.ReplaceAll(strings.ToLower(n.text), "%{matched_var_name}", strings.ToLower(v.Name())+":"+key)
-	if !n.reads(name) {
-		return false
-	}
-	if n.above == 0 {
-		return true
-	}
-	if r.w.tallies == nil {
-		r.w.tallies = map[string]int{}
-	}
-	r.w.tallies[name]++
-	return r.w.tallies[name] > n.above
 }
 
 // count decides a condition on a number of values.

@@ -163,7 +163,7 @@ func (p *planner) written(g int, w writer, l *Link, t Target) {
 	number := p.check(g, w.rule, source)
 	c := &p.checks[number]
 	if w.open && p.nameable(w.set.Key, source) {
-		c.name = named{text: w.set.Key, byName: strings.Contains(strings.ToLower(w.set.Key), "%{matched_var_name}"), target: t, above: p.above(w, l, t)}
+		c.name = newNamed(w.set.Key, source, t, p.above(w, l, t))
 		c.tenanted = c.tenanted || hasMacro(w.set.Key)
 	}
 	if t.Count || !p.expandable(w.set, source) {

@@ -91,20 +91,20 @@ func (s *side) look(r *row, text string, t *Tenant, w *scratch) []uint16 {
 		s.screen.may(f.text, &w.candidates)
 		for k, word := range w.candidates.set {
 			for word &= f.checks[k]; word != 0; word &= word - 1 {
-				s.decide(k<<6+trailing(word), f.text, t, w)
+				s.decide(k<<6+trailing(word), text, f.text, t, w)
 			}
 		}
 	}
 	return w.met
 }
 
-// decide asks a check about a text, unless an earlier text has met it.
-func (s *side) decide(number int, text string, t *Tenant, w *scratch) {
+// decide asks a check about a text that came of a value, unless an earlier text has met it.
+func (s *side) decide(number int, raw, text string, t *Tenant, w *scratch) {
 	if slices.Contains(w.met, uint16(number)) {
 		return
 	}
 	w.state.tenant = t
-	if s.checks[number].says(text, &w.state) {
+	if s.checks[number].says(raw, text, &w.state) {
 		w.met = append(w.met, uint16(number))
 	}
 }

@@ -22,6 +22,7 @@ type row struct {
 	number   uint32 // among all of a side's
 	levels   [maxLevel + 1][]part
 	tenanted bool // a check's outcome depends on the tenant's settings
+	public   bool // what was found in a value is for all tenants
 }
 
 // A part of a row is its checks that have one chain and run at a level.
@@ -100,9 +101,27 @@ func sortedVariables(set map[variables.RuleVariable]bool) (out []variables.RuleV
 	return out
 }
 
+// browsers are the fields in which browsers say the same everywhere.
+var browsers = map[string]bool{
+	"user-agent": true, "accept": true, "accept-encoding": true, "accept-charset": true, "content-type": true, "connection": true, "range": true,
+	"sec-fetch-user": true, "sec-ch-ua": true, "sec-ch-ua-mobile": true, "cache-control": true, "content-length": true,
+}
+
+// isPublic reports whether values of a spot under a key are nobody's secret. Of any other value no tenant shall learn, by
+// how long an answer takes, that it was sent to another one.
+func (p *spot) isPublic(key string) bool {
+	switch p.from {
+	case variables.RequestMethod, variables.RequestProtocol, variables.RequestHeadersNames:
+		return true
+	case variables.RequestHeaders:
+		return browsers[key]
+	}
+	return false
+}
+
 // newRow gathers the checks of a spot's values under a key; empty: under any other.
 func (s *side) newRow(p *spot, key string, number *uint32) *row {
-	r := &row{number: *number}
+	r := &row{number: *number, public: p.isPublic(key)}
 	*number++
 	all := make([]uint64, len(s.atLevel[0]))
 	for i := range s.checks {

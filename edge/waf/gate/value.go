@@ -27,17 +27,15 @@ func (l *Link) agrees(text string, s *state) (yes bool) {
 
 // met reports whether a text that came of a value meets a check: the operator of its link, and then those of the
 // links that depend on it.
-func (c *check) met(text string, s *state) (yes bool) {
+func (c *check) met(raw, text string, s *state) bool {
 	s.captured = 0
 	s.capturing = c.link.Captures && (len(c.after) > 0 || c.name.text != "")
 	if !c.link.decides(text, s) {
 		return false
 	}
-	if c.name.text != "" && !c.name.byName {
-		s.matched = text
-		if !c.name.reads(s.expand(c.name.text)) {
-			return false
-		}
+	s.matched = text
+	if !c.name.mayBe(raw, s) {
+		return false
 	}
 	for i := range c.after {
 		d := &c.after[i]
@@ -81,11 +79,11 @@ func (d *dependent) met(value string, s *state) (string, bool) {
 }
 
 // says is met, where a panic of an operator is a yes.
-func (c *check) says(text string, s *state) (yes bool) {
+func (c *check) says(raw, text string, s *state) (yes bool) {
 	defer func() {
 		if recover() != nil {
 			yes = true
 		}
 	}()
-	return c.met(text, s)
+	return c.met(raw, text, s)
 }

@@ -1,0 +1,95 @@
+package waf
+
+import (
+	"slices"
+
+	"github.com/corazawaf/coraza/v3/types"
+
+	"gatehouse/edge/waf/gate"
+)
+
+// verify runs all rules on a transaction that was at the gate, and compares what they find with what the gate has said. A rule that
+// it said could not match is a fault of the gate's: it is not asked any more, as long as these rules are in use.
+//
+// It is called at the end, when the answer is on its way: nobody waits for it, but the next request of the connection.
+func (t *Transaction) verify() {
+	g := t.checked
+	t.checked = nil
+	if g == nil || !g.asked || t.err != nil || t.rules.prescreen.broken.Load() != nil {
+		return
+	}
+	defer t.rescue("verify the gate")
+	rules, err := t.matchedOf(g)
+	if err != nil {
+		t.engine.log.Error("waf gate could not be verified", "id", t.id, "err", err)
+		return
+	}
+	t.engine.metrics.verified.Inc()
+	p := t.rules.prescreen
+	for _, m := range rules {
+		id := m.Rule().ID()
+		if t.rules.catalog.bookkeeping(m) || p.native[id] || g.allowed(p, id) {
+			continue
+		}
+		t.engine.metrics.missed.Inc()
+		if p.broken.CompareAndSwap(nil, &id) {
+			t.engine.log.Error("waf gate switched off: it missed a rule", "id", t.id, "rule", id, "digest", t.rules.set.Digest()[:digestShown])
+		}
+	}
+}
+
+// allowed reports whether the gate has said that a rule may match.
+func (g *gated) allowed(p *prescreen, id int) bool {
+	place := p.place[id]
+	found := &g.found[p.rules[place].Side()]
+	return found.All || slices.Contains(found.Rules, place)
+}
+
+// matchedOf returns what all rules find: where they have run already, for the request alone.
+func (t *Transaction) matchedOf(g *gated) ([]types.MatchedRule, error) {
+	if t.engine.gate != GateShadow || t.tx == nil {
+		return t.runAll(g)
+	}
+	return slices.DeleteFunc(slices.Clone(t.tx.MatchedRules()), func(m types.MatchedRule) bool {
+		return t.rules.prescreen.rules[t.rules.prescreen.place[m.Rule().ID()]].Side() == gate.Answer
+	}), nil
+}
+
+// runAll runs all rules on what was recorded, and returns those that matched.
+func (t *Transaction) runAll(g *gated) ([]types.MatchedRule, error) {
+	all := &Transaction{engine: t.engine, id: t.id, rules: t.rules, profile: t.profile, tuning: t.tuning, removals: t.removals, gated: g}
+	it := all.engage(running{}, true)
+	defer func() { t.closed(all.tx.Close()) }()
+	all.view, all.gated = all.tx, nil
+	if it != nil {
+		return all.tx.MatchedRules(), nil
+	}
+	if g.sizes != "" {
+		setSingle(all.tx.Variables().InboundDataError(), g.sizes)
+	}
+	it, err := runBody(all.tx, g.kind, g.body)
+	if err != nil || it != nil || !g.answered {
+		return all.tx.MatchedRules(), err
+	}
+	for _, f := range g.answer {
+		all.addAnswer(f.name, f.value)
+	}
+	if all.tx.ProcessResponseHeaders(g.status, g.answerProto) == nil {
+		if _, _, err := all.tx.WriteResponseBody([]byte(g.answerBody)); err != nil {
+			return nil, err
+		}
+		_, err = all.tx.ProcessResponseBody()
+	}
+	return all.tx.MatchedRules(), err
+}
+
+// answerOf is what the gate has said, as a label.
+func answerOf(f gate.Found) int {
+	switch {
+	case f.All:
+		return 2
+	case len(f.Rules) > 0:
+		return 1
+	}
+	return 0
+}
