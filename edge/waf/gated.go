@@ -48,12 +48,15 @@ func (t *Transaction) atGate() bool {
 	if tenant == nil || tenant.Blind(gate.Request) != 0 {
 		return false
 	}
-	t.gated = &gated{tenant: tenant}
+	t.gated = &gated{tenant: tenant, fields: make([]field, 0, usualFields)}
 	if n := t.engine.shadow; n > 0 && t.engine.counter.Add(1)%n == 0 || t.engine.gate == GateShadow {
 		t.checked = t.gated
 	}
 	return true
 }
+
+// usualFields is how many fields there is room for from the beginning.
+const usualFields = 24
 
 // newTx begins an engine's transaction for the profile.
 func (t *Transaction) newTx(of experimental.WAFWithOptions) engineTx {
@@ -65,7 +68,6 @@ func (t *Transaction) newTx(of experimental.WAFWithOptions) engineTx {
 // engage begins the rules with the request's head, and runs phase 1. Only those that are given run; with all, every
 // rule does.
 func (t *Transaction) engage(run running, all bool) *types.Interruption {
-	g := t.gated
 	t.tx = t.newTx(t.rules.newTx)
 	t.tuning.apply(t.tx.Variables().TX())
 	if all {
@@ -76,16 +78,39 @@ func (t *Transaction) engage(run running, all bool) *types.Interruption {
 		t.excludeFrom(run)
 		t.rules.prescreen.only(t.tx, run, gate.Request)
 	}
-	t.tx.ProcessConnection(addrString(g.client), int(g.client.Port()), addrString(g.server), int(g.server.Port()))
-	t.tx.ProcessURI(g.target, g.method, g.proto)
-	t.tx.SetServerName(g.host)
+	return t.gated.head(t.tx)
+}
+
+// head shows the request's head to an engine, which runs phase 1.
+func (g *gated) head(tx engineTx) *types.Interruption {
+	tx.ProcessConnection(addrString(g.client), int(g.client.Port()), addrString(g.server), int(g.server.Port()))
+	tx.ProcessURI(g.target, g.method, g.proto)
+	tx.SetServerName(g.host)
 	for _, f := range g.fields {
-		t.tx.AddRequestHeader(f.name, f.value)
+		tx.AddRequestHeader(f.name, f.value)
 	}
 	if g.long {
-		setSingle(t.tx.Variables().InboundDataError(), "1")
+		setSingle(tx.Variables().InboundDataError(), "1")
 	}
-	return t.tx.ProcessRequestHeaders()
+	return tx.ProcessRequestHeaders()
+}
+
+// headAtGate has the request's head read, unless that can wait until its body is there: nothing in a head that is
+// simple can be refused yet.
+func (t *Transaction) headAtGate() *types.Interruption {
+	if !t.profile.Responses && t.rules.prescreen.isSimple(t.gated) {
+		return nil
+	}
+	return t.openReader()
+}
+
+// openReader has the reader read the head. If one of its own rules finds something, all rules begin.
+func (t *Transaction) openReader() *types.Interruption {
+	t.view = t.newTx(t.rules.prescreen.reader)
+	if it := t.gated.head(t.view); it == nil && !t.noticed() {
+		return nil
+	}
+	return t.engageAll()
 }
 
 // engageAll begins all rules with the request's head, and leaves the gate.
@@ -99,27 +124,70 @@ func (t *Transaction) engageAll() *types.Interruption {
 func (t *Transaction) leave() {
 	reader := t.view
 	t.view, t.gated = t.tx, nil
-	t.closed(reader.Close())
+	if reader != nil {
+		t.closed(reader.Close())
+	}
 }
 
-// atBody asks the gate about the whole request, and where rules can match, runs them.
+// atBody asks the gate about the whole request, and where rules can match, runs them. The kind is that of the
+// body's parser.
 func (t *Transaction) atBody(kind string) (*types.Interruption, error) {
-	t.gated.kind, t.gated.body = kind, t.body
-	found := t.ask(gate.Request)
+	g := t.gated
+	g.kind, g.body = kind, t.body
+	values, err := t.read()
+	if t.gated == nil || err != nil { // the reader has found something in the head
+		return t.verdictOfHead(kind, err)
+	}
+	found := t.ask(gate.Request, values)
 	found.All = found.All || t.noticed() || t.engine.gate == GateShadow
 	if len(found.Rules) == 0 && !found.All {
 		return nil, nil
 	}
-	sizes := t.gated.sizes
 	it := t.engage(running{append(found.Rules, found.Helpers...)}, found.All)
 	t.leave()
 	if it != nil {
 		return it, nil
 	}
-	if sizes != "" {
-		setSingle(t.tx.Variables().InboundDataError(), sizes)
+	return t.runBody(g)
+}
+
+// read has the request read, by us if it is simple.
+func (t *Transaction) read() (gate.Values, error) {
+	g := t.gated
+	if t.view == nil {
+		if r, ok := t.rules.prescreen.readSimple(g, g.body); ok {
+			return r, nil
+		}
+		if it := t.openReader(); it != nil || t.gated == nil {
+			return nil, nil
+		}
+	}
+	if g.sizes != "" {
+		setSingle(t.view.Variables().InboundDataError(), g.sizes)
+	}
+	if _, err := runBody(t.view, g.kind, g.body); err != nil {
+		return nil, err
+	}
+	return engineValues{t.view}, nil
+}
+
+// verdictOfHead goes on with all rules where the reader has left the gate.
+func (t *Transaction) verdictOfHead(kind string, err error) (*types.Interruption, error) {
+	if err != nil {
+		return nil, err
+	}
+	if it := t.tx.Interruption(); it != nil {
+		return it, nil
 	}
 	return runBody(t.tx, kind, t.body)
+}
+
+// runBody runs phase 2 of the rules on the body.
+func (t *Transaction) runBody(g *gated) (*types.Interruption, error) {
+	if g.sizes != "" {
+		setSingle(t.tx.Variables().InboundDataError(), g.sizes)
+	}
+	return runBody(t.tx, g.kind, g.body)
 }
 
 // atAnswer asks the gate about the whole response, and where rules can match, runs them, behind those for requests
@@ -127,7 +195,7 @@ func (t *Transaction) atBody(kind string) (*types.Interruption, error) {
 func (t *Transaction) atAnswer() (*types.Interruption, error) {
 	g := t.gated
 	g.answered, g.answerBody = true, t.view.Variables().ResponseBody().Get()
-	found := t.ask(gate.Answer)
+	found := t.ask(gate.Answer, engineValues{t.view})
 	if len(found.Rules) == 0 && !found.All {
 		return nil, nil
 	}
@@ -139,7 +207,7 @@ func (t *Transaction) atAnswer() (*types.Interruption, error) {
 	if it != nil {
 		return it, nil
 	}
-	if it, err := runBody(t.tx, g.kind, g.body); it != nil || err != nil {
+	if it, err := t.runBody(g); it != nil || err != nil {
 		return it, err
 	}
 	for _, f := range g.answer {
@@ -218,7 +286,7 @@ func (s exempt) targets(id int, fits func(*target) bool) bool {
 }
 
 // ask asks the gate about what the reader has read. If it breaks, all rules run.
-func (t *Transaction) ask(side gate.Side) (found gate.Found) {
+func (t *Transaction) ask(side gate.Side, values gate.Values) (found gate.Found) {
 	defer func() {
 		if p := recover(); p != nil {
 			t.engine.log.Error("waf gate failed", "id", t.id, "panic", p, "stack", string(debug.Stack()))
@@ -232,10 +300,10 @@ func (t *Transaction) ask(side gate.Side) (found gate.Found) {
 	if len(t.removals) > 0 {
 		except = exempt{t.removals, t.tuning.level()}
 	}
-	return t.rules.prescreen.gate.Inspect(side, t.view, t.gated.tenant, except, t.profile.Share)
+	return t.rules.prescreen.gate.Inspect(side, values, t.gated.tenant, except, t.profile.Share)
 }
 
 // noticed reports whether a rule of the reader's own has matched that shows.
 func (t *Transaction) noticed() bool {
-	return slices.ContainsFunc(t.view.MatchedRules(), func(m types.MatchedRule) bool { return !t.rules.catalog.bookkeeping(m) })
+	return t.view != nil && slices.ContainsFunc(t.view.MatchedRules(), func(m types.MatchedRule) bool { return !t.rules.catalog.bookkeeping(m) })
 }

@@ -48,7 +48,7 @@ type Match struct {
 // set (901xxx, 905xxx, 949xxx, 959xxx, 980xxx, and rules without a message) is left out. The result is the
 // caller's and stays valid after Close.
 func (t *Transaction) Matches() []Match {
-	if t == nil || t.view == nil {
+	if t == nil || !t.begun {
 		return nil
 	}
 	defer t.rescue("list matches")

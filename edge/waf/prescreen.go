@@ -16,6 +16,7 @@ import (
 	"github.com/corazawaf/coraza/v3"
 	"github.com/corazawaf/coraza/v3/experimental"
 	"github.com/corazawaf/coraza/v3/types"
+	"github.com/corazawaf/coraza/v3/types/variables"
 
 	"gatehouse/edge/waf/gate"
 	wafrules "gatehouse/waf-rules"
@@ -30,8 +31,10 @@ type prescreen struct {
 	byID   []int       // the places of rules that have an id, by id
 	place  map[int]int // by id
 	native map[int]bool
+	base   map[int]bool // those of the base settings
 	reader experimental.WAFWithOptions
-	broken atomic.Pointer[int] // the rule that it missed; nil: none, and it is in use
+	usual  map[variables.RuleVariable]string // see reading; nil: it is not for these rules
+	broken atomic.Pointer[int]               // the rule that it missed; nil: none, and it is in use
 
 	mu    sync.Mutex
 	known map[string]known // by tuning
@@ -42,7 +45,7 @@ const gateCache = 8 << 20
 
 // newPrescreen makes the prescreen of compiled rules.
 func newPrescreen(r *ruleset) (*prescreen, error) {
-	p := &prescreen{place: map[int]int{}, native: map[int]bool{}, known: map[string]known{}}
+	p := &prescreen{place: map[int]int{}, native: map[int]bool{}, base: map[int]bool{}, known: map[string]known{}}
 	var err error
 	if p.rules, err = compiledRules(r.waf); err != nil {
 		return nil, err
@@ -58,7 +61,10 @@ func newPrescreen(r *ruleset) (*prescreen, error) {
 	}
 	slices.SortFunc(p.byID, func(a, b int) int { return p.rules[a].ID - p.rules[b].ID })
 	p.gate, err = gate.New(p.rules, gate.Options{Native: slices.Collect(maps.Keys(p.native)), Data: wordFiles(r.set), Cache: gateCache})
-	return p, err
+	if err != nil {
+		return nil, err
+	}
+	return p, p.learnUsual()
 }
 
 // read compiles the reader: the base settings with their rules, and the silent rules that decide how a body is read. No other
@@ -73,7 +79,7 @@ func (p *prescreen) read(set *wafrules.Set) error {
 		return err
 	}
 	for i := range own {
-		p.native[own[i].ID] = true
+		p.native[own[i].ID], p.base[own[i].ID] = true, true
 	}
 	directives := wafrules.BaseDirectives
 	for i := range p.rules {

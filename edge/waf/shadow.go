@@ -64,10 +64,7 @@ func (t *Transaction) runAll(g *gated) ([]types.MatchedRule, error) {
 	if it != nil {
 		return all.tx.MatchedRules(), nil
 	}
-	if g.sizes != "" {
-		setSingle(all.tx.Variables().InboundDataError(), g.sizes)
-	}
-	it, err := runBody(all.tx, g.kind, g.body)
+	it, err := all.runBody(g)
 	if err != nil || it != nil || !g.answered {
 		return all.tx.MatchedRules(), err
 	}

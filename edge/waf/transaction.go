@@ -53,7 +53,8 @@ type Transaction struct {
 	// removals are those that are for this request, as of Request.
 	removals []*removal
 
-	view    engineTx // what has read the request: the gate's reader, or tx; nil: not begun, or closed
+	begun   bool     // and not closed
+	view    engineTx // what reads the request: the gate's reader, or tx; nil: nobody but the gate needs to
 	tx      engineTx // the rules; nil: not begun, which at the gate they need not be
 	gated   *gated   // nil: the rules see everything as it comes
 	checked *gated   // what verify is to look at; nil: nothing
@@ -70,9 +71,8 @@ type Transaction struct {
 
 func (t *Transaction) begin() {
 	defer t.rescue("begin transaction")
-	if t.atGate() {
-		t.view = t.newTx(t.rules.prescreen.reader)
-	} else {
+	t.begun = true
+	if !t.atGate() {
 		t.tx = t.newTx(t.rules.newTx)
 		t.view = t.tx
 		t.tuning.apply(t.tx.Variables().TX())
@@ -100,7 +100,7 @@ func (t *Transaction) exclude(r *removal) {
 
 // live reports whether there is anything left to inspect.
 func (t *Transaction) live() bool {
-	return t != nil && t.view != nil && t.err == nil && t.verdict == nil
+	return t != nil && t.begun && t.err == nil && t.verdict == nil
 }
 
 // rescue is deferred by every method that enters the engine: a panic in a rule ends the inspection of
@@ -128,6 +128,7 @@ func (t *Transaction) Connection(client, server netip.AddrPort) {
 	t.front.connection(client, server)
 	if g := t.gated; g != nil {
 		g.client, g.server = client, server
+		return
 	}
 	t.view.ProcessConnection(addrString(client), int(client.Port()), addrString(server), int(server.Port()))
 }
@@ -158,6 +159,7 @@ func (t *Transaction) Request(method, target, proto, host string) {
 	t.front.request(method, target, proto, host)
 	if g := t.gated; g != nil {
 		g.method, g.target, g.proto, g.host = method, target, proto, host
+		return
 	}
 	t.view.ProcessURI(target, method, proto)
 	t.view.SetServerName(host)
@@ -173,6 +175,7 @@ func (t *Transaction) RequestHeader(name, value string) {
 	t.front.requestHeader(name, value)
 	if t.gated != nil {
 		t.gated.fields = append(t.gated.fields, field{name, value})
+		return
 	}
 	t.view.AddRequestHeader(name, value)
 }
@@ -199,9 +202,10 @@ func (t *Transaction) oversize() {
 		flag = "0"
 	}
 	t.oversized = true
-	setSingle(t.view.Variables().InboundDataError(), flag)
 	if t.gated != nil {
 		t.gated.sizes = flag
+	} else {
+		setSingle(t.view.Variables().InboundDataError(), flag)
 	}
 }
 
@@ -215,21 +219,17 @@ func (t *Transaction) RequestHeaders() *Verdict {
 	if verdict := t.decide(t.front.requestHeaders()); verdict != nil {
 		return verdict
 	}
-	it := t.view.ProcessRequestHeaders()
 	if t.gated != nil {
-		if it == nil && !t.noticed() {
-			return nil
-		}
-		it = t.engageAll()
+		return t.decide(t.headAtGate())
 	}
-	return t.decide(it)
+	return t.decide(t.view.ProcessRequestHeaders())
 }
 
 // WantsBody reports whether more of the request body would be inspected. It turns false once
 // InspectBody bytes were written, so a caller can stop copying; it must then pass cut to RequestBody
 // if there was more.
 func (t *Transaction) WantsBody() bool {
-	return t.live() && t.view.IsRequestBodyAccessible() && int64(len(t.body)) < t.tuning.inspect
+	return t.live() && (t.view == nil || t.view.IsRequestBodyAccessible()) && int64(len(t.body)) < t.tuning.inspect
 }
 
 // WriteRequestBody copies the next bytes of the body, as the backend will see them: without transfer
@@ -262,7 +262,7 @@ func (t *Transaction) RequestBody(cut bool) *Verdict {
 		return t.Verdict()
 	}
 	defer t.rescue("inspect request body")
-	kind := t.view.Variables().RequestBodyProcessor().Get()
+	kind := t.kind()
 	if kind == "JSON" {
 		t.body = shallowJSON(t.body)
 	}
@@ -275,10 +275,7 @@ func (t *Transaction) RequestBody(cut bool) *Verdict {
 	if verdict := t.decide(t.front.requestBody(kind, t.body)); verdict != nil {
 		return verdict
 	}
-	it, err := runBody(t.view, kind, t.body)
-	if t.gated != nil && err == nil {
-		it, err = t.atBody(kind)
-	}
+	it, err := t.judge(kind)
 	t.body = nil
 	if err != nil {
 		t.err = fmt.Errorf("waf: inspect request body: %w", err)
@@ -287,8 +284,29 @@ func (t *Transaction) RequestBody(cut bool) *Verdict {
 	return t.decide(it)
 }
 
+// judge runs phase 2.
+func (t *Transaction) judge(kind string) (*types.Interruption, error) {
+	if t.gated != nil {
+		return t.atBody(kind)
+	}
+	return runBody(t.tx, kind, t.body)
+}
+
+// kind is the engine's REQBODY_PROCESSOR, before it reads the body.
+func (t *Transaction) kind() string {
+	if t.view == nil {
+		kind, _ := t.gated.parser()
+		return kind
+	}
+	return t.view.Variables().RequestBodyProcessor().Get()
+}
+
 // contentType is the value of the first Content-Type field: the one by which the engine parses.
 func (t *Transaction) contentType() string {
+	if t.view == nil {
+		value, _ := t.gated.contentType()
+		return value
+	}
 	if values := t.view.Variables().RequestHeaders().Get("content-type"); len(values) > 0 {
 		return values[0]
 	}
@@ -351,7 +369,7 @@ func (t *Transaction) txNumber(name string) int {
 // WouldBlock reports what mode Block would have done so far: a score has reached its threshold, or a
 // rule that refuses on its own has matched. In mode Block it is true if there is a verdict.
 func (t *Transaction) WouldBlock() bool {
-	if t == nil || t.view == nil {
+	if t == nil || !t.begun {
 		return t.Verdict() != nil
 	}
 	if t.tx == nil {
@@ -367,7 +385,7 @@ func (t *Transaction) RefusedBy() int {
 	if v := t.Verdict(); v != nil {
 		return v.RuleID
 	}
-	if t == nil || t.view == nil {
+	if t == nil || !t.begun {
 		return 0
 	}
 	if by := t.front.refusedBy(); by != 0 || t.tx == nil {
@@ -390,7 +408,7 @@ func (t *Transaction) Close() {
 	defer t.front.close()
 	t.engine.metrics.ended[t.profile.Mode][t.outcome()].Inc()
 	view, tx := t.view, t.tx
-	t.view, t.tx, t.engine, t.body, t.gated = nil, nil, nil, nil, nil
+	t.view, t.tx, t.engine, t.body, t.gated, t.begun = nil, nil, nil, nil, nil, false
 	if t.rules != nil {
 		defer t.rules.release()
 	}

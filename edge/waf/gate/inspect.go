@@ -4,13 +4,13 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/corazawaf/coraza/v3/collection"
 	"github.com/corazawaf/coraza/v3/types/variables"
 )
 
-// Values has the lists of values of a message, as the engine has read it.
+// Values has the lists of values of a message.
 type Values interface {
-	Collection(v variables.RuleVariable) collection.Collection
+	// Each calls yield with each value of a variable and its key, which is empty if the variable has but one value.
+	Each(v variables.RuleVariable, yield func(key, value string))
 }
 
 // Spared says what of the rules a tenant does not apply. Both methods may be asked about rules that run at all.
@@ -42,12 +42,13 @@ func (g *Gate) Inspect(s Side, values Values, t *Tenant, spared Spared, share ui
 	}
 	w := side.pool.Get().(*scratch)
 	defer side.pool.Put(w)
-	run := run{gate: g, side: side, tenant: t, stance: &t.sides[s], spared: spared, share: share, w: w}
+	run := &run{gate: g, side: side, tenant: t, stance: &t.sides[s], spared: spared, share: share, w: w}
 	clear(w.counts)
 	clear(w.tallies)
 	w.groups = append(w.groups[:0], run.stance.held...)
 	for _, p := range side.spots {
-		run.spot(p, values.Collection(p.from))
+		run.at = p
+		values.Each(p.from, run.value)
 	}
 	for i := range side.counts {
 		run.count(&side.counts[i])
@@ -64,28 +65,12 @@ type run struct {
 	spared Spared
 	share  uint32
 	w      *scratch
-}
-
-// spot looks at all values of a spot.
-func (r *run) spot(p *spot, c collection.Collection) {
-	switch c := c.(type) {
-	case collection.Keyed:
-		for _, m := range c.FindAll() {
-			r.value(p, m.Key(), m.Value())
-		}
-	case collection.Single:
-		r.value(p, "", c.Get())
-	case nil:
-	default:
-		for _, m := range c.FindAll() {
-			r.value(p, m.Key(), m.Value())
-		}
-	}
+	at     *spot // whose values are looked at
 }
 
 // value looks at one value.
-func (r *run) value(p *spot, key, text string) {
-	row := p.row(key)
+func (r *run) value(key, text string) {
+	row := r.at.row(key)
 	r.w.counts[row.number]++
 	if len(row.levels[r.tenant.level]) == 0 {
 		return
@@ -103,7 +88,7 @@ func (r *run) value(p *spot, key, text string) {
 		r.gate.cache.put(at, r.share, text, met)
 	}
 	for _, number := range met {
-		r.meet(p, int(number), key)
+		r.meet(r.at, int(number), key)
 	}
 }
 

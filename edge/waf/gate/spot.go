@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/corazawaf/coraza/v3/types/variables"
 )
@@ -171,13 +172,28 @@ func (p *spot) row(key string) *row {
 	if len(p.rows) == 0 {
 		return p.base
 	}
-	if r, ok := p.rows[key]; ok {
-		return r
-	}
-	if lower := strings.ToLower(key); lower != key {
-		if r, ok := p.rows[lower]; ok {
+	var room [64]byte
+	if len(key) > len(room) {
+		if r, ok := p.rows[strings.ToLower(key)]; ok {
 			return r
 		}
+		return p.base
+	}
+	for i := range len(key) {
+		c := key[i]
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		case c >= utf8.RuneSelf:
+			if r, ok := p.rows[strings.ToLower(key)]; ok {
+				return r
+			}
+			return p.base
+		}
+		room[i] = c
+	}
+	if r, ok := p.rows[string(room[:len(key)])]; ok {
+		return r
 	}
 	return p.base
 }
