@@ -3,6 +3,7 @@ package waf
 import (
 	"math"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,7 +28,7 @@ func (v engineValues) Each(variable variables.RuleVariable, yield func(key, valu
 	}
 }
 
-// A reading is a request without a body, or with a form, read by us: exactly what the engine would read, at a
+// A reading is a request without a body, or with a form or JSON, read by us: exactly what the engine would read, at a
 // fourth of the price. A request of which that is not certain is not read so, see [simple]; the prescreen's reader
 // then reads it.
 type reading struct {
@@ -35,14 +36,17 @@ type reading struct {
 	usual   map[variables.RuleVariable]string // single values that do not depend on such a request
 	cookies []field
 	query   []field
-	form    []field
-	text    string // of the body
+	form    []field // of the body
+	text    string  // of the body
 }
 
 // isSimple reports whether the head of a request is one that we read as the engine does.
 func (p *prescreen) isSimple(g *gated) bool {
 	if p.usual == nil || g.long || g.sizes != "" || !simpleTarget(g.target) {
 		return false
+	}
+	if slices.ContainsFunc(g.fields, func(f field) bool { return f.name == "" }) {
+		return false // which the engine passes over
 	}
 	_, known := g.parser()
 	_, query, _ := strings.Cut(g.target, "?")
@@ -51,7 +55,7 @@ func (p *prescreen) isSimple(g *gated) bool {
 
 // readSimple reads a request; not ok: somebody else has to.
 func (p *prescreen) readSimple(g *gated, body []byte) (r *reading, ok bool) {
-	if !p.isSimple(g) || len(body) > 0 && g.kind != "URLENCODED" {
+	if !p.isSimple(g) {
 		return nil, false
 	}
 	r = &reading{gated: g, usual: p.usual, text: string(body)}
@@ -59,7 +63,7 @@ func (p *prescreen) readSimple(g *gated, body []byte) (r *reading, ok bool) {
 	if r.query, ok = pairs(query); !ok {
 		return nil, false
 	}
-	if r.form, ok = pairs(r.text); !ok {
+	if r.text != "" && !r.readBody() {
 		return nil, false
 	}
 	for _, f := range g.fields {
@@ -68,6 +72,17 @@ func (p *prescreen) readSimple(g *gated, body []byte) (r *reading, ok bool) {
 		}
 	}
 	return r, true
+}
+
+// readBody reads a form or JSON; false: somebody else has to.
+func (r *reading) readBody() (ok bool) {
+	switch r.kind {
+	case "URLENCODED":
+		r.form, ok = pairs(r.text)
+	case "JSON":
+		r.form, ok = flatten(r.text)
+	}
+	return ok
 }
 
 // contentType is the first field of that name, and how many there are.
@@ -247,7 +262,7 @@ func (r *reading) single(variable variables.RuleVariable) (value string, ok bool
 	case variables.ArgsCombinedSize:
 		return strconv.Itoa(sizeOf(r.query) + sizeOf(r.form)), true
 	}
-	if r.text != "" {
+	if r.text != "" && r.kind == "URLENCODED" {
 		switch variable {
 		case variables.RequestBody:
 			return r.text, true

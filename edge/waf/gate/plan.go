@@ -130,7 +130,7 @@ func (p *planner) lessened(v variables.RuleVariable) bool {
 // settings give it, or one that another rule's link writes when it matches.
 func (p *planner) variable(g, rule int, l *Link, t Target) {
 	p.fixed = append(p.fixed, fixed{group: g, link: l, chain: chainOf(l), target: t})
-	if t.Count && t.Key == "" || isCapture(t.Key) {
+	if t.Count && t.Key == "" || isCapture(t.Key) || byEngine[t.Key] {
 		p.groups[g].always = true
 		return
 	}

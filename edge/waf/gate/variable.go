@@ -68,7 +68,7 @@ func (b *book) doubt(w writer) {
 
 // doubts reports whether a variable may change unseen. The captures of patterns, 0 to 9, always may.
 func (b *book) doubts(name string) bool {
-	if isCapture(name) || b.unsure[name] {
+	if isCapture(name) || b.unsure[name] || byEngine[name] {
 		return true
 	}
 	return slices.ContainsFunc(b.opening, func(begin string) bool { return strings.HasPrefix(name, begin) })
@@ -158,6 +158,9 @@ func literalBegin(pattern string) string {
 
 // isCapture reports whether a variable's name is that of a group of a pattern.
 func isCapture(name string) bool { return len(name) == 1 && '0' <= name[0] && name[0] <= '9' }
+
+// byEngine are variables that the engine itself writes.
+var byEngine = map[string]bool{"json_request_body": true, "json_response_body": true}
 
 // isTX reports whether a target is a variable that rules set.
 func (t *Target) isTX() bool { return t.Variable == variables.TX }

@@ -1,0 +1,86 @@
+package waf
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/corazawaf/coraza/v3/experimental"
+	"github.com/corazawaf/coraza/v3/types/variables"
+
+	"gatehouse/waf-rules/crstest"
+)
+
+// What we read of a request is what the engine reads of it, in every variable.
+func TestReadingIsTheEngines(t *testing.T) {
+	p := sharedEngine(t).current.Load().prescreen
+	g := newGenerator(sharedMaterial(t), 3)
+	simple, n := map[string]int{}, 20*identityRequests(t)/10
+	for i := range n {
+		x := g.exchange(uint64(i + 1))
+		if kind, ok := compareReading(t, p, &x.Request); ok {
+			simple[kind]++
+		}
+	}
+	for _, text := range []string{
+		`{}`, `[]`, `{"a":1,"a":2,"A":3}`, `[[],[[]],{}]`, ` [1 , 2.5e-3,-0,true,false,null,"x"] `, `{"":{"":""}}`, `{"a.b":{"c":[{"d":[1,2,[3]]}]}}`,
+		`{"\\u00e9\\ud83d\\ude00\\ud83d":"\\n\\"\\\\\\/"}`, `{"a":"\xff"}`, `{"a":01}`, `{"a":1} x`, `{"a":}`, `{"a":1,}`, `[1,]`, "{\"a\":\"\n\"}", `"x"`, `12`, ``, `{"a":"\u12"}`, `{"a" 1}`, `{a:1}`, `[-]`, `[1.]`, `[1e]`, `[tru]`,
+		strings.Repeat("[", 70) + strings.Repeat("]", 70), `[` + strings.Repeat(`"x",`, 998) + `1]`, `[` + strings.Repeat(`"x",`, 1100) + `1]`,
+		`{"` + strings.Repeat("k", 300) + `":[` + strings.Repeat(`"",`, 200) + `1]}`,
+	} {
+		r := posted(browserRequest("/api?x=1&y", "a=b; c"), "application/json", text)
+		if kind, ok := compareReading(t, p, &r); ok {
+			simple[kind]++
+		}
+	}
+	t.Logf("of %d requests, read by us: %v", n, simple)
+	for _, kind := range []string{"", "URLENCODED", "JSON"} {
+		if simple[kind] < n/100 {
+			t.Errorf("only %d of %d requests were %q and read by us: this shows little", simple[kind], n, kind)
+		}
+	}
+}
+
+// compareReading reports whether a request is one that we read.
+func compareReading(t *testing.T, p *prescreen, r *crstest.Request) (kind string, ok bool) {
+	t.Helper()
+	g := &gated{client: benchClient, server: benchServer, method: r.Method, target: r.Target, proto: r.Proto, host: r.Host}
+	for _, f := range r.Fields {
+		g.fields = append(g.fields, field{f[0], f[1]})
+	}
+	g.kind, _ = g.parser()
+	ours, ok := p.readSimple(g, r.Body)
+	if !ok {
+		return "", false
+	}
+	tx := p.reader.NewTransactionWithOptions(experimental.Options{ID: "x"}).(engineTx)
+	defer tx.Close()
+	if it := g.head(tx); it != nil {
+		t.Errorf("%+v: refused by rule %d", r, it.RuleID)
+	}
+	if kind := tx.Variables().RequestBodyProcessor().Get(); kind != g.kind {
+		t.Errorf("%+v: parser %q, want %q", r, g.kind, kind)
+	}
+	if _, err := runBody(tx, g.kind, r.Body); err != nil || tx.Interruption() != nil {
+		t.Errorf("%+v: %v, %v", r, err, tx.Interruption())
+	}
+	for v := range variables.RuleVariable(255) {
+		switch v {
+		case variables.Args, variables.ArgsNames, variables.TX, variables.UniqueID, variables.Rule, variables.Duration, variables.MatchedVar,
+			variables.MatchedVarName, variables.MatchedVars, variables.MatchedVarsNames, variables.HighestSeverity,
+			variables.Time, variables.TimeDay, variables.TimeEpoch, variables.TimeHour, variables.TimeMin, variables.TimeMon, variables.TimeSec, variables.TimeWday, variables.TimeYear:
+			continue
+		}
+		if got, want := listOf(ours.Each, v), listOf(engineValues{tx}.Each, v); !slices.Equal(got, want) {
+			t.Errorf("%s of %q %q:\n got %q\nwant %q", v.Name(), r.Target, r.Body, got, want)
+		}
+	}
+	return g.kind, true
+}
+
+func listOf(each func(variables.RuleVariable, func(key, value string)), v variables.RuleVariable) (out []string) {
+	each(v, func(key, value string) { out = append(out, fmt.Sprintf("%q=%q", key, value)) })
+	slices.Sort(out)
+	return out
+}
