@@ -151,6 +151,23 @@ func (t *Transaction) atBody(kind string) (*types.Interruption, error) {
 	return t.runBody(g)
 }
 
+// tellHead runs phase 1 for what is told of a request that the tenant's own rules have refused in phase 2.
+func (t *Transaction) tellHead(kind string) {
+	if t.gated == nil {
+		return
+	}
+	t.gated.kind, t.gated.body = kind, t.body
+	values, err := t.read()
+	if t.gated == nil || err != nil {
+		return
+	}
+	found := t.ask(gate.Request, values)
+	if found.All = found.All || t.noticed(); len(found.Rules) > 0 || found.All {
+		t.engage(running{append(found.Rules, found.Helpers...)}, found.All)
+		t.leave()
+	}
+}
+
 // read has the request read, by us if it is simple.
 func (t *Transaction) read() (gate.Values, error) {
 	g := t.gated

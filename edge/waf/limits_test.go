@@ -42,7 +42,10 @@ func TestTheEnginesBodyLimitNeverActs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs half a gigabyte")
 	}
-	e := smallEngine(t, "")
+	e, err := newEngine(Options{Gate: GateOff}, "Include base.conf\n")
+	if err != nil {
+		t.Fatal(err)
+	}
 	body := []byte("a=" + strings.Repeat("x", MaxInspectBody))
 	for _, n := range []int{MaxInspectBody - 1, MaxInspectBody, MaxInspectBody + 1} {
 		for _, mode := range []Mode{Block, Detect} {

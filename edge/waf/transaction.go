@@ -273,6 +273,7 @@ func (t *Transaction) RequestBody(cut bool) *Verdict {
 		}
 	}
 	if verdict := t.decide(t.front.requestBody(kind, t.body)); verdict != nil {
+		t.tellHead(kind)
 		return verdict
 	}
 	it, err := t.judge(kind)

@@ -379,6 +379,22 @@ func pass(c *cache, ticks int) {
 	}
 }
 
+// Two tenants that flood the cache shut nobody out.
+func TestCacheHasRoomForAThirdTenant(t *testing.T) {
+	c := newCache(testCache)
+	texts := oneSet(c, cacheWays+1)
+	for n := range cacheWays {
+		c.put(cacheKey{}, uint32(n%2), texts[n], nil)
+	}
+	for n := 1; n < cacheWays; n++ {
+		c.get(cacheKey{}, 0, texts[n])
+	}
+	c.put(cacheKey{}, 2, texts[cacheWays], nil)
+	if !knows(c, texts[cacheWays]) || knows(c, texts[0]) {
+		t.Errorf("the third's is kept: %t, the one that was never hit: %t", knows(c, texts[cacheWays]), knows(c, texts[0]))
+	}
+}
+
 func TestCacheReplaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCache(testCache)
@@ -413,6 +429,7 @@ func TestCacheReplaces(t *testing.T) {
 		for n := 6; n < 10; n++ {
 			put(2, n)
 		}
+		hit(5, 6, 7, 8, 9)
 		put(3, 10)
 		mustHave("no way for a third tenant", 0, 3, 4, 5, 6, 7, 8, 9)
 		pass(c, cachePatience)
