@@ -110,7 +110,7 @@ func TestIdentityIsNotThatOfAnotherEngine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := newComparison(t, 1000, pairOf(t, other, stock))
+		c := newComparison(t, 5000, pairOf(t, other, stock))
 		c.differs = func(string) { c.want = 0 } // that is enough
 		c.run()
 		t.Logf("with %s: %d of %d exchanges differ", change, c.different, len(c.seen))

@@ -31,9 +31,15 @@ func multipartBody(boundary string, parts ...part) string {
 // parseRules are the engine's rules on bodies that do not parse, and nothing of the CRS: cheap
 // enough to try every cut.
 func parseRules(t testing.TB) *Engine {
-	return smallEngine(t, `SecRule REQBODY_PROCESSOR "!@rx (?:URLENCODED|MULTIPART|XML|JSON)" "id:1,phase:1,pass,nolog,ctl:forceRequestBodyVariable=On"
+	t.Helper()
+	e, err := newEngine(Options{Gate: GateOff}, `Include base.conf
+SecRule REQBODY_PROCESSOR "!@rx (?:URLENCODED|MULTIPART|XML|JSON)" "id:1,phase:1,pass,nolog,ctl:forceRequestBodyVariable=On"
 SecRule ARGS|XML:/*|XML://@* "@contains EVIL" "id:2,phase:2,pass,log,msg:'seen'"
 `)
+	if err != nil {
+		t.Fatalf("compile: %v", err)
+	}
+	return e
 }
 
 // bodies is one harmless body of each kind, and a kind's trickier forms.

@@ -7,7 +7,14 @@ import (
 
 // responding reports whether responses are inspected and there is anything left to do.
 func (t *Transaction) responding() bool {
-	return t.live() && t.profile.Responses
+	if !t.live() || !t.profile.Responses {
+		return false
+	}
+	if t.view == nil { // nobody has asked about the request
+		defer t.rescue("begin response")
+		t.openReader()
+	}
+	return true
 }
 
 // ResponseHeader adds one field line of the response. Without [Profile.Responses] it does nothing.

@@ -154,7 +154,6 @@ func cookiesBlank() crstest.Request {
 
 // What a workload is said to have: its number of arguments and cookies, none of which is ever sent twice.
 func TestWorkloadsAreWhatTheyAreCalled(t *testing.T) {
-	e := smallEngine(t, "")
 	counter := uint64(0)
 	for _, c := range []struct {
 		name          string
@@ -173,7 +172,7 @@ func TestWorkloadsAreWhatTheyAreCalled(t *testing.T) {
 		w, seen := workloadNamed(t, c.name), map[string]bool{}
 		for range 3 {
 			r := w.blanks[0].fill(&counter)
-			tx := e.Begin(&Profile{Mode: Block}, "workload")
+			tx := ungatedEngine(t).Begin(&Profile{Mode: Block}, "workload")
 			show(tx, r)
 			args, cookies := tx.tx.Variables().Args().FindAll(), tx.tx.Variables().RequestCookies().FindAll()
 			if len(args) != c.args || len(cookies) != c.cookies || len(r.Body) < c.body || len(r.Body) > c.body*21/20 {
