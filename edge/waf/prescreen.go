@@ -41,7 +41,7 @@ type prescreen struct {
 }
 
 // gateCache is how much memory a gate's memory of values may take, in bytes.
-const gateCache = 8 << 20
+const gateCache = 10 << 20
 
 // newPrescreen makes the prescreen of compiled rules.
 func newPrescreen(r *ruleset) (*prescreen, error) {

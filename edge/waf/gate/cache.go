@@ -70,7 +70,7 @@ type shelf struct{ first, sets int }
 
 // shelfPlan has, by shelf, the longest text, which must be what the allocator gives for it as well, four times that
 // of the shelf before; and its part of the memory. Most values are short.
-var shelfPlan = [...]struct{ longest, sixteenths int }{{64, 8}, {256, 4}, {1 << 10, 2}, {4 << 10, 1}, {maxCachedText, 1}}
+var shelfPlan = [...]struct{ longest, sixteenths int }{{64, 6}, {256, 4}, {1 << 10, 2}, {4 << 10, 3}, {maxCachedText, 1}}
 
 // A cacheLock is for whoever puts a value into one of its sets, and counts what stands there.
 type cacheLock struct {

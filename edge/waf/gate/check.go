@@ -37,6 +37,8 @@ const matched = -1
 // A count is a link's target of which only the number of values matters.
 type count struct {
 	group  int
+	rows   []uint32 // whose values it counts
+	known  [16]bool // what the operator says of small numbers, unless it depends on the tenant
 	link   *Link
 	chain  chain
 	target Target

@@ -50,9 +50,6 @@ func (g *Gate) Inspect(s Side, values Values, t *Tenant, spared Spared, share ui
 		run.at = p
 		values.Each(p.from, run.value)
 	}
-	for i := range side.counts {
-		run.count(&side.counts[i])
-	}
 	return run.rules()
 }
 
@@ -111,37 +108,27 @@ func (r *run) meet(p *spot, number int, key string) {
 	}
 }
 
-// count decides a condition on a number of values.
-func (r *run) count(c *count) {
-	if r.w.groups[c.group] {
-		return
-	}
-	n := 0
-	for _, p := range r.side.spots {
-		for _, v := range p.variables {
-			if v == c.target.Variable {
-				n += r.counted(p, c.target.Key)
+// counted reports whether one of a group's conditions on numbers of values holds.
+func (r *run) counted(g int) bool {
+	for _, i := range r.side.groups[g].counts {
+		c := &r.side.counts[i]
+		if r.spared != nil && r.spared.Touches(r.side.rules[c.rule].ID) {
+			return true
+		}
+		n := 0
+		for _, row := range c.rows {
+			n += r.w.counts[row]
+		}
+		r.w.state.tenant = r.tenant
+		if n < len(c.known) && !hasMacro(c.link.Argument) {
+			if c.known[n] {
+				return true
 			}
+		} else if c.link.meets(c.chain, strconv.Itoa(n), &r.w.state) {
+			return true
 		}
 	}
-	if r.spared != nil && r.spared.Touches(r.side.rules[c.rule].ID) {
-		r.w.groups[c.group] = true
-		return
-	}
-	r.w.state.tenant = r.tenant
-	r.w.groups[c.group] = c.link.meets(c.chain, strconv.Itoa(n), &r.w.state)
-}
-
-// counted returns how many values of a spot were seen under a key; empty: in all.
-func (r *run) counted(p *spot, key string) (n int) {
-	if key != "" {
-		return r.w.counts[p.rows[key].number]
-	}
-	n = r.w.counts[p.base.number]
-	for _, row := range p.rows {
-		n += r.w.counts[row.number]
-	}
-	return n
+	return false
 }
 
 // rules returns the rules all of whose groups hold.
@@ -161,9 +148,15 @@ func (r *run) rules() (out Found) {
 	return out
 }
 
+// holds reports whether all groups of a rule do. Those that only count are asked last.
 func (r *run) holds(j *judged) bool {
 	for _, g := range j.groups {
-		if !r.w.groups[g] {
+		if !r.w.groups[g] && len(r.side.groups[g].counts) == 0 {
+			return false
+		}
+	}
+	for _, g := range j.groups {
+		if !r.w.groups[g] && !r.counted(g) {
 			return false
 		}
 	}

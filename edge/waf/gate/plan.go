@@ -13,6 +13,7 @@ import (
 type group struct {
 	rule   int
 	always bool // it may hold, as far as the gate knows
+	counts []int
 }
 
 // A judged rule is one that the gate decides about.
@@ -110,7 +111,12 @@ func (p *planner) count(g, rule int, l *Link, t Target) {
 		return
 	}
 	t.Key = strings.ToLower(t.Key)
-	p.counts = append(p.counts, count{group: g, rule: rule, link: l, chain: chainOf(l), target: t})
+	c := count{group: g, rule: rule, link: l, chain: chainOf(l), target: t}
+	for n := range c.known {
+		c.known[n] = !hasMacro(l.Argument) && l.meets(c.chain, strconv.Itoa(n), &state{})
+	}
+	p.counts = append(p.counts, c)
+	p.groups[g].counts = append(p.groups[g].counts, len(p.counts)-1)
 }
 
 // lessened reports whether some rule takes targets of a variable away while a request is inspected: then there may

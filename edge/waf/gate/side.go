@@ -61,17 +61,12 @@ type scratch struct {
 	candidates
 	state   state
 	texts   []form
+	steps   []step
 	spare   [][]uint64
 	met     []uint16
 	counts  []int          // by row: how many values it had
 	groups  []bool         // which hold
 	tallies map[string]int // by name, of what is counted
-}
-
-// A form is a text that transformations made of a value, with the chains that made it.
-type form struct {
-	text   string
-	checks []uint64 // of these chains
 }
 
 func newScratch(s *side) *scratch {
@@ -107,47 +102,4 @@ func (s *side) decide(number int, raw, text string, t *Tenant, w *scratch) {
 	if s.checks[number].says(raw, text, &w.state) {
 		w.met = append(w.met, uint16(number))
 	}
-}
-
-// forms works out what the chains of a row's checks make of a value: in most cases nothing, and one text is
-// for all.
-func (s *side) forms(r *row, text string, level int, w *scratch) {
-	for i := range w.texts {
-		w.spare = append(w.spare, w.texts[i].checks)
-	}
-	w.texts = w.texts[:0]
-	have := bytesOf(text)
-	parts := r.levels[level]
-	for i := range parts {
-		chain := &s.chains.list[parts[i].chain]
-		switch {
-		case !chain.always && !chain.triggers.intersects(have):
-			w.form(text, parts[i].checks)
-		case chain.multi:
-			for stage := range chain.stages(text) {
-				w.form(stage, parts[i].checks)
-			}
-		default:
-			w.form(chain.apply(text), parts[i].checks)
-		}
-	}
-}
-
-// form adds checks to those that look at a text.
-func (w *scratch) form(text string, checks []uint64) {
-	for i := range w.texts {
-		if f := &w.texts[i]; len(f.text) == len(text) && f.text == text {
-			orInto(f.checks, checks)
-			return
-		}
-	}
-	var own []uint64
-	if last := len(w.spare) - 1; last >= 0 {
-		own, w.spare = w.spare[last], w.spare[:last]
-		clear(own)
-	} else {
-		own = make([]uint64, len(checks))
-	}
-	orInto(own, checks)
-	w.texts = append(w.texts, form{text, own})
 }

@@ -90,8 +90,27 @@ func newSpots(s *side) (out []*spot) {
 			}
 		}
 		out = append(out, p)
+		s.countIn(p)
 	}
 	return out
+}
+
+// countIn gives the rows of a spot to the conditions that count its values.
+func (s *side) countIn(p *spot) {
+	for i := range s.counts {
+		c := &s.counts[i]
+		if !slices.Contains(p.variables, c.target.Variable) {
+			continue
+		}
+		if c.target.Key != "" {
+			c.rows = append(c.rows, p.rows[c.target.Key].number)
+			continue
+		}
+		c.rows = append(c.rows, p.base.number)
+		for _, r := range p.rows {
+			c.rows = append(c.rows, r.number)
+		}
+	}
 }
 
 func sortedVariables(set map[variables.RuleVariable]bool) (out []variables.RuleVariable) {
