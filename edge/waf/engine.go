@@ -3,6 +3,7 @@ package waf
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"strings"
 	"sync"
@@ -28,8 +29,8 @@ type Options struct {
 	Rules *wafrules.Set
 	// Gate says what becomes of what the gate says, see package gate. Zero: GateOn.
 	Gate GateMode
-	// Shadow has all rules run on every so many requests that were at the gate, once they have ended, and a gate that missed
-	// a rule switched off; see [Transaction.Close]. 0: on none.
+	// Shadow has all rules run on one of every so many requests that were at the gate, once it has ended, and a gate that missed
+	// a rule switched off; see [Transaction.Close]. Which one it is nobody can tell. 0: on none.
 	Shadow uint64
 	// Setup is rule text that is compiled before the CRS: for the CRS's settings that hold for every
 	// tenant, such as its limits on arguments and files, which are off by default. A setting that a
@@ -45,6 +46,7 @@ type Engine struct {
 	gate       GateMode
 	shadow     uint64
 	counter    atomic.Uint64 // of requests at the gate
+	seed       maphash.Seed  // of which of them are drawn
 	current    atomic.Pointer[ruleset]
 	now        func() time.Time // for exclusions that end
 	rest       time.Duration    // of reloads, see pace
@@ -75,7 +77,7 @@ func newEngine(opts Options, directives string) (*Engine, error) {
 	if opts.Rules == nil {
 		opts.Rules = wafrules.Embedded()
 	}
-	e := &Engine{log: opts.Logger, setup: opts.Setup, gate: opts.Gate, shadow: opts.Shadow, registerer: opts.Registerer, now: time.Now, rest: paceRest}
+	e := &Engine{log: opts.Logger, setup: opts.Setup, gate: opts.Gate, shadow: opts.Shadow, seed: maphash.MakeSeed(), registerer: opts.Registerer, now: time.Now, rest: paceRest}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
@@ -104,20 +106,20 @@ func (e *Engine) first(set *wafrules.Set, directives string) (*ruleset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile waf rules: %w", err)
 	}
-	e.screen(rules, directives)
+	e.screen(rules, directives, nil)
 	return rules, nil
 }
 
 // screen makes what stands before compiled rules. Without it everything is shown to all of them: slower, and no
 // less strict.
-func (e *Engine) screen(r *ruleset, directives string) {
+func (e *Engine) screen(r *ruleset, directives string, step func()) {
 	if e.gate == GateOff || !strings.Contains(directives, wafrules.BaseDirectives) {
 		return
 	}
-	p, err := newPrescreen(r)
+	p, err := newPrescreen(r, step)
 	if err == nil {
 		r.prescreen = p
-		if r.tenant((&Profile{}).resolve()) == nil {
+		if r.settle((&Profile{}).resolve()) == nil {
 			r.prescreen, err = nil, errRefused
 		}
 	}

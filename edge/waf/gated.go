@@ -16,7 +16,7 @@ import (
 // A gated transaction has its request read by the prescreen's reader, and the rules begin only when it turns out
 // that some can match. They are then shown all that was kept here. Nil: the rules see everything as it comes.
 type gated struct {
-	tenant *gate.Tenant
+	settled *settled
 
 	client, server              netip.AddrPort
 	method, target, proto, host string
@@ -44,12 +44,12 @@ func (t *Transaction) atGate() bool {
 	if p == nil || t.engine.gate == GateOff || p.broken.Load() != nil {
 		return false
 	}
-	tenant := t.rules.tenant(t.tuning)
-	if tenant == nil || tenant.Blind(gate.Request) != 0 {
+	settled := t.rules.settle(t.tuning)
+	if settled == nil || settled.tenant.Blind(gate.Request) != 0 {
 		return false
 	}
-	t.gated = &gated{tenant: tenant, fields: make([]field, 0, usualFields)}
-	if n := t.engine.shadow; n > 0 && t.engine.counter.Add(1)%n == 0 || t.engine.gate == GateShadow {
+	t.gated = &gated{settled: settled, fields: make([]field, 0, usualFields)}
+	if t.engine.gate == GateShadow || t.engine.drawn() {
 		t.checked = t.gated
 	}
 	return true
@@ -69,16 +69,27 @@ func (t *Transaction) newTx(of experimental.WAFWithOptions) engineTx {
 // rule does.
 func (t *Transaction) engage(run running, all bool) *types.Interruption {
 	t.tx = t.newTx(t.rules.newTx)
-	t.tuning.apply(t.tx.Variables().TX())
 	if all {
+		t.tuning.apply(t.tx.Variables().TX())
 		for _, r := range t.removals {
 			r.exclude(t.tx, t.tuning.level())
 		}
 	} else {
-		t.excludeFrom(run)
-		t.rules.prescreen.only(t.tx, run, gate.Request)
+		t.restrict(run)
 	}
 	return t.gated.head(t.tx)
+}
+
+// restrict takes from the rules all that need not run. What those give variables for a start is given them here.
+func (t *Transaction) restrict(run running) {
+	run.begun = true
+	tx := t.tx.Variables().TX()
+	for name, values := range t.gated.settled.first {
+		tx.Set(name, values)
+	}
+	t.tuning.apply(tx)
+	t.excludeFrom(run)
+	t.rules.prescreen.only(t.tx, run, gate.Request)
 }
 
 // head shows the request's head to an engine, which runs phase 1.
@@ -143,7 +154,7 @@ func (t *Transaction) atBody(kind string) (*types.Interruption, error) {
 	if len(found.Rules) == 0 && !found.All {
 		return nil, nil
 	}
-	it := t.engage(running{append(found.Rules, found.Helpers...)}, found.All)
+	it := t.engage(running{places: append(found.Rules, found.Helpers...)}, found.All)
 	t.leave()
 	if it != nil {
 		return it, nil
@@ -163,7 +174,7 @@ func (t *Transaction) tellHead(kind string) {
 	}
 	found := t.ask(gate.Request, values)
 	if found.All = found.All || t.noticed(); len(found.Rules) > 0 || found.All {
-		t.engage(running{append(found.Rules, found.Helpers...)}, found.All)
+		t.engage(running{places: append(found.Rules, found.Helpers...)}, found.All)
 		t.leave()
 	}
 }
@@ -218,7 +229,7 @@ func (t *Transaction) atAnswer() (*types.Interruption, error) {
 	}
 	it := t.engage(running{}, false)
 	if !found.All {
-		t.rules.prescreen.only(t.tx, running{append(found.Rules, found.Helpers...)}, gate.Answer)
+		t.rules.prescreen.only(t.tx, running{places: append(found.Rules, found.Helpers...)}, gate.Answer)
 	}
 	t.leave()
 	if it != nil {
@@ -317,7 +328,7 @@ func (t *Transaction) ask(side gate.Side, values gate.Values) (found gate.Found)
 	if len(t.removals) > 0 {
 		except = exempt{t.removals, t.tuning.level()}
 	}
-	return t.rules.prescreen.gate.Inspect(side, values, t.gated.tenant, except, t.profile.Share)
+	return t.rules.prescreen.gate.Inspect(side, values, t.gated.settled.tenant, except, t.profile.Share)
 }
 
 // noticed reports whether a rule of the reader's own has matched that shows.

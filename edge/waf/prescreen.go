@@ -36,16 +36,16 @@ type prescreen struct {
 	usual  map[variables.RuleVariable]string // see reading; nil: it is not for these rules
 	broken atomic.Pointer[int]               // the rule that it missed; nil: none, and it is in use
 
-	mu    sync.Mutex
-	known map[string]known // by tuning
+	mu      sync.Mutex
+	settled map[string]*settled // by tuning
 }
 
 // gateCache is how much memory a gate's memory of values may take, in bytes.
 const gateCache = 10 << 20
 
 // newPrescreen makes the prescreen of compiled rules.
-func newPrescreen(r *ruleset) (*prescreen, error) {
-	p := &prescreen{place: map[int]int{}, native: map[int]bool{}, base: map[int]bool{}, known: map[string]known{}}
+func newPrescreen(r *ruleset, step func()) (*prescreen, error) {
+	p := &prescreen{place: map[int]int{}, native: map[int]bool{}, base: map[int]bool{}, settled: map[string]*settled{}}
 	var err error
 	if p.rules, err = compiledRules(r.waf); err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func newPrescreen(r *ruleset) (*prescreen, error) {
 		}
 	}
 	slices.SortFunc(p.byID, func(a, b int) int { return p.rules[a].ID - p.rules[b].ID })
-	p.gate, err = gate.New(p.rules, gate.Options{Native: slices.Collect(maps.Keys(p.native)), Data: wordFiles(r.set), Cache: gateCache})
+	p.gate, err = gate.New(p.rules, gate.Options{Native: slices.Collect(maps.Keys(p.native)), Data: wordFiles(r.set), Cache: gateCache, Step: step})
 	if err != nil {
 		return nil, err
 	}
@@ -123,48 +123,52 @@ func wordFiles(set *wafrules.Set) func(name string) ([]byte, error) {
 	}
 }
 
-// stance leads from a tuning to its settings at one prescreen, which it does not keep. All equal tunings have
-// the same.
-type stance struct {
-	generation uint64 // of the rules
-	tenant     weak.Pointer[gate.Tenant]
-}
-
-// known is what a prescreen knows of one tuning.
-type known struct {
+// settled is all that follows from a tuning before anything is asked.
+type settled struct {
 	tenant *gate.Tenant
+	first  map[string][]string // the values of variables before rules look at anything
 	stance *stance
 }
 
-// maxKnown bounds how many different tunings are kept. They take some kilobytes each.
-const maxKnown = 1024
+// stance leads from a tuning to what follows from it at one prescreen, which it does not keep. All equal tunings
+// have the same.
+type stance struct {
+	generation uint64 // of the rules
+	settled    weak.Pointer[settled]
+}
 
-// tenant returns the settings of a tuning; nil: the gate is of no use to them.
-func (r *ruleset) tenant(t *tuning) *gate.Tenant {
+// maxSettled bounds how many different tunings are kept. They take some kilobytes each.
+const maxSettled = 1024
+
+// settle returns what follows from a tuning; nil: the gate is of no use to it.
+func (r *ruleset) settle(t *tuning) *settled {
 	if at := t.stance.Load(); at != nil && at.generation == r.catalog.generation {
-		if tenant := at.tenant.Value(); tenant != nil {
-			return tenant
+		if known := at.settled.Value(); known != nil {
+			return known
 		}
 	}
 	p := r.prescreen
 	key := fmt.Sprintf("%d %q %q", t.paranoia, t.methods, t.types)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	k, ok := p.known[key]
-	if !ok {
+	known := p.settled[key]
+	if known == nil {
 		level, values, err := r.settings(t)
 		if err != nil {
 			return nil
 		}
-		if len(p.known) >= maxKnown {
-			clear(p.known)
+		known = &settled{tenant: p.gate.Tenant(level, values)}
+		if known.first, err = r.firstValues(t); err != nil {
+			return nil
 		}
-		k.tenant = p.gate.Tenant(level, values)
-		k.stance = &stance{r.catalog.generation, weak.Make(k.tenant)}
-		p.known[key] = k
+		if len(p.settled) >= maxSettled {
+			clear(p.settled)
+		}
+		known.stance = &stance{r.catalog.generation, weak.Make(known)}
+		p.settled[key] = known
 	}
-	t.stance.Store(k.stance)
-	return k.tenant
+	t.stance.Store(known.stance)
+	return known
 }
 
 // errRefused is why a gate cannot be used for some settings.
@@ -215,8 +219,35 @@ func (r *ruleset) settings(t *tuning) (level int, values map[string][]string, er
 	return level, values, tx.Close()
 }
 
+// firstValues runs the rules that give variables their first values, and returns these.
+func (r *ruleset) firstValues(t *tuning) (values map[string][]string, err error) {
+	tx := r.newTx.NewTransactionWithOptions(experimental.Options{ID: "first", Context: context.Background()}).(engineTx)
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	t.apply(tx.Variables().TX())
+	for _, i := range r.prescreen.byID {
+		if id := r.prescreen.rules[i].ID; !r.prescreen.gate.First(i) {
+			tx.RemoveRuleByIDRange(id, id)
+		}
+	}
+	if it := tx.ProcessRequestHeaders(); it != nil {
+		return nil, errRefused
+	}
+	values = map[string][]string{}
+	for _, m := range tx.Variables().TX().FindAll() {
+		values[m.Key()] = append(values[m.Key()], m.Value())
+	}
+	return values, tx.Close()
+}
+
 // running are the rules that run in one transaction, but for those that always do.
-type running struct{ places []int }
+type running struct {
+	places []int
+	begun  bool // variables have their first values
+}
 
 func (r running) has(place int) bool { return slices.Contains(r.places, place) }
 
@@ -226,7 +257,7 @@ func (p *prescreen) only(tx engineTx, run running, sides ...gate.Side) {
 	first, last := 0, 0
 	for _, i := range p.byID {
 		r := &p.rules[i]
-		if p.gate.Kept(i) || p.native[r.ID] || len(sides) > 0 && !slices.Contains(sides, r.Side()) || run.has(i) {
+		if p.gate.Kept(i) && !(run.begun && p.gate.First(i)) || p.native[r.ID] || len(sides) > 0 && !slices.Contains(sides, r.Side()) || run.has(i) {
 			if last > 0 {
 				tx.RemoveRuleByIDRange(first, last)
 			}

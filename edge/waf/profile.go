@@ -71,15 +71,14 @@ type Profile struct {
 	Responses bool
 	// OnError is what the caller is to do when [Transaction.Err] is not nil. The engine does not read it.
 	OnError OnError
-	// Own are the tenant's own rules, which see each request before the shared ones do, in this order;
-	// see [CompileOwn]. A rule that denies refuses in mode Block and is only listed in mode Detect;
-	// no rule lets a request past the others. They add nothing to the anomaly score. No nil among them.
-	Own []*OwnRules
-
 	// Share stands for the tenant where the engine remembers values that it has seen: no tenant can take more than his
 	// part of that memory, or learn what is in it of others. Profiles of one tenant should have the same, and
 	// those of others another one. It changes no verdict.
 	Share uint32
+	// Own are the tenant's own rules, which see each request before the shared ones do, in this order;
+	// see [CompileOwn]. A rule that denies refuses in mode Block and is only listed in mode Detect;
+	// no rule lets a request past the others. They add nothing to the anomaly score. No nil among them.
+	Own []*OwnRules
 
 	once   sync.Once
 	tuning tuning

@@ -73,7 +73,7 @@ func (e *Engine) compileAndProve(set *wafrules.Set, observe func()) (*ruleset, e
 	if err != nil {
 		return nil, fmt.Errorf("compile waf rules %s: %w", origin(set), located(set, directives, observe, err))
 	}
-	e.screen(rules, directives)
+	e.screen(rules, directives, observe)
 	if err := rules.prove(); err != nil {
 		return nil, fmt.Errorf("try waf rules %s: %w", origin(set), err)
 	}

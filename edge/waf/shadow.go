@@ -1,12 +1,22 @@
 package waf
 
 import (
+	"hash/maphash"
 	"slices"
 
 	"github.com/corazawaf/coraza/v3/types"
 
 	"gatehouse/edge/waf/gate"
 )
+
+// drawn reports whether a request is the one of many to verify: one of each Options.Shadow in a row, by chance.
+func (e *Engine) drawn() bool {
+	if e.shadow == 0 {
+		return false
+	}
+	n := e.counter.Add(1) - 1
+	return maphash.Comparable(e.seed, n/e.shadow)%e.shadow == n%e.shadow
+}
 
 // verify runs all rules on a transaction that was at the gate, and compares what they find with what the gate has said. A rule that
 // it said could not match is a fault of the gate's: it is not asked any more, as long as these rules are in use.

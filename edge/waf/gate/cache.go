@@ -33,7 +33,10 @@ type cache struct {
 }
 
 // A cacheKey says in which place of a request a value stood, and all else that what was found depends on.
-type cacheKey struct{ row, env uint32 }
+type cacheKey struct {
+	row, env uint32
+	share    uint32 // whose value it is; 0: it is nobody's secret
+}
 
 const (
 	cacheWays  = 8
@@ -156,7 +159,7 @@ func (c *cache) locate(key cacheKey, text string) (set int, tag uint8, ok bool) 
 	}
 	const shortest = 6 // bits of the length of the first shelf's longest, less one
 	s := c.shelves[(bits.Len(uint(max(len(text), 1)-1)|(1<<shortest-1))-shortest+1)/2]
-	high, low := bits.Mul64(maphash.String(c.seed, text), c.salt^(uint64(key.row)<<32|uint64(key.env)))
+	high, low := bits.Mul64(maphash.String(c.seed, text), c.salt^(uint64(key.row)<<32|uint64(key.env))^bits.RotateLeft64(uint64(key.share)*0x9e3779b97f4a7c15, 16))
 	hash := high ^ low
 	number, _ := bits.Mul64(hash, uint64(s.sets))
 	return s.first + int(number), max(uint8(hash), 1), s.sets > 0

@@ -72,7 +72,7 @@ func TestCacheKnowsWhatWasPut(t *testing.T) {
 	put := map[value]bool{}
 	known := 0
 	for range 100_000 {
-		v := value{cacheKey{random.Uint32N(3), random.Uint32N(2)}, strings.Repeat("v", random.IntN(80)) + fmt.Sprint(random.IntN(20))}
+		v := value{cacheKey{row: random.Uint32N(3), env: random.Uint32N(2)}, strings.Repeat("v", random.IntN(80)) + fmt.Sprint(random.IntN(20))}
 		if random.IntN(20) == 0 {
 			v.text = strings.Repeat("w", random.IntN(64)*maxCachedText/60)
 		}
@@ -98,20 +98,20 @@ func TestCacheKnowsWhatWasPut(t *testing.T) {
 
 func TestCacheTellsValuesApart(t *testing.T) {
 	c := newCache(testCache)
-	c.put(cacheKey{1, 2}, 3, "text", []uint16{4})
+	c.put(cacheKey{row: 1, env: 2}, 3, "text", []uint16{4})
 	for _, test := range []struct {
 		key  cacheKey
 		text string
 		want bool
 	}{
-		{cacheKey{1, 2}, "text", true},
-		{cacheKey{2, 1}, "text", false},
-		{cacheKey{1, 3}, "text", false},
-		{cacheKey{2, 2}, "text", false},
-		{cacheKey{1, 2}, "Text", false},
-		{cacheKey{1, 2}, "tex", false},
-		{cacheKey{1, 2}, "text\x00", false},
-		{cacheKey{1, 2}, "", false},
+		{cacheKey{row: 1, env: 2}, "text", true},
+		{cacheKey{row: 2, env: 1}, "text", false},
+		{cacheKey{row: 1, env: 3}, "text", false},
+		{cacheKey{row: 2, env: 2}, "text", false},
+		{cacheKey{row: 1, env: 2}, "Text", false},
+		{cacheKey{row: 1, env: 2}, "tex", false},
+		{cacheKey{row: 1, env: 2}, "text\x00", false},
+		{cacheKey{row: 1, env: 2}, "", false},
 	} {
 		for _, share := range []uint32{3, 7} { // whose it is does not matter
 			if _, ok := c.get(test.key, share, test.text); ok != test.want {

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 )
 
@@ -11,6 +12,7 @@ type Gate struct {
 	rules   []Rule
 	sides   [2]*side
 	kept    []bool // by rule: it always runs where the engine does
+	first   []bool // by rule: it only gives variables their first values
 	cache   *cache
 	tenants atomic.Uint32 // how many settings there were
 }
@@ -21,6 +23,8 @@ type Options struct {
 	Native []int
 	// Data reads a file of words that an operator names.
 	Data func(name string) ([]byte, error)
+	// Step, if not nil, is called often while the gate is made, which takes half a second: it may wait to leave processors to others.
+	Step func()
 	// Cache is about how many bytes may be used to remember values; 0: none are remembered.
 	Cache int
 }
@@ -42,13 +46,21 @@ func New(rules []Rule, opts Options) (*Gate, error) {
 	g := &Gate{rules: rules, cache: newCache(opts.Cache)}
 	from, sections := levels(rules)
 	b := newBook(rules)
-	g.kept = kept(b, sections)
-	for s := range g.sides {
-		g.sides[s] = newSide(rules, from, b, func(i int) bool {
-			r := &rules[i]
-			return r.ID != 0 && !native[r.ID] && (r.Phase+1)/2 == s+1 && b.judges(r)
-		}, opts.Data)
+	step := opts.Step
+	if step == nil {
+		step = func() {}
 	}
+	for s := range g.sides {
+		p := planner{rules: rules, levels: from, book: b}
+		for i := range rules {
+			if r := &rules[i]; r.ID != 0 && !native[r.ID] && (r.Phase+1)/2 == s+1 && b.judges(r) {
+				p.add(i)
+			}
+		}
+		g.sides[s] = newSide(p, opts.Data, step)
+	}
+	g.kept = kept(b, sections)
+	g.first = first(b)
 	return g, nil
 }
 
@@ -69,8 +81,40 @@ func kept(b *book, sections []bool) []bool {
 			}
 		}
 	}
+	helpers := planner{rules: rules, book: b}
+	for i := range rules {
+		if out[i] {
+			for _, k := range helpers.helpers(i) {
+				out[k] = true
+			}
+		}
+	}
 	return out
 }
+
+// first returns the rules that only give variables their first values, whatever is asked: the silent ones, before all that
+// the gate decides about, that do nothing else and depend on nothing but other such variables.
+func first(b *book) []bool {
+	out := make([]bool, len(b.rules))
+	for i := range b.rules {
+		r := &b.rules[i]
+		switch {
+		case r.ID != 0 && b.judges(r) && !r.pure():
+			return out
+		case r.ID == 0 || r.Phase != 1 || !b.follows(r) || b.readsUnsure(r):
+			continue
+		}
+		out[i] = true
+		for k := range r.Links {
+			out[i] = out[i] && len(r.Links[k].Acts) == 0 && !slices.ContainsFunc(r.Links[k].Sets, func(s Set) bool { return s.Removes || hasMacro(s.Key) })
+		}
+	}
+	return out
+}
+
+// First reports whether the rule at a place in the list only gives variables their first values. It need not run where
+// they have these already.
+func (g *Gate) First(i int) bool { return g.first[i] }
 
 // keepNext keeps as many rules of the phase as a skip counts.
 func keepNext(rules []Rule, i, n int, out []bool) {

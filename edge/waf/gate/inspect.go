@@ -42,7 +42,7 @@ func (g *Gate) Inspect(s Side, values Values, t *Tenant, spared Spared, share ui
 	}
 	w := side.pool.Get().(*scratch)
 	defer side.pool.Put(w)
-	run := &run{gate: g, side: side, tenant: t, stance: &t.sides[s], spared: spared, share: share, w: w}
+	run := &run{gate: g, which: s, side: side, tenant: t, stance: &t.sides[s], spared: spared, share: share, w: w}
 	clear(w.counts)
 	clear(w.tallies)
 	w.groups = append(w.groups[:0], run.stance.held...)
@@ -63,6 +63,7 @@ type run struct {
 	share  uint32
 	w      *scratch
 	at     *spot // whose values are looked at
+	which  Side
 }
 
 // value looks at one value.
@@ -72,9 +73,9 @@ func (r *run) value(key, text string) {
 	if len(row.levels[r.tenant.level]) == 0 {
 		return
 	}
-	at := cacheKey{row: row.number<<4 | uint32(r.tenant.level)}
+	at := cacheKey{row: row.number<<4 | uint32(r.which)<<3 | uint32(r.tenant.level)}
 	if !row.public {
-		at.row |= r.share << 16
+		at.share = r.share
 	}
 	if row.tenanted {
 		at.env = r.tenant.number

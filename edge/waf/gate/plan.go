@@ -298,11 +298,12 @@ func (p *planner) helpers(rule int) (out []int) {
 	return out
 }
 
-// reads returns the rules that write variables which a rule reads, but for those that always run.
+// reads returns the rules that write variables which a rule reads, but for those that always run, and those that can match
+// themselves where they write.
 func (p *planner) reads(rule int) (out []int) {
 	add := func(t Target) {
 		for _, w := range p.book.of(t) {
-			if w.rule != rule && !p.book.follows(&p.rules[w.rule]) {
+			if from := &p.rules[w.rule]; w.rule != rule && !p.book.follows(from) && w.unseen(from) {
 				out = append(out, w.rule)
 			}
 		}

@@ -25,14 +25,9 @@ type side struct {
 	pool    sync.Pool              // of *scratch
 }
 
-// newSide takes the rules that judge names.
-func newSide(rules []Rule, from []int, b *book, judge func(i int) bool, data func(string) ([]byte, error)) *side {
-	s := &side{planner: planner{rules: rules, levels: from, book: b}}
-	for i := range rules {
-		if judge(i) {
-			s.add(i)
-		}
-	}
+// newSide takes what a planner has made of rules. Step is called between checks.
+func newSide(p planner, data func(string) ([]byte, error), step func()) *side {
+	s := &side{planner: p}
 	needs := make([]need, len(s.checks))
 	s.ofChain = make([][]uint64, len(s.chains.list))
 	words := (len(s.checks) + 63) / 64
@@ -46,7 +41,8 @@ func newSide(rules []Rule, from []int, b *book, judge func(i int) bool, data fun
 		c := &s.checks[i]
 		needs[i], _ = needOfOperator(c.link.Name, c.link.Argument, c.link.Negated, data)
 		setBit(s.ofChain[c.chain], i)
-		for level := from[s.groups[c.group].rule]; level <= maxLevel; level++ {
+		step()
+		for level := p.levels[s.groups[c.group].rule]; level <= maxLevel; level++ {
 			setBit(s.atLevel[level], i)
 		}
 	}

@@ -43,7 +43,7 @@ func newBook(rules []Rule) *book {
 // spread marks the unsure names, and those that depend on them through rules that look at nothing else.
 func (b *book) spread() {
 	for _, w := range b.writers {
-		if r := &b.rules[w.rule]; !r.pure() && (!r.shows() || w.link < len(r.Links)-1) {
+		if r := &b.rules[w.rule]; !r.pure() && w.unseen(r) {
 			b.doubt(w)
 		}
 	}
@@ -51,13 +51,16 @@ func (b *book) spread() {
 		again = false
 		for _, w := range b.writers {
 			r := &b.rules[w.rule]
-			if r.pure() && !b.doubts(w.name) && b.readsUnsure(r) && (!r.shows() || w.link < len(r.Links)-1) {
+			if r.pure() && !b.doubts(w.name) && b.readsUnsure(r) && w.unseen(r) {
 				b.doubt(w)
 				again = true
 			}
 		}
 	}
 }
+
+// unseen reports whether a writer of a rule may write although the rule does not match, or nobody sees that it does.
+func (w *writer) unseen(r *Rule) bool { return !r.shows() || w.link < len(r.Links)-1 }
 
 func (b *book) doubt(w writer) {
 	if w.open {
