@@ -175,6 +175,12 @@ func TestCheckCompilesAFolderOfRules(t *testing.T) {
 	if strings.Contains(out, "there is no rule") {
 		t.Errorf("exclusions were compared with other rules:\n%s", out)
 	}
+	write(t, ours, `SecRule REQUEST_URI "@restpath /office/{name}" "id:190001,phase:1,pass,nolog"`+"\n")
+	for gate, warns := range map[string]bool{"on": true, "shadow": true, "off": false} {
+		code, out, _ = invoke(t, "check", "-c", "etc/gatehouse.yaml", "--waf.gate", gate)
+		want(t, "a rule that the gate cannot look through", code, exitOK)
+		want(t, gate+": warning", strings.Contains(out, "warning: etc/gatehouse.yaml:1:12: waf.crs: the gate cannot be used with these rules"), warns)
+	}
 	for text, says := range map[string]string{
 		"\nSecDebugLog x\n":                       `rule set in etc/crs: rules/REQUEST-900-OURS.conf:2: "SecDebugLog"`,
 		`SecRule ARGS "@rx (" "id:190001"` + "\n": "rules/REQUEST-900-OURS.conf:1: failed to compile",

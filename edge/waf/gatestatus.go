@@ -23,7 +23,7 @@ func (s GateStatus) Problem() string {
 	case s.Missed != 0:
 		return fmt.Sprintf("the gate was switched off, since it missed rule %d: all rules run on each request until the rules are replaced or the node is restarted", s.Missed)
 	case s.Unfit:
-		return `the gate cannot be used with these rules, see "waf gate not in use" in the log: all of them run on each request`
+		return `the gate cannot be used with these rules (a node's log says why, "waf gate not in use"): all of them run on each request`
 	}
 	return ""
 }
