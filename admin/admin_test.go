@@ -454,6 +454,24 @@ func TestHostCheckStopsDNSRebinding(t *testing.T) {
 	want(t, "private, cross-origin", private.call("DELETE", "/vhosts/x.test", "", &text, "Origin", "https://evil.example.com"), 403)
 }
 
+// gated is the gate of rules that nobody asks for anything else.
+type gated struct {
+	admin.Ruleset
+	problem string
+}
+
+func (g gated) Gate() admin.Gate { return admin.Gate{Mode: "on", Problem: g.problem} }
+
+// A gate that was switched off costs time and keeps no traffic away.
+func TestReadyWarnsOfAGateThatWasSwitchedOff(t *testing.T) {
+	for problem, warning := range map[string]string{"": "", "the gate was switched off": "waf: the gate was switched off"} {
+		api := admin.New(admin.Options{Ruleset: gated{problem: problem}})
+		var r admin.Readiness
+		want(t, "ready", onTCP(t, "http://"+admintest.ServeTCP(t, api.Public())).call("GET", "/readyz", "", &r), 200)
+		want(t, "warnings", strings.Join(r.Warnings, ";"), warning)
+	}
+}
+
 func TestReadyTellsReasonsAndWarnings(t *testing.T) {
 	reasons := []string{"draining"}
 	api := admin.New(admin.Options{

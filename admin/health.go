@@ -11,7 +11,8 @@ type Readiness struct {
 	Node  string `json:"node,omitempty"`
 	// Reasons why the node should get no traffic.
 	Reasons []string `json:"reasons,omitempty"`
-	// Warnings do not keep it from serving: a source that is away, documents that are held.
+	// Warnings do not keep it from serving: a source that is away, documents that are held, a WAF that
+	// runs more rules than it would have to.
 	Warnings []string `json:"warnings,omitempty"`
 }
 
@@ -43,6 +44,11 @@ func (a *API) warnings() []string {
 			accept = "a restart, or put them back"
 		}
 		out = append(out, fmt.Sprintf("%d documents are gone from the source and held: accept with %s", status.Held, accept))
+	}
+	if a.opts.Ruleset != nil {
+		if problem := a.opts.Ruleset.Gate().Problem; problem != "" {
+			out = append(out, "waf: "+problem)
+		}
 	}
 	for _, p := range status.Problems {
 		out = append(out, p.Error())

@@ -17,6 +17,8 @@ import (
 type Ruleset interface {
 	// Version names the rule set: "4.25.0".
 	Version() string
+	// Gate returns how the gate before the rules stands.
+	Gate() Gate
 	// Rules returns all rules by id, with what the rules themselves say filled in.
 	Rules() []Rule
 	// Mean returns the ids of the rules that exclusions take something away from.
@@ -50,6 +52,15 @@ type Rule struct {
 	LastMatched *time.Time `json:"last_matched,omitempty"`
 }
 
+// A Gate says how the gate before the rules stands, which leaves out those that cannot match a request.
+type Gate struct {
+	Mode   string `json:"mode"`             // as set: on, shadow or off
+	Active bool   `json:"active"`           // it decides which rules run; else all do
+	Missed int    `json:"missed,omitempty"` // the rule that it missed, for which it was switched off; 0: none
+	// Problem says why it does not do what the mode asks for; empty: it does.
+	Problem string `json:"problem,omitempty"`
+}
+
 // A PlacedExclusion is an exclusion and the document that it stands in.
 type PlacedExclusion struct {
 	Document  string           `json:"document"` // "tenant shop", "vhost www.shop.test", "defaults", "profile strong" or "app wordpress"
@@ -60,6 +71,7 @@ type PlacedExclusion struct {
 // RuleList is the answer of GET /waf/rules, by id.
 type RuleList struct {
 	Version string `json:"version"` // of the rule set
+	Gate    Gate   `json:"gate"`
 	Rules   []Rule `json:"rules"`
 	// Refused says why the newer rules of the node's folder are not in force; empty: there are none.
 	Refused string `json:"refused,omitempty"`
@@ -82,7 +94,7 @@ func (a *API) listRules(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return &apiError{http.StatusBadRequest, err.Error(), nil}
 	}
-	out := RuleList{Version: a.opts.Ruleset.Version(), Rules: slices.Clone(a.opts.Ruleset.Rules())}
+	out := RuleList{Version: a.opts.Ruleset.Version(), Gate: a.opts.Ruleset.Gate(), Rules: slices.Clone(a.opts.Ruleset.Rules())}
 	if err := a.opts.RulesRefused(); err != nil {
 		out.Refused = err.Error()
 	}

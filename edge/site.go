@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net"
 	"net/netip"
 	"slices"
@@ -52,6 +53,12 @@ const (
 
 var redirectings = map[string]redirecting{"false": redirectNone, "true": redirectAll, "auto": redirectTrusted}
 
+// shares is of this process alone: nobody can look for a name that has another's share.
+var shares = maphash.MakeSeed()
+
+// shareOf returns what stands for an owner where the WAF remembers values, see [waf.Profile.Share].
+func shareOf(owner string) uint32 { return uint32(maphash.String(shares, owner)) }
+
 // siteOf returns the running site of a route, making it if it is the first to ask.
 func (s *Server) siteOf(route *routes.Route) (*site, error) {
 	st := route.Instance(s.compile).(*site)
@@ -72,6 +79,7 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	if st.tenant == "" {
 		st.owner = "vhost " + route.Name
 	}
+	st.profile.Share = shareOf(st.owner)
 	tune(&st.profile, &settings.WAF)
 	st.profile.Shared = s.presets.of(&settings.WAF)
 	s.exclude(st, route)

@@ -70,3 +70,37 @@ func TestUnchangedBackendKeepsItsConnections(t *testing.T) {
 	n.Apply(table, replaced)
 	edgetest.WaitFor(t, "a removed vhost's connections to close", func() bool { _, open := b.Connections(); return open == 0 })
 }
+
+// What the WAF remembers of a tenant's values is one share for all his vhosts, and nobody else's: not that of another tenant, of a
+// vhost without one, or of a vhost that has a tenant's name.
+func TestSharesOfTenantsInWhatTheWAFRemembers(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	var doc strings.Builder
+	doc.WriteString("vhosts:\n")
+	for host, tenant := range map[string]string{"a.test": "shop", "b.test": "shop", "c.test": "blog", "d.test": "", "e.test": "", "shop": ""} {
+		fmt.Fprintf(&doc, "  %s: {tenant: %q, backends: [%s]}\n", host, tenant, b.URL)
+	}
+	n := start(t, strings.ReplaceAll(doc.String(), `tenant: "", `, ""))
+	of := func(host string) uint32 {
+		st, err := n.siteOf(n.table.Match(host))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.profile.Share
+	}
+	if of("a.test") != of("b.test") {
+		t.Error("two vhosts of a tenant have a share each")
+	}
+	seen := map[uint32]string{}
+	for _, host := range []string{"a.test", "c.test", "d.test", "e.test", "shop"} {
+		if other, taken := seen[of(host)]; taken {
+			t.Errorf("%s and %s have one share", host, other)
+		}
+		seen[of(host)] = host
+	}
+	before := of("a.test")
+	n.apply(t, strings.ReplaceAll(doc.String(), `tenant: "", `, "")+"tenants: {shop: {waf: {paranoia: 2}}}\n")
+	if of("a.test") != before {
+		t.Error("a tenant's share changes with its settings")
+	}
+}

@@ -331,10 +331,10 @@ func TestWAFTestOfflineNeedsNoNode(t *testing.T) {
 	code, out, errOut := invoke(t, "waf", "test", "--offline", "http://www.shop.test/attack")
 	want(t, "code", code, exitFailed)
 	contains(t, "says", out+errOut, "block: the client would get 403")
-	write(t, "gatehouse.yaml", "waf: {gate: on}\n")
+	write(t, "gatehouse.yaml", "waf: {gate: onn}\n")
 	code, _, errOut = invoke(t, "waf", "test", "--offline", "http://www.shop.test/")
 	want(t, "bad settings", code, exitFailed)
-	contains(t, "bad settings", errOut, `gatehouse.yaml:1:13: waf.gate: "on" is not supported yet`)
+	contains(t, "bad settings", errOut, `gatehouse.yaml:1:13: waf.gate: bad value "onn": want on, shadow, off (did you mean "on"?)`)
 }
 
 func TestServeRefusesBadSettingsAndPassesGoodOnes(t *testing.T) {
@@ -346,9 +346,9 @@ func TestServeRefusesBadSettingsAndPassesGoodOnes(t *testing.T) {
 		got = cfg
 		return errors.New("port 443 is taken")
 	}
-	code, _, errOut := invoke(t, "serve", "--limits.body_bytes", "1GiB", "--waf.shadow", "5")
+	code, _, errOut := invoke(t, "serve", "--limits.body_bytes", "1GiB", "--limits.handshakes_per_ip", "5")
 	want(t, "refused", code, exitFailed)
-	want(t, "refused", errOut, "--waf.shadow: not supported yet\n")
+	want(t, "refused", errOut, "--limits.handshakes_per_ip: not supported yet\n")
 	if got != nil {
 		t.Fatal("it served with bad settings")
 	}

@@ -94,9 +94,12 @@ type CacheConfig struct {
 // WAFConfig is the rule set of the whole process.
 type WAFConfig struct {
 	// CRS is "embedded" or a folder that holds a release of the CRS; a node follows it while it runs.
-	CRS    string `json:"crs" help:"rule set: embedded, or a folder with a release of the CRS"`
-	Gate   string `json:"gate" help:"try rule changes before they act: off (on: not supported yet)"` // only "off" acts
-	Shadow int    `json:"shadow" help:"requests of the gate's shadow run (not supported yet)"`       // only 0 acts
+	CRS string `json:"crs" help:"rule set: embedded, or a folder with a release of the CRS"`
+	// Gate is "on" (rules that cannot match a request are not run), "shadow" (all run, and what the gate says is
+	// compared with what they find) or "off" (all run).
+	Gate string `json:"gate" help:"leave out rules that cannot match: on, shadow (compare only) or off"`
+	// Shadow has all rules run afterwards on one of so many requests; a gate that missed a rule is switched off. 0: on none.
+	Shadow int `json:"shadow" help:"one of so many requests is run through all rules afterwards, to verify the gate; 0: none"`
 }
 
 // BackendsConfig bounds where backends may be. In this version only the built-in
@@ -158,7 +161,7 @@ func defaultConfig() *Config {
 		Certificates: Certificates{Issuer: "internal", ACME: ACME{Directory: letsEncrypt}},
 		Defaults:     &routes.Tenant{WAF: &routes.WAF{Mode: routes.WAFDetect}},
 		Cache:        CacheConfig{Memory: 256 << 20},
-		WAF:          WAFConfig{CRS: embeddedCRS, Gate: "off"},
+		WAF:          WAFConfig{CRS: embeddedCRS, Gate: "on", Shadow: 1000},
 		Compat:       "none",
 		Log:          Log{Access: AccessLog{Format: "combined", To: "stdout"}, Level: "info"},
 		Limits:       defaultLimits(),

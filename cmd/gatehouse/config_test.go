@@ -75,7 +75,8 @@ certificates.acme.directory=https://acme-v02.api.letsencrypt.org/directory
 defaults.waf.mode=detect
 cache.memory=256MiB
 waf.crs=embedded
-waf.gate=off
+waf.gate=on
+waf.shadow=1000
 compat=none
 log.access.format=combined
 log.access.to=stdout
@@ -109,6 +110,7 @@ trusted_proxies: [10.0.0.0/8, 192.0.2.1]
 proxy_protocol: true
 defaults: {waf: {mode: block, paranoia: 2}}
 cache: {memory: 1GiB}
+waf: {gate: off, shadow: 0}
 log: {access: {format: json, to: access.log}, level: debug}
 limits:
   {header_bytes: 16KiB, target_bytes: 4KiB, header_fields: 50, body_bytes: 0, connections: 5000, connections_per_ip: 0, keepalive_requests: 0,
@@ -131,6 +133,7 @@ limits:
 	want(t, "one address", cfg.Trusted()[1].String(), "192.0.2.1/32")
 	want(t, "defaults", cfg.Defaults.WAF.Mode, "block")
 	want(t, "cache", cfg.Cache.Memory, 1<<30)
+	want(t, "gate", cfg.WAF, WAFConfig{CRS: embeddedCRS, Gate: "off"})
 	want(t, "log file beside the file", cfg.Log.Access.To, filepath.Join(folder, "access.log"))
 	want(t, "PROXY protocol", cfg.ProxyProtocol, true)
 	second := routes.Duration(time.Second)
@@ -206,14 +209,45 @@ func TestVariablesOfContainerEnginesAreNoSettings(t *testing.T) {
 
 func TestBadValuesNameWhereTheyWereGiven(t *testing.T) {
 	_, problems := load(t, "listen: {http: ':1'}\n", []string{"GATEHOUSE_LISTEN_HTTPS=8443", "GATEHOUSE_PROXY_PROTOCOL=yes"},
-		map[string]string{"limits.header_fields": "many", "waf.gate": "on", "trusted_proxies": "10.0.0.0/33"})
+		map[string]string{"limits.header_fields": "many", "waf.gate": "onn", "waf.shadow": "-1", "trusted_proxies": "10.0.0.0/33"})
 	contains(t, "problems", problems.Error(),
 		`GATEHOUSE_LISTEN_HTTPS: bad address "8443": want host:port or :port, such as ":8443" (did you mean ":8443"?)`,
 		`GATEHOUSE_PROXY_PROTOCOL: want true or false, not "yes"`,
 		`--limits.header_fields: want a whole number, not "many"`,
-		`--waf.gate: "on" is not supported yet`,
+		`--waf.gate: bad value "onn": want on, shadow, off (did you mean "on"?)`,
+		`--waf.shadow: bad number "-1": want 0 (none) or more (one of so many requests)`,
 		`--trusted_proxies: bad network "10.0.0.0/33"`)
-	want(t, "number", len(problems), 5)
+	want(t, "number", len(problems), 6)
+}
+
+// To many readers of YAML the words on and off without quotes are switches.
+func TestGateIsSetByWords(t *testing.T) {
+	for text, mode := range map[string]string{
+		"{gate: on}": "on", "{gate: off}": "off", "{gate: shadow}": "shadow", `{gate: "on"}`: "on", "{gate: 'off'}": "off", "{}": "on",
+	} {
+		cfg, problems := load(t, "waf: "+text+"\n", nil, nil)
+		if len(problems) > 0 {
+			t.Error(text, problems)
+		}
+		want(t, text, cfg.WAF.Gate, mode)
+	}
+	for text, message := range map[string]string{
+		"{gate: true}":    `1:13: waf.gate: bad value "true": want on, shadow, off (did you mean "on"?)`,
+		"{gate: no}":      `waf.gate: bad value "no": want on, shadow, off (did you mean "off"?)`,
+		"{gate: shadwo}":  `waf.gate: bad value "shadwo": want on, shadow, off (did you mean "shadow"?)`,
+		"{gate: ''}":      `waf.gate: bad value "": want on, shadow, off`,
+		"{shadow: -5}":    `1:15: waf.shadow: bad number "-5": want 0 (none) or more (one of so many requests)`,
+		"{shadow: often}": `waf.shadow: want a whole number, not "often"`,
+		"{shadows: 5}":    `unknown key "shadows" in waf (did you mean "shadow"?)`,
+	} {
+		_, problems := load(t, "waf: "+text+"\n", nil, nil)
+		contains(t, text, problems.Error(), message)
+	}
+	cfg, problems := load(t, "waf: {gate: on, shadow: 7}\n", []string{"GATEHOUSE_WAF_GATE=off"}, map[string]string{"waf.shadow": "0"})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	want(t, "by variable and flag", cfg.WAF, WAFConfig{CRS: embeddedCRS, Gate: "off"})
 }
 
 func TestPathsBelongToTheFileThatNamesThem(t *testing.T) {

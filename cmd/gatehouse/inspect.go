@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 
 	"gatehouse/admin"
 	"gatehouse/edge"
@@ -80,19 +81,24 @@ func openOffline(ctx context.Context, cfg *Config) (*offlineWAF, error) {
 	}, nil
 }
 
-// judgeExclusions compiles the rules to compare exclusions with them.
-func judgeExclusions(cfg *Config) (exclusionJudge, error) {
-	if cfg == nil {
-		cfg = defaultConfig()
+// judgeExclusions compiles the rules to compare exclusions with them, and those of a folder to see whether they
+// can have a gate. That of the embedded ones takes longer to make than they do, and is tried by tests.
+func judgeExclusions(cfg *Config) (judge exclusionJudge, ungated string, err error) {
+	own := defaultConfig()
+	if own.WAF.Gate = waf.GateOff.String(); cfg != nil {
+		own.WAF.CRS = cfg.WAF.CRS
+		if slices.Contains(gateWords, cfg.WAF.Gate) { // else loadConfig has said so
+			own.WAF.Gate = cfg.WAF.Gate
+		}
 	}
-	rules, err := openRules(cfg, waf.Options{})
+	rules, err := openRules(own, waf.Options{})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if err := rules.Close(); err != nil { // what it knows of its rules stays
-		return nil, err
+		return nil, "", err
 	}
-	return exclusionsAgainst(rules), nil
+	return exclusionsAgainst(rules), rules.Gate().Problem(), nil
 }
 
 // exclusionsAgainst compares exclusions with the rules of an engine.

@@ -11,8 +11,12 @@ import (
 	wafrules "gatehouse/waf-rules"
 )
 
-// openRules compiles the rules that the settings name.
-func openRules(cfg *Config, opts waf.Options) (*waf.Engine, error) {
+// openRules compiles the rules that the settings name, with the gate before them as they say.
+func openRules(cfg *Config, opts waf.Options) (_ *waf.Engine, err error) {
+	if opts.Gate, err = waf.ParseGateMode(cfg.WAF.Gate); err != nil {
+		return nil, fmt.Errorf("waf.gate: %w", err)
+	}
+	opts.Shadow = uint64(cfg.WAF.Shadow)
 	if dir, ok := cfg.CRSDir(); ok {
 		set, err := wafrules.FromDir(dir)
 		if err != nil {

@@ -2,12 +2,16 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gatehouse/admin"
 	"gatehouse/edge/waf"
 	"gatehouse/waf-rules/crstest"
 )
@@ -94,6 +98,62 @@ func TestFolderOfRulesIsJudgedWhenItRests(t *testing.T) {
 	want(t, "digest", engine.Set().Digest(), first)
 }
 
+// The settings reach whatever judges requests.
+func TestGateIsAsTheSettingsSay(t *testing.T) {
+	for _, c := range []struct {
+		gate     string
+		shadow   int
+		asked    float64 // of 4 requests, those that the gate looked at
+		verified float64 // and those that all rules were compared on
+	}{{"on", 2, 4, 2}, {"on", 0, 4, 0}, {"shadow", 0, 4, 4}, {"off", 2, 0, 0}} {
+		t.Run(fmt.Sprint(c.gate, c.shadow), func(t *testing.T) {
+			cfg, metrics := defaultConfig(), prometheus.NewRegistry()
+			cfg.WAF.Gate, cfg.WAF.Shadow = c.gate, c.shadow
+			rules, err := openRules(cfg, waf.Options{Registerer: metrics})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rules.Close()
+			want(t, "gate", ruleset{rules}.Gate(), admin.Gate{Mode: c.gate, Active: c.gate == "on"})
+			for range 4 {
+				tx := rules.Begin(nil, "id")
+				tx.Request("GET", "/", "HTTP/1.1", "shop.test")
+				tx.RequestHeader("Host", "shop.test")
+				tx.RequestHeaders()
+				tx.RequestBody(false)
+				tx.Close()
+			}
+			want(t, "asked", sum(t, metrics, "gatehouse_waf_gate_answers_total"), c.asked)
+			want(t, "verified", sum(t, metrics, "gatehouse_waf_gate_verified_total"), c.verified)
+			want(t, "missed", sum(t, metrics, "gatehouse_waf_gate_missed_total"), 0.0)
+		})
+	}
+	cfg := defaultConfig()
+	cfg.WAF.Gate = "ajar"
+	_, err := openRules(cfg, waf.Options{})
+	want(t, "no mode", fmt.Sprint(err), `waf.gate: unknown waf gate "ajar": on, shadow or off`)
+}
+
+// sum adds a counter up over its labels.
+func sum(t *testing.T, metrics prometheus.Gatherer, name string) (total float64) {
+	t.Helper()
+	families, err := metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.Metric {
+			total += m.GetCounter().GetValue()
+		}
+		return total
+	}
+	t.Fatal("no metric ", name)
+	return 0
+}
+
 func TestCheckCompilesAFolderOfRules(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if err := crstest.WriteRelease("etc/crs"); err != nil {
@@ -114,6 +174,12 @@ func TestCheckCompilesAFolderOfRules(t *testing.T) {
 	want(t, "with a rule", code, exitOK)
 	if strings.Contains(out, "there is no rule") {
 		t.Errorf("exclusions were compared with other rules:\n%s", out)
+	}
+	write(t, ours, `SecRule REQUEST_URI "@restpath /office/{name}" "id:190001,phase:1,pass,nolog"`+"\n")
+	for gate, warns := range map[string]bool{"on": true, "shadow": true, "off": false} {
+		code, out, _ = invoke(t, "check", "-c", "etc/gatehouse.yaml", "--waf.gate", gate)
+		want(t, "a rule that the gate cannot look through", code, exitOK)
+		want(t, gate+": warning", strings.Contains(out, "warning: etc/gatehouse.yaml:1:12: waf.crs: the gate cannot be used with these rules"), warns)
 	}
 	for text, says := range map[string]string{
 		"\nSecDebugLog x\n":                       `rule set in etc/crs: rules/REQUEST-900-OURS.conf:2: "SecDebugLog"`,

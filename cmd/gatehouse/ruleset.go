@@ -15,6 +15,11 @@ type ruleset struct{ engine *waf.Engine }
 
 func (r ruleset) Version() string { return r.engine.Set().Version() }
 
+func (r ruleset) Gate() admin.Gate {
+	g := r.engine.Gate()
+	return admin.Gate{Mode: g.Mode.String(), Active: g.Active(), Missed: g.Missed, Problem: g.Problem()}
+}
+
 func (r ruleset) Rules() []admin.Rule {
 	rules := r.engine.Rules()
 	out := make([]admin.Rule, len(rules))

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"gatehouse/edge/waf"
 	"gatehouse/routes"
 )
 
@@ -29,7 +30,6 @@ func (l *loader) check() {
 	}
 	l.refuse("redis", l.cfg.Redis != "")
 	l.refuse("seal_keys", len(l.cfg.SealKeys) > 0)
-	l.refuse("waf.shadow", l.cfg.WAF.Shadow != 0)
 	l.refuse("backends.deny", len(l.cfg.Backends.Deny) > 0)
 	l.refuse("backends.allow", len(l.cfg.Backends.Allow) > 0)
 	l.refuse("limits.handshakes_per_ip", l.cfg.Limits.HandshakesPerIP != 0)
@@ -152,9 +152,15 @@ func (l *loader) checkCertificates() {
 	}
 }
 
+// gateWords are the values of waf.gate.
+var gateWords = []string{waf.GateOn.String(), waf.GateShadow.String(), waf.GateOff.String()}
+
+// switchWords are what other programs take for on and off.
+var switchWords = map[string]string{"true": "on", "yes": "on", "1": "on", "false": "off", "no": "off", "0": "off"}
+
 func (l *loader) checkWords() {
 	c := l.cfg
-	l.oneOf("waf.gate", c.WAF.Gate, []string{"off"}, "on")
+	l.oneOf("waf.gate", c.WAF.Gate, gateWords)
 	l.oneOf("compat", c.Compat, []string{"none"}, "hipache04", "hipache02", "concussionjs", "planb")
 	l.oneOf("log.access.format", c.Log.Access.Format, []string{"combined", "json"}, "vcombined", "hipache")
 	l.oneOf("log.level", c.Log.Level, []string{"debug", "info", "warn", "error"})
@@ -187,6 +193,10 @@ func (l *loader) oneOf(path, value string, words []string, later ...string) {
 	case value != "" && slices.Contains(later, value):
 		l.fail(path, fmt.Sprintf("%q is %v", value, routes.ErrNotSupportedYet), "")
 	default:
-		l.fail(path, fmt.Sprintf("bad value %q: want %s", value, strings.Join(words, ", ")), routes.Nearest(value, words))
+		guess := routes.Nearest(value, words)
+		if word := switchWords[value]; slices.Contains(words, word) {
+			guess = word
+		}
+		l.fail(path, fmt.Sprintf("bad value %q: want %s", value, strings.Join(words, ", ")), guess)
 	}
 }

@@ -324,7 +324,7 @@ func TestWAFRulesTellForWhomAndWhen(t *testing.T) {
 	k.add("b", "/upload", match(932120, "ARGS:icon"))
 	k.start(t)
 	_, out, errOut := invoke(t, "waf", "rules", "powershell")
-	contains(t, "by word"+errOut, out, "RULE", "EXCLUDED FOR", "932120  1   critical  2       2026-11-28T12:00:01Z  app dokuwiki", " rules of CRS 4.")
+	contains(t, "by word"+errOut, out, "RULE", "EXCLUDED FOR", "932120  1   critical  2       2026-11-28T12:00:01Z  app dokuwiki", " rules of CRS 4.", "gate: on; ")
 	_, out, _ = invoke(t, "waf", "rules", "942100")
 	contains(t, "by an app", out, "app dokuwiki", "ARGS:wikitext")
 	_, out, _ = invoke(t, "waf", "rules", "933100", "-t", "new")
@@ -362,6 +362,7 @@ func TestWAFRulesTellForWhomAndWhen(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list.Rules) < 30 || list.Rules[0].Excluded == nil {
 		t.Errorf("%v: %d rules", err, len(list.Rules))
 	}
+	want(t, "gate", list.Gate, admin.Gate{Mode: "on", Active: true})
 	for args, says := range map[string]string{"942999": "there is no rule 942999 in CRS 4.", "-t a/b": "bad tenant name"} {
 		code, _, errOut := invoke(t, append([]string{"waf", "rules"}, strings.Fields(args)...)...)
 		if code == exitOK {

@@ -39,7 +39,7 @@ func (c *checker) exclusions() {
 	}
 	judge, err := c.judge, c.judgeErr
 	if judge == nil && err == nil {
-		judge, err = openJudge(nil) // only now: it takes half a second
+		judge, _, err = openJudge(nil) // only now: it takes half a second
 	}
 	if err != nil {
 		c.note = "the exclusions were not compared with the rules: " + err.Error()
@@ -64,8 +64,11 @@ func (c *checker) rules(cfg *Config) {
 	if info, err := os.Stat(dir); !ok || err != nil || !info.IsDir() { // loadConfig has said so
 		return
 	}
-	if c.judge, c.judgeErr = openJudge(cfg); c.judgeErr != nil {
+	var ungated string
+	if c.judge, ungated, c.judgeErr = openJudge(cfg); c.judgeErr != nil {
 		c.add(cfg.problem("waf.crs", c.judgeErr.Error(), ""))
+	} else if ungated != "" {
+		c.warnings = append(c.warnings, cfg.problem("waf.crs", ungated, ""))
 	}
 }
 

@@ -53,7 +53,7 @@ func TestExampleOfExclusionsIsTaken(t *testing.T) {
 	if err := docs[0].Problems.Err(); err != nil {
 		t.Fatal(err)
 	}
-	judge, err := openJudge(nil)
+	judge, _, err := openJudge(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -131,6 +131,7 @@ func (s *session) printRules(list *admin.RuleList, all int) error {
 		return err
 	}
 	fmt.Fprintf(s.Out, "%d of %d rules of CRS %s; those that only keep its books are listed by their numbers alone\n", len(list.Rules), all, list.Version)
+	s.noteGate(&list.Gate)
 	s.noteRefused(list)
 	s.noteLost(0, list.Unreadable, list.Problem)
 	return nil
@@ -140,6 +141,18 @@ func (s *session) printRules(list *admin.RuleList, all int) error {
 func (s *session) noteRefused(list *admin.RuleList) {
 	if list.Refused != "" {
 		fmt.Fprintf(s.Out, "note: the folder's newer rules are not in force, and a restart would fail: %s\n", printable(list.Refused))
+	}
+}
+
+// noteGate says how many of the rules run on a request.
+func (s *session) noteGate(g *admin.Gate) {
+	switch {
+	case g.Problem != "":
+		fmt.Fprintln(s.Out, "warning: "+printable(g.Problem))
+	case g.Active:
+		fmt.Fprintln(s.Out, "gate: on; of each request only those rules run that can match it")
+	default:
+		fmt.Fprintf(s.Out, "gate: %s; all rules run on each request\n", printable(g.Mode))
 	}
 }
 

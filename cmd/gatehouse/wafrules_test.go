@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -20,6 +21,19 @@ func TestListCell(t *testing.T) {
 		if got := listCell(list); got != want {
 			t.Errorf("%q: got %q, want %q", list, got, want)
 		}
+	}
+}
+
+func TestRulesSayHowTheGateStands(t *testing.T) {
+	for line, gate := range map[string]admin.Gate{
+		"gate: on; of each request only those rules run that can match it\n": {Mode: "on", Active: true},
+		"gate: shadow; all rules run on each request\n":                      {Mode: "shadow"},
+		"gate: off; all rules run on each request\n":                         {Mode: "off"},
+		"warning: the gate was switched off\n":                               {Mode: "on", Missed: 942100, Problem: "the gate was switched off"},
+	} {
+		var out bytes.Buffer
+		(&session{terminal: &terminal{Out: &out}}).noteGate(&gate)
+		want(t, "line", out.String(), line)
 	}
 }
 

@@ -23,8 +23,9 @@ var (
 	offlineInspect func(ctx context.Context, cfg *Config) (*offlineWAF, error)
 
 	// openJudge makes what compares exclusions with the rules that cfg names, which
-	// it compiles. An error says what is wrong with the rules. Nil: the embedded ones.
-	openJudge func(cfg *Config) (exclusionJudge, error)
+	// it compiles, and says why these have no gate although cfg asks for one; empty: they have. An
+	// error says what is wrong with the rules. Nil: the embedded ones.
+	openJudge func(cfg *Config) (judge exclusionJudge, ungated string, err error)
 
 	// buildProblem says why this build cannot serve; nil: it can.
 	buildProblem = func() error { return nil }

@@ -19,6 +19,9 @@
 // With [Profile.Own], the rules that a tenant wrote himself see phases 1 and 2 before the shared ones do; see
 // [CompileOwn].
 //
+// Before the shared rules stands a gate (see [Options], and package gate), which names those that a request can match: in phase 2
+// it is asked about the whole request, and where it names none, none runs. Verdict, matches and score are those of all rules.
+//
 // A nil [Verdict] means: go on. Phase 5 (logging) is not run, since its only rules write a log that
 // nobody reads here.
 //
