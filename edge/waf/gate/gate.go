@@ -42,34 +42,61 @@ func New(rules []Rule, opts Options) (*Gate, error) {
 	g := &Gate{rules: rules, cache: newCache(opts.Cache)}
 	from, sections := levels(rules)
 	b := newBook(rules)
-	g.kept = kept(b, sections)
 	for s := range g.sides {
 		g.sides[s] = newSide(rules, from, b, func(i int) bool {
 			r := &rules[i]
 			return r.ID != 0 && !native[r.ID] && (r.Phase+1)/2 == s+1 && b.judges(r)
 		}, opts.Data)
 	}
+	g.kept = kept(g.sides, b, sections)
 	return g, nil
 }
 
 // kept returns which rules run whenever the engine does: those that depend on other rules alone, those that skip others, take
-// them away or make them see more, and those that are counted by a skip.
-func kept(b *book, sections []bool) []bool {
+// them away or make them see more, with what writes the variables that these read, and those that are counted by a skip.
+// Those for requests that write what rules for answers read run, too: when the engine begins nobody knows which of
+// the others will.
+func kept(sides [2]*side, b *book, sections []bool) []bool {
 	rules := b.rules
 	out := make([]bool, len(rules))
+	for _, j := range sides[Answer].judged {
+		for _, i := range j.needs {
+			out[i] = out[i] || rules[i].Side() == Request
+		}
+	}
 	for i := range rules {
 		r := &rules[i]
 		if r.ID == 0 || sections[i] {
 			continue
 		}
-		out[i] = out[i] || b.follows(r) || r.does(Skips) || r.does(Lessens) || r.does(Widens)
+		acts := r.does(Skips) || r.does(Lessens) || r.does(Widens)
+		out[i] = out[i] || b.follows(r) || acts
+		if acts {
+			for _, helper := range sides[Request].helpers(i) {
+				out[helper] = true
+			}
+		}
 		for k := range r.Links {
 			for _, a := range r.Links[k].Acts {
 				keepNext(rules, i, a.Skip, out)
 			}
 		}
 	}
+	for i := len(rules) - 1; i >= 0; i-- { // those inside of others first
+		out[i] = out[i] || sections[i] && keptWithin(rules, i, out)
+	}
 	return out
+}
+
+// keptWithin reports whether a rule of a section is kept, which only runs where the section's first rule does not skip it.
+func keptWithin(rules []Rule, i int, kept []bool) bool {
+	marker := rules[i].Links[0].Acts[0].To
+	for k := i + 1; k < len(rules) && rules[k].Marker != marker; k++ {
+		if rules[k].Phase == rules[i].Phase && kept[k] {
+			return true
+		}
+	}
+	return false
 }
 
 // keepNext keeps as many rules of the phase as a skip counts.

@@ -42,7 +42,7 @@ func (g *Gate) Inspect(s Side, values Values, t *Tenant, spared Spared, share ui
 	}
 	w := side.pool.Get().(*scratch)
 	defer side.pool.Put(w)
-	run := run{gate: g, side: side, tenant: t, stance: &t.sides[s], spared: spared, share: share, w: w}
+	run := run{gate: g, of: s, side: side, tenant: t, stance: &t.sides[s], spared: spared, share: share, w: w}
 	clear(w.counts)
 	clear(w.tallies)
 	w.groups = append(w.groups[:0], run.stance.held...)
@@ -58,6 +58,7 @@ func (g *Gate) Inspect(s Side, values Values, t *Tenant, spared Spared, share ui
 // A run is one message under inspection.
 type run struct {
 	gate   *Gate
+	of     Side
 	side   *side
 	tenant *Tenant
 	stance *stance
@@ -90,7 +91,7 @@ func (r *run) value(p *spot, key, text string) {
 	if len(row.levels[r.tenant.level]) == 0 {
 		return
 	}
-	at := cacheKey{row: row.number<<4 | uint32(r.tenant.level)}
+	at := cacheKey{row: row.number<<4 | uint32(r.of)<<3 | uint32(r.tenant.level)} // both sides count their rows from 0
 	if !row.public {
 		at.row |= r.share << 16
 	}
@@ -170,7 +171,11 @@ func (r *run) rules() (out Found) {
 			continue
 		}
 		out.Rules = append(out.Rules, j.rule)
-		out.Helpers = append(out.Helpers, j.needs...)
+		for _, rule := range j.needs {
+			if r.side.levels[rule] <= r.tenant.level { // else its section would have been passed over
+				out.Helpers = append(out.Helpers, rule)
+			}
+		}
 		out.All = out.All || j.wide
 	}
 	return out

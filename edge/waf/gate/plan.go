@@ -130,7 +130,7 @@ func (p *planner) lessened(v variables.RuleVariable) bool {
 // settings give it, or one that another rule's link writes when it matches.
 func (p *planner) variable(g, rule int, l *Link, t Target) {
 	p.fixed = append(p.fixed, fixed{group: g, link: l, chain: chainOf(l), target: t})
-	if t.Count && t.Key == "" || isCapture(t.Key) {
+	if t.Count && t.Key == "" || isCapture(t.Key) || parsed(t) {
 		p.groups[g].always = true
 		return
 	}
@@ -275,50 +275,3 @@ func (p *planner) dependentOf(rule, k int) (d dependent, ok bool) {
 
 // groupsOf reports whether a link leaves the groups of its pattern behind.
 func groupsOf(l *Link) bool { return l.Captures && !l.Negated && l.Name == "rx" }
-
-// helpers returns the other rules that must run where a rule does: those that write what it reads, and so on.
-func (p *planner) helpers(rule int) (out []int) {
-	todo := []int{rule}
-	for len(todo) > 0 {
-		from := p.reads(todo[0])
-		todo = todo[1:]
-		for _, i := range from {
-			if i != rule && !slices.Contains(out, i) {
-				out = append(out, i)
-				todo = append(todo, i)
-			}
-		}
-	}
-	return out
-}
-
-// reads returns the rules that write variables which a rule reads, but for those that always run.
-func (p *planner) reads(rule int) (out []int) {
-	add := func(t Target) {
-		for _, w := range p.book.of(t) {
-			if w.rule != rule && !p.book.follows(&p.rules[w.rule]) {
-				out = append(out, w.rule)
-			}
-		}
-	}
-	for k := range p.rules[rule].Links {
-		l := &p.rules[rule].Links[k]
-		for _, t := range l.Targets {
-			if t.isTX() && !isCapture(t.Key) {
-				add(t)
-			}
-		}
-		texts := []string{l.Argument}
-		for _, s := range l.Sets {
-			texts = append(texts, s.Key, s.Value)
-		}
-		for _, text := range texts {
-			for _, m := range macros(text) {
-				if name, tx := strings.CutPrefix(m, "tx."); tx && !isCapture(name) {
-					add(Target{Variable: variables.TX, Key: name})
-				}
-			}
-		}
-	}
-	return out
-}

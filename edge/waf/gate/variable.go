@@ -36,6 +36,7 @@ func newBook(rules []Rule) *book {
 			}
 		}
 	}
+	b.unsure["json_request_body"], b.unsure["json_response_body"] = true, true
 	b.spread()
 	return b
 }
@@ -154,6 +155,16 @@ func literalBegin(pattern string) string {
 		}
 	}
 	return pattern
+}
+
+// parsed reports whether a target may be a variable that the engine sets itself, once it has read a body.
+func parsed(t Target) bool {
+	for _, name := range []string{"json_request_body", "json_response_body"} {
+		if w := (writer{name: name}); w.mayBe(t) {
+			return true
+		}
+	}
+	return false
 }
 
 // isCapture reports whether a variable's name is that of a group of a pattern.
