@@ -44,11 +44,12 @@ type ruleCase struct {
 type ruleTuning struct {
 	mode       Mode
 	paranoia   int
+	answers    bool
 	exclusions []Exclusion
 }
 
 func (t *ruleTuning) profile() *Profile {
-	return &Profile{Mode: t.mode, Paranoia: t.paranoia, Responses: true, Exclusions: NewExclusions(t.exclusions)}
+	return &Profile{Mode: t.mode, Paranoia: t.paranoia, Responses: t.answers, Exclusions: NewExclusions(t.exclusions)}
 }
 
 // outcomeOf is what an engine says of a request, without what depends on the order of a map.
@@ -439,7 +440,7 @@ func (w *ruleWriter) lessen() string {
 }
 
 func (w *ruleWriter) tuning() *ruleTuning {
-	t := &ruleTuning{mode: Block, paranoia: 1 + w.IntN(4)}
+	t := &ruleTuning{mode: Block, paranoia: 1 + w.IntN(4), answers: !w.odds(3)}
 	if w.odds(3) {
 		t.mode = Detect
 	}
