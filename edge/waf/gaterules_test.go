@@ -10,9 +10,9 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// pairOf compiles rules of a test's own twice: behind a gate that is verified on each request, and without one. Not ok: they
+// twoEngines compiles rules of a test's own twice: behind a gate that is verified on each request, and without one. Not ok: they
 // do not compile.
-func pairOf(rules []string) (gated, plain *Engine, ok bool) {
+func twoEngines(rules []string) (gated, plain *Engine, ok bool) {
 	text := "Include base.conf\n" + strings.Join(rules, "\n") + "\n"
 	gated, err := newEngine(Options{Shadow: 1}, text)
 	if err != nil {
@@ -83,7 +83,7 @@ func compareRules(gated, plain *Engine, p [2]*Profile, s sample) string {
 
 // differ compiles rules and compares one request.
 func differ(rules []string, c ruleCase) string {
-	gated, plain, ok := pairOf(rules)
+	gated, plain, ok := twoEngines(rules)
 	if !ok {
 		return ""
 	}
@@ -122,7 +122,7 @@ func TestTheGateUnderstandsAnyRules(t *testing.T) {
 	for n := first; n < first+sets; n++ {
 		w := newRuleWriter(uint64(n))
 		rules := w.rules()
-		gated, plain, ok := pairOf(rules)
+		gated, plain, ok := twoEngines(rules)
 		if !ok {
 			unread++
 			continue
