@@ -172,6 +172,8 @@ type ruleWriter struct {
 	*rand.Rand
 	id     int
 	marker int
+	sets   bool // much about variables that rules set
+	flows  bool // much about what ends, skips and takes away
 }
 
 func newRuleWriter(n uint64) *ruleWriter {
@@ -283,6 +285,8 @@ func (w *ruleWriter) targets(phase, link int) string {
 	var out []string
 	for range []int{1, 1, 1, 2, 3}[w.IntN(5)] {
 		switch kind := w.IntN(20); {
+		case w.sets && w.odds(3):
+			out = append(out, w.of(setVariables...))
 		case link > 0 && kind < 9:
 			out = append(out, w.of(matchedVariables...))
 		case phase > 2 && kind < 14:
@@ -391,10 +395,10 @@ func (w *ruleWriter) actions(head bool) (out []string) {
 	if w.odds(3) {
 		out = append(out, "capture")
 	}
-	for w.odds(3) {
+	for w.odds(3) || w.sets && w.odds(2) {
 		out = append(out, w.set())
 	}
-	if w.odds(20) {
+	if w.odds(20) || w.flows && w.odds(4) {
 		out = append(out, w.lessen())
 	}
 	if !head {
@@ -412,7 +416,11 @@ func (w *ruleWriter) actions(head bool) (out []string) {
 	if w.odds(2) {
 		out = append(out, fmt.Sprintf("tag:'t%d'", w.IntN(3)))
 	}
-	switch w.IntN(25) {
+	odds := 25
+	if w.flows {
+		odds = 6
+	}
+	switch w.IntN(odds) {
 	case 0:
 		out = append(out, fmt.Sprintf("skip:%d", 1+w.IntN(3)))
 	case 1:
