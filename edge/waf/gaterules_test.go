@@ -3,6 +3,7 @@ package waf
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -172,8 +173,9 @@ type ruleWriter struct {
 	*rand.Rand
 	id     int
 	marker int
-	sets   bool // much about variables that rules set
-	flows  bool // much about what ends, skips and takes away
+	sets   bool    // much about variables that rules set
+	flows  bool    // much about what ends, skips and takes away
+	firsts []int32 // the rules that skip those of higher levels
 }
 
 func newRuleWriter(n uint64) *ruleWriter {
@@ -218,6 +220,7 @@ func (w *ruleWriter) section() (out []string) {
 			continue
 		}
 		w.id++
+		w.firsts = append(w.firsts, int32(w.id))
 		out = append(out, fmt.Sprintf(`SecRule TX:DETECTION_PARANOIA_LEVEL "@lt %d" "id:%d,phase:%d,pass,nolog,skipAfter:%s"`, level, w.id, phase, marker))
 	}
 	for range 1 + w.IntN(3) {
@@ -455,6 +458,9 @@ func (w *ruleWriter) tuning() *ruleTuning {
 	for w.odds(3) {
 		x := Exclusion{Rules: [][2]int32{{int32(10 + w.IntN(10)), 0}}}
 		x.Rules[0][1] = x.Rules[0][0] + int32(w.IntN(3))
+		if slices.ContainsFunc(w.firsts, func(id int32) bool { return x.Rules[0][0] <= id && id <= x.Rules[0][1] }) {
+			continue // the levels are those of the rules that are there
+		}
 		if !w.odds(3) {
 			x.Target = w.of("ARGS:a", "ARGS", "ARGS:/^a/", "REQUEST_HEADERS:x-a", "ARGS_GET:b", "REQUEST_COOKIES", "TX:v1", "ARGS_NAMES:a", "REQUEST_URI", "MATCHED_VAR", "TX:/^v/")
 		}
