@@ -99,12 +99,15 @@ func keptWithin(rules []Rule, i int, kept []bool) bool {
 	return false
 }
 
-// keepNext keeps as many rules of the phase as a skip counts.
+// keepNext keeps as many rules of the phase as a skip counts, which may be more than the next ones: those that a tenant or another
+// rule has taken away do not count. Markers always do.
 func keepNext(rules []Rule, i, n int, out []bool) {
 	for k := i + 1; k < len(rules) && n > 0; k++ {
 		if rules[k].Phase == rules[i].Phase || rules[k].Phase == 0 {
 			out[k] = true
-			n--
+			if rules[k].Phase == 0 {
+				n--
+			}
 		}
 	}
 }

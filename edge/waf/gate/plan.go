@@ -203,7 +203,7 @@ func (p *planner) expandable(s Set, l *Link) bool {
 		switch {
 		case m == "matched_var":
 		case tx && isCapture(name) && l.Captures && !l.Negated && l.Name == "rx":
-		case tx && !p.book.doubts(name):
+		case tx && p.book.settled(name):
 		default:
 			return false
 		}
@@ -216,7 +216,7 @@ func (p *planner) expandable(s Set, l *Link) bool {
 func (p *planner) unknownArgument(l *Link) bool {
 	for _, m := range macros(l.Argument) {
 		name, tx := strings.CutPrefix(m, "tx.")
-		if !tx || p.book.doubts(name) {
+		if !tx || !p.book.settled(name) {
 			return true
 		}
 	}
@@ -253,7 +253,7 @@ func (p *planner) dependentOf(rule, k int) (d dependent, ok bool) {
 	}
 	for _, m := range macros(l.Argument) {
 		name, tx := strings.CutPrefix(m, "tx.")
-		if !tx || p.book.doubts(name) && !(isCapture(name) && groupsOf(before)) {
+		if !tx || !p.book.settled(name) && !(isCapture(name) && groupsOf(before)) {
 			return d, false
 		}
 	}

@@ -75,6 +75,20 @@ func (b *book) doubts(name string) bool {
 	return slices.ContainsFunc(b.opening, func(begin string) bool { return strings.HasPrefix(name, begin) })
 }
 
+// settled reports whether a variable has the value that the tenant's settings give it whatever a request brings, other rules that
+// match in it included.
+func (b *book) settled(name string) bool {
+	if b.doubts(name) {
+		return false
+	}
+	for _, w := range b.writers {
+		if w.mayBe(Target{Variable: variables.TX, Key: name}) && !b.follows(&b.rules[w.rule]) {
+			return false
+		}
+	}
+	return true
+}
+
 // readsUnsure reports whether what a pure rule does depends on variables that may change unseen.
 func (b *book) readsUnsure(r *Rule) bool {
 	for i := range r.Links {
