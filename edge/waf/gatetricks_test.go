@@ -137,6 +137,24 @@ SecRule ARGS:b "@rx ."`,
 		samples: []trickSample{asks("/?x=GET", 10), asks("/?x=POST"), asks("/?a=xyz&b=y", 11), asks("/?a=xyz&b=q")},
 	},
 	{
+		name: "macros of what other rules set",
+		rules: `SecRule REQUEST_URI "@contains one" "id:10,phase:1,pass,msg:'m',setvar:tx.word=evil"
+SecRule ARGS "@streq %{tx.word}" "id:11,phase:2,pass,msg:'m'"
+SecRule REQUEST_URI "@contains two" "id:12,phase:1,pass,nolog,setvar:tx.silent=evil"
+SecRule ARGS "@streq x%{tx.silent}" "id:13,phase:2,pass,msg:'m',chain"
+SecRule REQUEST_URI "@contains two"`,
+		samples: []trickSample{asks("/one?x=evil", 10, 11), asks("/one?x=good", 10), asks("/?x=evil"), asks("/two?x=xevil", 13), asks("/two?x=evil"), asks("/?x=tx.word", 11)},
+	},
+	{
+		name: "skipping what is left of the next rules",
+		rules: `SecRule REQUEST_URI "@contains one" "id:10,phase:2,pass,msg:'m',skip:1"
+SecRule ARGS "@contains nothing" "id:11,phase:2,pass,msg:'m'"
+SecRule ARGS "@contains nothing" "id:12,phase:2,pass,msg:'m'"
+SecRule ARGS "@contains a" "id:13,phase:2,pass,msg:'m'"`,
+		exclusions: []Exclusion{{Rules: one(11)}},
+		samples:    []trickSample{asks("/one?x=a", 10, 13), asks("/?x=a", 13)},
+	},
+	{
 		name: "transformations on the way",
 		rules: `SecRule ARGS "@contains <a" "id:10,phase:2,pass,msg:'m',t:urlDecodeUni,t:htmlEntityDecode,multiMatch"
 SecRule ARGS "@streq 4" "id:11,phase:2,pass,msg:'m',t:length"
