@@ -60,7 +60,8 @@ SecRule TX:1 "@streq e"
 SecRule ARGS "@contains b" "id:12,phase:2,pass,nolog,chain"
 SecRule ARGS "@contains b" "capture"`,
 		samples: []trickSample{
-			{sample{target: "/?x=a", header: [][2]string{{"X-A", "evil"}}}, []int{11}}, asks("/?x=a"),
+			{sample{target: "/?x=a", header: [][2]string{{"X-A", "evil"}}}, []int{11}},
+			asks("/?x=a"),
 			{sample{target: "/?x=c", header: [][2]string{{"X-A", "evil"}}}, nil},
 		},
 	},
@@ -106,8 +107,10 @@ SecRule &REQUEST_COOKIES "!@eq 0" "id:13,phase:1,pass,msg:'m'"
 SecRule ARGS "@contains only" "id:14,phase:2,pass,msg:'m',chain"
 SecRule &ARGS "@eq 1"`,
 		samples: []trickSample{
-			asks("/?a=1&b=2&c=3", 10), asks("/?x=1&X=2", 11), asks("/?a=1"), {sample{header: [][2]string{{"x-a", "1"}}}, []int{12}},
-			{sample{header: [][2]string{{"Cookie", "a=b"}}}, []int{13}}, asks("/?a=only", 14), asks("/?a=only&b=1"),
+			asks("/?a=1&b=2&c=3", 10), asks("/?x=1&X=2", 11), asks("/?a=1"),
+			{sample{header: [][2]string{{"x-a", "1"}}}, []int{12}},
+			{sample{header: [][2]string{{"Cookie", "a=b"}}}, []int{13}},
+			asks("/?a=only", 14), asks("/?a=only&b=1"),
 		},
 	},
 	{
@@ -126,7 +129,8 @@ SecRule ARGS "@contains b" "id:13,phase:2,pass,msg:'m'"
 SecRuleUpdateTargetById 13 "!ARGS:u"`,
 		samples: []trickSample{
 			asks("/?x=a", 10), asks("/?qx=a", 11), asks("/?QX=a", 11), asks("/?qq=a"), asks("/?SKIP=a"), asks("/?u=b"), asks("/?U=b"), asks("/?v=b", 13),
-			{sample{header: [][2]string{{"x-a", "evil"}}}, nil}, {sample{header: [][2]string{{"x-b", "evil"}}}, []int{12}},
+			{sample{header: [][2]string{{"x-a", "evil"}}}, nil},
+			{sample{header: [][2]string{{"x-b", "evil"}}}, []int{12}},
 		},
 	},
 	{
@@ -202,8 +206,11 @@ SecRule REQUEST_URI "@contains u"
 SecRule &ARGS "@eq 1" "id:12,phase:1,pass,msg:'m',chain"
 SecRule REQUEST_URI "@contains v"`,
 		samples: []trickSample{
-			{sample{contentType: form, body: "x=a"}, nil}, asks("/?x=a", 10), {sample{target: "/u", contentType: form, body: "x=b"}, nil},
-			asks("/u?x=b", 11), {sample{target: "/v?y=1", contentType: form, body: "x=b"}, []int{12}},
+			{sample{contentType: form, body: "x=a"}, nil},
+			asks("/?x=a", 10),
+			{sample{target: "/u", contentType: form, body: "x=b"}, nil},
+			asks("/u?x=b", 11),
+			{sample{target: "/v?y=1", contentType: form, body: "x=b"}, []int{12}},
 		},
 	},
 	{

@@ -211,7 +211,8 @@ func TestTheGateAsksForAllOfAChain(t *testing.T) {
 	}{
 		"two conditions": {
 			[]Rule{newRule(1, contains("a", anyArg), contains("b", Target{Variable: variables.RequestURI}))},
-			message{variables.ArgsGet: {{"x", "a"}}, variables.RequestURI: {{"", "b"}}}, args([2]string{"x", "ab"}),
+			message{variables.ArgsGet: {{"x", "a"}}, variables.RequestURI: {{"", "b"}}},
+			args([2]string{"x", "ab"}),
 		},
 		"the value that matched": {
 			[]Rule{newRule(1, contains("a", anyArg), contains("b", Target{Variable: variables.MatchedVar}))},
