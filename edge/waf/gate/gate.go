@@ -2,7 +2,11 @@ package gate
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
+
+	"github.com/corazawaf/coraza/v3/types/variables"
 )
 
 // A Gate is made of the rules of one compiled rule set, and never changes but for what it remembers of values. It
@@ -30,8 +34,12 @@ type Options struct {
 func New(rules []Rule, opts Options) (*Gate, error) {
 	for i := range rules {
 		for k := range rules[i].Links {
-			if rules[i].Links[k].Name == "restpath" { // it adds arguments
+			l := &rules[i].Links[k]
+			if l.Name == "restpath" { // it adds arguments
 				return nil, fmt.Errorf("rule %d changes the arguments of a request", rules[i].ID)
+			}
+			if l.readsMatches(k == 0) {
+				return nil, fmt.Errorf("rule %d looks at what other rules have matched", rules[i].ID)
 			}
 		}
 	}
@@ -50,6 +58,22 @@ func New(rules []Rule, opts Options) (*Gate, error) {
 	}
 	g.kept = kept(g.sides, b, sections)
 	return g, nil
+}
+
+// readsMatches reports whether a link looks at what was matched before its rule began: all rules would have to run.
+func (l *Link) readsMatches(first bool) bool {
+	if slices.ContainsFunc(l.Targets, func(t Target) bool {
+		return t.Variable == variables.HighestSeverity || first && matchedVariables[t.Variable]
+	}) {
+		return true
+	}
+	return slices.ContainsFunc(macros(l.Argument), func(m string) bool {
+		return m == "highest_severity" || first && strings.HasPrefix(m, "matched_var")
+	})
+}
+
+var matchedVariables = map[variables.RuleVariable]bool{
+	variables.MatchedVar: true, variables.MatchedVarName: true, variables.MatchedVars: true, variables.MatchedVarsNames: true,
 }
 
 // kept returns which rules run whenever the engine does: those that depend on other rules alone, those that skip others, take

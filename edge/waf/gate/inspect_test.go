@@ -182,7 +182,6 @@ func TestWhatTheGateDoesNotUnderstandMayMatch(t *testing.T) {
 		"a macro of the request":              {newRule(1, macro)},
 		"a macro of what changes":             {newRule(1, changing), silent(newRule(2, sets(contains("a", anyArg), "changes", "1")))},
 		"a variable of the engine":            {newRule(1, contains("x", Target{Variable: variables.Duration}))},
-		"what matched before":                 {newRule(1, contains("x", Target{Variable: variables.MatchedVar}))},
 		"a group":                             {newRule(1, contains("x", inTX("1")))},
 		"JSON as it was":                      {newRule(1, contains("x", inTX("json_request_body")))},
 		"a lessened count":                    {newRule(1, over(0, Target{Variable: variables.Args, Count: true})), silent(newRule(2, lessened))},
@@ -197,8 +196,17 @@ func TestWhatTheGateDoesNotUnderstandMayMatch(t *testing.T) {
 			t.Errorf("%s: %+v, blind by %d", name, got, tenant.Blind(Request))
 		}
 	}
-	if _, err := New([]Rule{newRule(1, Link{Targets: []Target{anyArg}, Name: "restpath"})}, Options{}); err == nil {
-		t.Error("a rule that adds arguments is accepted")
+	left := contains("x", anyArg)
+	left.Argument = "%{MATCHED_VAR}"
+	for name, link := range map[string]Link{
+		"that adds arguments":        {Targets: []Target{anyArg}, Name: "restpath"},
+		"about what others matched":  contains("x", Target{Variable: variables.MatchedVar}),
+		"about how bad all is":       contains("x", Target{Variable: variables.HighestSeverity}),
+		"with a macro of the former": left,
+	} {
+		if _, err := New([]Rule{newRule(1, link)}, Options{}); err == nil {
+			t.Errorf("a rule %s is accepted", name)
+		}
 	}
 }
 
