@@ -187,7 +187,7 @@ func (t *Transaction) RequestLength(n int64) {
 		defer t.rescue("set request length")
 		t.oversize()
 		if t.gated != nil {
-			t.gated.long = true
+			t.gated.long = t.oversized
 		}
 	}
 }

@@ -78,13 +78,16 @@ var otherVariables = map[variables.RuleVariable]bool{
 	variables.ResponseProtocol: true, variables.ResponseContentLength: true, variables.ResponseContentType: true,
 }
 
+// answerVariables are those that an answer's body fills. In phase 3 they are empty.
+var answerVariables = map[variables.RuleVariable]bool{variables.ResponseBody: true, variables.ResponseContentLength: true}
+
 // known reports whether the gate can tell what a rule of that phase sees of a target.
 func (t *Target) known(phase int, negated bool) bool {
 	if bodyVariables[t.Variable] {
 		// What is there in phase 1 is there in phase 2, too, but there may be more by then.
 		return phase > 1 || !t.Count && !negated && isMany(t.Variable)
 	}
-	return otherVariables[t.Variable]
+	return otherVariables[t.Variable] && (phase != 3 || !answerVariables[t.Variable])
 }
 
 // isMany reports whether a variable of a body is a list of values, which a body only makes longer.

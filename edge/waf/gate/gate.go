@@ -3,7 +3,10 @@ package gate
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
+
+	"github.com/corazawaf/coraza/v3/types/variables"
 )
 
 // A Gate is made of the rules of one compiled rule set, and never changes but for what it remembers of values. It
@@ -34,8 +37,12 @@ type Options struct {
 func New(rules []Rule, opts Options) (*Gate, error) {
 	for i := range rules {
 		for k := range rules[i].Links {
-			if rules[i].Links[k].Name == "restpath" { // it adds arguments
+			l := &rules[i].Links[k]
+			if l.Name == "restpath" { // it adds arguments
 				return nil, fmt.Errorf("rule %d changes the arguments of a request", rules[i].ID)
+			}
+			if l.readsMatches(k == 0) {
+				return nil, fmt.Errorf("rule %d looks at what other rules have matched", rules[i].ID)
 			}
 		}
 	}
@@ -59,47 +66,71 @@ func New(rules []Rule, opts Options) (*Gate, error) {
 		}
 		g.sides[s] = newSide(p, opts.Data, step)
 	}
-	g.kept = kept(b, sections)
-	g.first = first(b)
+	g.kept = kept(g.sides, b, sections)
+	g.first = first(b, native)
 	return g, nil
 }
 
+// readsMatches reports whether a link looks at what was matched before its rule began: all rules would have to run.
+func (l *Link) readsMatches(first bool) bool {
+	if slices.ContainsFunc(l.Targets, func(t Target) bool {
+		return t.Variable == variables.HighestSeverity || first && matchedVariables[t.Variable]
+	}) {
+		return true
+	}
+	return slices.ContainsFunc(macros(l.Argument), func(m string) bool {
+		return m == "highest_severity" || first && strings.HasPrefix(m, "matched_var")
+	})
+}
+
+var matchedVariables = map[variables.RuleVariable]bool{
+	variables.MatchedVar: true, variables.MatchedVarName: true, variables.MatchedVars: true, variables.MatchedVarsNames: true,
+}
+
 // kept returns which rules run whenever the engine does: those that depend on other rules alone, those that skip others, take
-// them away or make them see more, and those that are counted by a skip.
-func kept(b *book, sections []bool) []bool {
+// them away or make them see more, with what writes the variables that these read, and those that are counted by a skip.
+// Those for requests that write what rules for answers read run, too: when the engine begins nobody knows which of
+// the others will.
+func kept(sides [2]*side, b *book, sections []bool) []bool {
 	rules := b.rules
 	out := make([]bool, len(rules))
+	for _, j := range sides[Answer].judged {
+		for _, i := range j.needs {
+			out[i] = out[i] || rules[i].Side() == Request
+		}
+	}
 	for i := range rules {
 		r := &rules[i]
 		if r.ID == 0 || sections[i] {
 			continue
 		}
-		out[i] = out[i] || b.follows(r) || r.does(Skips) || r.does(Lessens) || r.does(Widens)
+		acts := r.does(Skips) || r.does(Lessens) || r.does(Widens)
+		out[i] = out[i] || b.follows(r) || acts
+		if acts {
+			for _, helper := range sides[Request].helpers(i) {
+				out[helper] = true
+			}
+		}
 		for k := range r.Links {
 			for _, a := range r.Links[k].Acts {
 				keepNext(rules, i, a.Skip, out)
 			}
 		}
 	}
-	helpers := planner{rules: rules, book: b}
-	for i := range rules {
-		if out[i] {
-			for _, k := range helpers.helpers(i) {
-				out[k] = true
-			}
-		}
+	for i := len(rules) - 1; i >= 0; i-- { // those inside of others first
+		out[i] = out[i] || sections[i] && keptWithin(rules, i, out)
 	}
 	return out
 }
 
 // first returns the rules that only give variables their first values, whatever is asked: the silent ones, before all that
 // the gate decides about, that do nothing else and depend on nothing but other such variables.
-func first(b *book) []bool {
+func first(b *book, native map[int]bool) []bool {
 	out := make([]bool, len(b.rules))
 	for i := range b.rules {
 		r := &b.rules[i]
 		switch {
-		case r.ID != 0 && b.judges(r) && !r.pure():
+		case r.ID != 0 && b.judges(r) && !r.pure() && !native[r.ID]:
 			return out
 		case r.ID == 0 || r.Phase != 1 || !b.follows(r) || b.readsUnsure(r):
 			continue
@@ -116,12 +147,26 @@ func first(b *book) []bool {
 // they have these already.
 func (g *Gate) First(i int) bool { return g.first[i] }
 
-// keepNext keeps as many rules of the phase as a skip counts.
+// keptWithin reports whether a rule of a section is kept, which only runs where the section's first rule does not skip it.
+func keptWithin(rules []Rule, i int, kept []bool) bool {
+	marker := rules[i].Links[0].Acts[0].To
+	for k := i + 1; k < len(rules) && rules[k].Marker != marker; k++ {
+		if rules[k].Phase == rules[i].Phase && kept[k] {
+			return true
+		}
+	}
+	return false
+}
+
+// keepNext keeps as many rules of the phase as a skip counts, which may be more than the next ones: those that a tenant or another
+// rule has taken away do not count. Markers always do.
 func keepNext(rules []Rule, i, n int, out []bool) {
 	for k := i + 1; k < len(rules) && n > 0; k++ {
 		if rules[k].Phase == rules[i].Phase || rules[k].Phase == 0 {
 			out[k] = true
-			n--
+			if rules[k].Phase == 0 {
+				n--
+			}
 		}
 	}
 }

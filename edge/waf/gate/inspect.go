@@ -143,7 +143,11 @@ func (r *run) rules() (out Found) {
 			continue
 		}
 		out.Rules = append(out.Rules, j.rule)
-		out.Helpers = append(out.Helpers, j.needs...)
+		for _, rule := range j.needs {
+			if r.side.levels[rule] <= r.tenant.level { // else its section would have been passed over
+				out.Helpers = append(out.Helpers, rule)
+			}
+		}
 		out.All = out.All || j.wide
 	}
 	return out

@@ -136,7 +136,7 @@ func (p *planner) lessened(v variables.RuleVariable) bool {
 // settings give it, or one that another rule's link writes when it matches.
 func (p *planner) variable(g, rule int, l *Link, t Target) {
 	p.fixed = append(p.fixed, fixed{group: g, link: l, chain: chainOf(l), target: t})
-	if t.Count && t.Key == "" || isCapture(t.Key) || byEngine[t.Key] {
+	if t.Count && t.Key == "" || isCapture(t.Key) || parsed(t) {
 		p.groups[g].always = true
 		return
 	}
@@ -209,7 +209,7 @@ func (p *planner) expandable(s Set, l *Link) bool {
 		switch {
 		case m == "matched_var":
 		case tx && isCapture(name) && l.Captures && !l.Negated && l.Name == "rx":
-		case tx && !p.book.doubts(name):
+		case tx && p.book.settled(name):
 		default:
 			return false
 		}
@@ -222,7 +222,7 @@ func (p *planner) expandable(s Set, l *Link) bool {
 func (p *planner) unknownArgument(l *Link) bool {
 	for _, m := range macros(l.Argument) {
 		name, tx := strings.CutPrefix(m, "tx.")
-		if !tx || p.book.doubts(name) {
+		if !tx || !p.book.settled(name) {
 			return true
 		}
 	}
@@ -259,7 +259,7 @@ func (p *planner) dependentOf(rule, k int) (d dependent, ok bool) {
 	}
 	for _, m := range macros(l.Argument) {
 		name, tx := strings.CutPrefix(m, "tx.")
-		if !tx || p.book.doubts(name) && !(isCapture(name) && groupsOf(before)) {
+		if !tx || !p.book.settled(name) && !(isCapture(name) && groupsOf(before)) {
 			return d, false
 		}
 	}
@@ -281,51 +281,3 @@ func (p *planner) dependentOf(rule, k int) (d dependent, ok bool) {
 
 // groupsOf reports whether a link leaves the groups of its pattern behind.
 func groupsOf(l *Link) bool { return l.Captures && !l.Negated && l.Name == "rx" }
-
-// helpers returns the other rules that must run where a rule does: those that write what it reads, and so on.
-func (p *planner) helpers(rule int) (out []int) {
-	todo := []int{rule}
-	for len(todo) > 0 {
-		from := p.reads(todo[0])
-		todo = todo[1:]
-		for _, i := range from {
-			if i != rule && !slices.Contains(out, i) {
-				out = append(out, i)
-				todo = append(todo, i)
-			}
-		}
-	}
-	return out
-}
-
-// reads returns the rules that write variables which a rule reads, but for those that always run, and those that can match
-// themselves where they write.
-func (p *planner) reads(rule int) (out []int) {
-	add := func(t Target) {
-		for _, w := range p.book.of(t) {
-			if from := &p.rules[w.rule]; w.rule != rule && !p.book.follows(from) && w.unseen(from) {
-				out = append(out, w.rule)
-			}
-		}
-	}
-	for k := range p.rules[rule].Links {
-		l := &p.rules[rule].Links[k]
-		for _, t := range l.Targets {
-			if t.isTX() && !isCapture(t.Key) {
-				add(t)
-			}
-		}
-		texts := []string{l.Argument}
-		for _, s := range l.Sets {
-			texts = append(texts, s.Key, s.Value)
-		}
-		for _, text := range texts {
-			for _, m := range macros(text) {
-				if name, tx := strings.CutPrefix(m, "tx."); tx && !isCapture(name) {
-					add(Target{Variable: variables.TX, Key: name})
-				}
-			}
-		}
-	}
-	return out
-}

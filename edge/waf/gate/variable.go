@@ -36,6 +36,7 @@ func newBook(rules []Rule) *book {
 			}
 		}
 	}
+	b.unsure["json_request_body"], b.unsure["json_response_body"] = true, true
 	b.spread()
 	return b
 }
@@ -71,10 +72,24 @@ func (b *book) doubt(w writer) {
 
 // doubts reports whether a variable may change unseen. The captures of patterns, 0 to 9, always may.
 func (b *book) doubts(name string) bool {
-	if isCapture(name) || b.unsure[name] || byEngine[name] {
+	if isCapture(name) || b.unsure[name] {
 		return true
 	}
 	return slices.ContainsFunc(b.opening, func(begin string) bool { return strings.HasPrefix(name, begin) })
+}
+
+// settled reports whether a variable has the value that the tenant's settings give it whatever a request brings, other rules that
+// match in it included.
+func (b *book) settled(name string) bool {
+	if b.doubts(name) {
+		return false
+	}
+	for _, w := range b.writers {
+		if w.mayBe(Target{Variable: variables.TX, Key: name}) && !b.follows(&b.rules[w.rule]) {
+			return false
+		}
+	}
+	return true
 }
 
 // readsUnsure reports whether what a pure rule does depends on variables that may change unseen.
@@ -159,11 +174,18 @@ func literalBegin(pattern string) string {
 	return pattern
 }
 
+// parsed reports whether a target may be a variable that the engine sets itself, once it has read a body.
+func parsed(t Target) bool {
+	for _, name := range []string{"json_request_body", "json_response_body"} {
+		if w := (writer{name: name}); w.mayBe(t) {
+			return true
+		}
+	}
+	return false
+}
+
 // isCapture reports whether a variable's name is that of a group of a pattern.
 func isCapture(name string) bool { return len(name) == 1 && '0' <= name[0] && name[0] <= '9' }
-
-// byEngine are variables that the engine itself writes.
-var byEngine = map[string]bool{"json_request_body": true, "json_response_body": true}
 
 // isTX reports whether a target is a variable that rules set.
 func (t *Target) isTX() bool { return t.Variable == variables.TX }
