@@ -81,14 +81,14 @@ func (p *prescreen) read(set *wafrules.Set) error {
 	for i := range own {
 		p.native[own[i].ID], p.base[own[i].ID] = true, true
 	}
-	directives := wafrules.BaseDirectives
+	directives := []string{wafrules.BaseDirectives}
 	for i := range p.rules {
 		if r := &p.rules[i]; r.Silent && r.Widens() && !p.native[r.ID] {
-			directives += r.Text + "\n"
+			directives = append(directives, r.Text)
 			p.native[r.ID] = true
 		}
 	}
-	waf, err := compileReader(set, directives)
+	waf, err := compileReader(set, strings.Join(directives, "\n"))
 	if err != nil {
 		return err
 	}

@@ -90,7 +90,6 @@ type tuning struct {
 	paranoia, inbound, outbound int
 	inspect                     int64
 	methods, types              []string               // as rules search them, one text each; nil: the CRS's own
-	share                       uint32                 // stands for the tenant
 	stance                      atomic.Pointer[stance] // to the gate that was last asked about
 }
 

@@ -13,7 +13,6 @@ type check struct {
 	group int // which it satisfies
 	link  *Link
 	chain int // of transformations, in its side's list
-	need  need
 	after []dependent
 	// name, if its text is not empty, must come out as a variable that the rule looks at.
 	name named
