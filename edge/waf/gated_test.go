@@ -193,7 +193,7 @@ func TestTenantsDoNotGetEachOthersAnswers(t *testing.T) {
 	e, plain := reloadable(t, Options{Shadow: 5}), ungatedEngine(t)
 	rounds := 2
 	if raceDetector {
-		rounds, samples = 1, samples[:8]
+		rounds, profiles, samples = 1, profiles[:6], samples[:8]
 	}
 	want, different := make([][]string, len(profiles)), map[string]bool{}
 	for i, profile := range profiles {

@@ -197,6 +197,9 @@ func TestOneOfManyRequestsIsVerified(t *testing.T) {
 func TestTheGateMissesNothing(t *testing.T) {
 	for _, mode := range []GateMode{GateOn, GateShadow} {
 		t.Run(mode.String(), func(t *testing.T) {
+			if raceDetector && mode == GateShadow {
+				t.Skip("compiling takes seconds")
+			}
 			registry := prometheus.NewRegistry()
 			var log bytes.Buffer
 			e := reloadable(t, Options{Gate: mode, Shadow: 1, Registerer: registry, Logger: slog.New(slog.NewTextHandler(&log, nil))})
