@@ -1,8 +1,6 @@
 package waf
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -11,11 +9,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"weak"
 
 	"github.com/corazawaf/coraza/v3"
 	"github.com/corazawaf/coraza/v3/experimental"
-	"github.com/corazawaf/coraza/v3/types"
 	"github.com/corazawaf/coraza/v3/types/variables"
 
 	"gatehouse/edge/waf/gate"
@@ -121,126 +117,6 @@ func wordFiles(set *wafrules.Set) func(name string) ([]byte, error) {
 		}
 		return nil, fmt.Errorf("%w: %s", fs.ErrNotExist, name)
 	}
-}
-
-// settled is all that follows from a tuning before anything is asked.
-type settled struct {
-	tenant *gate.Tenant
-	first  map[string][]string // the values of variables before rules look at anything
-	stance *stance
-}
-
-// stance leads from a tuning to what follows from it at one prescreen, which it does not keep. All equal tunings
-// have the same.
-type stance struct {
-	generation uint64 // of the rules
-	settled    weak.Pointer[settled]
-}
-
-// maxSettled bounds how many different tunings are kept. They take some kilobytes each.
-const maxSettled = 1024
-
-// settle returns what follows from a tuning; nil: the gate is of no use to it.
-func (r *ruleset) settle(t *tuning) *settled {
-	if at := t.stance.Load(); at != nil && at.generation == r.catalog.generation {
-		if known := at.settled.Value(); known != nil {
-			return known
-		}
-	}
-	p := r.prescreen
-	key := fmt.Sprintf("%d %q %q", t.paranoia, t.methods, t.types)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	known := p.settled[key]
-	if known == nil {
-		level, values, err := r.settings(t)
-		if err != nil {
-			return nil
-		}
-		known = &settled{tenant: p.gate.Tenant(level, values)}
-		if known.first, err = r.firstValues(t); err != nil {
-			return nil
-		}
-		if len(p.settled) >= maxSettled {
-			clear(p.settled)
-		}
-		known.stance = &stance{r.catalog.generation, weak.Make(known)}
-		p.settled[key] = known
-	}
-	t.stance.Store(known.stance)
-	return known
-}
-
-// errRefused is why a gate cannot be used for some settings.
-var errRefused = errors.New("rules that depend on settings alone find something in every request")
-
-// settings runs a plain request with the rules that do not look at requests, and returns the paranoia level and
-// the variables that they have set. It fails if one of them shows.
-func (r *ruleset) settings(t *tuning) (level int, values map[string][]string, err error) {
-	tx := r.newTx.NewTransactionWithOptions(experimental.Options{ID: "settings", Context: context.Background()}).(engineTx)
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
-		}
-	}()
-	t.apply(tx.Variables().TX())
-	r.prescreen.only(tx, running{})
-	it, err := plain(tx, "/")
-	if err != nil {
-		return 0, nil, err
-	}
-	if it == nil {
-		tx.AddResponseHeader("Content-Type", "text/html")
-		if it = tx.ProcessResponseHeaders(200, "HTTP/1.1"); it == nil {
-			if it, err = tx.ProcessResponseBody(); err != nil {
-				return 0, nil, fmt.Errorf("inspect response body: %w", err)
-			}
-		}
-	}
-	shows := slices.ContainsFunc(tx.MatchedRules(), func(m types.MatchedRule) bool { return !r.catalog.bookkeeping(m) })
-	if it != nil || shows {
-		return 0, nil, errRefused
-	}
-	values = map[string][]string{}
-	for _, m := range tx.Variables().TX().FindAll() {
-		if name := m.Key(); len(name) > 1 || name < "0" || name > "9" { // no groups of patterns
-			values[strings.ToLower(name)] = append(values[strings.ToLower(name)], m.Value())
-		}
-	}
-	for _, score := range []string{"blocking_inbound_anomaly_score", "blocking_outbound_anomaly_score"} {
-		if at := values[score]; len(at) > 0 && at[0] != "0" {
-			return 0, nil, errRefused // which thresholds are higher is not known
-		}
-	}
-	level = 4
-	if at := values["detection_paranoia_level"]; len(at) == 1 && len(at[0]) == 1 && '1' <= at[0][0] && at[0][0] <= '4' {
-		level = int(at[0][0] - '0')
-	}
-	return level, values, tx.Close()
-}
-
-// firstValues runs the rules that give variables their first values, and returns these.
-func (r *ruleset) firstValues(t *tuning) (values map[string][]string, err error) {
-	tx := r.newTx.NewTransactionWithOptions(experimental.Options{ID: "first", Context: context.Background()}).(engineTx)
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
-		}
-	}()
-	t.apply(tx.Variables().TX())
-	for _, i := range r.prescreen.byID {
-		if id := r.prescreen.rules[i].ID; !r.prescreen.gate.First(i) {
-			tx.RemoveRuleByIDRange(id, id)
-		}
-	}
-	if it := tx.ProcessRequestHeaders(); it != nil {
-		return nil, errRefused
-	}
-	values = map[string][]string{}
-	for _, m := range tx.Variables().TX().FindAll() {
-		values[m.Key()] = append(values[m.Key()], m.Value())
-	}
-	return values, tx.Close()
 }
 
 // running are the rules that run in one transaction, but for those that always do.
