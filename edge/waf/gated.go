@@ -148,7 +148,7 @@ func (t *Transaction) atBody(kind string) (*types.Interruption, error) {
 	if t.gated == nil || err != nil { // the reader has found something in the head
 		return t.verdictOfHead(kind, err)
 	}
-	found := t.ask(gate.Request, values)
+	found := t.ask(t.gated, gate.Request, values)
 	found.All = found.All || t.noticed() || t.engine.gate == GateShadow
 	if len(found.Rules) == 0 && !found.All {
 		return nil, nil
@@ -171,7 +171,7 @@ func (t *Transaction) tellHead(kind string) {
 	if t.gated == nil || err != nil {
 		return
 	}
-	found := t.ask(gate.Request, values)
+	found := t.ask(t.gated, gate.Request, values)
 	if found.All = found.All || t.noticed(); len(found.Rules) > 0 || found.All {
 		t.engage(running{places: append(found.Rules, found.Helpers...)}, found.All)
 		t.leave()
@@ -222,7 +222,7 @@ func (t *Transaction) runBody(g *gated) (*types.Interruption, error) {
 func (t *Transaction) atAnswer() (*types.Interruption, error) {
 	g := t.gated
 	g.answered, g.answerBody = true, t.view.Variables().ResponseBody().Get()
-	found := t.ask(gate.Answer, engineValues{t.view})
+	found := t.ask(g, gate.Answer, engineValues{t.view})
 	if len(found.Rules) == 0 && !found.All {
 		return nil, nil
 	}
@@ -249,22 +249,34 @@ func (t *Transaction) atAnswer() (*types.Interruption, error) {
 	return t.tx.ProcessResponseBody()
 }
 
-// ask asks the gate about what the reader has read. If it breaks, all rules run.
-func (t *Transaction) ask(side gate.Side, values gate.Values) (found gate.Found) {
+// ask asks the gate about what was read. If it breaks, all rules run.
+func (t *Transaction) ask(g *gated, side gate.Side, values gate.Values) (found gate.Found) {
 	defer func() {
 		if p := recover(); p != nil {
 			t.engine.log.Error("waf gate failed", "id", t.id, "panic", p, "stack", string(debug.Stack()))
 			found = gate.Found{All: true}
 		}
-		t.gated.found[side] = found
-		t.gated.asked = true
+		g.found[side] = found
+		g.asked = true
 		t.engine.metrics.asked[answerOf(found)].Inc()
 	}()
-	var except gate.Spared
-	if len(t.removals) > 0 {
-		except = exempt{t.removals, t.tuning.level()}
+	p := t.rules.prescreen
+	if len(t.removals) == 0 {
+		return p.gate.Inspect(side, values, g.settled.tenant, nil, t.profile.Share)
 	}
-	return t.rules.prescreen.gate.Inspect(side, values, t.gated.settled.tenant, except, t.profile.Share)
+	except := exempt{t.removals, t.tuning.level()}
+	if slices.ContainsFunc(p.sections, except.Rule) {
+		return gate.Found{All: true} // rules of higher levels run
+	}
+	return p.gate.Inspect(side, values, g.settled.tenant, except, t.profile.Share)
+}
+
+// askInShadow asks the gate about a response that all rules have seen.
+func (t *Transaction) askInShadow() {
+	if g := t.checked; g != nil && t.gated == nil && t.engine.gate == GateShadow {
+		g.answered = true
+		t.ask(g, gate.Answer, engineValues{t.tx})
+	}
 }
 
 // noticed reports whether a rule of the reader's own has matched that shows.

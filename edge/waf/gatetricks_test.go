@@ -33,6 +33,14 @@ SecRule MATCHED_VAR "@contains b"`,
 		samples: []trickSample{asks("/?x=ab", 10), asks("/?x=a"), asks("/?x=b"), asks("/?x=a&y=b")},
 	},
 	{
+		name: "a tenant without the rule that skips those of higher levels",
+		rules: `SecRule TX:DETECTION_PARANOIA_LEVEL "@lt 2" "id:10,phase:2,pass,nolog,skipAfter:END"
+SecRule ARGS "@contains a" "id:11,phase:2,pass,msg:'m'"
+SecMarker END`,
+		samples:    []trickSample{asks("/?x=a", 11), asks("/?x=b")},
+		exclusions: []Exclusion{{Rules: one(10)}},
+	},
+	{
 		name: "the values that matched, and their names",
 		rules: `SecRule ARGS "@contains a" "id:10,phase:2,pass,msg:'m',chain"
 SecRule MATCHED_VARS "@contains b"

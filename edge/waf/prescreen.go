@@ -27,10 +27,12 @@ type prescreen struct {
 	byID   []int       // the places of rules that have an id, by id
 	place  map[int]int // by id
 	native map[int]bool
-	base   map[int]bool // those of the base settings
-	reader experimental.WAFWithOptions
-	usual  map[variables.RuleVariable]string // see reading; nil: it is not for these rules
-	broken atomic.Pointer[int]               // the rule that it missed; nil: none, and it is in use
+	// sections are the ids of rules that skip those of higher paranoia levels, as far as tenants may exclude them.
+	sections []int
+	base     map[int]bool // those of the base settings
+	reader   experimental.WAFWithOptions
+	usual    map[variables.RuleVariable]string // see reading; nil: it is not for these rules
+	broken   atomic.Pointer[int]               // the rule that it missed; nil: none, and it is in use
 
 	mu      sync.Mutex
 	settled map[string]*settled // by tuning
@@ -60,6 +62,7 @@ func newPrescreen(r *ruleset, step func()) (*prescreen, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.sections = slices.DeleteFunc(p.gate.Sections(), spared)
 	return p, p.learnUsual()
 }
 

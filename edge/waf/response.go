@@ -94,6 +94,7 @@ func (t *Transaction) ResponseBody() *Verdict {
 	if t.gated != nil && err == nil {
 		it, err = t.atAnswer()
 	}
+	t.askInShadow()
 	if err != nil {
 		t.err = fmt.Errorf("waf: inspect response body: %w", err)
 		return nil

@@ -55,10 +55,13 @@ func (g *gated) allowed(p *prescreen, id int) bool {
 	return found.All || slices.Contains(found.Rules, place)
 }
 
-// matchedOf returns what all rules find: where they have run already, for the request alone.
+// matchedOf returns what all rules find, which may have run already, in what the gate was asked about.
 func (t *Transaction) matchedOf(g *gated) ([]types.MatchedRule, error) {
 	if t.engine.gate != GateShadow || t.tx == nil {
 		return t.runAll(g)
+	}
+	if g.answered {
+		return t.tx.MatchedRules(), nil
 	}
 	return slices.DeleteFunc(slices.Clone(t.tx.MatchedRules()), func(m types.MatchedRule) bool {
 		return t.rules.prescreen.rules[t.rules.prescreen.place[m.Rule().ID()]].Side() == gate.Answer

@@ -171,6 +171,13 @@ func TestABrokenGateOnTrialLetsNothingPass(t *testing.T) {
 	e.isFoundOut(t, 942100, "id=test ")
 }
 
+// So is one that is broken for answers.
+func TestABrokenGateForAnswersOnTrialLetsNothingPass(t *testing.T) {
+	e := newBroken(t, Options{Gate: GateShadow}, 951230)
+	e.judges(t, &Profile{Mode: Block, Responses: true}, leakAlone)
+	e.isFoundOut(t, 951230, "id=test ")
+}
+
 // Only one of many requests is verified, whoever's they are.
 func TestOneOfManyRequestsIsVerified(t *testing.T) {
 	registry := prometheus.NewRegistry()

@@ -12,12 +12,13 @@ import (
 // A Gate is made of the rules of one compiled rule set, and never changes but for what it remembers of values. It
 // is safe for concurrent use.
 type Gate struct {
-	rules   []Rule
-	sides   [2]*side
-	kept    []bool // by rule: it always runs where the engine does
-	first   []bool // by rule: it only gives variables their first values
-	cache   *cache
-	tenants atomic.Uint32 // how many settings there were
+	rules    []Rule
+	sides    [2]*side
+	kept     []bool // by rule: it always runs where the engine does
+	first    []bool // by rule: it only gives variables their first values
+	sections []int  // see Sections
+	cache    *cache
+	tenants  atomic.Uint32 // how many settings there were
 }
 
 // Options say how a gate is made.
@@ -67,6 +68,11 @@ func New(rules []Rule, opts Options) (*Gate, error) {
 		g.sides[s] = newSide(p, opts.Data, step)
 	}
 	g.kept = kept(g.sides, b, sections)
+	for i, is := range sections {
+		if is {
+			g.sections = append(g.sections, rules[i].ID)
+		}
+	}
 	g.first = first(b, native)
 	return g, nil
 }
@@ -170,6 +176,10 @@ func keepNext(rules []Rule, i, n int, out []bool) {
 		}
 	}
 }
+
+// Sections returns the ids of the rules that do nothing but skip those of higher paranoia levels. Where one of them does
+// not run, the gate's word is void. The result is the caller's.
+func (g *Gate) Sections() []int { return slices.Clone(g.sections) }
 
 // Kept reports whether the rule at a place in the list always runs where the engine does.
 func (g *Gate) Kept(i int) bool { return g.kept[i] }
