@@ -22,6 +22,13 @@ var targets = []report.Target{
 	target("hit1k", "nginx", 1.0),
 	target("hit16k", "nginx", 1.0),
 	target("hit100k", "nginx", 1.0),
+	target("wafget", "modsecurity", 1.0/18),
+	target("wafform", "modsecurity", 1.0/18),
+	target("wafjson", "modsecurity", 1.0/40),
+	target("wafattack", "modsecurity", 1.0/5),
+	target("wafgetu", "modsecurity", 1.0/8),
+	target("wafformu", "modsecurity", 1.0/8),
+	target("wafjsonu", "modsecurity", 1.0/10),
 	{
 		Scenario: "rss64", AtMostMB: mostMemory,
 		Text: fmt.Sprintf("rss64: at most %d MB of memory at %d connections with the CRS loaded", mostMemory, fullConnections),
@@ -29,7 +36,7 @@ var targets = []report.Target{
 }
 
 func target(scenario, peer string, atMost float64) report.Target {
-	return report.Target{Scenario: scenario, Peer: peer, AtMost: atMost, Text: fmt.Sprintf("%s: at most %g times the CPU of %s", scenario, atMost, peer)}
+	return report.Target{Scenario: scenario, Peer: peer, AtMost: atMost, Text: fmt.Sprintf("%s: at most %.3g times the CPU of %s", scenario, atMost, peer)}
 }
 
 // targets returns those that this run has to judge, and those that whoever chose the

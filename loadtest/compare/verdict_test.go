@@ -68,7 +68,7 @@ func TestVerdict(t *testing.T) {
 func TestTargetsOfARun(t *testing.T) {
 	here := func(name string) peer { return peer{name: name} }
 	away := peer{name: "caddy", programs: []string{"no-such-proxy"}}
-	all := options{connections: fullConnections, scenarios: allScenarios, peers: []peer{here(report.Ours), here("nginx"), away}}
+	all := options{connections: fullConnections, scenarios: allScenarios, peers: []peer{here(report.Ours), here("nginx"), here("modsecurity"), away}}
 	judged, left := all.targets()
 	if len(judged) != len(targets) || len(left) != 0 {
 		t.Errorf("of a full run %d targets are judged and %d left out", len(judged), len(left))
