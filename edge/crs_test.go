@@ -110,11 +110,13 @@ func (w *wafNode) overhear(next handler) handler {
 		}
 		tx := reflect.ValueOf(r.waf).Elem().FieldByName("tx")
 		tx = reflect.NewAt(tx.Type(), tx.Addr().UnsafePointer()).Elem() // to call an unexported field's methods
-		tx.MethodByName("ProcessLogging").Call(nil)
-		matched := tx.MethodByName("MatchedRules").Call(nil)[0]
 		s := said{rules: slices.Clone(r.record.WAF.Rules)}
-		for i := range matched.Len() {
-			s.log = append(s.log, matched.Index(i).MethodByName("ErrorLog").Call(nil)[0].String())
+		if !tx.IsNil() { // else no rule had to be asked
+			tx.MethodByName("ProcessLogging").Call(nil)
+			matched := tx.MethodByName("MatchedRules").Call(nil)[0]
+			for i := range matched.Len() {
+				s.log = append(s.log, matched.Index(i).MethodByName("ErrorLog").Call(nil)[0].String())
+			}
 		}
 		w.mu.Lock()
 		defer w.mu.Unlock()

@@ -156,10 +156,15 @@ func TestFailingEngineGoesByTheTenantsChoice(t *testing.T) {
 // sees, however the client spelled it.
 func TestTheFirewallAndTheBackendSeeOneHost(t *testing.T) {
 	b := edgetest.NewBackend(t)
-	rules, err := engine()
+	rules, err := waf.New(waf.Options{Gate: waf.GateOff}) // so that there is a transaction to look into
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := rules.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	n := &node{}
 	if n.Server, err = New(Options{WAF: rules}); err != nil {
 		t.Fatal(err)

@@ -95,6 +95,7 @@ func judgeExclusions(cfg *Config) (judge exclusionJudge, ungated string, err err
 	if err != nil {
 		return nil, "", err
 	}
+	rules.MakeGate()
 	if err := rules.Close(); err != nil { // what it knows of its rules stays
 		return nil, "", err
 	}

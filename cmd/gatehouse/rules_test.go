@@ -114,6 +114,7 @@ func TestGateIsAsTheSettingsSay(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer rules.Close()
+			rules.MakeGate()
 			want(t, "gate", ruleset{rules}.Gate(), admin.Gate{Mode: c.gate, Active: c.gate == "on"})
 			for range 4 {
 				tx := rules.Begin(nil, "id")

@@ -12,7 +12,7 @@ import (
 )
 
 // crsEngine is compiled once for all tests here.
-var crsEngine = sync.OnceValues(func() (*Engine, error) { return New(Options{Setup: crstest.Setup}) })
+var crsEngine = sync.OnceValues(func() (*Engine, error) { return withGate(New(Options{Setup: crstest.Setup})) })
 
 // The CRS's own tests against this package alone: at most eight fail, each for a known reason.
 func TestCoreRuleSet(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,7 +38,8 @@ type Options struct {
 	Setup string
 }
 
-// Engine has the compiled rule set that is in use. It is safe for concurrent use and starts no goroutine.
+// Engine has the compiled rule set that is in use. It is safe for concurrent use. The first request begins a goroutine that makes the
+// gate, in a second or two, and ends then; until then all rules run.
 type Engine struct {
 	log        *slog.Logger
 	setup      string // of the options
@@ -55,6 +55,7 @@ type Engine struct {
 	compiles   atomic.Int64
 	reloading  sync.Mutex // held while the rules in use may change
 	closed     atomic.Bool
+	making     making
 }
 
 // New compiles the rule set, which takes 0.2 to 0.5 s and 20 MB.
@@ -66,11 +67,19 @@ func New(opts Options) (*Engine, error) {
 	if opts.Rules == nil {
 		opts.Rules = wafrules.Embedded()
 	}
-	return newEngine(opts, opts.Setup+"\n"+opts.Rules.Directives())
+	return compileEngine(opts, opts.Setup+"\n"+opts.Rules.Directives())
 }
 
-// newEngine is New with other directives, for tests that need a rule of their own.
+// newEngine is New with other directives, for tests that need a rule of their own. It makes the gate.
 func newEngine(opts Options, directives string) (*Engine, error) {
+	e, err := compileEngine(opts, directives)
+	if err == nil {
+		e.MakeGate()
+	}
+	return e, err
+}
+
+func compileEngine(opts Options, directives string) (*Engine, error) {
 	if err := checkBuild(memoized); err != nil {
 		return nil, err
 	}
@@ -106,26 +115,7 @@ func (e *Engine) first(set *wafrules.Set, directives string) (*ruleset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile waf rules: %w", err)
 	}
-	e.screen(rules, directives, nil)
 	return rules, nil
-}
-
-// screen makes what stands before compiled rules. Without it everything is shown to all of them: slower, and no
-// less strict.
-func (e *Engine) screen(r *ruleset, directives string, step func()) {
-	if e.gate == GateOff || !strings.Contains(directives, wafrules.BaseDirectives) {
-		return
-	}
-	p, err := newPrescreen(r, step)
-	if err == nil {
-		r.prescreen = p
-		if r.settle((&Profile{}).resolve()) == nil {
-			r.prescreen, err = nil, errRefused
-		}
-	}
-	if err != nil {
-		e.log.Warn("waf gate not in use", "digest", r.set.Digest()[:digestShown], "err", err)
-	}
 }
 
 // checkBuild refuses a build that has Coraza's pattern cache. The cache is keyed by bare text: a
@@ -180,6 +170,7 @@ func (e *Engine) Close() error {
 	if e.closed.Swap(true) {
 		return nil
 	}
+	e.making.end()
 	e.metrics.unregister(e.registerer)
 	e.reloading.Lock()
 	defer e.reloading.Unlock()

@@ -10,7 +10,7 @@ import (
 
 // excludeFrom applies the tenant's exclusions to the rules that run.
 func (t *Transaction) excludeFrom(run running) {
-	p := t.rules.prescreen
+	p := t.prescreen
 	for _, r := range t.removals {
 		for _, ids := range r.ranges {
 			t.tx.RemoveRuleByIDRange(int(ids[0]), int(ids[1]))

@@ -28,9 +28,11 @@ func TestMemoryOfTheGate(t *testing.T) {
 	before := heap()
 	start := time.Now()
 	rules := e.current.Load()
-	if rules.prescreen, err = newPrescreen(rules, nil); err != nil {
+	p, err := newPrescreen(rules, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
+	rules.screening.made.Store(p)
 	took := time.Since(start)
 	e.gate = GateOn
 	made := heap() - before

@@ -28,9 +28,8 @@ type gated struct {
 	kind                        string // of the body's parser
 
 	// For verify:
-	body       []byte // of the request
-	asked      bool   // the gate was, about the request
-	answered   bool   // and about the response
+	body       []byte  // of the request
+	asked      [2]bool // by side: the gate was
 	answerBody string
 	found      [2]gate.Found // by side: what the gate has said
 }
@@ -39,14 +38,15 @@ type field struct{ name, value string }
 
 // atGate reports whether there is a gate that is of use to the profile. The transaction then begins at it.
 func (t *Transaction) atGate() bool {
-	p := t.rules.prescreen
-	if p == nil || t.engine.gate == GateOff || p.broken.Load() != nil {
+	p := t.engine.prescreenOf(t.rules)
+	if p == nil || p.broken.Load() != nil {
 		return false
 	}
-	settled := t.rules.settle(t.tuning)
+	settled := p.settle(t.rules, t.tuning)
 	if settled == nil || settled.tenant.Blind(gate.Request) != 0 {
 		return false
 	}
+	t.prescreen = p
 	t.gated = &gated{settled: settled, fields: make([]field, 0, usualFields)}
 	if t.engine.gate == GateShadow || t.engine.drawn() {
 		t.checked = t.gated
@@ -88,7 +88,7 @@ func (t *Transaction) restrict(run running) {
 	}
 	t.tuning.apply(tx)
 	t.excludeFrom(run)
-	t.rules.prescreen.only(t.tx, run, gate.Request)
+	t.prescreen.only(t.tx, run, gate.Request)
 }
 
 // head shows the request's head to an engine, which runs phase 1.
@@ -108,7 +108,7 @@ func (g *gated) head(tx engineTx) *types.Interruption {
 // headAtGate has the request's head read, unless that can wait until its body is there: nothing in a head that is
 // simple can be refused yet.
 func (t *Transaction) headAtGate() *types.Interruption {
-	if !t.profile.Responses && t.rules.prescreen.isSimple(t.gated) {
+	if !t.profile.Responses && t.prescreen.isSimple(t.gated) {
 		return nil
 	}
 	return t.openReader()
@@ -116,7 +116,7 @@ func (t *Transaction) headAtGate() *types.Interruption {
 
 // openReader has the reader read the head. If one of its own rules finds something, all rules begin.
 func (t *Transaction) openReader() *types.Interruption {
-	t.view = t.newTx(t.rules.prescreen.reader)
+	t.view = t.newTx(t.prescreen.reader)
 	if it := t.gated.head(t.view); it == nil && !t.noticed() {
 		return nil
 	}
@@ -182,7 +182,7 @@ func (t *Transaction) tellHead(kind string) {
 func (t *Transaction) read() (gate.Values, error) {
 	g := t.gated
 	if t.view == nil {
-		if r, ok := t.rules.prescreen.readSimple(g, g.body); ok {
+		if r, ok := t.prescreen.readSimple(g, g.body); ok {
 			return r, nil
 		}
 		if it := t.openReader(); it != nil || t.gated == nil {
@@ -221,14 +221,14 @@ func (t *Transaction) runBody(g *gated) (*types.Interruption, error) {
 // that always run.
 func (t *Transaction) atAnswer() (*types.Interruption, error) {
 	g := t.gated
-	g.answered, g.answerBody = true, t.view.Variables().ResponseBody().Get()
+	g.answerBody = t.view.Variables().ResponseBody().Get()
 	found := t.ask(g, gate.Answer, engineValues{t.view})
 	if len(found.Rules) == 0 && !found.All {
 		return nil, nil
 	}
 	it := t.engage(running{}, false)
 	if !found.All {
-		t.rules.prescreen.only(t.tx, running{places: append(found.Rules, found.Helpers...)}, gate.Answer)
+		t.prescreen.only(t.tx, running{places: append(found.Rules, found.Helpers...)}, gate.Answer)
 	}
 	t.leave()
 	if it != nil {
@@ -257,10 +257,10 @@ func (t *Transaction) ask(g *gated, side gate.Side, values gate.Values) (found g
 			found = gate.Found{All: true}
 		}
 		g.found[side] = found
-		g.asked = true
+		g.asked[side] = true
 		t.engine.metrics.asked[answerOf(found)].Inc()
 	}()
-	p := t.rules.prescreen
+	p := t.prescreen
 	if len(t.removals) == 0 {
 		return p.gate.Inspect(side, values, g.settled.tenant, nil, t.profile.Share)
 	}
@@ -274,7 +274,6 @@ func (t *Transaction) ask(g *gated, side gate.Side, values gate.Values) (found g
 // askInShadow asks the gate about a response that all rules have seen.
 func (t *Transaction) askInShadow() {
 	if g := t.checked; g != nil && t.gated == nil && t.engine.gate == GateShadow {
-		g.answered = true
 		t.ask(g, gate.Answer, engineValues{t.tx})
 	}
 }

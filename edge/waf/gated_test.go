@@ -54,7 +54,7 @@ func TestTheGateIsPrecise(t *testing.T) {
 		case tx.tx != nil:
 			needless++
 			for _, place := range g.found[0].Rules {
-				blamed[tx.rules.prescreen.rules[place].ID]++
+				blamed[tx.prescreen.rules[place].ID]++
 			}
 		}
 		tx.Close()

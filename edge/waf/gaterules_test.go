@@ -27,7 +27,7 @@ func twoEngines(rules []string) (gated, plain *Engine, ok bool) {
 
 // missedBy is the rule that an engine's gate has missed so far; 0: none.
 func missedBy(e *Engine) int {
-	if p := e.current.Load().prescreen; p != nil {
+	if p := e.current.Load().screening.made.Load(); p != nil {
 		if at := p.broken.Load(); at != nil {
 			return *at
 		}
@@ -128,7 +128,7 @@ func TestTheGateUnderstandsAnyRules(t *testing.T) {
 			unread++
 			continue
 		}
-		if gated.current.Load().prescreen == nil {
+		if gated.current.Load().screening.made.Load() == nil {
 			unused++
 		}
 		tuning := w.tuning()

@@ -12,7 +12,7 @@ type GateStatus struct {
 	Missed int
 }
 
-// Active reports whether the gate decides which rules run; otherwise all do.
+// Active reports whether the gate decides which rules run, or will once the first request has had it made; otherwise all do.
 func (s GateStatus) Active() bool { return s.Mode == GateOn && s.Problem() == "" }
 
 // Problem says why the gate does not do what the mode asks for; empty: it does.
@@ -34,8 +34,9 @@ func (e *Engine) Gate() GateStatus {
 	if s.Mode == GateOff {
 		return s
 	}
-	p := e.current.Load().prescreen
-	if s.Unfit = p == nil; s.Unfit {
+	made := &e.current.Load().screening
+	p := made.made.Load()
+	if s.Unfit = made.unfit.Load(); p == nil {
 		return s
 	}
 	if missed := p.broken.Load(); missed != nil {

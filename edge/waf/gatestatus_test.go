@@ -39,7 +39,7 @@ func TestGateStatus(t *testing.T) {
 			}
 			defer e.Close()
 			if c.missed != 0 {
-				e.current.Load().prescreen.broken.Store(&c.missed)
+				e.current.Load().screening.made.Load().broken.Store(&c.missed)
 			}
 			got := e.Gate()
 			if got != c.want || !strings.HasPrefix(got.Problem(), c.problem) || (c.problem == "") != (got.Problem() == "") {

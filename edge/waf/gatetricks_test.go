@@ -306,7 +306,7 @@ func TestTheGateUnderstandsTricks(t *testing.T) {
 			if id := missedBy(gated); id != 0 {
 				t.Errorf("rule %d was missed", id)
 			}
-			if gated.current.Load().prescreen == nil {
+			if gated.current.Load().screening.made.Load() == nil {
 				t.Error("there is no gate")
 			}
 		})

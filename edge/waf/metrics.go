@@ -104,9 +104,9 @@ func (m *metrics) newGate(e *Engine) prometheus.Collector {
 	})
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "gatehouse_waf_gate_active",
-		Help: "1 if the gate decides which rules of the set in use run; 0 if all do.",
+		Help: "1 if the gate decides which rules of the set in use run, or will once it is made; 0 if all do.",
 	}, func() float64 {
-		if p := e.current.Load().prescreen; e.gate == GateOn && p != nil && p.broken.Load() == nil {
+		if e.Gate().Active() {
 			return 1
 		}
 		return 0

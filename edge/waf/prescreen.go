@@ -42,7 +42,7 @@ type prescreen struct {
 const gateCache = 10 << 20
 
 // newPrescreen makes the prescreen of compiled rules.
-func newPrescreen(r *ruleset, step func()) (*prescreen, error) {
+func newPrescreen(r *ruleset, step func() error) (*prescreen, error) {
 	p := &prescreen{place: map[int]int{}, native: map[int]bool{}, base: map[int]bool{}, settled: map[string]*settled{}}
 	var err error
 	if p.rules, err = compiledRules(r.waf); err != nil {

@@ -14,7 +14,7 @@ import (
 
 // What we read of a request is what the engine reads of it, in every variable.
 func TestReadingIsTheEngines(t *testing.T) {
-	p := sharedEngine(t).current.Load().prescreen
+	p := sharedEngine(t).current.Load().screening.made.Load()
 	g := newGenerator(sharedMaterial(t), 3)
 	simple, n := map[string]int{}, 20*identityRequests(t)/10
 	for i := range n {

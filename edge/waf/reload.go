@@ -42,10 +42,12 @@ func (e *Engine) Reload(read func() (*wafrules.Set, error)) (changed bool, err e
 	if set.Digest() == old.set.Digest() {
 		return false, nil
 	}
-	rules, err := e.compileAndProve(set, (&pace{rest: e.rest}).step)
+	step := (&pace{rest: e.rest}).step
+	rules, err := e.compileAndProve(set, step)
 	if err != nil {
 		return false, err
 	}
+	e.screen(rules, step)
 	e.current.Store(rules)
 	e.metrics.show(rules)
 	old.release()
@@ -73,7 +75,6 @@ func (e *Engine) compileAndProve(set *wafrules.Set, observe func()) (*ruleset, e
 	if err != nil {
 		return nil, fmt.Errorf("compile waf rules %s: %w", origin(set), located(set, directives, observe, err))
 	}
-	e.screen(rules, directives, observe)
 	if err := rules.prove(); err != nil {
 		return nil, fmt.Errorf("try waf rules %s: %w", origin(set), err)
 	}

@@ -15,7 +15,7 @@ import (
 //
 //	go test -tags coraza.no_memoize -run '^$' -bench BesideReloads -benchtime 5x ./edge/waf
 func BenchmarkRequestsBesideReloads(b *testing.B) {
-	e, err := New(Options{})
+	e, err := withGate(New(Options{}))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -63,7 +63,7 @@ func setWith(t testing.TB, file, text string) *wafrules.Set {
 // reloadable returns an engine of its own, that does not rest while it compiles.
 func reloadable(t testing.TB, opts Options) *Engine {
 	t.Helper()
-	e, err := New(opts)
+	e, err := withGate(New(opts))
 	if err != nil {
 		t.Fatal(err)
 	}

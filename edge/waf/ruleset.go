@@ -19,15 +19,15 @@ import (
 // Whatever else is derived from the rules, such as a prescreen of requests that none of them can
 // match, belongs in here: it is then made beside the rules and changes with them.
 type ruleset struct {
-	set     *wafrules.Set
-	waf     coraza.WAF
-	newTx   experimental.WAFWithOptions
-	probe   probe
-	catalog *catalog // of the rules
-	rules   int      // and markers
-	// prescreen says which rules need not be asked; nil: nobody knows.
-	prescreen *prescreen
-	took      time.Duration
+	set        *wafrules.Set
+	waf        coraza.WAF
+	newTx      experimental.WAFWithOptions
+	probe      probe
+	catalog    *catalog  // of the rules
+	rules      int       // and markers
+	screening  screening // what stands before the rules
+	directives string
+	took       time.Duration
 
 	users  atomic.Int64  // transactions, and one for the engine while it is in use
 	closed chan struct{} // closed with the rules, once nobody uses them
@@ -43,7 +43,7 @@ func compileSet(set *wafrules.Set, directives string, observe func(), log *slog.
 	}()
 	start := time.Now()
 	installOperators()
-	r = &ruleset{set: set, catalog: newCatalog(), closed: make(chan struct{})}
+	r = &ruleset{set: set, directives: directives, catalog: newCatalog(), closed: make(chan struct{})}
 	r.users.Store(1)
 	observer := r.catalog.observe
 	if observe != nil {

@@ -32,24 +32,23 @@ type stance struct {
 const maxSettled = 1024
 
 // settle returns what follows from a tuning; nil: the gate is of no use to it.
-func (r *ruleset) settle(t *tuning) *settled {
+func (p *prescreen) settle(r *ruleset, t *tuning) *settled {
 	if at := t.stance.Load(); at != nil && at.generation == r.catalog.generation {
 		if known := at.settled.Value(); known != nil {
 			return known
 		}
 	}
-	p := r.prescreen
 	key := fmt.Sprintf("%d %q %q", t.paranoia, t.methods, t.types)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.settled[key]
 	if known == nil {
-		level, values, err := r.settings(t)
+		level, values, err := p.settings(r, t)
 		if err != nil {
 			return nil
 		}
 		known = &settled{tenant: p.gate.Tenant(level, values)}
-		if known.first, err = r.firstValues(t); err != nil {
+		if known.first, err = p.firstValues(r, t); err != nil {
 			return nil
 		}
 		if len(p.settled) >= maxSettled {
@@ -62,20 +61,23 @@ func (r *ruleset) settle(t *tuning) *settled {
 	return known
 }
 
+// errNoBase is why there is no gate for rules that do not begin with our base settings: the reader has these.
+var errNoBase = errors.New("the rules lack the base settings")
+
 // errRefused is why a gate cannot be used for some settings.
 var errRefused = errors.New("rules that depend on settings alone find something in every request")
 
 // settings runs a plain request with the rules that do not look at requests, and returns the paranoia level and
 // the variables that they have set. It fails if one of them shows.
-func (r *ruleset) settings(t *tuning) (level int, values map[string][]string, err error) {
+func (p *prescreen) settings(r *ruleset, t *tuning) (level int, values map[string][]string, err error) {
 	tx := r.newTx.NewTransactionWithOptions(experimental.Options{ID: "settings", Context: context.Background()}).(engineTx)
 	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v", v)
 		}
 	}()
 	t.apply(tx.Variables().TX())
-	r.prescreen.only(tx, running{})
+	p.only(tx, running{})
 	it, err := plain(tx, "/")
 	if err != nil {
 		return 0, nil, err
@@ -111,16 +113,16 @@ func (r *ruleset) settings(t *tuning) (level int, values map[string][]string, er
 }
 
 // firstValues runs the rules that give variables their first values, and returns these.
-func (r *ruleset) firstValues(t *tuning) (values map[string][]string, err error) {
+func (p *prescreen) firstValues(r *ruleset, t *tuning) (values map[string][]string, err error) {
 	tx := r.newTx.NewTransactionWithOptions(experimental.Options{ID: "first", Context: context.Background()}).(engineTx)
 	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v", v)
 		}
 	}()
 	t.apply(tx.Variables().TX())
-	for _, i := range r.prescreen.byID {
-		if id := r.prescreen.rules[i].ID; !r.prescreen.gate.First(i) {
+	for _, i := range p.byID {
+		if id := p.rules[i].ID; !p.gate.First(i) {
 			tx.RemoveRuleByIDRange(id, id)
 		}
 	}

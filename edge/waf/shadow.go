@@ -25,7 +25,7 @@ func (e *Engine) drawn() bool {
 func (t *Transaction) verify() {
 	g := t.checked
 	t.checked = nil
-	if g == nil || !g.asked || t.err != nil || t.rules.prescreen.broken.Load() != nil {
+	if g == nil || g.asked == [2]bool{} || t.err != nil || t.prescreen.broken.Load() != nil {
 		return
 	}
 	defer t.rescue("verify the gate")
@@ -35,7 +35,7 @@ func (t *Transaction) verify() {
 		return
 	}
 	t.engine.metrics.verified.Inc()
-	p := t.rules.prescreen
+	p := t.prescreen
 	for _, m := range rules {
 		id := m.Rule().ID()
 		if t.rules.catalog.bookkeeping(m) || p.native[id] || g.allowed(p, id) {
@@ -48,29 +48,25 @@ func (t *Transaction) verify() {
 	}
 }
 
-// allowed reports whether the gate has said that a rule may match.
+// allowed reports whether the gate has said that a rule may match, or was not asked.
 func (g *gated) allowed(p *prescreen, id int) bool {
 	place := p.place[id]
-	found := &g.found[p.rules[place].Side()]
-	return found.All || slices.Contains(found.Rules, place)
+	side := p.rules[place].Side()
+	found := &g.found[side]
+	return !g.asked[side] || found.All || slices.Contains(found.Rules, place)
 }
 
-// matchedOf returns what all rules find, which may have run already, in what the gate was asked about.
+// matchedOf returns what all rules find. In shadow they have run already.
 func (t *Transaction) matchedOf(g *gated) ([]types.MatchedRule, error) {
 	if t.engine.gate != GateShadow || t.tx == nil {
 		return t.runAll(g)
 	}
-	if g.answered {
-		return t.tx.MatchedRules(), nil
-	}
-	return slices.DeleteFunc(slices.Clone(t.tx.MatchedRules()), func(m types.MatchedRule) bool {
-		return t.rules.prescreen.rules[t.rules.prescreen.place[m.Rule().ID()]].Side() == gate.Answer
-	}), nil
+	return t.tx.MatchedRules(), nil
 }
 
 // runAll runs all rules on what was recorded, and returns those that matched.
 func (t *Transaction) runAll(g *gated) ([]types.MatchedRule, error) {
-	all := &Transaction{engine: t.engine, id: t.id, rules: t.rules, profile: t.profile, tuning: t.tuning, removals: t.removals, gated: g}
+	all := &Transaction{engine: t.engine, id: t.id, rules: t.rules, prescreen: t.prescreen, profile: t.profile, tuning: t.tuning, removals: t.removals, gated: g}
 	it := all.engage(running{}, true)
 	defer func() { t.closed(all.tx.Close()) }()
 	all.view, all.gated = all.tx, nil
@@ -78,7 +74,7 @@ func (t *Transaction) runAll(g *gated) ([]types.MatchedRule, error) {
 		return all.tx.MatchedRules(), nil
 	}
 	it, err := all.runBody(g)
-	if err != nil || it != nil || !g.answered {
+	if err != nil || it != nil || !g.asked[gate.Answer] {
 		return all.tx.MatchedRules(), err
 	}
 	for _, f := range g.answer {

@@ -34,7 +34,7 @@ func breakGate(t testing.TB, e *Engine, broken ...int) {
 func changeGate(t testing.TB, e *Engine, ids []int, change func(*gate.Link)) {
 	t.Helper()
 	r := e.current.Load()
-	p := r.prescreen
+	p := r.screening.made.Load()
 	rules := slices.Clone(p.rules)
 	for _, id := range ids {
 		at, known := p.place[id]
@@ -257,7 +257,7 @@ func TestRequestsThatEndEarlyAreNoFaultOfTheGate(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { e.Close() })
-	if e.current.Load().prescreen == nil {
+	if e.current.Load().screening.made.Load() == nil {
 		t.Fatal("there is no gate")
 	}
 	ownRules := own(t, `SecRule REQUEST_URI "@contains first" "id:1000,phase:1,deny,msg:'own'"`, `SecRule ARGS "@contains second" "id:1001,phase:2,deny,msg:'own'"`)

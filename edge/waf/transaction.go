@@ -52,14 +52,15 @@ type Transaction struct {
 	// removals are those that are for this request, as of Request.
 	removals []*removal
 
-	begun   bool     // and not closed
-	view    engineTx // what reads the request: the gate's reader, or tx; nil: nobody but the gate needs to
-	tx      engineTx // the rules; nil: not begun, which at the gate they need not be
-	gated   *gated   // nil: the rules see everything as it comes
-	checked *gated   // what verify is to look at; nil: nothing
-	front   *front   // nil: the profile has no rules of its own
-	err     error
-	verdict *Verdict
+	begun     bool       // and not closed
+	view      engineTx   // what reads the request: the gate's reader, or tx; nil: nobody but the gate needs to
+	tx        engineTx   // the rules; nil: not begun, which at the gate they need not be
+	prescreen *prescreen // of the rules; nil: there is no gate
+	gated     *gated     // nil: the rules see everything as it comes
+	checked   *gated     // what verify is to look at; nil: nothing
+	front     *front     // nil: the profile has no rules of its own
+	err       error
+	verdict   *Verdict
 
 	body       []byte // request body, at most tuning.inspect bytes
 	bodyCut    bool   // more was written than that

@@ -10,7 +10,15 @@ import (
 
 // shared is one engine for all tests that do not need their own: compiling takes seconds under
 // the race detector.
-var shared = sync.OnceValues(func() (*Engine, error) { return New(Options{}) })
+var shared = sync.OnceValues(func() (*Engine, error) { return withGate(New(Options{})) })
+
+// withGate makes an engine's gate at once.
+func withGate(e *Engine, err error) (*Engine, error) {
+	if err == nil {
+		e.MakeGate()
+	}
+	return e, err
+}
 
 func sharedEngine(t testing.TB) *Engine {
 	t.Helper()

@@ -27,8 +27,9 @@ type Options struct {
 	Native []int
 	// Data reads a file of words that an operator names.
 	Data func(name string) ([]byte, error)
-	// Step, if not nil, is called often while the gate is made, which takes half a second: it may wait to leave processors to others.
-	Step func()
+	// Step, if not nil, is called often while the gate is made, which takes some 0.4 s: it may wait, to leave processors to others. An error of
+	// it ends the making, and is that of New.
+	Step func() error
 	// Cache is about how many bytes may be used to remember values; 0: none are remembered.
 	Cache int
 }
@@ -56,7 +57,7 @@ func New(rules []Rule, opts Options) (*Gate, error) {
 	b := newBook(rules)
 	step := opts.Step
 	if step == nil {
-		step = func() {}
+		step = func() error { return nil }
 	}
 	for s := range g.sides {
 		p := planner{rules: rules, levels: from, book: b}
@@ -65,7 +66,10 @@ func New(rules []Rule, opts Options) (*Gate, error) {
 				p.add(i)
 			}
 		}
-		g.sides[s] = newSide(p, opts.Data, step)
+		var err error
+		if g.sides[s], err = newSide(p, opts.Data, step); err != nil {
+			return nil, err
+		}
 	}
 	g.kept = kept(g.sides, b, sections)
 	for i, is := range sections {

@@ -26,7 +26,7 @@ type side struct {
 }
 
 // newSide takes what a planner has made of rules. Step is called between checks.
-func newSide(p planner, data func(string) ([]byte, error), step func()) *side {
+func newSide(p planner, data func(string) ([]byte, error), step func() error) (*side, error) {
 	s := &side{planner: p}
 	needs := make([]need, len(s.checks))
 	s.ofChain = make([][]uint64, len(s.chains.list))
@@ -41,7 +41,9 @@ func newSide(p planner, data func(string) ([]byte, error), step func()) *side {
 		c := &s.checks[i]
 		needs[i], _ = needOfOperator(c.link.Name, c.link.Argument, c.link.Negated, data)
 		setBit(s.ofChain[c.chain], i)
-		step()
+		if err := step(); err != nil {
+			return nil, err
+		}
 		for level := p.levels[s.groups[c.group].rule]; level <= maxLevel; level++ {
 			setBit(s.atLevel[level], i)
 		}
@@ -49,7 +51,7 @@ func newSide(p planner, data func(string) ([]byte, error), step func()) *side {
 	s.screen = newScreen(needs)
 	s.spots = newSpots(s)
 	s.pool.New = func() any { return newScratch(s) }
-	return s
+	return s, nil
 }
 
 // scratch is room for looking at values, for one goroutine at a time.
