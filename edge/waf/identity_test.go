@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	wafrules "gatehouse/waf-rules"
 	"gatehouse/waf-rules/crstest"
 )
@@ -31,7 +33,7 @@ func TestMain(m *testing.M) {
 		stockSetup, errStock = newEngine(Options{Gate: GateOff}, crstest.Setup+"\n"+wafrules.Embedded().Directives())
 	}
 	installRx = install
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // identityRequests is how many requests are compared: 1 % of what make waf-identity does, unless
