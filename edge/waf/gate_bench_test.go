@@ -14,6 +14,10 @@ import (
 // values each time, "unique" each value once; making these is in it, see BenchmarkBlank.
 func BenchmarkInspect(b *testing.B) { benchmarkEngine(b, sharedEngine(b)) }
 
+// BenchmarkInspectUngated is the same with all rules, and BenchmarkInspectStock with those of the engine as it comes.
+func BenchmarkInspectUngated(b *testing.B) { benchmarkEngine(b, ungatedEngine(b)) }
+func BenchmarkInspectStock(b *testing.B)   { benchmarkEngine(b, stock) }
+
 func benchmarkEngine(b *testing.B, e *Engine) {
 	for _, w := range workloads() {
 		b.Run(w.name+"/same", func(b *testing.B) { benchmarkInspect(b, e, w, false) })
