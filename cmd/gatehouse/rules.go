@@ -17,7 +17,9 @@ func openRules(cfg *Config, opts waf.Options) (_ *waf.Engine, err error) {
 		return nil, fmt.Errorf("waf.gate: %w", err)
 	}
 	opts.Shadow = uint64(cfg.WAF.Shadow)
+	setting := "waf"
 	if dir, ok := cfg.CRSDir(); ok {
+		setting = "waf.crs"
 		set, err := wafrules.FromDir(dir)
 		if err != nil {
 			return nil, fmt.Errorf("waf.crs: %w", err)
@@ -26,7 +28,7 @@ func openRules(cfg *Config, opts waf.Options) (_ *waf.Engine, err error) {
 	}
 	rules, err := waf.New(opts)
 	if err != nil {
-		return nil, fmt.Errorf("waf: %w", err)
+		return nil, fmt.Errorf("%s: %w", setting, err)
 	}
 	return rules, nil
 }
