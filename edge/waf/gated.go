@@ -146,7 +146,7 @@ func (t *Transaction) atBody(kind string) (*types.Interruption, error) {
 	g.kind, g.body = kind, t.body
 	values, err := t.read()
 	if t.gated == nil || err != nil { // the reader has found something in the head
-		return t.verdictOfHead(kind, err)
+		return t.verdictOfHead(err)
 	}
 	found := t.ask(t.gated, gate.Request, values)
 	found.All = found.All || t.noticed() || t.engine.gate == GateShadow
@@ -192,30 +192,37 @@ func (t *Transaction) read() (gate.Values, error) {
 	if g.sizes != "" {
 		setSingle(t.view.Variables().InboundDataError(), g.sizes)
 	}
-	if _, err := runBody(t.view, g.kind, g.body); err != nil {
+	if _, err := runBody(t.view, kindOf(t.view), g.body); err != nil {
 		return nil, err
 	}
 	return engineValues{t.view}, nil
 }
 
 // verdictOfHead goes on with all rules where the reader has left the gate.
-func (t *Transaction) verdictOfHead(kind string, err error) (*types.Interruption, error) {
+func (t *Transaction) verdictOfHead(err error) (*types.Interruption, error) {
 	if err != nil {
 		return nil, err
 	}
 	if it := t.tx.Interruption(); it != nil {
 		return it, nil
 	}
-	return runBody(t.tx, kind, t.body)
+	return runBody(t.tx, kindOf(t.tx), t.body)
 }
 
-// runBody runs phase 2 of the rules on the body.
+// runBody runs phase 2 of the rules on the body, with the parser that their phase 1 has chosen.
 func (t *Transaction) runBody(g *gated) (*types.Interruption, error) {
 	if g.sizes != "" {
 		setSingle(t.tx.Variables().InboundDataError(), g.sizes)
 	}
-	return runBody(t.tx, g.kind, g.body)
+	kind, body := kindOf(t.tx), g.body
+	if kind == "JSON" {
+		body = shallowJSON(body)
+	}
+	return runBody(t.tx, kind, body)
 }
+
+// kindOf is the engine's REQBODY_PROCESSOR, before it reads the body.
+func kindOf(tx engineTx) string { return tx.Variables().RequestBodyProcessor().Get() }
 
 // atAnswer asks the gate about the whole response, and where rules can match, runs them, behind those for requests
 // that always run.

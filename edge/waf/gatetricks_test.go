@@ -41,6 +41,20 @@ SecMarker END`,
 		exclusions: []Exclusion{{Rules: one(10)}},
 	},
 	{
+		name: "groups of one value beside another",
+		rules: `SecRule ARGS "@rx ^.(..?)$" "id:11,phase:2,pass,capture,msg:'m',chain"
+SecRule MATCHED_VARS "@streq %{tx.1}"`,
+		samples: []trickSample{asks("/?a=bc")},
+	},
+	{
+		name: "what became of a value that another rule matched",
+		rules: `SecRule ARGS:a "@contains EVIL" "id:10,phase:2,pass,msg:'m',chain"
+SecRule MATCHED_VAR "@rx evil" "t:none,t:lowercase"
+SecRule ARGS:b "@contains y" "id:11,phase:2,pass,msg:'m',chain"
+SecRule MATCHED_VAR "@rx evil" "t:none,t:lowercase"`,
+		samples: []trickSample{asks("/?a=x+EVIL", 10), asks("/?a=x+EVIL&b=y", 10, 11)},
+	},
+	{
 		name: "the values that matched, and their names",
 		rules: `SecRule ARGS "@contains a" "id:10,phase:2,pass,msg:'m',chain"
 SecRule MATCHED_VARS "@contains b"

@@ -104,12 +104,13 @@ func (g *gated) parser() (kind string, known bool) {
 	if n == 0 {
 		return "", true
 	}
-	value = strings.ToLower(value)
-	switch {
-	case n > 1:
-	case strings.HasPrefix(value, "application/x-www-form-urlencoded"):
+	if n > 1 || strings.HasPrefix(value, " ") || strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c > '~' }) {
+		return "", false
+	}
+	switch mediaType(value) { // of others, such as application/x-www-form-urlencoded+json, rules decide
+	case "application/x-www-form-urlencoded":
 		return "URLENCODED", true
-	case strings.HasPrefix(value, "application/json"):
+	case "application/json":
 		return "JSON", true
 	}
 	return "", false

@@ -113,6 +113,9 @@ func (r *jsonReader) object(depth int) bool {
 		if !first && !r.take(',') {
 			return false
 		}
+		if len(r.values) >= argumentsLimit {
+			return false // the engine looks no further, whatever the member is
+		}
 		before := len(r.key)
 		name, ok := r.string()
 		if r.space(); !ok || !r.take(':') {
@@ -133,6 +136,9 @@ func (r *jsonReader) array(depth int) bool {
 	n := 0
 	for ; !r.take(']'); n++ {
 		if n > 0 && !r.take(',') {
+			return false
+		}
+		if len(r.values) >= argumentsLimit {
 			return false
 		}
 		before := len(r.key)

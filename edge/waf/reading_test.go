@@ -34,6 +34,23 @@ func TestReadingIsTheEngines(t *testing.T) {
 			simple[kind]++
 		}
 	}
+	for _, kind := range []string{
+		"application/x-www-form-urlencoded+json", "application/x-www-form-urlencoded;charset=utf-8", "application/json; x=y", "application/jsonx",
+		"application/json+xml", " application/json", "application/x-www-form-urlencoded\napplication/json", "Application/JSON", "application/x-www-form-urlencoded-foo+json",
+	} {
+		for _, text := range []string{`{"id":"1 OR 1=1"}`, "a=1&b=2"} {
+			r := posted(browserRequest("/api", "a=b"), kind, text)
+			compareReading(t, p, &r)
+		}
+	}
+	for _, end := range []string{`,"z":{}`, `,"z":[]`, `,"z":1`, ``} {
+		var members []string
+		for i := range 1000 {
+			members = append(members, fmt.Sprintf(`"a%d":%d`, i, i))
+		}
+		r := posted(browserRequest("/api", "a=b"), "application/json", "{"+strings.Join(members, ",")+end+"}")
+		compareReading(t, p, &r)
+	}
 	t.Logf("of %d requests, read by us: %v", n, simple)
 	for _, kind := range []string{"", "URLENCODED", "JSON"} {
 		if simple[kind] < n/100 {

@@ -10,13 +10,14 @@ import (
 
 	"github.com/corazawaf/coraza/v3/experimental"
 	"github.com/corazawaf/coraza/v3/types"
+	"github.com/corazawaf/coraza/v3/types/variables"
 
 	"gatehouse/edge/waf/gate"
 )
 
 // settled is all that follows from a tuning before anything is asked.
 type settled struct {
-	tenant *gate.Tenant
+	tenant *gate.Tenant        // nil: the gate is of no use
 	first  map[string][]string // the values of variables before rules look at anything
 	stance *stance
 }
@@ -35,7 +36,7 @@ const maxSettled = 1024
 func (p *prescreen) settle(r *ruleset, t *tuning) *settled {
 	if at := t.stance.Load(); at != nil && at.generation == r.catalog.generation {
 		if known := at.settled.Value(); known != nil {
-			return known
+			return known.useful()
 		}
 	}
 	key := fmt.Sprintf("%d %q %q", t.paranoia, t.methods, t.types)
@@ -43,13 +44,13 @@ func (p *prescreen) settle(r *ruleset, t *tuning) *settled {
 	defer p.mu.Unlock()
 	known := p.settled[key]
 	if known == nil {
+		known = &settled{}
 		level, values, err := p.settings(r, t)
-		if err != nil {
-			return nil
+		if err == nil {
+			known.first, err = p.firstValues(r, t)
 		}
-		known = &settled{tenant: p.gate.Tenant(level, values)}
-		if known.first, err = p.firstValues(r, t); err != nil {
-			return nil
+		if err == nil {
+			known.tenant = p.gate.Tenant(level, values)
 		}
 		if len(p.settled) >= maxSettled {
 			clear(p.settled)
@@ -58,11 +59,25 @@ func (p *prescreen) settle(r *ruleset, t *tuning) *settled {
 		p.settled[key] = known
 	}
 	t.stance.Store(known.stance)
-	return known
+	return known.useful()
+}
+
+// useful returns it, if there is a gate for such settings.
+func (s *settled) useful() *settled {
+	if s.tenant == nil {
+		return nil
+	}
+	return s
 }
 
 // errNoBase is why there is no gate for rules that do not begin with our base settings: the reader has these.
 var errNoBase = errors.New("the rules lack the base settings")
+
+// errParser and errEarly are further reasons: the reader knows nothing of settings, and the gate is asked when the body is there.
+var (
+	errParser = errors.New("a setting of the rules decides how bodies are read")
+	errEarly  = errors.New("the rules refuse by the head alone (early_blocking)")
+)
 
 // errRefused is why a gate cannot be used for some settings.
 var errRefused = errors.New("rules that depend on settings alone find something in every request")
@@ -90,6 +105,9 @@ func (p *prescreen) settings(r *ruleset, t *tuning) (level int, values map[strin
 			}
 		}
 	}
+	if kind := kindOf(tx); kind != p.usual[variables.ReqbodyProcessor] {
+		return 0, nil, errParser
+	}
 	shows := slices.ContainsFunc(tx.MatchedRules(), func(m types.MatchedRule) bool { return !r.catalog.bookkeeping(m) })
 	if it != nil || shows {
 		return 0, nil, errRefused
@@ -104,6 +122,9 @@ func (p *prescreen) settings(r *ruleset, t *tuning) (level int, values map[strin
 		if at := values[score]; len(at) > 0 && at[0] != "0" {
 			return 0, nil, errRefused // which thresholds are higher is not known
 		}
+	}
+	if at := values["early_blocking"]; len(at) > 0 && at[0] != "0" {
+		return 0, nil, errEarly
 	}
 	level = 4
 	if at := values["detection_paranoia_level"]; len(at) == 1 && len(at[0]) == 1 && '1' <= at[0][0] && at[0][0] <= '4' {

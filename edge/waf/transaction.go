@@ -299,7 +299,7 @@ func (t *Transaction) kind() string {
 		kind, _ := t.gated.parser()
 		return kind
 	}
-	return t.view.Variables().RequestBodyProcessor().Get()
+	return kindOf(t.view)
 }
 
 // contentType is the value of the first Content-Type field: the one by which the engine parses.

@@ -55,6 +55,11 @@ func New(rules []Rule, opts Options) (*Gate, error) {
 	g := &Gate{rules: rules, cache: newCache(opts.Cache)}
 	from, sections := levels(rules)
 	b := newBook(rules)
+	for i := range rules {
+		if r := &rules[i]; r.Silent && r.Widens() && !b.settledFor(r) {
+			return nil, fmt.Errorf("rule %d decides how a body is read by what other rules have set", r.ID)
+		}
+	}
 	step := opts.Step
 	if step == nil {
 		step = func() error { return nil }

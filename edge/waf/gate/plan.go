@@ -266,6 +266,10 @@ func (p *planner) dependentOf(rule, k int) (d dependent, ok bool) {
 	d = dependent{link: l, chain: chainOf(l), capture: matched}
 	t := l.Targets[0]
 	switch {
+	case !t.isTX() && len(l.Transforms) > 0:
+		return d, false // the engine may show the link what became of the value that another rule matched
+	case t.Variable == variables.MatchedVars && hasMacro(l.Argument):
+		return d, false // groups are those of the last value, beside all of them
 	case t.Variable == variables.MatchedVar, t.Variable == variables.MatchedVars && k == 1:
 		return d, true
 	case t.isTX() && isCapture(t.Key):

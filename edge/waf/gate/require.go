@@ -58,6 +58,9 @@ func needOf(pattern string) (need, error) {
 	if err != nil {
 		return need{}, fmt.Errorf("parse pattern: %w", err)
 	}
+	if namesUnfoldable(tree) {
+		return need{}, nil
+	}
 	n := need{bytes: worthwhile(neededBytes(tree))}
 	for _, list := range bestLists(neededWords(tree).lists(), maxLists) {
 		n.words = append(n.words, shortened(list))
@@ -65,9 +68,40 @@ func needOf(pattern string) (need, error) {
 	return n, nil
 }
 
+// namesUnfoldable reports whether a pattern means U+212A or U+017F themselves, and not the letter: a need knows them as letters alone.
+func namesUnfoldable(part *syntax.Regexp) bool {
+	switch part.Op {
+	case syntax.OpLiteral:
+		return part.Flags&syntax.FoldCase == 0 && slices.ContainsFunc(part.Rune, isUnfoldable)
+	case syntax.OpCharClass:
+		return narrow(part.Rune, '\u212a') && !(within(part.Rune, 'k') && within(part.Rune, 'K')) ||
+			narrow(part.Rune, '\u017f') && !(within(part.Rune, 's') && within(part.Rune, 'S'))
+	}
+	return slices.ContainsFunc(part.Sub, namesUnfoldable)
+}
+
+// within reports whether a character is in ranges.
+func within(ranges []rune, r rune) bool {
+	for i := 0; i+1 < len(ranges); i += 2 {
+		if ranges[i] <= r && r <= ranges[i+1] {
+			return true
+		}
+	}
+	return false
+}
+
+// narrow reports whether a character is in a range of few, which are told apart.
+func narrow(ranges []rune, r rune) bool {
+	for i := 0; i+1 < len(ranges); i += 2 {
+		if ranges[i] <= r && r <= ranges[i+1] && ranges[i+1]-ranges[i] < 2*maxClass {
+			return true
+		}
+	}
+	return false
+}
+
 // unfoldable reports whether a text has U+212A (K, the Kelvin sign) or U+017F (ſ): the two characters beyond
-// ASCII that are a letter of ASCII, k and s, to a pattern that ignores case. A need knows nothing of them, so
-// such a text may match anything.
+// ASCII that are a letter of ASCII, k and s, to a pattern that ignores case. A need knows them as these letters.
 func unfoldable(text string) bool {
 	return strings.Contains(text, "\u212a") || strings.Contains(text, "\u017f")
 }

@@ -1,6 +1,9 @@
 package gate
 
-import "math/bits"
+import (
+	"math/bits"
+	"strings"
+)
 
 // A screen says which of many checks a text may still meet: those whose [need] it has. It is never changed
 // once made, and any number of goroutines may use it, each with its own [candidates].
@@ -136,9 +139,12 @@ func (s *screen) may(text string, out *candidates) {
 		seen[0] |= bit &^ upper
 		seen[1] |= bit & upper
 	}
+	folded := ""
 	if high >= 0x80 && unfoldable(text) {
-		s.all(out)
-		return
+		// To a pattern that ignores case the two characters are letters, to others they are themselves.
+		folded = foldKS.Replace(text)
+		seen[s.classes['k']>>6] |= 1 << (s.classes['k'] & 63)
+		seen[s.classes['s']>>6] |= 1 << (s.classes['s'] & 63)
 	}
 	copy(out.have, s.noSet)
 	for half, word := range seen {
@@ -155,20 +161,19 @@ func (s *screen) may(text string, out *candidates) {
 		worded |= out.set[i] & s.worded[i]
 	}
 	if worded != 0 {
-		s.ask(text, out)
+		s.ask(text, folded, out)
 	}
 }
 
+// foldKS makes letters of U+212A and U+017F.
+var foldKS = strings.NewReplacer("\u212a", "k", "\u017f", "s")
+
 // ask takes away the checks whose words the text does not have.
-func (s *screen) ask(text string, out *candidates) {
-	s.words.scan(text, &out.hits)
+func (s *screen) ask(text, folded string, out *candidates) {
 	copy(out.have, s.noWords)
-	for _, list := range out.hits.list {
-		for _, word := range s.words.words[list] {
-			for _, p := range s.lists[word] {
-				setBit(out.have[int(p.layer)*s.row:], int(p.check))
-			}
-		}
+	s.find(text, out)
+	if folded != "" {
+		s.find(folded, out)
 	}
 	for i := range out.set {
 		for layer := range maxLists {
@@ -177,10 +182,15 @@ func (s *screen) ask(text string, out *candidates) {
 	}
 }
 
-// all says that the text may meet every check.
-func (s *screen) all(out *candidates) {
-	for check := range s.checks {
-		setBit(out.set, check)
+// find notes the words of a text.
+func (s *screen) find(text string, out *candidates) {
+	s.words.scan(text, &out.hits)
+	for _, list := range out.hits.list {
+		for _, word := range s.words.words[list] {
+			for _, p := range s.lists[word] {
+				setBit(out.have[int(p.layer)*s.row:], int(p.check))
+			}
+		}
 	}
 }
 

@@ -30,7 +30,7 @@ func TestMayIsWhatNeedsSay(t *testing.T) {
 	for _, text := range append(values[:min(len(values), 200)], harmless...) {
 		s.may(text, &out)
 		for i, c := range all {
-			if want := unfoldable(text) || c.need.holds(text); out.has(i) != want {
+			if want := c.need.holds(text) || c.need.holds(foldKS.Replace(text)); out.has(i) != want && (want || !unfoldable(text)) {
 				t.Fatalf("rule %s, @%s %.80s of %q: %v, want %v", c.rule, c.name, c.argument, text, out.has(i), want)
 			}
 		}
@@ -47,8 +47,8 @@ func TestMayOfUnfoldable(t *testing.T) {
 		{"", []bool{false, false, true}},
 		{"a < b", []bool{true, false, true}},
 		{"KISS", []bool{false, true, true}},
-		{"\u212aiss", []bool{true, true, true}},
-		{"ki\u017f", []bool{true, true, true}},
+		{"\u212aiss", []bool{false, true, true}},
+		{"ki\u017f\u017f", []bool{false, true, true}},
 		{"\u2122", []bool{false, false, true}},
 	} {
 		s.may(test.text, &out)
@@ -87,7 +87,7 @@ func TestNoMatchIsMissed(t *testing.T) {
 	asked, met, injections := 0, 0, 0
 	for number, text := range values {
 		s.may(text, &out)
-		if unfoldable(text) || len(text) > 2000 {
+		if len(text) > 2000 {
 			continue
 		}
 		sqli, _ := libinjection.IsSQLi(text)

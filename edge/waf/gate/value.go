@@ -65,7 +65,9 @@ func (l *Link) decides(text string, s *state) bool {
 
 // met returns the text that made the link say yes.
 func (d *dependent) met(value string, s *state) (string, bool) {
-	s.capturing = d.link.Captures
+	if s.capturing = d.link.Captures; s.capturing {
+		s.captured = 0 // what it leaves of groups before is not told apart
+	}
 	if !d.link.MultiMatch {
 		text := d.chain.apply(value)
 		return text, d.link.decides(text, s)

@@ -92,6 +92,18 @@ func (b *book) settled(name string) bool {
 	return true
 }
 
+// settledFor reports whether all variables that a rule looks at have the values of the tenant's settings.
+func (b *book) settledFor(r *Rule) bool {
+	for i := range r.Links {
+		for _, t := range r.Links[i].Targets {
+			if t.isTX() && (t.Pattern != nil || t.Key == "" || !b.settled(t.Key)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // readsUnsure reports whether what a pure rule does depends on variables that may change unseen.
 func (b *book) readsUnsure(r *Rule) bool {
 	for i := range r.Links {
