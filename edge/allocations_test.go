@@ -17,8 +17,8 @@ const (
 	allocsPass100K = 2
 	allocsHit1K    = 2
 	allocsHit100K  = 2
-	allocsUnknown  = 49   // the error page's template
-	allocsWAF      = 3800 // Coraza's; it depends on what its pools hold
+	allocsUnknown  = 49 // the error page's template
+	allocsWAF      = 70 // the gate's: no rule runs
 
 	// The TLS layer makes one object for each record that it reads, on both ends.
 	allocsPass1KTLS   = 4
@@ -26,7 +26,7 @@ const (
 	allocsHit1KTLS    = 4
 	allocsHit100KTLS  = 12
 	allocsUnknownTLS  = 51
-	allocsWAFTLS      = 3800
+	allocsWAFTLS      = 70
 
 	allocsObserve          = 0
 	allocsFinishBody       = 0

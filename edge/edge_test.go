@@ -24,8 +24,15 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
 }
 
-// engine is compiled once for all tests: that is how a process runs it, too.
-var engine = sync.OnceValues(func() (*waf.Engine, error) { return waf.New(waf.Options{}) })
+// engine is compiled once for all tests: that is how a process runs it, too. It has its gate from the beginning, so
+// that no test depends on when that is made.
+var engine = sync.OnceValues(func() (*waf.Engine, error) {
+	e, err := waf.New(waf.Options{})
+	if err == nil {
+		e.MakeGate()
+	}
+	return e, err
+})
 
 // A node is a server with listeners, a table from a document, and what it logged.
 type node struct {
