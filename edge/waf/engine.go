@@ -56,6 +56,7 @@ type Engine struct {
 	reloading  sync.Mutex // held while the rules in use may change
 	closed     atomic.Bool
 	making     making
+	verifying  atOnce
 }
 
 // New compiles the rule set, which takes 0.2 to 0.5 s and 20 MB.

@@ -28,7 +28,7 @@ func TestMemoryOfTheGate(t *testing.T) {
 	before := heap()
 	start := time.Now()
 	rules := e.current.Load()
-	p, err := newPrescreen(rules, nil)
+	p, err := newPrescreen(rules, e.log, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,10 +26,12 @@ type gated struct {
 	status                      int
 	answerProto                 string
 	kind                        string // of the body's parser
+	simple                      bool   // we can read the head
 
 	// For verify:
 	body       []byte  // of the request
 	asked      [2]bool // by side: the gate was
+	byUs       bool    // the request was read by us
 	answerBody string
 	found      [2]gate.Found // by side: what the gate has said
 }
@@ -43,7 +45,7 @@ func (t *Transaction) atGate() bool {
 		return false
 	}
 	settled := p.settle(t.rules, t.tuning)
-	if settled == nil || settled.tenant.Blind(gate.Request) != 0 {
+	if settled == nil {
 		return false
 	}
 	t.prescreen = p
@@ -108,7 +110,7 @@ func (g *gated) head(tx engineTx) *types.Interruption {
 // headAtGate has the request's head read, unless that can wait until its body is there: nothing in a head that is
 // simple can be refused yet.
 func (t *Transaction) headAtGate() *types.Interruption {
-	if !t.profile.Responses && t.prescreen.isSimple(t.gated) {
+	if t.gated.simple = t.prescreen.isSimple(t.gated); t.gated.simple && !t.profile.Responses {
 		return nil
 	}
 	return t.openReader()
@@ -183,6 +185,7 @@ func (t *Transaction) read() (gate.Values, error) {
 	g := t.gated
 	if t.view == nil {
 		if r, ok := t.prescreen.readSimple(g, g.body); ok {
+			g.byUs = true
 			return r, nil
 		}
 		if it := t.openReader(); it != nil || t.gated == nil {

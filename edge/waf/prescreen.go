@@ -3,6 +3,7 @@ package waf
 import (
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"path"
 	"slices"
@@ -32,7 +33,8 @@ type prescreen struct {
 	base     map[int]bool // those of the base settings
 	reader   experimental.WAFWithOptions
 	usual    map[variables.RuleVariable]string // see reading; nil: it is not for these rules
-	broken   atomic.Pointer[int]               // the rule that it missed; nil: none, and it is in use
+	log      *slog.Logger
+	broken   atomic.Pointer[int] // the rule that it missed; nil: none, and it is in use
 
 	mu      sync.Mutex
 	settled map[string]*settled // by tuning
@@ -42,8 +44,8 @@ type prescreen struct {
 const gateCache = 10 << 20
 
 // newPrescreen makes the prescreen of compiled rules.
-func newPrescreen(r *ruleset, step func() error) (*prescreen, error) {
-	p := &prescreen{place: map[int]int{}, native: map[int]bool{}, base: map[int]bool{}, settled: map[string]*settled{}}
+func newPrescreen(r *ruleset, log *slog.Logger, step func() error) (*prescreen, error) {
+	p := &prescreen{log: log, place: map[int]int{}, native: map[int]bool{}, base: map[int]bool{}, settled: map[string]*settled{}}
 	var err error
 	if p.rules, err = compiledRules(r.waf); err != nil {
 		return nil, err

@@ -29,7 +29,7 @@ func (v engineValues) Each(variable variables.RuleVariable, yield func(key, valu
 }
 
 // A reading is a request without a body, or with a form or JSON, read by us: exactly what the engine would read, at a
-// fourth of the price. A request of which that is not certain is not read so, see [simple]; the prescreen's reader
+// fourth of the price. A request of which that is not certain is not read so, see isSimple; the prescreen's reader
 // then reads it.
 type reading struct {
 	*gated
@@ -55,12 +55,12 @@ func (p *prescreen) isSimple(g *gated) bool {
 
 // readSimple reads a request; not ok: somebody else has to.
 func (p *prescreen) readSimple(g *gated, body []byte) (r *reading, ok bool) {
-	if !p.isSimple(g) {
+	if !g.simple || g.sizes != "" {
 		return nil, false
 	}
 	r = &reading{gated: g, usual: p.usual, text: string(body)}
 	_, query, _ := strings.Cut(g.target, "?")
-	if r.query, ok = pairs(query); !ok {
+	if r.query, ok = pairs(query, argumentsLimit); !ok {
 		return nil, false
 	}
 	if r.text != "" && !r.readBody() {
@@ -78,7 +78,7 @@ func (p *prescreen) readSimple(g *gated, body []byte) (r *reading, ok bool) {
 func (r *reading) readBody() (ok bool) {
 	switch r.kind {
 	case "URLENCODED":
-		r.form, ok = pairs(r.text)
+		r.form, ok = pairs(r.text, argumentsLimit)
 	case "JSON":
 		r.form, ok = flatten(r.text)
 	}
@@ -118,26 +118,6 @@ func (g *gated) parser() (kind string, known bool) {
 
 // argumentsLimit is SecArgumentsLimit of base.conf. From there on rules 200004 and 200005 refuse.
 const argumentsLimit = 1000
-
-// pairs reads a query or a form; false: it has more arguments than are read.
-func pairs(text string) (out []field, ok bool) {
-	for text != "" {
-		var pair string
-		pair, text, _ = strings.Cut(text, "&")
-		if pair == "" {
-			continue
-		}
-		if len(out) == argumentsLimit {
-			return nil, false
-		}
-		if out == nil {
-			out = make([]field, 0, 2+strings.Count(text, "&"))
-		}
-		name, value, _ := strings.Cut(pair, "=")
-		out = append(out, field{formUnescape(name), formUnescape(value)})
-	}
-	return out, true
-}
 
 // appendCookies reads a Cookie field as the engine does (internal/cookies).
 func appendCookies(out []field, text string) []field {

@@ -67,6 +67,7 @@ func compareReading(t *testing.T, p *prescreen, r *crstest.Request) (kind string
 		g.fields = append(g.fields, field{f[0], f[1]})
 	}
 	g.kind, _ = g.parser()
+	g.simple = p.isSimple(g)
 	ours, ok := p.readSimple(g, r.Body)
 	if !ok {
 		return "", false

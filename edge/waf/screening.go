@@ -86,7 +86,7 @@ func (e *Engine) makePrescreen(r *ruleset, step func()) (p *prescreen, err error
 	if !strings.Contains(r.directives, wafrules.BaseDirectives) {
 		return nil, errNoBase
 	}
-	p, err = newPrescreen(r, func() error {
+	p, err = newPrescreen(r, e.log, func() error {
 		if e.closed.Load() {
 			return ErrClosed
 		}

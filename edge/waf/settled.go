@@ -51,6 +51,7 @@ func (p *prescreen) settle(r *ruleset, t *tuning) *settled {
 		}
 		if err == nil {
 			known.tenant = p.gate.Tenant(level, values)
+			p.tellAlways(known.tenant, level)
 		}
 		if len(p.settled) >= maxSettled {
 			clear(p.settled)
@@ -60,6 +61,15 @@ func (p *prescreen) settle(r *ruleset, t *tuning) *settled {
 	}
 	t.stance.Store(known.stance)
 	return known.useful()
+}
+
+// tellAlways logs which rules the gate cannot keep from any request or answer: they cost each of them a run of the engine.
+func (p *prescreen) tellAlways(t *gate.Tenant, level int) {
+	for side, of := range map[gate.Side]string{gate.Request: "request", gate.Answer: "response"} {
+		if id := t.Always(side); id != 0 {
+			p.log.Warn("waf gate cannot tell when a rule matches: it is run each time", "rule", id, "on", of, "paranoia", level)
+		}
+	}
 }
 
 // useful returns it, if there is a gate for such settings.

@@ -3,6 +3,7 @@ package waf
 import (
 	"hash/maphash"
 	"slices"
+	"sync/atomic"
 
 	"github.com/corazawaf/coraza/v3/types"
 
@@ -18,6 +19,23 @@ func (e *Engine) drawn() bool {
 	return maphash.Comparable(e.seed, n/e.shadow)%e.shadow == n%e.shadow
 }
 
+// atOnce counts the verifications under way. They wait for no turn, as nobody waits for them; so those of requests that
+// take long must not pile up.
+type atOnce struct{ n atomic.Int32 }
+
+// maxAtOnce is how many run at a time on a node. What is drawn beyond them is not verified.
+const maxAtOnce = 4
+
+func (a *atOnce) begin() bool {
+	if a.n.Add(1) <= maxAtOnce {
+		return true
+	}
+	a.n.Add(-1)
+	return false
+}
+
+func (a *atOnce) end() { a.n.Add(-1) }
+
 // verify runs all rules on a transaction that was at the gate, and compares what they find with what the gate has said. A rule that
 // it said could not match is a fault of the gate's: it is not asked any more, as long as these rules are in use.
 //
@@ -25,9 +43,10 @@ func (e *Engine) drawn() bool {
 func (t *Transaction) verify() {
 	g := t.checked
 	t.checked = nil
-	if g == nil || g.asked == [2]bool{} || t.err != nil || t.prescreen.broken.Load() != nil {
+	if g == nil || g.asked == [2]bool{} || t.err != nil || t.prescreen.broken.Load() != nil || !t.engine.verifying.begin() {
 		return
 	}
+	defer t.engine.verifying.end()
 	defer t.rescue("verify the gate")
 	rules, err := t.matchedOf(g)
 	if err != nil {
@@ -38,7 +57,7 @@ func (t *Transaction) verify() {
 	p := t.prescreen
 	for _, m := range rules {
 		id := m.Rule().ID()
-		if t.rules.catalog.bookkeeping(m) || p.native[id] || g.allowed(p, id) {
+		if t.rules.catalog.bookkeeping(m) || g.allowed(p, id) {
 			continue
 		}
 		t.engine.metrics.missed.Inc()
@@ -48,8 +67,12 @@ func (t *Transaction) verify() {
 	}
 }
 
-// allowed reports whether the gate has said that a rule may match, or was not asked.
+// allowed reports whether the gate has said that a rule may match, or was not asked. The reader's own rules have run in it, unless
+// it was we who read: then none of them may match.
 func (g *gated) allowed(p *prescreen, id int) bool {
+	if p.native[id] && !g.byUs {
+		return true
+	}
 	place := p.place[id]
 	side := p.rules[place].Side()
 	found := &g.found[side]

@@ -355,3 +355,55 @@ func TestAGateThatPanicsRunsAllRules(t *testing.T) {
 		t.Errorf("%s", e.log.String())
 	}
 }
+
+// A request that we read otherwise than the engine, which finds too many arguments in it, is found out like a rule that is missed.
+func TestAReadingThatDiffersIsAFault(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	e, err := newEngine(Options{Shadow: 1, Registerer: registry}, "Include base.conf\nSecArgumentsLimit 3\n"+
+		`SecRule ARGS "@contains EVIL" "id:10,phase:2,deny,msg:'m'"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	p := &Profile{Mode: Block}
+	if got := inspect(e, p, sample{target: "/?a=1&b=2"}); got.verdict != nil {
+		t.Fatalf("%+v", got)
+	}
+	for n, rule := range []int{0, 200004} {
+		got := inspect(e, p, sample{target: "/?a=1&b=2&c=3&d=4"})
+		if by := 0; got.verdict != nil {
+			by = got.verdict.RuleID
+			if by != rule {
+				t.Errorf("request %d: refused by %d, want %d", n, by, rule)
+			}
+		} else if rule != 0 {
+			t.Errorf("request %d: passed", n)
+		}
+	}
+	if got := gather(t, registry, "gatehouse_waf_gate_missed_total", ""); got != 1 {
+		t.Errorf("%v missed, want 1", got)
+	}
+}
+
+// A rule of which the gate cannot tell when it matches costs a run of its own, and nothing of what the gate is for.
+func TestARuleThatMayAlwaysMatchKeepsTheGateInUse(t *testing.T) {
+	var log bytes.Buffer
+	e, err := newEngine(Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, "Include base.conf\n"+
+		`SecRule ARGS "@streq %{request_headers.x-a}" "id:10,phase:2,deny,msg:'m'"
+SecRule ARGS "@contains EVIL" "id:11,phase:2,deny,msg:'m'"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if text := log.String(); !strings.Contains(text, "cannot tell when a rule matches") || !strings.Contains(text, "rule=10") {
+		t.Errorf("the log does not name the rule: %s", text)
+	}
+	for target, rule := range map[string]int{"/?a=x": 0, "/?a=agent": 10, "/?a=EVIL": 11} {
+		tx := e.Begin(&Profile{Mode: Block}, "x")
+		run(tx, sample{target: target, header: [][2]string{{"X-A", "agent"}}})
+		if got := tx.RefusedBy(); got != rule || tx.prescreen == nil || tx.checked != nil {
+			t.Errorf("%s: refused by %d, want %d; at the gate: %t", target, got, rule, tx.prescreen != nil)
+		}
+		tx.Close()
+	}
+}

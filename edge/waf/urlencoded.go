@@ -30,21 +30,35 @@ func (urlencodedProcessor) ProcessRequest(
 		return err
 	}
 	text := string(raw)
-	n := 0
-	for pair := range strings.SplitSeq(text, "&") {
-		if pair == "" {
-			continue
-		}
-		if n++; options.ArgumentLimit > 0 && n > options.ArgumentLimit {
-			setSingle(v.ArgumentsLimitReached(), "1")
-			break
-		}
-		name, value, _ := strings.Cut(pair, "=")
-		v.ArgsPost().Add(formUnescape(name), formUnescape(value))
+	list, whole := pairs(text, options.ArgumentLimit)
+	for _, f := range list {
+		v.ArgsPost().Add(f.name, f.value)
+	}
+	if !whole {
+		setSingle(v.ArgumentsLimitReached(), "1")
 	}
 	setSingle(v.RequestBody(), text)
 	setSingle(v.RequestBodyLength(), strconv.Itoa(len(text)))
 	return nil
+}
+
+// pairs reads a query or a form, up to a limit of arguments; 0: without. Not whole: there are more.
+func pairs(text string, limit int) (out []field, whole bool) {
+	for text != "" {
+		var pair string
+		if pair, text, _ = strings.Cut(text, "&"); pair == "" {
+			continue
+		}
+		if limit > 0 && len(out) == limit {
+			return out, false
+		}
+		if out == nil {
+			out = make([]field, 0, min(2+strings.Count(text, "&"), argumentsLimit))
+		}
+		name, value, _ := strings.Cut(pair, "=")
+		out = append(out, field{formUnescape(name), formUnescape(value)})
+	}
+	return out, true
 }
 
 // formUnescape decodes a name or value of a form. What is no escape stays as it is, where

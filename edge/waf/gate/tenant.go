@@ -15,10 +15,9 @@ type Tenant struct {
 
 // stance is what a tenant's settings decide for one side, whatever is asked.
 type stance struct {
-	held []bool // by group: it holds
-	dead []bool // by judged rule: it cannot match
-	// blind is a rule that may always match; 0: there is none.
-	blind int
+	held   []bool // by group: it holds
+	dead   []bool // by judged rule: it cannot match
+	always int    // a rule that may match whatever is asked; 0: there is none
 }
 
 // Tenant returns the settings of tenants with a paranoia level from 1 to 4 and these values, by name in lower case, which the
@@ -31,9 +30,9 @@ func (g *Gate) Tenant(level int, values map[string][]string) *Tenant {
 	return t
 }
 
-// Blind returns a rule that the gate would have to let every request or, for answers, every answer reach, so that it is
-// no use; 0: there is none.
-func (t *Tenant) Blind(side Side) int { return t.sides[side].blind }
+// Always returns a rule that is found in every message of a side, since the gate cannot tell when it matches; 0: there
+// is none. The engine then runs on each, with that rule and those that are found beside it.
+func (t *Tenant) Always(side Side) int { return t.sides[side].always }
 
 // stand decides what depends on the tenant's settings alone.
 func (s *side) stand(t *Tenant) stance {
@@ -60,8 +59,8 @@ func (s *side) stand(t *Tenant) stance {
 			out.dead[i] = out.dead[i] || !out.held[g] && !open[g]
 		}
 		out.dead[i] = out.dead[i] || j.level > t.level
-		if all && !out.dead[i] && out.blind == 0 {
-			out.blind = s.rules[j.rule].ID
+		if all && !out.dead[i] && out.always == 0 {
+			out.always = s.rules[j.rule].ID
 		}
 	}
 	return out
