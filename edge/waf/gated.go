@@ -184,9 +184,14 @@ func (t *Transaction) tellHead(kind string) {
 func (t *Transaction) read() (gate.Values, error) {
 	g := t.gated
 	if t.view == nil {
-		if r, ok := t.prescreen.readSimple(g, g.body); ok {
+		r, ok, over := t.prescreen.readSimple(g, g.body)
+		if ok {
 			g.byUs = true
 			return r, nil
+		}
+		if over { // to have it read only to see it refused would cost twice
+			t.engageAll()
+			return nil, nil
 		}
 		if it := t.openReader(); it != nil || t.gated == nil {
 			return nil, nil

@@ -53,36 +53,40 @@ func (p *prescreen) isSimple(g *gated) bool {
 	return known && strings.Count(query, "&") < argumentsLimit
 }
 
-// readSimple reads a request; not ok: somebody else has to.
-func (p *prescreen) readSimple(g *gated, body []byte) (r *reading, ok bool) {
+// readSimple reads a request; not ok: somebody else has to. Over: it has more than the engine reads, for which the base rules
+// refuse it.
+func (p *prescreen) readSimple(g *gated, body []byte) (r *reading, ok, over bool) {
 	if !g.simple || g.sizes != "" {
-		return nil, false
+		return nil, false, false
 	}
 	r = &reading{gated: g, usual: p.usual, text: string(body)}
 	_, query, _ := strings.Cut(g.target, "?")
 	if r.query, ok = pairs(query, argumentsLimit); !ok {
-		return nil, false
+		return nil, false, true
 	}
-	if r.text != "" && !r.readBody() {
-		return nil, false
+	if r.text != "" {
+		if ok, over = r.readBody(); !ok {
+			return nil, false, over
+		}
 	}
 	for _, f := range g.fields {
 		if strings.EqualFold(f.name, "cookie") {
 			r.cookies = appendCookies(r.cookies, f.value)
 		}
 	}
-	return r, true
+	return r, true, false
 }
 
-// readBody reads a form or JSON; false: somebody else has to.
-func (r *reading) readBody() (ok bool) {
+// readBody reads a form or JSON; see readSimple.
+func (r *reading) readBody() (ok, over bool) {
 	switch r.kind {
 	case "URLENCODED":
 		r.form, ok = pairs(r.text, argumentsLimit)
+		over = !ok
 	case "JSON":
-		r.form, ok = flatten(r.text)
+		r.form, ok, over = flatten(r.text)
 	}
-	return ok
+	return ok, over
 }
 
 // contentType is the first field of that name, and how many there are.

@@ -24,18 +24,20 @@ type jsonReader struct {
 	ends   []int  // where in names each ends
 	values []string
 	used   int // bytes of names and values
+	most   int // of these
 	arrays int
+	over   bool // a bound of the engine's own is reached, for which it refuses
 }
 
-// flatten returns the values of a text; not ok: the engine has to.
-func flatten(text string) (out []field, ok bool) {
-	r := jsonReader{text: text, key: append(make([]byte, 0, 64), "json"...)}
+// flatten returns the values of a text. Not ok: the engine has to read it; over: and will refuse it, as far as it can be told.
+func flatten(text string) (out []field, ok, over bool) {
+	r := jsonReader{text: text, key: append(make([]byte, 0, 64), "json"...), most: max(flattenFactor*len(text), flattenFloor)}
 	r.space()
 	if r.at == len(text) || text[r.at] != '{' && text[r.at] != '[' || !r.value(0) {
-		return nil, false
+		return nil, false, r.over
 	}
-	if r.space(); r.at != len(text) || r.used > max(flattenFactor*len(text), flattenFloor) {
-		return nil, false
+	if r.space(); r.at != len(text) {
+		return nil, false, false
 	}
 	names, from := string(r.names), 0
 	out = make([]field, len(r.values))
@@ -43,7 +45,7 @@ func flatten(text string) (out []field, ok bool) {
 		out[i] = field{names[from:r.ends[i]], value}
 		from = r.ends[i]
 	}
-	return out, true
+	return out, true, false
 }
 
 // next returns the next character; 0 at the end.
@@ -72,14 +74,21 @@ func (r *jsonReader) take(c byte) bool {
 
 // add keeps a value under the key as it stands.
 func (r *jsonReader) add(value string) bool {
-	if len(r.values) >= argumentsLimit {
+	if r.used += len(r.key) + len(value); r.used > r.most {
+		r.over = true
 		return false
 	}
 	r.names = append(r.names, r.key...)
 	r.ends = append(r.ends, len(r.names))
 	r.values = append(r.values, value)
-	r.used += len(r.key) + len(value)
 	return true
+}
+
+// full reports whether there are as many values as the engine reads, which counts the lengths of arrays apart: it looks no further,
+// whatever comes.
+func (r *jsonReader) full() bool {
+	r.over = r.over || len(r.values)-r.arrays >= argumentsLimit
+	return r.over
 }
 
 // value reads one value.
@@ -113,8 +122,8 @@ func (r *jsonReader) object(depth int) bool {
 		if !first && !r.take(',') {
 			return false
 		}
-		if len(r.values) >= argumentsLimit {
-			return false // the engine looks no further, whatever the member is
+		if r.full() {
+			return false
 		}
 		before := len(r.key)
 		name, ok := r.string()
@@ -138,7 +147,7 @@ func (r *jsonReader) array(depth int) bool {
 		if n > 0 && !r.take(',') {
 			return false
 		}
-		if len(r.values) >= argumentsLimit {
+		if r.full() {
 			return false
 		}
 		before := len(r.key)
@@ -152,8 +161,11 @@ func (r *jsonReader) array(depth int) bool {
 	if n == 0 {
 		return true
 	}
+	if r.over = r.arrays >= argumentsLimit; r.over {
+		return false
+	}
 	r.arrays++
-	return r.arrays < argumentsLimit && r.add(strconv.Itoa(n))
+	return r.add(strconv.Itoa(n))
 }
 
 // string reads a string and decodes it.

@@ -2,6 +2,7 @@ package waf
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +44,10 @@ func TestReadingIsTheEngines(t *testing.T) {
 			compareReading(t, p, &r)
 		}
 	}
+	for _, n := range []int{999, 1000, 1001} { // arrays, whose lengths are counted apart
+		r := posted(browserRequest("/api", "a=b"), "application/json", "["+strings.Repeat("[1],", n/2)+strings.Repeat("[{}],", n-n/2)+"1]")
+		compareReading(t, p, &r)
+	}
 	for _, end := range []string{`,"z":{}`, `,"z":[]`, `,"z":1`, ``} {
 		var members []string
 		for i := range 1000 {
@@ -68,7 +73,7 @@ func compareReading(t *testing.T, p *prescreen, r *crstest.Request) (kind string
 	}
 	g.kind, _ = g.parser()
 	g.simple = p.isSimple(g)
-	ours, ok := p.readSimple(g, r.Body)
+	ours, ok, _ := p.readSimple(g, r.Body)
 	if !ok {
 		return "", false
 	}
@@ -101,4 +106,19 @@ func listOf(each func(variables.RuleVariable, func(key, value string)), v variab
 	each(v, func(key, value string) { out = append(out, fmt.Sprintf("%q=%q", key, value)) })
 	slices.Sort(out)
 	return out
+}
+
+// Names that are long and values that are many do not take more memory than the engine's bound, which is so many times the text.
+func TestLongNamesOfManyValuesTakeNoMemory(t *testing.T) {
+	text := `{"` + strings.Repeat("k", 60<<10) + `":[` + strings.Repeat("1,", 900) + `1]}`
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, ok, over := flatten(text)
+	runtime.ReadMemStats(&after)
+	if ok || !over {
+		t.Errorf("read: %t, more than the engine reads: %t", ok, over)
+	}
+	if took, most := after.TotalAlloc-before.TotalAlloc, uint64(6*flattenFactor*len(text)); took > most {
+		t.Errorf("%d bytes for a text of %d, want at most %d", took, len(text), most)
+	}
 }
