@@ -261,12 +261,12 @@ func TestMappingsOfFreeKeys(t *testing.T) {
 	if want := map[string]string{"X-A": "b", "X-N": "1", "x a": ""}; !maps.Equal(into.Fields, want) || len(d.Problems()) != 0 {
 		t.Errorf("got %v, problems %v", into.Fields, d.Problems())
 	}
-	d, err = NewDecoder("f.yaml", []byte("fields:\n  a: 1\n  a: 2\n  b: [1]\n"))
+	d, err = NewDecoder("f.yaml", []byte("fields:\n  a: 1\n  a: 2\n  b: [1]\n  c: .inf\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	d.Decode(&into)
-	want := "f.yaml:3:3: fields.a: given twice\nf.yaml:4:6: fields.b: want one value here, not a list"
+	want := "f.yaml:3:3: fields.a: given twice\nf.yaml:4:6: fields.b: want one value here, not a list\nf.yaml:5:6: fields.c: want one value here, not what YAML takes for no number"
 	if got := d.Problems().Error(); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

@@ -92,6 +92,8 @@ func kindOf(n ast.Node) string {
 		return "an alias (*name); quote a value that begins with *"
 	case *ast.NullNode:
 		return "nothing"
+	case *ast.InfinityNode, *ast.NanNode:
+		return "what YAML takes for no number"
 	}
 	return "a single value"
 }
