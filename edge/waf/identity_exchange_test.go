@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"gatehouse/waf-rules/crstest"
 )
@@ -124,6 +125,9 @@ func (r *report) add(tx *Transaction, chains map[int]bool) {
 func targetsOf(matches []Match) string {
 	var all []string
 	for _, m := range matches {
+		if len(m.Target) >= maxData-utf8.UTFMax { // a name that is cut stands for several values: which one is told is chance
+			m.Data = ""
+		}
 		all = append(all, fmt.Sprintf("%s+%d %q %t", m.Target, m.Score, m.Data, m.Partial))
 	}
 	slices.Sort(all)
