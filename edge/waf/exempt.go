@@ -9,7 +9,7 @@ import (
 )
 
 // excludeFrom applies the tenant's exclusions to the rules that run.
-func (t *Transaction) excludeFrom(run running) {
+func (t *Transaction) excludeFrom(run []int) {
 	p := t.prescreen
 	for _, r := range t.removals {
 		for _, ids := range r.ranges {
@@ -18,7 +18,7 @@ func (t *Transaction) excludeFrom(run running) {
 		for i := range r.targets {
 			target := &r.targets[i]
 			for _, id := range target.at(t.tuning.level()) {
-				if place, known := p.place[int(id)]; known && (run.has(place) || p.gate.Kept(place) || p.rules[place].Side() == gate.Answer) {
+				if place, known := p.place[int(id)]; known && (slices.Contains(run, place) || p.gate.Kept(place) || p.rules[place].Side() == gate.Answer) {
 					t.tx.RemoveRuleTargetByID(int(id), target.variable, target.name, target.pattern)
 				}
 			}

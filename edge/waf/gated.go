@@ -66,9 +66,9 @@ func (t *Transaction) newTx(of experimental.WAFWithOptions) engineTx {
 	return tx
 }
 
-// engage begins the rules with the request's head, and runs phase 1. Only those that are given run; with all, every
-// rule does.
-func (t *Transaction) engage(run running, all bool) *types.Interruption {
+// engage begins the rules with the request's head, and runs phase 1. Only those at the given places run beside those that
+// always do; with all, every rule does.
+func (t *Transaction) engage(run []int, all bool) *types.Interruption {
 	t.tx = t.newTx(t.rules.newTx)
 	if all {
 		t.tuning.apply(t.tx.Variables().TX())
@@ -82,15 +82,14 @@ func (t *Transaction) engage(run running, all bool) *types.Interruption {
 }
 
 // restrict takes from the rules all that need not run. What those give variables for a start is given them here.
-func (t *Transaction) restrict(run running) {
-	run.begun = true
+func (t *Transaction) restrict(run []int) {
 	tx := t.tx.Variables().TX()
 	for name, values := range t.gated.settled.first {
 		tx.Set(name, values)
 	}
 	t.tuning.apply(tx)
 	t.excludeFrom(run)
-	t.prescreen.only(t.tx, run, gate.Request)
+	t.prescreen.takeOut(t.tx, t.gated.settled.spans[gate.Request], run)
 }
 
 // head shows the request's head to an engine, which runs phase 1.
@@ -127,7 +126,7 @@ func (t *Transaction) openReader() *types.Interruption {
 
 // engageAll begins all rules with the request's head, and leaves the gate.
 func (t *Transaction) engageAll() *types.Interruption {
-	it := t.engage(running{}, true)
+	it := t.engage(nil, true)
 	t.leave()
 	return it
 }
@@ -155,7 +154,7 @@ func (t *Transaction) atBody(kind string) (*types.Interruption, error) {
 	if len(found.Rules) == 0 && !found.All {
 		return nil, nil
 	}
-	it := t.engage(running{places: append(found.Rules, found.Helpers...)}, found.All)
+	it := t.engage(append(found.Rules, found.Helpers...), found.All)
 	t.leave()
 	if it != nil {
 		return it, nil
@@ -175,7 +174,7 @@ func (t *Transaction) tellHead(kind string) {
 	}
 	found := t.ask(t.gated, gate.Request, values)
 	if found.All = found.All || t.noticed(); len(found.Rules) > 0 || found.All {
-		t.engage(running{places: append(found.Rules, found.Helpers...)}, found.All)
+		t.engage(append(found.Rules, found.Helpers...), found.All)
 		t.leave()
 	}
 }
@@ -241,9 +240,9 @@ func (t *Transaction) atAnswer() (*types.Interruption, error) {
 	if len(found.Rules) == 0 && !found.All {
 		return nil, nil
 	}
-	it := t.engage(running{}, false)
+	it := t.engage(nil, false)
 	if !found.All {
-		t.prescreen.only(t.tx, running{places: append(found.Rules, found.Helpers...)}, gate.Answer)
+		t.prescreen.takeOut(t.tx, g.settled.spans[gate.Answer], append(found.Rules, found.Helpers...))
 	}
 	t.leave()
 	if it != nil {
@@ -280,7 +279,7 @@ func (t *Transaction) ask(g *gated, side gate.Side, values gate.Values) (found g
 		return p.gate.Inspect(side, values, g.settled.tenant, nil, t.profile.Share)
 	}
 	except := exempt{t.removals, t.tuning.level()}
-	if slices.ContainsFunc(p.sections, except.Rule) {
+	if p.gate.Void(except) {
 		return gate.Found{All: true} // rules of higher levels run
 	}
 	return p.gate.Inspect(side, values, g.settled.tenant, except, t.profile.Share)

@@ -28,13 +28,11 @@ type prescreen struct {
 	byID   []int       // the places of rules that have an id, by id
 	place  map[int]int // by id
 	native map[int]bool
-	// sections are the ids of rules that skip those of higher paranoia levels, as far as tenants may exclude them.
-	sections []int
-	base     map[int]bool // those of the base settings
-	reader   experimental.WAFWithOptions
-	usual    map[variables.RuleVariable]string // see reading; nil: it is not for these rules
-	log      *slog.Logger
-	broken   atomic.Pointer[int] // the rule that it missed; nil: none, and it is in use
+	base   map[int]bool // those of the base settings
+	reader experimental.WAFWithOptions
+	usual  map[variables.RuleVariable]string // see reading; nil: it is not for these rules
+	log    *slog.Logger
+	broken atomic.Pointer[int] // the rule that it missed; nil: none, and it is in use
 
 	mu      sync.Mutex
 	settled map[string]*settled // by tuning
@@ -60,11 +58,12 @@ func newPrescreen(r *ruleset, log *slog.Logger, step func() error) (*prescreen, 
 		}
 	}
 	slices.SortFunc(p.byID, func(a, b int) int { return p.rules[a].ID - p.rules[b].ID })
-	p.gate, err = gate.New(p.rules, gate.Options{Native: slices.Collect(maps.Keys(p.native)), Data: wordFiles(r.set), Cache: gateCache, Step: step})
+	p.gate, err = gate.New(p.rules, gate.Options{
+		Native: slices.Collect(maps.Keys(p.native)), Fixed: spared, Data: wordFiles(r.set), Cache: gateCache, Step: step,
+	})
 	if err != nil {
 		return nil, err
 	}
-	p.sections = slices.DeleteFunc(p.gate.Sections(), spared)
 	return p, p.learnUsual()
 }
 
@@ -124,33 +123,45 @@ func wordFiles(set *wafrules.Set) func(name string) ([]byte, error) {
 	}
 }
 
-// running are the rules that run in one transaction, but for those that always do.
-type running struct {
-	places []int
-	begun  bool // variables have their first values
-}
+// An idSpan is the ids from one to another.
+type idSpan [2]int
 
-func (r running) has(place int) bool { return slices.Contains(r.places, place) }
-
-// only takes out of a transaction all rules that neither run always nor are among these. Those of sides that are not
-// judged yet may be taken out later, but not put back.
-func (p *prescreen) only(tx engineTx, run running, sides ...gate.Side) {
-	first, last := 0, 0
+// spans returns the ids of all rules of a side that do not run, those in between of which there are no rules included.
+func (p *prescreen) spans(side gate.Side, runs func(place int) bool) (out []idSpan) {
+	last := 0
 	for _, i := range p.byID {
 		r := &p.rules[i]
-		if p.gate.Kept(i) && !(run.begun && p.gate.First(i)) || p.native[r.ID] || len(sides) > 0 && !slices.Contains(sides, r.Side()) || run.has(i) {
-			if last > 0 {
-				tx.RemoveRuleByIDRange(first, last)
-			}
-			first, last = 0, 0
+		if p.native[r.ID] || r.Side() != side || runs(i) {
+			last = 0
 			continue
 		}
-		if last == 0 {
-			first = r.ID
+		if last > 0 {
+			out[len(out)-1][1] = r.ID
+		} else {
+			out = append(out, idSpan{r.ID, r.ID})
 		}
 		last = r.ID
 	}
-	if last > 0 {
-		tx.RemoveRuleByIDRange(first, last)
+	return out
+}
+
+// takeOut takes out of a transaction the rules of all spans but those at the places.
+func (p *prescreen) takeOut(tx engineTx, spans []idSpan, but []int) {
+	ids := make([]int, len(but))
+	for i, place := range but {
+		ids[i] = p.rules[place].ID
+	}
+	slices.Sort(ids)
+	at := 0
+	for _, s := range spans {
+		for ; at < len(ids) && ids[at] <= s[1]; at++ {
+			if ids[at] > s[0] {
+				tx.RemoveRuleByIDRange(s[0], ids[at]-1)
+			}
+			s[0] = max(s[0], ids[at]+1)
+		}
+		if s[0] <= s[1] {
+			tx.RemoveRuleByIDRange(s[0], s[1])
+		}
 	}
 }

@@ -20,6 +20,8 @@ type settled struct {
 	tenant *gate.Tenant        // nil: the gate is of no use
 	first  map[string][]string // the values of variables before rules look at anything
 	stance *stance
+	// What does not run unless it can match, by side; of requests, without the rules that give variables their first values.
+	spans [2][]idSpan
 }
 
 // stance leads from a tuning to what follows from it at one prescreen, which it does not keep. All equal tunings
@@ -51,6 +53,9 @@ func (p *prescreen) settle(r *ruleset, t *tuning) *settled {
 		}
 		if err == nil {
 			known.tenant = p.gate.Tenant(level, values)
+			for _, side := range []gate.Side{gate.Request, gate.Answer} {
+				known.spans[side] = p.spans(side, func(i int) bool { return p.gate.Kept(i) && !p.gate.First(i) && !known.tenant.Idle(i) })
+			}
 			p.tellAlways(known.tenant, level)
 		}
 		if len(p.settled) >= maxSettled {
@@ -102,7 +107,9 @@ func (p *prescreen) settings(r *ruleset, t *tuning) (level int, values map[strin
 		}
 	}()
 	t.apply(tx.Variables().TX())
-	p.only(tx, running{})
+	for _, side := range []gate.Side{gate.Request, gate.Answer} {
+		p.takeOut(tx, p.spans(side, p.gate.Kept), nil)
+	}
 	it, err := plain(tx, "/")
 	if err != nil {
 		return 0, nil, err

@@ -90,7 +90,7 @@ func (t *Transaction) matchedOf(g *gated) ([]types.MatchedRule, error) {
 // runAll runs all rules on what was recorded, and returns those that matched.
 func (t *Transaction) runAll(g *gated) ([]types.MatchedRule, error) {
 	all := &Transaction{engine: t.engine, id: t.id, rules: t.rules, prescreen: t.prescreen, profile: t.profile, tuning: t.tuning, removals: t.removals, gated: g}
-	it := all.engage(running{}, true)
+	it := all.engage(nil, true)
 	defer func() { t.closed(all.tx.Close()) }()
 	all.view, all.gated = all.tx, nil
 	if it != nil {

@@ -27,7 +27,7 @@ type Spared interface {
 type Found struct {
 	// Rules are the places of the rules that can match, in order; nobody else's can.
 	Rules []int
-	// Helpers are the places of rules whose variables these read. They must run with them.
+	// Helpers are the places of rules whose variables these read, or that may keep them from being reached. They must run with them.
 	Helpers []int
 	// All: nothing is known, and any rule may match.
 	All bool
@@ -146,6 +146,9 @@ func (r *run) rules() (out Found) {
 			}
 		}
 		out.All = out.All || j.wide
+	}
+	if !out.All {
+		r.pull(&out)
 	}
 	return out
 }

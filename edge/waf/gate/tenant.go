@@ -11,6 +11,7 @@ type Tenant struct {
 	number uint32 // differs from that of others of the gate
 	values map[string][]string
 	sides  [2]stance
+	idle   []bool // see Idle
 }
 
 // stance is what a tenant's settings decide for one side, whatever is asked.
@@ -27,6 +28,7 @@ func (g *Gate) Tenant(level int, values map[string][]string) *Tenant {
 	for i, s := range g.sides {
 		t.sides[i] = s.stand(t)
 	}
+	t.idle = g.idle(t)
 	return t
 }
 
