@@ -131,9 +131,9 @@ func (s *session) printRules(list *admin.RuleList, all int) error {
 		return err
 	}
 	fmt.Fprintf(s.Out, "%d of %d rules of CRS %s; those that only keep its books are listed by their numbers alone\n", len(list.Rules), all, list.Version)
-	s.noteGate(&list.Gate)
 	s.noteRefused(list)
 	s.noteLost(0, list.Unreadable, list.Problem)
+	s.noteGate(&list.Gate)
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"regexp"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"unsafe"
 
@@ -26,13 +28,61 @@ func compiledRules(waf coraza.WAF) (out []gate.Rule, err error) {
 		}
 	}()
 	rules := reflect.ValueOf(waf).FieldByName("waf").Elem().FieldByName("Rules").FieldByName("rules")
+	names := make([]ruleNames, rules.Len())
+	for i := range names {
+		names[i] = namesOf(rules.Index(i))
+	}
 	for i := range rules.Len() {
-		out = append(out, ruleFrom(rules.Index(i)))
+		out = append(out, ruleFrom(rules.Index(i), names))
 	}
 	return out, nil
 }
 
-func ruleFrom(v reflect.Value) gate.Rule {
+// ruleNames are what an action can call rules by, in order.
+type ruleNames struct {
+	id   int
+	msg  string
+	tags []string
+}
+
+func namesOf(v reflect.Value) ruleNames {
+	return ruleNames{int(v.FieldByName("ID_").Int()), macroText(v, "Msg"), inside[[]string](v.FieldByName("Tags_"))}
+}
+
+// The numbers that Coraza's ctlFunctionType has for the settings that take rules away.
+const (
+	ctlRemoveByID  = 10
+	ctlRemoveByMsg = 11
+	ctlRemoveByTag = 12
+)
+
+// taken returns the places of the rules that a ctl action takes away.
+func taken(v reflect.Value, names []ruleNames) (out []int) {
+	value := v.FieldByName("value").String()
+	is := func(ruleNames) bool { return false }
+	switch v.FieldByName("action").Int() {
+	case ctlRemoveByID:
+		first, last, isRange := strings.Cut(value, "-")
+		if !isRange {
+			last = first
+		}
+		from, err := strconv.Atoi(first)
+		to, err2 := strconv.Atoi(last)
+		is = func(r ruleNames) bool { return err == nil && err2 == nil && from <= r.id && r.id <= to }
+	case ctlRemoveByMsg:
+		is = func(r ruleNames) bool { return r.msg == value }
+	case ctlRemoveByTag:
+		is = func(r ruleNames) bool { return slices.Contains(r.tags, value) }
+	}
+	for i, r := range names {
+		if r.id != 0 && is(r) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+func ruleFrom(v reflect.Value, names []ruleNames) gate.Rule {
 	r := gate.Rule{
 		ID: int(v.FieldByName("ID_").Int()), Marker: v.FieldByName("SecMark_").String(), Phase: int(v.FieldByName("Phase_").Int()),
 		Text:   v.FieldByName("Raw_").String(),
@@ -43,14 +93,14 @@ func ruleFrom(v reflect.Value) gate.Rule {
 	}
 	widens := widensBodies(r.Text)
 	for link := v; ; link = link.FieldByName("Chain").Elem() {
-		r.Links = append(r.Links, linkFrom(link, widens))
+		r.Links = append(r.Links, linkFrom(link, widens, names))
 		if link.FieldByName("Chain").IsNil() {
 			return r
 		}
 	}
 }
 
-func linkFrom(v reflect.Value, widens bool) gate.Link {
+func linkFrom(v reflect.Value, widens bool, names []ruleNames) gate.Link {
 	l := gate.Link{MultiMatch: v.FieldByName("MultiMatch").Bool(), Captures: v.FieldByName("Capture").Bool()}
 	for i, targets := 0, v.FieldByName("variables"); i < targets.Len(); i++ {
 		l.Targets = append(l.Targets, targetFrom(targets.Index(i)))
@@ -68,7 +118,7 @@ func linkFrom(v reflect.Value, widens bool) gate.Link {
 	}
 	for i, actions := 0, v.FieldByName("actions"); i < actions.Len(); i++ {
 		action := actions.Index(i)
-		addAction(&l, strings.ToLower(action.FieldByName("Name").String()), inside[plugintypes.Action](action.FieldByName("Function")), widens)
+		addAction(&l, strings.ToLower(action.FieldByName("Name").String()), inside[plugintypes.Action](action.FieldByName("Function")), widens, names)
 	}
 	return l
 }
@@ -123,7 +173,7 @@ var harmlessActions = map[string]bool{
 
 // addAction adds what an action does to a link. One that is not known counts as one that refuses, so that
 // the rule is always shown to the engine.
-func addAction(l *gate.Link, name string, action plugintypes.Action, widens bool) {
+func addAction(l *gate.Link, name string, action plugintypes.Action, widens bool, names []ruleNames) {
 	if harmlessActions[name] {
 		return
 	}
@@ -139,9 +189,9 @@ func addAction(l *gate.Link, name string, action plugintypes.Action, widens bool
 	case "skipafter":
 		l.Acts = append(l.Acts, gate.Act{Kind: gate.Skips, To: v.FieldByName("data").String()})
 	case "allow":
-		l.Acts = append(l.Acts, gate.Act{Kind: gate.Lessens})
+		l.Acts = append(l.Acts, gate.Act{Kind: gate.Lessens, Ends: true})
 	case "ctl":
-		act := gate.Act{Kind: gate.Lessens, Target: variables.RuleVariable(v.FieldByName("collection").Uint())}
+		act := gate.Act{Kind: gate.Lessens, Takes: taken(v, names), Target: variables.RuleVariable(v.FieldByName("collection").Uint())}
 		if widens {
 			act.Kind = gate.Widens
 		}

@@ -209,6 +209,45 @@ SecRule ARGS "@contains b" "id:14,phase:2,pass,msg:'m'"`,
 		samples: []trickSample{asks("/?x=a", 13), asks("/away?x=a"), asks("/away?y=b"), asks("/away?x=b", 14), asks("/?y=b", 14)},
 	},
 	{
+		name: "what another rule keeps from setting a variable",
+		rules: `SecRule REQUEST_URI "@contains one" "id:10,phase:1,pass,nolog,skipAfter:M1"
+SecAction "id:11,phase:1,pass,nolog,setvar:tx.one=1"
+SecMarker M1
+SecRule REQUEST_URI "@contains two" "id:12,phase:1,pass,nolog,skip:1"
+SecAction "id:13,phase:1,pass,nolog,setvar:tx.two=1"
+SecRule REQUEST_URI "@contains three" "id:14,phase:1,pass,nolog,ctl:ruleRemoveById=15-16"
+SecAction "id:15,phase:1,pass,nolog,setvar:tx.three=1"
+SecRule REQUEST_URI "@contains four" "id:17,phase:1,pass,nolog,ctl:ruleRemoveByTag=sets"
+SecAction "id:18,phase:1,pass,nolog,setvar:tx.four=1,tag:'sets'"
+SecRule &TX:one "@eq 0" "id:31,phase:2,pass,msg:'m'"
+SecRule &TX:two "@eq 0" "id:32,phase:2,pass,msg:'m'"
+SecRule &TX:three "@eq 0" "id:33,phase:2,pass,msg:'m'"
+SecRule &TX:four "@eq 0" "id:34,phase:2,pass,msg:'m'"`,
+		samples: []trickSample{asks("/"), asks("/one", 31), asks("/two", 32), asks("/three", 33), asks("/four", 34), asks("/one/four", 31, 34)},
+	},
+	{
+		name: "a section whose first rule another takes away",
+		rules: `SecRule REQUEST_URI "@contains one" "id:10,phase:1,pass,nolog,ctl:ruleRemoveById=11"
+SecRule TX:DETECTION_PARANOIA_LEVEL "@lt 2" "id:11,phase:2,pass,nolog,skipAfter:END-2"
+SecRule ARGS "@contains a" "id:12,phase:2,pass,msg:'m'"
+SecMarker END-2
+SecRule REQUEST_URI "@contains two" "id:13,phase:2,pass,nolog,skipAfter:M"
+SecRule TX:DETECTION_PARANOIA_LEVEL "@lt 2" "id:14,phase:2,pass,nolog,skipAfter:END-3"
+SecRule ARGS "@contains a" "id:15,phase:2,pass,msg:'m'"
+SecMarker M
+SecRule ARGS "@contains a" "id:16,phase:2,pass,msg:'m'"
+SecMarker END-3`,
+		samples: []trickSample{asks("/?x=a"), asks("/one?x=a", 12), asks("/two?x=a", 16), asks("/two?x=b")},
+	},
+	{
+		name: "a skip that counts a rule that cannot match",
+		rules: `SecRule ARGS "@contains a" "id:10,phase:2,pass,msg:'m',skip:2"
+SecRule TX:nobody "@eq 7" "id:11,phase:2,pass,msg:'m'"
+SecRule ARGS "@contains b" "id:12,phase:2,pass,msg:'m'"
+SecRule ARGS "@contains b" "id:13,phase:2,pass,msg:'m'"`,
+		samples: []trickSample{asks("/?x=ab", 10, 13), asks("/?x=b", 12, 13)},
+	},
+	{
 		name: "sections",
 		rules: `SecRule TX:DETECTION_PARANOIA_LEVEL "@lt 2" "id:10,phase:2,pass,nolog,skipAfter:END-2"
 SecRule ARGS "@contains a" "id:11,phase:2,pass,msg:'m'"
@@ -324,5 +363,35 @@ func TestTheGateUnderstandsTricks(t *testing.T) {
 				t.Error("there is no gate")
 			}
 		})
+	}
+}
+
+// Rules that find something whatever is asked, unless another one keeps them from it, run each time.
+func TestWhatIsAlwaysFoundIsNotForTheGate(t *testing.T) {
+	for _, c := range []struct {
+		keeps         string
+		detect, block map[string][]int
+	}{
+		{`SecRule QUERY_STRING "@rx ^$" "id:10,phase:1,pass,nolog,skipAfter:M"`, map[string][]int{"/": nil, "/?x=a": {11}}, map[string][]int{"/": nil, "/?x=a": {11}}},
+		{`SecAction "id:10,phase:1,nolog,allow"`, map[string][]int{"/": {11}}, map[string][]int{"/": nil}}, // which does nothing where nothing is refused
+	} {
+		gated, plain, ok := twoEngines([]string{c.keeps, `SecAction "id:11,phase:1,pass,msg:'m'"`, `SecMarker M`})
+		if !ok {
+			t.Fatal("the rules do not compile")
+		}
+		defer gated.Close()
+		defer plain.Close()
+		for mode, wants := range map[Mode]map[string][]int{Detect: c.detect, Block: c.block} {
+			for target, want := range wants {
+				for _, e := range []*Engine{plain, gated} {
+					if got := inspect(e, &Profile{Mode: mode}, sample{target: target}); !slices.Equal(got.ids(), want) {
+						t.Errorf("%s, %s of %s: %v, want %v", mode, c.keeps, target, got.ids(), want)
+					}
+				}
+			}
+		}
+		if id := missedBy(gated); id != 0 {
+			t.Errorf("rule %d was missed", id)
+		}
 	}
 }

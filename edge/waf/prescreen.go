@@ -33,6 +33,7 @@ type prescreen struct {
 	usual  map[variables.RuleVariable]string // see reading; nil: it is not for these rules
 	log    *slog.Logger
 	broken atomic.Pointer[int] // the rule that it missed; nil: none, and it is in use
+	chance sync.Map            // the rules that it missed, but that all rules did not find again; see repeats
 
 	mu      sync.Mutex
 	settled map[string]*settled // by tuning

@@ -108,7 +108,7 @@ func (p *prescreen) settings(r *ruleset, t *tuning) (level int, values map[strin
 	}()
 	t.apply(tx.Variables().TX())
 	for _, side := range []gate.Side{gate.Request, gate.Answer} {
-		p.takeOut(tx, p.spans(side, p.gate.Kept), nil)
+		p.takeOut(tx, p.spans(side, p.gate.Follows), nil)
 	}
 	it, err := plain(tx, "/")
 	if err != nil {

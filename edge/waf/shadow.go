@@ -57,7 +57,7 @@ func (t *Transaction) verify() {
 	p := t.prescreen
 	for _, m := range rules {
 		id := m.Rule().ID()
-		if t.rules.catalog.bookkeeping(m) || g.allowed(p, id) {
+		if t.rules.catalog.bookkeeping(m) || g.allowed(p, id) || !t.repeats(g, id) {
 			continue
 		}
 		t.engine.metrics.missed.Inc()
@@ -65,6 +65,30 @@ func (t *Transaction) verify() {
 			t.engine.log.Error("waf gate switched off: it missed a rule", "id", t.id, "rule", id, "digest", t.rules.set.Digest()[:digestShown])
 		}
 	}
+}
+
+// repeats is how often a rule that was missed must be found again. Where a rule looks at groups of a pattern that several
+// values match, which of them it sees is the engine's chance, and no fault of the gate's. Else who knows such
+// a rule could switch the gate off.
+const repeats = 4
+
+// repeats reports whether all rules find a rule each time. While the gate is on trial they are not run again: what
+// an answer has said is not kept then.
+func (t *Transaction) repeats(g *gated, id int) bool {
+	if t.engine.gate == GateShadow {
+		return true
+	}
+	for range repeats {
+		rules, err := t.runAll(g)
+		if err == nil && slices.ContainsFunc(rules, func(m types.MatchedRule) bool { return m.Rule().ID() == id }) {
+			continue
+		}
+		if _, told := t.prescreen.chance.LoadOrStore(id, true); !told { // of as many as there are rules
+			t.engine.log.Warn("waf rule matches by chance: the gate stays in use", "id", t.id, "rule", id, "err", err)
+		}
+		return false
+	}
+	return true
 }
 
 // allowed reports whether the gate has said that a rule may match, or was not asked. The reader's own rules have run in it, unless

@@ -303,6 +303,36 @@ func TestRequestsThatEndEarlyAreNoFaultOfTheGate(t *testing.T) {
 	}
 }
 
+// everySecond is an operator that matches every second time it is asked about "evil".
+type everySecond struct{ asked atomic.Int32 }
+
+func (o *everySecond) Evaluate(_ plugintypes.TransactionState, value string) bool {
+	return value == "evil" && o.asked.Add(1)%2 == 1
+}
+
+// A rule that matches by chance does not switch the gate off, and fills no log.
+func TestARuleThatMatchesByChanceIsNoFaultOfTheGate(t *testing.T) {
+	registerEverySecond()
+	var log bytes.Buffer
+	e, err := newEngine(Options{Shadow: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))}, "Include base.conf\n"+
+		`SecRule ARGS "@gatehouseEverySecond" "id:10,phase:2,pass,msg:'odd'"`+"\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	breakGate(t, e, 10)
+	for range 10 {
+		inspect(e, &Profile{Mode: Block}, sample{target: "/?q=evil"})
+	}
+	if id := missedBy(e); id != 0 || strings.Count(log.String(), "waf rule matches by chance") != 1 {
+		t.Errorf("missed %d; %s", id, log.String())
+	}
+}
+
+var registerEverySecond = sync.OnceFunc(func() {
+	plugins.RegisterOperator("gatehouseEverySecond", func(plugintypes.OperatorOptions) (plugintypes.Operator, error) { return &everySecond{}, nil })
+})
+
 // choosy is an operator that asks for variables which the gate does not have for it.
 type choosy struct{}
 

@@ -71,12 +71,13 @@ func (l *Link) variables() (out []Target) {
 // they have these already.
 func (g *Gate) First(i int) bool { return g.first[i] }
 
-// idle returns the rules of which a tenant's settings alone say that they cannot match, and that so need not run: those
+// idle returns the rules of which a tenant's settings alone say that they cannot match, and that so need not run, nor are counted: those
 // with a link that looks at nothing but variables that have their first values whatever is asked, and is not met by these.
 func (g *Gate) idle(t *Tenant) []bool {
 	out := make([]bool, len(g.rules))
+	counted := allCounted(g.rules)
 	for i := range g.rules {
-		if g.kept[i] && !g.first[i] {
+		if g.kept[i] && !g.first[i] && !counted[i] {
 			out[i] = g.cannot(&g.rules[i], t)
 		}
 	}

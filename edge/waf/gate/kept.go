@@ -119,7 +119,7 @@ func (k *keeper) touched(i int) (out []int, known bool) {
 				if end < 0 {
 					return nil, false // it skips to the end of the last phase
 				}
-				out = append(out, k.between(i, end)...)
+				out = append(out, between(k.rules, i, end)...)
 			case a.Kind == Skips:
 				out = append(out, counted(k.rules, i, a.Skip)...)
 			default:
@@ -137,30 +137,6 @@ func (k *keeper) looking(v variables.RuleVariable) (out []int) {
 			return slices.ContainsFunc(l.Targets, func(t Target) bool { return t.Variable == v })
 		}) {
 			out = append(out, i)
-		}
-	}
-	return out
-}
-
-// between returns the rules of a rule's phase behind it and before an end.
-func (k *keeper) between(i, end int) (out []int) {
-	for at := i + 1; at < end; at++ {
-		if k.rules[at].Phase == k.rules[i].Phase {
-			out = append(out, at)
-		}
-	}
-	return out
-}
-
-// counted returns as many rules of the phase as a skip counts, which may be more than the next ones: those that a tenant or another
-// rule has taken away do not count. Markers always do, and cannot be taken away.
-func counted(rules []Rule, i, n int) (out []int) {
-	for at := i + 1; at < len(rules) && n > 0; at++ {
-		switch rules[at].Phase {
-		case 0:
-			n--
-		case rules[i].Phase:
-			out = append(out, at)
 		}
 	}
 	return out
@@ -198,6 +174,15 @@ func (k *keeper) within(i int) bool {
 
 // Kept reports whether the rule at a place in the list always runs where the engine does.
 func (g *Gate) Kept(i int) bool { return g.kept[i] }
+
+// Follows reports whether the rule at a place in the list depends on other rules alone. One that ends the inspection
+// depends on the tenant's mode, too.
+func (g *Gate) Follows(i int) bool {
+	r := &g.rules[i]
+	return r.ID != 0 && g.book.follows(r) && !slices.ContainsFunc(r.Links, func(l Link) bool {
+		return slices.ContainsFunc(l.Acts, func(a Act) bool { return a.Ends })
+	})
+}
 
 // pull adds to the rules that can match the others that must run with them.
 func (r *run) pull(out *Found) {

@@ -30,6 +30,42 @@ func TestTheBookKnowsWhoWritesWhat(t *testing.T) {
 	}
 }
 
+// What a rule writes that follows from settings is doubted where another rule may keep it from running, and a third one looks at it.
+func TestWhatMayNotBeWrittenIsDoubted(t *testing.T) {
+	does := func(a Act) Rule { return silent(newRule(1, acts(contains("a", anyArg), a))) }
+	writes := silent(newRule(2, sets(over(0, inTX("given")), "v", "1")))
+	reads := newRule(3, over(0, inTX("v")))
+	later := reads
+	later.Phase = 4
+	loud := does(Act{Kind: Skips, To: "A"})
+	loud.Silent = false
+	settled := silent(newRule(1, acts(over(0, inTX("given")), Act{Kind: Skips, To: "A"})))
+	for name, c := range map[string]struct {
+		rules []Rule
+		want  bool
+	}{
+		"skipped":                     {[]Rule{does(Act{Kind: Skips, To: "A"}), writes, marker("A"), reads}, true},
+		"with who reads it":           {[]Rule{does(Act{Kind: Skips, To: "A"}), writes, reads, marker("A")}, false},
+		"read by nobody":              {[]Rule{does(Act{Kind: Skips, To: "A"}), writes, marker("A")}, false},
+		"behind the end":              {[]Rule{does(Act{Kind: Skips, To: "A"}), marker("A"), writes, reads}, false},
+		"where the end is missing":    {[]Rule{does(Act{Kind: Skips, To: "B"}), writes, reads}, false},
+		"before it":                   {[]Rule{reads, does(Act{Kind: Skips, To: "B"}), writes}, true},
+		"by number":                   {[]Rule{does(Act{Kind: Skips, Skip: 1}), writes, marker("A"), reads}, true},
+		"seen":                        {[]Rule{loud, writes, marker("A"), reads}, false},
+		"by what follows, too":        {[]Rule{settled, writes, marker("A"), reads}, false},
+		"taken away":                  {[]Rule{does(Act{Kind: Lessens, Takes: []int{1}}), writes, reads}, true},
+		"taken away with who reads":   {[]Rule{does(Act{Kind: Lessens, Takes: []int{1, 2}}), writes, reads}, false},
+		"not taken away":              {[]Rule{does(Act{Kind: Lessens, Takes: []int{2}}), writes, reads}, false},
+		"allowed, and read behind it": {[]Rule{does(Act{Kind: Lessens, Ends: true}), writes, reads}, false},
+		"allowed for a phase":         {[]Rule{does(Act{Kind: Lessens, Ends: true}), writes, later}, true},
+		"allowed, and read before it": {[]Rule{reads, does(Act{Kind: Lessens, Ends: true}), writes}, true},
+	} {
+		if b := newBook(c.rules); b.doubts("v") != c.want {
+			t.Errorf("%s: doubted %t", name, b.doubts("v"))
+		}
+	}
+}
+
 func TestWhatIsKnownInWhichPhase(t *testing.T) {
 	for _, c := range []struct {
 		target  Target

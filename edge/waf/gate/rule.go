@@ -60,6 +60,10 @@ type Act struct {
 	Kind ActKind
 	Skip int    // how many rules are passed over
 	To   string // the marker behind which it goes on
+	// Takes are the places of rules that do not run any more.
+	Takes []int
+	// Ends: the rules behind it do not run, those of its phase at least.
+	Ends bool
 	// Target is the variable that some rules do not look at any more; Unknown: none in particular.
 	Target variables.RuleVariable
 }

@@ -57,7 +57,47 @@ func (b *book) spread() {
 				again = true
 			}
 		}
+		for i := range b.rules {
+			again = b.hides(i) || again
+		}
 	}
+}
+
+// hides doubts what rules would write that follow others, but that another rule may keep from it unseen, while some that look
+// at it still run. It reports whether there is more to doubt. What ends an inspection does so in the blocking mode alone.
+func (b *book) hides(rule int) (more bool) {
+	r := &b.rules[rule]
+	settled := r.pure() && !b.readsUnsure(r)
+	for k := range r.Links {
+		for i := range r.Links[k].Acts {
+			a := &r.Links[k].Acts[i]
+			if settled && !a.Ends || r.shows() && (a.Kind != Lessens || k == len(r.Links)-1) { // it always does, or then it is found
+				continue
+			}
+			may, does := hidden(b.rules, rule, a)
+			gone := make([]bool, len(b.rules))
+			for _, at := range does {
+				gone[at] = true
+			}
+			for _, w := range b.writers {
+				if slices.Contains(may, w.rule) && b.follows(&b.rules[w.rule]) && !b.doubts(w.name) && b.readBut(&w, gone) {
+					b.doubt(w)
+					more = true
+				}
+			}
+		}
+	}
+	return more
+}
+
+// readBut reports whether a rule that is not gone makes use of what a writer writes.
+func (b *book) readBut(w *writer, gone []bool) bool {
+	for i := range b.rules {
+		if i != w.rule && !gone[i] && slices.ContainsFunc(b.rules[i].Links, func(l Link) bool { return slices.ContainsFunc(l.variables(), w.mayBe) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // unseen reports whether a writer of a rule may write although the rule does not match, or nobody sees that it does.
