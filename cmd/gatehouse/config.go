@@ -161,7 +161,7 @@ func defaultConfig() *Config {
 		Certificates: Certificates{Issuer: "internal", ACME: ACME{Directory: letsEncrypt}},
 		Defaults:     &routes.Tenant{WAF: &routes.WAF{Mode: routes.WAFDetect}},
 		Cache:        CacheConfig{Memory: 256 << 20},
-		WAF:          WAFConfig{CRS: embeddedCRS, Gate: "shadow", Shadow: 1000},
+		WAF:          WAFConfig{CRS: embeddedCRS, Gate: "on", Shadow: 1000},
 		Compat:       "none",
 		Log:          Log{Access: AccessLog{Format: "combined", To: "stdout"}, Level: "info"},
 		Limits:       defaultLimits(),

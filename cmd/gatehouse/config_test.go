@@ -75,7 +75,7 @@ certificates.acme.directory=https://acme-v02.api.letsencrypt.org/directory
 defaults.waf.mode=detect
 cache.memory=256MiB
 waf.crs=embedded
-waf.gate=shadow
+waf.gate=on
 waf.shadow=1000
 compat=none
 log.access.format=combined
@@ -223,7 +223,7 @@ func TestBadValuesNameWhereTheyWereGiven(t *testing.T) {
 // To many readers of YAML the words on and off without quotes are switches.
 func TestGateIsSetByWords(t *testing.T) {
 	for text, mode := range map[string]string{
-		"{gate: on}": "on", "{gate: off}": "off", "{gate: shadow}": "shadow", `{gate: "on"}`: "on", "{gate: 'off'}": "off", "{}": "shadow",
+		"{gate: on}": "on", "{gate: off}": "off", "{gate: shadow}": "shadow", `{gate: "on"}`: "on", "{gate: 'off'}": "off", "{}": "on",
 	} {
 		cfg, problems := load(t, "waf: "+text+"\n", nil, nil)
 		if len(problems) > 0 {

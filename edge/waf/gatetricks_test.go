@@ -240,6 +240,12 @@ SecMarker END-3`,
 		samples: []trickSample{asks("/?x=a"), asks("/one?x=a", 12), asks("/two?x=a", 16), asks("/two?x=b")},
 	},
 	{
+		name: "a rule that shows and depends on what others write",
+		rules: `SecRule ARGS "@contains a" "id:10,phase:2,pass,msg:'m',setvar:tx.seen=+1"
+SecRule TX:seen "@ge 1" "id:11,phase:2,pass,msg:'m'"`,
+		samples: []trickSample{asks("/?x=a", 10, 11), asks("/?x=b")},
+	},
+	{
 		name: "a skip that counts a rule that cannot match",
 		rules: `SecRule ARGS "@contains a" "id:10,phase:2,pass,msg:'m',skip:2"
 SecRule TX:nobody "@eq 7" "id:11,phase:2,pass,msg:'m'"
@@ -374,6 +380,7 @@ func TestWhatIsAlwaysFoundIsNotForTheGate(t *testing.T) {
 	}{
 		{`SecRule QUERY_STRING "@rx ^$" "id:10,phase:1,pass,nolog,skipAfter:M"`, map[string][]int{"/": nil, "/?x=a": {11}}, map[string][]int{"/": nil, "/?x=a": {11}}},
 		{`SecAction "id:10,phase:1,nolog,allow"`, map[string][]int{"/": {11}}, map[string][]int{"/": nil}}, // which does nothing where nothing is refused
+		{`SecAction "id:10,phase:1,allow,msg:'m'"`, map[string][]int{"/": {10, 11}}, map[string][]int{"/": {10}}},
 	} {
 		gated, plain, ok := twoEngines([]string{c.keeps, `SecAction "id:11,phase:1,pass,msg:'m'"`, `SecMarker M`})
 		if !ok {

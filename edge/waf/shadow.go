@@ -100,7 +100,11 @@ func (g *gated) allowed(p *prescreen, id int) bool {
 	place := p.place[id]
 	side := p.rules[place].Side()
 	found := &g.found[side]
-	return !g.asked[side] || found.All || slices.Contains(found.Rules, place)
+	if !g.asked[side] || found.All || slices.Contains(found.Rules, place) {
+		return true
+	}
+	// One that depends on other rules alone runs beside any that can match.
+	return len(found.Rules) > 0 && p.gate.Kept(place) && !g.settled.tenant.Idle(place)
 }
 
 // matchedOf returns what all rules find. In shadow they have run already.

@@ -179,9 +179,7 @@ func (g *Gate) Kept(i int) bool { return g.kept[i] }
 // depends on the tenant's mode, too.
 func (g *Gate) Follows(i int) bool {
 	r := &g.rules[i]
-	return r.ID != 0 && g.book.follows(r) && !slices.ContainsFunc(r.Links, func(l Link) bool {
-		return slices.ContainsFunc(l.Acts, func(a Act) bool { return a.Ends })
-	})
+	return r.ID != 0 && g.book.follows(r) && !r.ends()
 }
 
 // pull adds to the rules that can match the others that must run with them.

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"regexp"
+	"slices"
 
 	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
 	"github.com/corazawaf/coraza/v3/types/variables"
@@ -107,6 +108,11 @@ func (r *Rule) does(kind ActKind) bool {
 		}
 	}
 	return false
+}
+
+// ends reports whether the rule ends the inspection.
+func (r *Rule) ends() bool {
+	return slices.ContainsFunc(r.Links, func(l Link) bool { return slices.ContainsFunc(l.Acts, func(a Act) bool { return a.Ends }) })
 }
 
 // pure reports whether the rule looks at nothing but variables that rules set: its outcome depends on other

@@ -166,8 +166,10 @@ func (b *book) readsUnsure(r *Rule) bool {
 }
 
 // judges reports whether the gate has to decide about a rule: one that shows, unless its outcome follows from the tenant's
-// settings as long as no other one matches.
-func (b *book) judges(r *Rule) bool { return r.shows() && !(r.pure() && !b.readsUnsure(r)) }
+// settings as long as no other one matches. What a rule does that ends the inspection depends on his mode, too.
+func (b *book) judges(r *Rule) bool {
+	return r.shows() && !(r.pure() && !b.readsUnsure(r) && !r.ends())
+}
 
 // follows reports whether a rule depends on other rules alone, and is not judged.
 func (b *book) follows(r *Rule) bool { return r.pure() && !b.judges(r) }
