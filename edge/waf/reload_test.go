@@ -117,7 +117,7 @@ func TestRequestsKeepTheirRulesWhileOthersTakeTheirPlace(t *testing.T) {
 	var done atomic.Bool
 	var group sync.WaitGroup
 	var judged [2]atomic.Int64
-	for range 4 {
+	for range 2 {
 		group.Go(func() {
 			p := &Profile{Mode: Block}
 			for !done.Load() {
