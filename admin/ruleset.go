@@ -55,7 +55,8 @@ type Rule struct {
 // A Gate says how the gate before the rules stands, which leaves out those that cannot match a request.
 type Gate struct {
 	Mode   string `json:"mode"`             // as set: on, shadow or off
-	Active bool   `json:"active"`           // it decides which rules run; else all do
+	Active bool   `json:"active"`           // it decides which rules run, once it is made; else all do
+	Made   bool   `json:"made"`             // as it is at the first inspected request
 	Missed int    `json:"missed,omitempty"` // the rule that it missed, for which it was switched off; 0: none
 	// Problem says why it does not do what the mode asks for; empty: it does.
 	Problem string `json:"problem,omitempty"`

@@ -45,6 +45,10 @@ func (n *node) openRules() (err error) {
 	if follow {
 		n.watch.engine = n.rules
 	}
+	// A node that takes over gets all requests at once, and what rules of one's own are fit for is to be told at the start.
+	if follow || n.predecessor() != nil {
+		n.rules.MakeGate()
+	}
 	n.onClose(n.rules.Close)
 	return nil
 }

@@ -115,7 +115,7 @@ func TestGateIsAsTheSettingsSay(t *testing.T) {
 			}
 			defer rules.Close()
 			rules.MakeGate()
-			want(t, "gate", ruleset{rules}.Gate(), admin.Gate{Mode: c.gate, Active: c.gate == "on"})
+			want(t, "gate", ruleset{rules}.Gate(), admin.Gate{Mode: c.gate, Active: c.gate == "on", Made: c.gate != "off"})
 			for range 4 {
 				tx := rules.Begin(nil, "id")
 				tx.Request("GET", "/", "HTTP/1.1", "shop.test")

@@ -17,7 +17,7 @@ func (r ruleset) Version() string { return r.engine.Set().Version() }
 
 func (r ruleset) Gate() admin.Gate {
 	g := r.engine.Gate()
-	return admin.Gate{Mode: g.Mode.String(), Active: g.Active(), Missed: g.Missed, Problem: g.Problem()}
+	return admin.Gate{Mode: g.Mode.String(), Active: g.Active(), Made: g.Made, Missed: g.Missed, Problem: g.Problem()}
 }
 
 func (r ruleset) Rules() []admin.Rule {

@@ -149,6 +149,8 @@ func (s *session) noteGate(g *admin.Gate) {
 	switch {
 	case g.Problem != "":
 		fmt.Fprintln(s.Out, "warning: "+printable(g.Problem))
+	case g.Active && !g.Made:
+		fmt.Fprintln(s.Out, "gate: on; made at the first inspected request, until when all rules run")
 	case g.Active:
 		fmt.Fprintln(s.Out, "gate: on; of each request only those rules run that can match it")
 	default:

@@ -26,10 +26,11 @@ func TestListCell(t *testing.T) {
 
 func TestRulesSayHowTheGateStands(t *testing.T) {
 	for line, gate := range map[string]admin.Gate{
-		"gate: on; of each request only those rules run that can match it\n": {Mode: "on", Active: true},
-		"gate: shadow; all rules run on each request\n":                      {Mode: "shadow"},
-		"gate: off; all rules run on each request\n":                         {Mode: "off"},
-		"warning: the gate was switched off\n":                               {Mode: "on", Missed: 942100, Problem: "the gate was switched off"},
+		"gate: on; of each request only those rules run that can match it\n":        {Mode: "on", Active: true, Made: true},
+		"gate: on; made at the first inspected request, until when all rules run\n": {Mode: "on", Active: true},
+		"gate: shadow; all rules run on each request\n":                             {Mode: "shadow"},
+		"gate: off; all rules run on each request\n":                                {Mode: "off"},
+		"warning: the gate was switched off\n":                                      {Mode: "on", Missed: 942100, Problem: "the gate was switched off"},
 	} {
 		var out bytes.Buffer
 		(&session{terminal: &terminal{Out: &out}}).noteGate(&gate)

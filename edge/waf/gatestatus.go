@@ -5,8 +5,10 @@ import "fmt"
 // A GateStatus says how the gate before the rules in use stands, at one moment.
 type GateStatus struct {
 	Mode GateMode // as [Options] have it
-	// Unfit: the rules are of a kind that no gate can be made for. Why, stands in the log ("waf gate not in use").
-	Unfit bool
+	// Unfit is why no gate can be made for the rules; empty: one can, or nobody has tried yet.
+	Unfit string
+	// Made: there is one. Until then all rules run.
+	Made bool
 	// Missed is a rule that matched although the gate had said that it could not: the gate was switched off for it. 0: there
 	// is none. Rules that take the place of these begin anew, and so does another engine.
 	Missed int
@@ -22,8 +24,8 @@ func (s GateStatus) Problem() string {
 		return ""
 	case s.Missed != 0:
 		return fmt.Sprintf("the gate was switched off, since it missed rule %d: all rules run on each request until the rules are replaced or the node is restarted", s.Missed)
-	case s.Unfit:
-		return `the gate cannot be used with these rules (a node's log says why, "waf gate not in use"): all of them run on each request`
+	case s.Unfit != "":
+		return "the gate cannot be used with these rules, all of them run on each request: " + s.Unfit
 	}
 	return ""
 }
@@ -35,8 +37,11 @@ func (e *Engine) Gate() GateStatus {
 		return s
 	}
 	made := &e.current.Load().screening
+	if why := made.unfit.Load(); why != nil {
+		s.Unfit = *why
+	}
 	p := made.made.Load()
-	if s.Unfit = made.unfit.Load(); p == nil {
+	if s.Made = p != nil; !s.Made {
 		return s
 	}
 	if missed := p.broken.Load(); missed != nil {

@@ -19,12 +19,12 @@ func TestGateStatus(t *testing.T) {
 		want       GateStatus
 		problem    string // its beginning
 	}{
-		"on":               {mode: GateOn, want: GateStatus{Mode: GateOn}},
-		"shadow":           {mode: GateShadow, want: GateStatus{Mode: GateShadow}},
+		"on":               {mode: GateOn, want: GateStatus{Mode: GateOn, Made: true}},
+		"shadow":           {mode: GateShadow, want: GateStatus{Mode: GateShadow, Made: true}},
 		"off":              {mode: GateOff, want: GateStatus{Mode: GateOff}},
-		"missed":           {mode: GateOn, missed: 942100, want: GateStatus{GateOn, false, 942100}, problem: "the gate was switched off, since it missed rule 942100: "},
-		"missed in shadow": {mode: GateShadow, missed: 942100, want: GateStatus{GateShadow, false, 942100}, problem: "the gate was switched off, since it missed rule 942100: "},
-		"unfit":            {mode: GateOn, directives: plain, want: GateStatus{GateOn, true, 0}, problem: "the gate cannot be used with these rules"},
+		"missed":           {mode: GateOn, missed: 942100, want: GateStatus{Mode: GateOn, Made: true, Missed: 942100}, problem: "the gate was switched off, since it missed rule 942100: "},
+		"missed in shadow": {mode: GateShadow, missed: 942100, want: GateStatus{Mode: GateShadow, Made: true, Missed: 942100}, problem: "the gate was switched off, since it missed rule 942100: "},
+		"unfit":            {mode: GateOn, directives: plain, want: GateStatus{Mode: GateOn, Unfit: "the rules lack the base settings"}, problem: "the gate cannot be used with these rules, all of them run on each request: the rules lack the base settings"},
 		"unfit and off":    {mode: GateOff, directives: plain, want: GateStatus{Mode: GateOff}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	wafrules "gatehouse/waf-rules"
 )
@@ -15,7 +16,7 @@ type screening struct {
 	once  sync.Once
 	begun atomic.Bool // somebody makes it, or has
 	made  atomic.Pointer[prescreen]
-	unfit atomic.Bool // there can be none for these rules
+	unfit atomic.Pointer[string] // why there can be none for these rules; nil: there can, or nobody knows yet
 }
 
 // making are the goroutines of an engine. The zero value is ready.
@@ -54,7 +55,8 @@ func (e *Engine) prescreenOf(r *ruleset) *prescreen {
 	if p := r.screening.made.Load(); p != nil || r.screening.begun.Swap(true) {
 		return p
 	}
-	e.making.run(func() { e.screen(r, (&pace{rest: 1}).step) })
+	// Without a rest: what requests cost that do not have it is a multiple of what it takes.
+	e.making.run(func() { e.screen(r, func() {}) })
 	return nil
 }
 
@@ -66,12 +68,15 @@ func (e *Engine) screen(r *ruleset, step func()) {
 	}
 	r.screening.begun.Store(true)
 	r.screening.once.Do(func() {
+		begin := time.Now()
 		p, err := e.makePrescreen(r, step)
 		switch {
 		case err == nil:
 			r.screening.made.Store(p)
+			e.log.Info("waf gate made", "digest", r.set.Digest()[:digestShown], "took", time.Since(begin).Round(time.Millisecond))
 		case !e.closed.Load():
-			r.screening.unfit.Store(true)
+			why := err.Error()
+			r.screening.unfit.Store(&why)
 			e.log.Warn("waf gate not in use", "digest", r.set.Digest()[:digestShown], "err", err)
 		}
 	})

@@ -3,6 +3,7 @@ package waf
 import (
 	"hash/maphash"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/corazawaf/coraza/v3/types"
@@ -62,9 +63,33 @@ func (t *Transaction) verify() {
 		}
 		t.engine.metrics.missed.Inc()
 		if p.broken.CompareAndSwap(nil, &id) {
-			t.engine.log.Error("waf gate switched off: it missed a rule", "id", t.id, "rule", id, "digest", t.rules.set.Digest()[:digestShown])
+			t.engine.log.Error("waf gate switched off: it missed a rule", "id", t.id, "rule", id, "where", places(m),
+				"host", g.host, "method", g.method, "path", pathOf(g.target), "digest", t.rules.set.Digest()[:digestShown])
 		}
 	}
+}
+
+// places returns where a rule has found something, without what: that may be anybody's secret.
+func places(m types.MatchedRule) (out []string) {
+	for _, d := range m.MatchedDatas() {
+		place := d.Variable().Name()
+		if d.Key() != "" {
+			place += ":" + d.Key()
+		}
+		if !slices.Contains(out, place) && len(out) < maxPlaces {
+			out = append(out, place)
+		}
+	}
+	return out
+}
+
+// maxPlaces bounds what one line says.
+const maxPlaces = 8
+
+// pathOf is a target without its query.
+func pathOf(target string) string {
+	path, _, _ := strings.Cut(target, "?")
+	return path
 }
 
 // repeats is how often a rule that was missed must be found again. Where a rule looks at groups of a pattern that several

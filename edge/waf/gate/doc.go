@@ -21,6 +21,19 @@
 //
 // Then the rules are named all of whose conditions hold or may hold, with the helpers that set what they read.
 //
+// Rules act on each other. Where to read how that is seen to:
+//
+//   - chains, and variables that other rules set (TX): plan.go, variable.go, named.go; who writes what is read: helpers.go
+//   - sections of a paranoia level ([Tenant] has one), and what else skips: level.go, flow.go
+//   - rules that skip others or take them away run beside these alone, some are kept always: kept.go
+//   - rules that only give variables their first values, and rules that the settings make idle: first.go
+//   - what a tenant's settings decide before anything is asked (a stance): tenant.go; rules for requests and for answers
+//     are two sides: side.go
+//   - what a tenant has excluded ([Spared]), the masks over what was found: inspect.go
+//
+// What is not here: the rules as compiled are read, requests are taken apart, the engine is run with the rules that were named,
+// and all of it is compared while it serves, in package waf (compiled.go, reading.go, gated.go, shadow.go).
+//
 // The gate knows neither requests nor tenants: whoever reads the message shows it [Values], and a [Tenant] is settings. It
 // runs no rule, and gives no verdict.
 package gate

@@ -61,8 +61,10 @@ func New(rules []Rule, opts Options) (*Gate, error) {
 	g := &Gate{rules: rules, book: b, cache: newCache(opts.Cache)}
 	from, sections := levels(rules)
 	for i := range rules {
-		if r := &rules[i]; r.Silent && r.Widens() && !b.settledFor(r) {
-			return nil, fmt.Errorf("rule %d decides how a body is read by what other rules have set", r.ID)
+		if r := &rules[i]; r.Silent && r.Widens() {
+			if name, by := b.unsettledFor(r); name != "" {
+				return nil, fmt.Errorf("rule %d decides how a body is read by the variable tx.%s%s", r.ID, name, by)
+			}
 		}
 	}
 	step := opts.Step

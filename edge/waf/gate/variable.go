@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -132,16 +133,25 @@ func (b *book) settled(name string) bool {
 	return true
 }
 
-// settledFor reports whether all variables that a rule looks at have the values of the tenant's settings.
-func (b *book) settledFor(r *Rule) bool {
+// unsettledFor returns a variable that a rule looks at and that may have another value than the tenant's settings give it, and
+// for people by which rule; empty: there is none.
+func (b *book) unsettledFor(r *Rule) (name, by string) {
 	for i := range r.Links {
 		for _, t := range r.Links[i].Targets {
-			if t.isTX() && (t.Pattern != nil || t.Key == "" || !b.settled(t.Key)) {
-				return false
+			switch {
+			case t.isTX() && (t.Pattern != nil || t.Key == ""):
+				return "*", ""
+			case t.isTX() && !b.settled(t.Key):
+				for _, w := range b.of(t) {
+					if from := &b.rules[w.rule]; from != r && (!b.follows(from) || b.readsUnsure(from)) {
+						return t.Key, fmt.Sprintf(", which rule %d may set for each request anew", from.ID)
+					}
+				}
+				return t.Key, ""
 			}
 		}
 	}
-	return true
+	return "", ""
 }
 
 // readsUnsure reports whether what a pure rule does depends on variables that may change unseen.
