@@ -45,7 +45,7 @@ func ExclusionTargets() map[string]bool {
 // finds nothing itself: the rules that do would be blind or mute without it.
 func BookkeepingRule(id int) string {
 	switch thousand, n := id/1000, id%1000; {
-	case thousand == 901 || thousand == 905:
+	case thousand == 900 || thousand == 901 || thousand == 905:
 		return "it prepares the rule set"
 	case thousand == 949 || thousand == 959:
 		return "it adds the score up; exclude the rules that scored, or raise the threshold"

@@ -49,12 +49,29 @@ func namesOf(v reflect.Value) ruleNames {
 	return ruleNames{int(v.FieldByName("ID_").Int()), macroText(v, "Msg"), inside[[]string](v.FieldByName("Tags_"))}
 }
 
-// The numbers that Coraza's ctlFunctionType has for the settings that take rules away.
+// The numbers that Coraza's ctlFunctionType has for the settings by which rules see less, or that do not matter to them. All
+// others widen what they see, or may.
 const (
-	ctlRemoveByID  = 10
-	ctlRemoveByMsg = 11
-	ctlRemoveByTag = 12
+	ctlRemoveTargetByID  = 1
+	ctlRemoveTargetByTag = 2
+	ctlRemoveTargetByMsg = 3
+	ctlAuditEngine       = 4
+	ctlAuditLogParts     = 5
+	ctlRemoveByID        = 10
+	ctlRemoveByMsg       = 11
+	ctlRemoveByTag       = 12
+	ctlDebugLogLevel     = 20
 )
+
+// lessens reports whether a ctl action only has rules see less.
+func lessens(v reflect.Value) bool {
+	switch v.FieldByName("action").Int() {
+	case ctlRemoveTargetByID, ctlRemoveTargetByTag, ctlRemoveTargetByMsg, ctlAuditEngine, ctlAuditLogParts,
+		ctlRemoveByID, ctlRemoveByMsg, ctlRemoveByTag, ctlDebugLogLevel:
+		return true
+	}
+	return false
+}
 
 // taken returns the places of the rules that a ctl action takes away.
 func taken(v reflect.Value, names []ruleNames) (out []int) {
@@ -86,21 +103,21 @@ func ruleFrom(v reflect.Value, names []ruleNames) gate.Rule {
 	r := gate.Rule{
 		ID: int(v.FieldByName("ID_").Int()), Marker: v.FieldByName("SecMark_").String(), Phase: int(v.FieldByName("Phase_").Int()),
 		Text:   v.FieldByName("Raw_").String(),
-		Silent: v.FieldByName("Msg").IsNil() || keepsBooks(int(v.FieldByName("ID_").Int())),
+		Silent: true,
 	}
 	if r.Marker != "" {
 		return r
 	}
-	widens := widensBodies(r.Text)
 	for link := v; ; link = link.FieldByName("Chain").Elem() {
-		r.Links = append(r.Links, linkFrom(link, widens, names))
+		r.Links = append(r.Links, linkFrom(link, names))
+		r.Silent = r.Silent && (link.FieldByName("Msg").IsNil() || keepsBooks(r.ID)) // the engine tells the first message of a chain
 		if link.FieldByName("Chain").IsNil() {
 			return r
 		}
 	}
 }
 
-func linkFrom(v reflect.Value, widens bool, names []ruleNames) gate.Link {
+func linkFrom(v reflect.Value, names []ruleNames) gate.Link {
 	l := gate.Link{MultiMatch: v.FieldByName("MultiMatch").Bool(), Captures: v.FieldByName("Capture").Bool()}
 	for i, targets := 0, v.FieldByName("variables"); i < targets.Len(); i++ {
 		l.Targets = append(l.Targets, targetFrom(targets.Index(i)))
@@ -118,7 +135,7 @@ func linkFrom(v reflect.Value, widens bool, names []ruleNames) gate.Link {
 	}
 	for i, actions := 0, v.FieldByName("actions"); i < actions.Len(); i++ {
 		action := actions.Index(i)
-		addAction(&l, strings.ToLower(action.FieldByName("Name").String()), inside[plugintypes.Action](action.FieldByName("Function")), widens, names)
+		addAction(&l, strings.ToLower(action.FieldByName("Name").String()), inside[plugintypes.Action](action.FieldByName("Function")), names)
 	}
 	return l
 }
@@ -173,7 +190,7 @@ var harmlessActions = map[string]bool{
 
 // addAction adds what an action does to a link. One that is not known counts as one that refuses, so that
 // the rule is always shown to the engine.
-func addAction(l *gate.Link, name string, action plugintypes.Action, widens bool, names []ruleNames) {
+func addAction(l *gate.Link, name string, action plugintypes.Action, names []ruleNames) {
 	if harmlessActions[name] {
 		return
 	}
@@ -192,7 +209,7 @@ func addAction(l *gate.Link, name string, action plugintypes.Action, widens bool
 		l.Acts = append(l.Acts, gate.Act{Kind: gate.Lessens, Ends: true})
 	case "ctl":
 		act := gate.Act{Kind: gate.Lessens, Takes: taken(v, names), Target: variables.RuleVariable(v.FieldByName("collection").Uint())}
-		if widens {
+		if !lessens(v) {
 			act.Kind = gate.Widens
 		}
 		l.Acts = append(l.Acts, act)
@@ -210,22 +227,4 @@ func macroText(v reflect.Value, field string) string {
 		return m.String()
 	}
 	return ""
-}
-
-// lessening are the settings of ctl by which rules see less, or none that matters to them.
-var lessening = map[string]bool{
-	"ruleremovebyid": true, "ruleremovebytag": true, "ruleremovebymsg": true, "ruleremovetargetbyid": true, "ruleremovetargetbytag": true,
-	"ruleremovetargetbymsg": true, "auditengine": true, "auditlogparts": true, "debugloglevel": true,
-}
-
-var ctlSetting = regexp.MustCompile(`(?i)\bctl:'?([a-z]+)`)
-
-// widensBodies reports whether a rule has a ctl that lets rules see more, or is not known.
-func widensBodies(text string) bool {
-	for _, m := range ctlSetting.FindAllStringSubmatch(text, -1) {
-		if !lessening[strings.ToLower(m[1])] {
-			return true
-		}
-	}
-	return false
 }

@@ -57,6 +57,13 @@ func (s exempt) Target(id int, v variables.RuleVariable, key string) bool {
 	})
 }
 
+// variable reports whether rules do not look at some of a variable.
+func (s exempt) variable(v variables.RuleVariable) bool {
+	return slices.ContainsFunc(s.removals, func(r *removal) bool {
+		return slices.ContainsFunc(r.targets, func(t target) bool { return t.variable == v })
+	})
+}
+
 // Touches reports whether a rule does not look at all of its targets.
 func (s exempt) Touches(id int) bool { return s.targets(id, func(*target) bool { return true }) }
 

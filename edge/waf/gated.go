@@ -8,6 +8,7 @@ import (
 
 	"github.com/corazawaf/coraza/v3/experimental"
 	"github.com/corazawaf/coraza/v3/types"
+	"github.com/corazawaf/coraza/v3/types/variables"
 
 	"gatehouse/edge/waf/gate"
 )
@@ -32,6 +33,7 @@ type gated struct {
 	body       []byte  // of the request
 	asked      [2]bool // by side: the gate was
 	byUs       bool    // the request was read by us
+	ran        bool    // the rules that the gate named have run on the whole
 	answerBody string
 	found      [2]gate.Found // by side: what the gate has said
 }
@@ -150,10 +152,14 @@ func (t *Transaction) atBody(kind string) (*types.Interruption, error) {
 		return t.verdictOfHead(err)
 	}
 	found := t.ask(t.gated, gate.Request, values)
-	found.All = found.All || t.noticed() || t.engine.gate == GateShadow
+	if t.noticed() {
+		found.All, g.found[gate.Request].All = true, true
+	}
+	found.All = found.All || t.engine.gate == GateShadow
 	if len(found.Rules) == 0 && !found.All {
 		return nil, nil
 	}
+	g.ran = true
 	it := t.engage(append(found.Rules, found.Helpers...), found.All)
 	t.leave()
 	if it != nil {
@@ -240,6 +246,7 @@ func (t *Transaction) atAnswer() (*types.Interruption, error) {
 	if len(found.Rules) == 0 && !found.All {
 		return nil, nil
 	}
+	g.ran = true
 	it := t.engage(nil, false)
 	if !found.All {
 		t.prescreen.takeOut(t.tx, g.settled.spans[gate.Answer], append(found.Rules, found.Helpers...))
@@ -279,8 +286,8 @@ func (t *Transaction) ask(g *gated, side gate.Side, values gate.Values) (found g
 		return p.gate.Inspect(side, values, g.settled.tenant, nil, t.profile.Share)
 	}
 	except := exempt{t.removals, t.tuning.level()}
-	if p.gate.Void(except) {
-		return gate.Found{All: true} // rules of higher levels run
+	if except.variable(variables.TX) || p.gate.Void(except) {
+		return gate.Found{All: true} // what is settled without them may not be
 	}
 	return p.gate.Inspect(side, values, g.settled.tenant, except, t.profile.Share)
 }

@@ -3,7 +3,6 @@ package waf
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 
@@ -46,11 +45,16 @@ type ruleTuning struct {
 	mode       Mode
 	paranoia   int
 	answers    bool
+	inbound    int
+	outbound   int
 	exclusions []Exclusion
 }
 
 func (t *ruleTuning) profile() *Profile {
-	return &Profile{Mode: t.mode, Paranoia: t.paranoia, Responses: t.answers, Exclusions: NewExclusions(t.exclusions)}
+	return &Profile{
+		Mode: t.mode, Paranoia: t.paranoia, InboundThreshold: t.inbound, OutboundThreshold: t.outbound, Responses: t.answers,
+		Exclusions: NewExclusions(t.exclusions),
+	}
 }
 
 // outcomeOf is what an engine says of a request, without what depends on the order of a map.
@@ -173,9 +177,8 @@ type ruleWriter struct {
 	*rand.Rand
 	id     int
 	marker int
-	sets   bool    // much about variables that rules set
-	flows  bool    // much about what ends, skips and takes away
-	firsts []int32 // the rules that skip those of higher levels
+	sets   bool // much about variables that rules set
+	flows  bool // much about what ends, skips and takes away
 }
 
 func newRuleWriter(n uint64) *ruleWriter {
@@ -201,7 +204,9 @@ func (w *ruleWriter) rules() (out []string) {
 		case 2:
 			out = append(out, fmt.Sprintf("SecMarker M%d", w.IntN(3)))
 		case 3:
-			if w.id > 9 {
+			if w.odds(10) {
+				out = append(out, fmt.Sprintf(`SecRuleUpdateTargetById 200002 "%s"`, w.of("ARGS:a", "!REQBODY_ERROR")))
+			} else if w.id > 9 {
 				out = append(out, fmt.Sprintf(`SecRuleUpdateTargetById %d "%s"`, 10+w.IntN(w.id-9), w.of("!ARGS:a", "!REQUEST_HEADERS:x-a", "!ARGS", "!TX:v1", "ARGS_GET:b", "!REQUEST_COOKIES:/^a/")))
 			}
 		default:
@@ -220,7 +225,6 @@ func (w *ruleWriter) section() (out []string) {
 			continue
 		}
 		w.id++
-		w.firsts = append(w.firsts, int32(w.id))
 		out = append(out, fmt.Sprintf(`SecRule TX:DETECTION_PARANOIA_LEVEL "@lt %d" "id:%d,phase:%d,pass,nolog,skipAfter:%s"`, level, w.id, phase, marker))
 	}
 	for range 1 + w.IntN(3) {
@@ -280,7 +284,7 @@ var matchedVariables = []string{
 
 var setVariables = []string{
 	"TX:v1", "TX:v1", "TX:v2", "TX:V3", "&TX:v1", "TX:/^v/", "TX:/v\\d|q/", "&TX:/^v/", "TX:v_ARGS:a", "TX:/^v_/", "TX:/^v_args_names:/", "TX", "TX|!TX:v1", "TX:v4|TX:v1", "TX:nobody",
-	"TX:DETECTION_PARANOIA_LEVEL", "TX:allowed",
+	"TX:DETECTION_PARANOIA_LEVEL", "TX:allowed", "TX:inbound_anomaly_score_threshold", "TX:outbound_anomaly_score_threshold",
 }
 
 // targets returns what a link of a chain looks at.
@@ -405,6 +409,9 @@ func (w *ruleWriter) actions(head bool) (out []string) {
 		out = append(out, w.lessen())
 	}
 	if !head {
+		if w.odds(30) {
+			out = append(out, fmt.Sprintf("msg:'m%d'", w.IntN(3)))
+		}
 		return out
 	}
 	out = append(out, w.of("pass", "pass", "pass", "pass", "block", "deny", "deny,status:418", "drop", "redirect:/x"))
@@ -435,6 +442,12 @@ func (w *ruleWriter) actions(head bool) (out []string) {
 func (w *ruleWriter) set() string {
 	name := w.of("v1", "v1", "v2", "v3", "v_%{matched_var_name}", "v_%{matched_var}", "V4", "v%{tx.v1}", "q")
 	value := w.of("=1", "=1", "=+1", "=+1", "=-1", "=%{matched_var}", "=%{tx.0}", "=%{tx.1}", "=%{tx.v2}", "=x%{matched_var}", "=%{request_method}", "=0", "=+%{tx.v2}", "=%{matched_var_name}", "=evil")
+	switch {
+	case w.odds(60):
+		name = w.of("detection_paranoia_level", "inbound_anomaly_score_threshold")
+	case w.odds(100):
+		value = "=%{highest_severity}"
+	}
 	if w.odds(15) {
 		return "setvar:'!tx." + name + "=0'" // without a value the engine panics (v3.8.1)
 	}
@@ -446,21 +459,19 @@ func (w *ruleWriter) lessen() string {
 	return w.of(
 		fmt.Sprintf("ctl:ruleRemoveById=%d", id), fmt.Sprintf("ctl:ruleRemoveById=%d-%d", id, id+3), fmt.Sprintf("ctl:ruleRemoveByTag=t%d", w.IntN(3)),
 		fmt.Sprintf("ctl:ruleRemoveByMsg=m%d", w.IntN(3)), fmt.Sprintf("ctl:ruleRemoveTargetById=%d;ARGS:a", id), fmt.Sprintf("ctl:ruleRemoveTargetById=%d;ARGS", id),
+		fmt.Sprintf("ctl:ruleRemoveTargetById=%d;%s", id, w.of("ARGS:b", "ARGS_GET", "TX:v1", "REQUEST_URI", "REQUEST_HEADERS")), "ctl:"+w.of("", " ")+"requestBodyProcessor="+w.of("JSON", "URLENCODED"),
 		fmt.Sprintf("ctl:ruleRemoveTargetByTag=t%d;ARGS:/^a/", w.IntN(3)), fmt.Sprintf("ctl:ruleRemoveTargetByMsg=m%d;REQUEST_HEADERS:x-a", w.IntN(3)),
 	)
 }
 
 func (w *ruleWriter) tuning() *ruleTuning {
-	t := &ruleTuning{mode: Block, paranoia: 1 + w.IntN(4), answers: !w.odds(3)}
+	t := &ruleTuning{mode: Block, paranoia: 1 + w.IntN(4), answers: !w.odds(3), inbound: []int{0, 0, 3, 7}[w.IntN(4)], outbound: []int{0, 0, 3, 7}[w.IntN(4)]}
 	if w.odds(3) {
 		t.mode = Detect
 	}
 	for w.odds(3) {
 		x := Exclusion{Rules: [][2]int32{{int32(10 + w.IntN(10)), 0}}}
 		x.Rules[0][1] = x.Rules[0][0] + int32(w.IntN(3))
-		if slices.ContainsFunc(w.firsts, func(id int32) bool { return x.Rules[0][0] <= id && id <= x.Rules[0][1] }) {
-			continue // the levels are those of the rules that are there
-		}
 		if !w.odds(3) {
 			x.Target = w.of("ARGS:a", "ARGS", "ARGS:/^a/", "REQUEST_HEADERS:x-a", "ARGS_GET:b", "REQUEST_COOKIES", "TX:v1", "ARGS_NAMES:a", "REQUEST_URI", "MATCHED_VAR", "TX:/^v/")
 		}

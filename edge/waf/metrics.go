@@ -27,6 +27,7 @@ type metrics struct {
 	asked        [3]prometheus.Counter // by what the gate said
 	verified     prometheus.Counter
 	missed       prometheus.Counter
+	chance       prometheus.Counter
 	info         *prometheus.GaugeVec
 	reloads      *prometheus.CounterVec
 	succeeded    prometheus.Gauge
@@ -78,7 +79,7 @@ func newMetrics(e *Engine) *metrics {
 		Name: "gatehouse_waf_rules_loaded_timestamp_seconds",
 		Help: "When the rules in use were last found good, in Unix time.",
 	})
-	m.all = []prometheus.Collector{m.transactions, m.gate, m.verified, m.missed, gate, compiles, compileTime, count, own, m.info, m.reloads, m.succeeded}
+	m.all = []prometheus.Collector{m.transactions, m.gate, m.verified, m.missed, m.chance, gate, compiles, compileTime, count, own, m.info, m.reloads, m.succeeded}
 	return m
 }
 
@@ -100,7 +101,11 @@ func (m *metrics) newGate(e *Engine) prometheus.Collector {
 	})
 	m.missed = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "gatehouse_waf_gate_missed_total",
-		Help: "Rules that the gate had said could not match, and that did. More than none switches it off.",
+		Help: "Rules that the gate had said could not match, and that did, or that matched otherwise with the others left out. More than none switches it off.",
+	})
+	m.chance = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gatehouse_waf_gate_chance_total",
+		Help: "Requests at the gate on which all rules did not say the same when they were run again.",
 	})
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "gatehouse_waf_gate_active",

@@ -23,17 +23,17 @@ import (
 // apart, and a gate, which says of what it has read which rules can match. It is made with the rules and
 // goes with them.
 type prescreen struct {
-	gate   *gate.Gate
-	rules  []gate.Rule
-	byID   []int       // the places of rules that have an id, by id
-	place  map[int]int // by id
-	native map[int]bool
-	base   map[int]bool // those of the base settings
-	reader experimental.WAFWithOptions
-	usual  map[variables.RuleVariable]string // see reading; nil: it is not for these rules
-	log    *slog.Logger
-	broken atomic.Pointer[int] // the rule that it missed; nil: none, and it is in use
-	chance sync.Map            // the rules that it missed, but that all rules did not find again; see repeats
+	gate       *gate.Gate
+	rules      []gate.Rule
+	byID       []int       // the places of rules that have an id, by id
+	place      map[int]int // by id
+	native     map[int]bool
+	base       map[int]bool // those of the base settings
+	reader     experimental.WAFWithOptions
+	usual      map[variables.RuleVariable]string // see reading; nil: it is not for these rules
+	log        *slog.Logger
+	broken     atomic.Pointer[int] // the rule that it missed; nil: none, and it is in use
+	chanceTold atomic.Bool         // that what was found once was not found again, see repeats
 
 	mu      sync.Mutex
 	settled map[string]*settled // by tuning
@@ -82,9 +82,12 @@ func (p *prescreen) read(set *wafrules.Set) error {
 	for i := range own {
 		p.native[own[i].ID], p.base[own[i].ID] = true, true
 	}
+	if err := p.same(own); err != nil {
+		return err
+	}
 	directives := []string{wafrules.BaseDirectives}
 	for i := range p.rules {
-		if r := &p.rules[i]; r.Silent && r.Widens() && !p.native[r.ID] {
+		if r := &p.rules[i]; !r.Shows() && r.Widens() && !p.native[r.ID] {
 			directives = append(directives, r.Text)
 			p.native[r.ID] = true
 		}
@@ -93,11 +96,46 @@ func (p *prescreen) read(set *wafrules.Set) error {
 	if err != nil {
 		return err
 	}
+	if own, err = compiledRules(waf); err != nil {
+		return err
+	}
+	if err := p.same(own); err != nil {
+		return err
+	}
 	var ok bool
 	if p.reader, ok = waf.(experimental.WAFWithOptions); !ok {
 		return fmt.Errorf("engine %T cannot begin a transaction with an id", waf)
 	}
 	return nil
+}
+
+// same fails if rules of the reader are not those of the same numbers that the whole set has, whose later directives may have
+// changed them.
+func (p *prescreen) same(reader []gate.Rule) error {
+	for i := range reader {
+		at := slices.IndexFunc(p.rules, func(r gate.Rule) bool { return r.ID != 0 && r.ID == reader[i].ID })
+		if reader[i].ID != 0 && (at < 0 || asMade(&reader[i]) != asMade(&p.rules[at])) {
+			return fmt.Errorf("rule %d, which decides how requests are read, was removed or changed by another directive", reader[i].ID)
+		}
+	}
+	return nil
+}
+
+// asMade is all that a rule looks at and does, to compare.
+func asMade(r *gate.Rule) string {
+	var b strings.Builder
+	fmt.Fprint(&b, r.Phase, r.Silent, r.Text)
+	for i := range r.Links {
+		l := &r.Links[i]
+		fmt.Fprintf(&b, "\n%s %q %t %q %t %t %+v %+v", l.Name, l.Argument, l.Negated, l.Transforms, l.MultiMatch, l.Captures, l.Sets, l.Acts)
+		for _, t := range l.Targets {
+			fmt.Fprint(&b, " ", t.Variable, t.Count, t.Key, t.Pattern)
+			for _, x := range t.Except {
+				fmt.Fprint(&b, " but ", x.Key, x.Pattern)
+			}
+		}
+	}
+	return b.String()
 }
 
 func compileReader(set *wafrules.Set, directives string) (coraza.WAF, error) {

@@ -98,8 +98,8 @@ func (e *Engine) makePrescreen(r *ruleset, step func()) (p *prescreen, err error
 		step()
 		return nil
 	})
-	if err == nil && p.settle(r, (&Profile{}).resolve()) == nil {
-		err = errRefused
+	if err == nil {
+		err = p.fit(r)
 	}
 	return p, err
 }

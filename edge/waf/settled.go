@@ -18,6 +18,7 @@ import (
 // settled is all that follows from a tuning before anything is asked.
 type settled struct {
 	tenant *gate.Tenant        // nil: the gate is of no use
+	err    error               // why it is not
 	first  map[string][]string // the values of variables before rules look at anything
 	stance *stance
 	// What does not run unless it can match, by side; of requests, without the rules that give variables their first values.
@@ -32,7 +33,7 @@ type stance struct {
 }
 
 // maxSettled bounds how many different tunings are kept. They take some kilobytes each.
-const maxSettled = 1024
+const maxSettled = 2048
 
 // settle returns what follows from a tuning; nil: the gate is of no use to it.
 func (p *prescreen) settle(r *ruleset, t *tuning) *settled {
@@ -41,7 +42,7 @@ func (p *prescreen) settle(r *ruleset, t *tuning) *settled {
 			return known.useful()
 		}
 	}
-	key := fmt.Sprintf("%d %q %q", t.paranoia, t.methods, t.types)
+	key := tuningKey(t)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.settled[key]
@@ -57,9 +58,14 @@ func (p *prescreen) settle(r *ruleset, t *tuning) *settled {
 				known.spans[side] = p.spans(side, func(i int) bool { return p.gate.Kept(i) && !p.gate.First(i) && !known.tenant.Idle(i) })
 			}
 			p.tellAlways(known.tenant, level)
+		} else if known.err = err; len(p.settled) > 0 { // of the first one, who makes the prescreen tells
+			p.log.Warn("waf gate not in use for the settings of a tenant", "paranoia", t.paranoia, "inbound", t.inbound, "outbound", t.outbound, "err", err)
 		}
 		if len(p.settled) >= maxSettled {
-			clear(p.settled)
+			for other := range p.settled { // any
+				delete(p.settled, other)
+				break
+			}
 		}
 		known.stance = &stance{r.catalog.generation, weak.Make(known)}
 		p.settled[key] = known
@@ -75,6 +81,20 @@ func (p *prescreen) tellAlways(t *gate.Tenant, level int) {
 			p.log.Warn("waf gate cannot tell when a rule matches: it is run each time", "rule", id, "on", of, "paranoia", level)
 		}
 	}
+}
+
+// fit says why the gate is of no use with the settings of who has none of his own; nil: it is.
+func (p *prescreen) fit(r *ruleset) error {
+	t := (&Profile{}).resolve()
+	p.settle(r, t)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.settled[tuningKey(t)].err
+}
+
+// tuningKey is all that a tuning sets, see apply.
+func tuningKey(t *tuning) string {
+	return fmt.Sprintf("%d %d %d %q %q", t.paranoia, t.inbound, t.outbound, t.methods, t.types)
 }
 
 // useful returns it, if there is a gate for such settings.

@@ -55,17 +55,71 @@ func (t *Transaction) verify() {
 		return
 	}
 	t.engine.metrics.verified.Inc()
-	p := t.prescreen
 	for _, m := range rules {
 		id := m.Rule().ID()
-		if t.rules.catalog.bookkeeping(m) || g.allowed(p, id) || !t.repeats(g, id) {
-			continue
+		if !t.rules.catalog.bookkeeping(m) && !g.allowed(t.prescreen, id) && t.repeats(g, func(again []types.MatchedRule) bool {
+			return slices.ContainsFunc(again, func(m types.MatchedRule) bool { return m.Rule().ID() == id })
+		}) {
+			t.switchOff(g, id, places(m))
 		}
-		t.engine.metrics.missed.Inc()
-		if p.broken.CompareAndSwap(nil, &id) {
-			t.engine.log.Error("waf gate switched off: it missed a rule", "id", t.id, "rule", id, "where", places(m),
-				"host", g.host, "method", g.method, "path", pathOf(g.target), "digest", t.rules.set.Digest()[:digestShown])
+	}
+	if side, few := g.few(); few && t.engine.gate == GateOn {
+		t.compare(g, side, rules)
+	}
+}
+
+// compare compares what some rules have found on a side with what all rules have. A rule that is found by one of them each
+// time, and never by the other, had not run with what it needs, or not without what it lacks.
+func (t *Transaction) compare(g *gated, side gate.Side, all []types.MatchedRule) {
+	some := t.foundOn(side, t.tx.MatchedRules())
+	whole := t.foundOn(side, all)
+	other := firstOther(some, whole)
+	if other == 0 {
+		return
+	}
+	once := slices.Contains(some, other)
+	if t.repeats(g, func(again []types.MatchedRule) bool { return slices.Contains(t.foundOn(side, again), other) != once }) &&
+		t.repeatedly(g, false, func(again []types.MatchedRule) bool { return slices.Contains(t.foundOn(side, again), other) == once }) {
+		t.switchOff(g, other, nil)
+	}
+}
+
+// few returns the side on which the gate had some rules run, to the end, and left out others.
+func (g *gated) few() (side gate.Side, few bool) {
+	for _, side := range []gate.Side{gate.Request, gate.Answer} {
+		if found := &g.found[side]; g.asked[side] && len(found.Rules) > 0 {
+			return side, !found.All && g.ran
 		}
+	}
+	return gate.Request, false
+}
+
+// foundOn returns the rules of a side that matched and show, in order.
+func (t *Transaction) foundOn(side gate.Side, rules []types.MatchedRule) (ids []int) {
+	for _, m := range rules {
+		if place, known := t.prescreen.place[m.Rule().ID()]; known && t.prescreen.rules[place].Side() == side && t.prescreen.rules[place].Shows() {
+			ids = append(ids, m.Rule().ID())
+		}
+	}
+	return ids
+}
+
+// firstOther returns the first rule that one of two lists has and the other has not; 0: there is none.
+func firstOther(a, b []int) int {
+	for _, id := range slices.Concat(a, b) {
+		if slices.Contains(a, id) != slices.Contains(b, id) {
+			return id
+		}
+	}
+	return 0
+}
+
+// switchOff ends the gate's time with these rules, for a rule that it missed or that ran without what it needs.
+func (t *Transaction) switchOff(g *gated, id int, where []string) {
+	t.engine.metrics.missed.Inc()
+	if t.prescreen.broken.CompareAndSwap(nil, &id) {
+		t.engine.log.Error("waf gate switched off: it missed a rule", "id", t.id, "rule", id, "where", where,
+			"host", g.host, "method", g.method, "path", pathOf(g.target), "digest", t.rules.set.Digest()[:digestShown])
 	}
 }
 
@@ -92,24 +146,31 @@ func pathOf(target string) string {
 	return path
 }
 
-// repeats is how often a rule that was missed must be found again. Where a rule looks at groups of a pattern that several
-// values match, which of them it sees is the engine's chance, and no fault of the gate's. Else who knows such
+// repeats is how often what was missed must be found again. Where a rule looks at groups of a pattern that several
+// values match, or at the last of several values, which of them it sees is the engine's chance, and no fault of the gate's. Else who knows such
 // a rule could switch the gate off.
-const repeats = 4
+const repeats = 8
 
-// repeats reports whether all rules find a rule each time. While the gate is on trial they are not run again: what
+// repeats reports whether all rules say the same each time that they run again. In shadow they are not run again: what
 // an answer has said is not kept then.
-func (t *Transaction) repeats(g *gated, id int) bool {
-	if t.engine.gate == GateShadow {
-		return true
-	}
+func (t *Transaction) repeats(g *gated, same func([]types.MatchedRule) bool) bool {
+	return t.engine.gate == GateShadow || t.repeatedly(g, true, same)
+}
+
+// repeatedly runs all rules, or those that the gate has named, several times and reports whether each time is the same.
+func (t *Transaction) repeatedly(g *gated, all bool, same func([]types.MatchedRule) bool) bool {
 	for range repeats {
-		rules, err := t.runAll(g)
-		if err == nil && slices.ContainsFunc(rules, func(m types.MatchedRule) bool { return m.Rule().ID() == id }) {
+		rules, err := t.runAgain(g, all)
+		if err != nil {
+			t.engine.log.Error("waf gate could not be verified", "id", t.id, "err", err)
+			return false
+		}
+		if same(rules) {
 			continue
 		}
-		if _, told := t.prescreen.chance.LoadOrStore(id, true); !told { // of as many as there are rules
-			t.engine.log.Warn("waf rule matches by chance: the gate stays in use", "id", t.id, "rule", id, "err", err)
+		t.engine.metrics.chance.Inc()
+		if !t.prescreen.chanceTold.Swap(true) {
+			t.engine.log.Warn("waf rules match by chance: the gate stays in use", "id", t.id, "host", g.host, "path", pathOf(g.target))
 		}
 		return false
 	}
@@ -135,34 +196,41 @@ func (g *gated) allowed(p *prescreen, id int) bool {
 // matchedOf returns what all rules find. In shadow they have run already.
 func (t *Transaction) matchedOf(g *gated) ([]types.MatchedRule, error) {
 	if t.engine.gate != GateShadow || t.tx == nil {
-		return t.runAll(g)
+		return t.runAgain(g, true)
 	}
 	return t.tx.MatchedRules(), nil
 }
 
-// runAll runs all rules on what was recorded, and returns those that matched.
-func (t *Transaction) runAll(g *gated) ([]types.MatchedRule, error) {
-	all := &Transaction{engine: t.engine, id: t.id, rules: t.rules, prescreen: t.prescreen, profile: t.profile, tuning: t.tuning, removals: t.removals, gated: g}
-	it := all.engage(nil, true)
-	defer func() { t.closed(all.tx.Close()) }()
-	all.view, all.gated = all.tx, nil
-	if it != nil {
-		return all.tx.MatchedRules(), nil
+// runAgain runs all rules, or those that the gate has named, on what was recorded, and returns those that matched.
+func (t *Transaction) runAgain(g *gated, all bool) ([]types.MatchedRule, error) {
+	again := &Transaction{engine: t.engine, id: t.id, rules: t.rules, prescreen: t.prescreen, profile: t.profile, tuning: t.tuning, removals: t.removals, gated: g}
+	var run []int
+	if found := &g.found[gate.Request]; !all {
+		run = slices.Concat(found.Rules, found.Helpers)
 	}
-	it, err := all.runBody(g)
+	it := again.engage(run, all)
+	defer func() { t.closed(again.tx.Close()) }()
+	if found := &g.found[gate.Answer]; !all && g.asked[gate.Answer] {
+		t.prescreen.takeOut(again.tx, g.settled.spans[gate.Answer], slices.Concat(found.Rules, found.Helpers))
+	}
+	again.view, again.gated = again.tx, nil
+	if it != nil {
+		return again.tx.MatchedRules(), nil
+	}
+	it, err := again.runBody(g)
 	if err != nil || it != nil || !g.asked[gate.Answer] {
-		return all.tx.MatchedRules(), err
+		return again.tx.MatchedRules(), err
 	}
 	for _, f := range g.answer {
-		all.addAnswer(f.name, f.value)
+		again.addAnswer(f.name, f.value)
 	}
-	if all.tx.ProcessResponseHeaders(g.status, g.answerProto) == nil {
-		if _, _, err := all.tx.WriteResponseBody([]byte(g.answerBody)); err != nil {
+	if again.tx.ProcessResponseHeaders(g.status, g.answerProto) == nil {
+		if _, _, err := again.tx.WriteResponseBody([]byte(g.answerBody)); err != nil {
 			return nil, err
 		}
-		_, err = all.tx.ProcessResponseBody()
+		_, err = again.tx.ProcessResponseBody()
 	}
-	return all.tx.MatchedRules(), err
+	return again.tx.MatchedRules(), err
 }
 
 // answerOf is what the gate has said, as a label.

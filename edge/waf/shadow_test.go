@@ -303,6 +303,53 @@ func TestRequestsThatEndEarlyAreNoFaultOfTheGate(t *testing.T) {
 	}
 }
 
+// A rule that can match, but runs without the one that writes what it reads, is found out by what it finds.
+func TestAGateThatForgetsAHelperIsSwitchedOff(t *testing.T) {
+	var log bytes.Buffer
+	e, err := newEngine(Options{Shadow: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))}, "Include base.conf\n"+
+		`SecAction "id:9,phase:1,pass,nolog,setvar:tx.n=0"`+"\n"+
+		`SecRule ARGS "@contains a" "id:10,phase:2,pass,nolog,setvar:tx.n=1"`+"\n"+
+		`SecRule ARGS "@contains b" "id:11,phase:2,deny,msg:'b',chain"`+"\n"+`SecRule TX:n "@eq 0"`+"\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	ask := func() bool { return inspect(e, &Profile{Mode: Block}, sample{target: "/?x=ab"}).verdict != nil }
+	if ask() || missedBy(e) != 0 {
+		t.Fatalf("refused, or the gate missed rule %d", missedBy(e))
+	}
+	changeGate(t, e, []int{10}, func(l *gate.Link) { l.Sets = nil })
+	if !ask() || missedBy(e) != 11 || !strings.Contains(log.String(), "waf gate switched off") {
+		t.Errorf("the gate missed rule %d; %s", missedBy(e), log.String())
+	}
+	if ask() {
+		t.Error("refused without the gate")
+	}
+}
+
+// Why the gate is of no use to a tenant is told once, and by its cause.
+func TestWhyATenantHasNoGateIsTold(t *testing.T) {
+	const rule = `SecRule TX:detection_paranoia_level "@ge %s" "id:10,phase:1,pass,nolog,setvar:tx.early_blocking=1"` + "\n"
+	for level, want := range map[string]string{"1": "waf gate not in use", "3": "waf gate not in use for the settings of a tenant"} {
+		var log bytes.Buffer
+		e, err := newEngine(Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, "Include base.conf\n"+
+			`SecAction "id:9,phase:1,pass,nolog,setvar:tx.detection_paranoia_level=%{tx.blocking_paranoia_level}"`+"\n"+strings.Replace(rule, "%s", level, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			inspect(e, &Profile{Mode: Block, Paranoia: 3}, sample{target: "/?x=ab"})
+		}
+		if strings.Count(log.String(), want) != 1 || !strings.Contains(log.String(), errEarly.Error()) {
+			t.Errorf("from level %s: %s", level, log.String())
+		}
+		if unfit := e.Gate().Unfit; (unfit != "") != (level == "1") {
+			t.Errorf("from level %s: unfit %q", level, unfit)
+		}
+		e.Close()
+	}
+}
+
 // everySecond is an operator that matches every second time it is asked about "evil".
 type everySecond struct{ asked atomic.Int32 }
 
@@ -324,7 +371,7 @@ func TestARuleThatMatchesByChanceIsNoFaultOfTheGate(t *testing.T) {
 	for range 10 {
 		inspect(e, &Profile{Mode: Block}, sample{target: "/?q=evil"})
 	}
-	if id := missedBy(e); id != 0 || strings.Count(log.String(), "waf rule matches by chance") != 1 {
+	if id := missedBy(e); id != 0 || strings.Count(log.String(), "waf rules match by chance") != 1 {
 		t.Errorf("missed %d; %s", id, log.String())
 	}
 }

@@ -205,7 +205,7 @@ func (v *cachedValue) bytes() int { return valueBytes + int(v.room) }
 //  1. Where nothing is, if its tenant holds less than his share.
 //  2. In place of one of the tenant's: one that was never hit, else the one that was not for longest.
 //  3. Where he has none, in place of another's, chosen alike, that was neither put nor hit for cachePatience.
-//  4. Else in place of one that was never hit, of a tenant who holds his whole share: two floods shut nobody out.
+//  4. Else in place of one that was never hit, of a tenant who holds his whole share: two floods of values that never come again shut nobody out.
 func (c *cache) wayFor(v *cachedValue, set int, tag uint8, now uint32) int {
 	likely := tagged(c.tags[set].Load(), tag)
 	ways := c.ways[set*cacheWays:][:cacheWays]

@@ -36,7 +36,7 @@ func first(b *book, native map[int]bool) []bool {
 // onlySets reports whether all that a rule does is to set variables of fixed names.
 func (r *Rule) onlySets() bool {
 	return !slices.ContainsFunc(r.Links, func(l Link) bool {
-		return len(l.Acts) > 0 || slices.ContainsFunc(l.Sets, func(s Set) bool { return s.Removes || hasMacro(s.Key) })
+		return l.Captures || len(l.Acts) > 0 || slices.ContainsFunc(l.Sets, func(s Set) bool { return s.Removes || hasMacro(s.Key) })
 	})
 }
 

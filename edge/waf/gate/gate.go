@@ -2,6 +2,7 @@ package gate
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -20,6 +21,7 @@ type Gate struct {
 	first    []bool  // by rule: it only gives variables their first values
 	sections []int   // the ids of the rules that do nothing but skip those of higher paranoia levels, and that tenants may exclude
 	tallies  []tally
+	writers  []int // the ids of the rules that follow from settings and write or skip, and that tenants may exclude
 	cache    *cache
 	tenants  atomic.Uint32 // how many settings there were
 }
@@ -51,6 +53,9 @@ func New(rules []Rule, opts Options) (*Gate, error) {
 			if l.readsMatches(k == 0) {
 				return nil, fmt.Errorf("rule %d looks at what other rules have matched", rules[i].ID)
 			}
+			if slices.ContainsFunc(l.Acts, func(a Act) bool { return a.Target == variables.TX }) {
+				return nil, fmt.Errorf("rule %d takes variables that rules set away from others", rules[i].ID)
+			}
 		}
 	}
 	native := map[int]bool{}
@@ -59,9 +64,9 @@ func New(rules []Rule, opts Options) (*Gate, error) {
 	}
 	b := newBook(rules)
 	g := &Gate{rules: rules, book: b, cache: newCache(opts.Cache)}
-	from, sections := levels(rules)
+	from, sections := levels(rules, b.settled(levelName))
 	for i := range rules {
-		if r := &rules[i]; r.Silent && r.Widens() {
+		if r := &rules[i]; !r.Shows() && r.Widens() {
 			if name, by := b.unsettledFor(r); name != "" {
 				return nil, fmt.Errorf("rule %d decides how a body is read by the variable tx.%s%s", r.ID, name, by)
 			}
@@ -79,6 +84,9 @@ func New(rules []Rule, opts Options) (*Gate, error) {
 			}
 		}
 		var err error
+		if len(p.checks) > math.MaxUint16 {
+			return nil, fmt.Errorf("the rules have more than %d conditions", math.MaxUint16)
+		}
 		if g.sides[s], err = newSide(p, opts.Data, step); err != nil {
 			return nil, err
 		}
@@ -90,6 +98,11 @@ func New(rules []Rule, opts Options) (*Gate, error) {
 		}
 	}
 	g.tallies = tallies(rules, sections)
+	for i := range rules {
+		if r := &rules[i]; r.ID != 0 && b.follows(r) && !sections[i] && r.changes() && (opts.Fixed == nil || !opts.Fixed(r.ID)) {
+			g.writers = append(g.writers, r.ID)
+		}
+	}
 	g.first = first(b, native)
 	return g, nil
 }
@@ -101,6 +114,9 @@ func (l *Link) readsMatches(first bool) bool {
 	}) {
 		return true
 	}
+	if slices.ContainsFunc(l.Sets, func(s Set) bool { return slices.Contains(macros(s.Key+s.Value), "highest_severity") }) {
+		return true
+	}
 	return slices.ContainsFunc(macros(l.Argument), func(m string) bool {
 		return m == "highest_severity" || first && strings.HasPrefix(m, "matched_var")
 	})
@@ -110,10 +126,11 @@ var matchedVariables = map[variables.RuleVariable]bool{
 	variables.MatchedVar: true, variables.MatchedVarName: true, variables.MatchedVars: true, variables.MatchedVarsNames: true,
 }
 
-// Void reports whether the gate's word is void for a tenant, as rules of higher paranoia levels than his would run: he has
-// excluded a rule that skips these, or so much that another skip passes over one.
+// Void reports whether the gate's word is void for a tenant: he has excluded a rule that gives variables the values that are taken
+// as settled, or rules of higher paranoia levels than his would run, as he has excluded one that skips these, or so much that
+// another skip passes over one.
 func (g *Gate) Void(s Spared) bool {
-	return slices.ContainsFunc(g.sections, s.Rule) || slices.ContainsFunc(g.tallies, func(t tally) bool {
+	return slices.ContainsFunc(g.sections, s.Rule) || slices.ContainsFunc(g.writers, s.Rule) || slices.ContainsFunc(g.tallies, func(t tally) bool {
 		left := t.skip
 		for _, id := range t.before {
 			if !s.Rule(id) {

@@ -57,6 +57,7 @@ func (p *planner) reads(rule int) (out []writer) {
 			case t.isTX() && isCapture(t.Key):
 				left = left || !leaves(before, t.Key)
 			case t.isTX():
+				left = left || t.readsGroups()
 				add(t)
 			}
 		}

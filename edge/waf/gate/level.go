@@ -14,11 +14,15 @@ const maxLevel = 4
 //	SecRule TX:DETECTION_PARANOIA_LEVEL "@lt 2" "…,skipAfter:END-REQUEST-942-…"
 //
 // and ends with that marker. What is written in another way runs at every level, as far as the gate knows, and so does
-// what other rules can skip into, past the first one, or take that away from.
-func levels(rules []Rule) (from []int, sections []bool) {
+// what other rules can skip into, past the first one, or take that away from. Not fixed: a request may change the level, so that
+// nothing is a section.
+func levels(rules []Rule, fixed bool) (from []int, sections []bool) {
 	from, sections = make([]int, len(rules)), make([]bool, len(rules))
 	for i := range from {
 		from[i] = 1
+	}
+	if !fixed {
+		return from, sections
 	}
 	jumps := jumps(rules)
 	for i := range rules {
@@ -40,6 +44,9 @@ func levels(rules []Rule) (from []int, sections []bool) {
 	return from, sections
 }
 
+// levelName is the variable with the level from which on rules are skipped.
+const levelName = "detection_paranoia_level"
+
 // section reads the first rule of one.
 func section(r *Rule) (level int, marker string, ok bool) {
 	if !r.Silent || len(r.Links) != 1 {
@@ -51,7 +58,7 @@ func section(r *Rule) (level int, marker string, ok bool) {
 	}
 	t, act := &l.Targets[0], l.Acts[0]
 	level, err := strconv.Atoi(l.Argument)
-	if !t.isTX() || t.Count || t.Key != "detection_paranoia_level" || act.Kind != Skips || act.To == "" || err != nil || level > maxLevel {
+	if !t.isTX() || t.Count || t.Key != levelName || len(t.Except) > 0 || act.Kind != Skips || act.To == "" || err != nil || level > maxLevel {
 		return 0, "", false
 	}
 	return max(level, 1), act.To, true

@@ -49,7 +49,7 @@ func TestLevelsAreThoseOfSections(t *testing.T) {
 		"by another variable":    {[]Rule{other, plain, marker("END")}, []int{1, 1, 1}},
 		"a level that is no one": {[]Rule{high, plain, marker("END")}, []int{1, 1, 1}},
 	} {
-		if got, _ := levels(c.rules); !slices.Equal(got, c.want) {
+		if got, _ := levels(c.rules, true); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
@@ -94,7 +94,7 @@ func TestWhatIsSkippedIntoIsNoSection(t *testing.T) {
 		"by number":             {[]Rule{skips(2, Act{Kind: Skips, Skip: 1}), firstOf(2, 3, 2, "A"), plain, marker("A")}, 2, 1},
 		"by a number too small": {[]Rule{skips(2, Act{Kind: Skips, Skip: 1}), plain, firstOf(2, 3, 2, "A"), plain, marker("A")}, 3, 3},
 	} {
-		if got, _ := levels(c.rules); got[c.at] != c.want {
+		if got, _ := levels(c.rules, true); got[c.at] != c.want {
 			t.Errorf("%s: %v, want %d at %d", name, got, c.want, c.at)
 		}
 	}

@@ -136,14 +136,14 @@ func (p *planner) lessened(v variables.RuleVariable) bool {
 // settings give it, or one that another rule's link writes when it matches.
 func (p *planner) variable(g, rule int, l *Link, t Target) {
 	p.fixed = append(p.fixed, fixed{group: g, link: l, chain: chainOf(l), target: t})
-	if t.Count && t.Key == "" || isCapture(t.Key) || parsed(t) {
+	if t.Count && t.Key == "" || t.readsGroups() || parsed(t) {
 		p.groups[g].always = true
 		return
 	}
 	for _, w := range p.book.of(t) {
 		from := &p.rules[w.rule]
 		if p.book.follows(from) {
-			if p.book.doubts(w.name) || w.open {
+			if w.open || !p.book.settled(w.name) {
 				p.groups[g].always = true
 			}
 			continue // its value is in the tenant's settings
@@ -188,11 +188,11 @@ func (p *planner) nameable(key string, l *Link) bool {
 // somebody else does, too.
 func (p *planner) above(w writer, l *Link, t Target) int {
 	n, err := strconv.Atoi(l.Argument)
-	if err != nil || l.Name != "gt" || l.Negated || l.MultiMatch || len(l.Transforms) > 0 || t.Count || w.set.Value != "+1" {
+	if err != nil || p.rules[w.rule].Links[w.link].MultiMatch || l.Name != "gt" || l.Negated || l.MultiMatch || len(l.Transforms) > 0 || t.Count || w.set.Value != "+1" {
 		return 0
 	}
 	for _, other := range p.book.of(t) {
-		if other != w && !p.rules[other.rule].shows() && strings.ContainsAny(other.set.Value, "+-") {
+		if other != w {
 			return 0
 		}
 	}

@@ -84,8 +84,8 @@ const (
 	Widens
 )
 
-// shows reports whether a match of the rule is to be seen: in a list of matches, or as a refusal.
-func (r *Rule) shows() bool { return !r.Silent || r.does(Refuses) }
+// Shows reports whether a match of the rule is to be seen: in a list of matches, or as a refusal.
+func (r *Rule) Shows() bool { return !r.Silent || r.does(Refuses) }
 
 // Widens reports whether the rule makes others see what they would not see otherwise.
 func (r *Rule) Widens() bool { return r.does(Widens) }
@@ -108,6 +108,11 @@ func (r *Rule) does(kind ActKind) bool {
 		}
 	}
 	return false
+}
+
+// changes reports whether the rule sets variables, or does something to other rules.
+func (r *Rule) changes() bool {
+	return slices.ContainsFunc(r.Links, func(l Link) bool { return len(l.Sets) > 0 || len(l.Acts) > 0 })
 }
 
 // ends reports whether the rule ends the inspection.

@@ -64,7 +64,7 @@ func (b *book) spread() {
 	}
 }
 
-// hides doubts what rules would write that follow others, but that another rule may keep from it unseen, while some that look
+// hides doubts what rules would write that follow others, but that another rule may keep from it, while some that look
 // at it still run. It reports whether there is more to doubt. What ends an inspection does so in the blocking mode alone.
 func (b *book) hides(rule int) (more bool) {
 	r := &b.rules[rule]
@@ -72,7 +72,7 @@ func (b *book) hides(rule int) (more bool) {
 	for k := range r.Links {
 		for i := range r.Links[k].Acts {
 			a := &r.Links[k].Acts[i]
-			if settled && !a.Ends || r.shows() && (a.Kind != Lessens || k == len(r.Links)-1) { // it always does, or then it is found
+			if settled && !a.Ends { // it always does
 				continue
 			}
 			may, does := hidden(b.rules, rule, a)
@@ -102,7 +102,7 @@ func (b *book) readBut(w *writer, gone []bool) bool {
 }
 
 // unseen reports whether a writer of a rule may write although the rule does not match, or nobody sees that it does.
-func (w *writer) unseen(r *Rule) bool { return !r.shows() || w.link < len(r.Links)-1 }
+func (w *writer) unseen(r *Rule) bool { return !r.Shows() || w.link < len(r.Links)-1 }
 
 func (b *book) doubt(w writer) {
 	if w.open {
@@ -121,13 +121,34 @@ func (b *book) doubts(name string) bool {
 
 // settled reports whether a variable has the value that the tenant's settings give it whatever a request brings, other rules that
 // match in it included.
-func (b *book) settled(name string) bool {
+func (b *book) settled(name string) bool { return b.settledBut(name, nil) }
+
+// settledBut is settled for a name that those in seen depend on.
+func (b *book) settledBut(name string, seen []string) bool {
+	if slices.Contains(seen, name) {
+		return true // it depends on itself, and on nothing else that could change it
+	}
 	if b.doubts(name) {
 		return false
 	}
 	for _, w := range b.writers {
-		if w.mayBe(Target{Variable: variables.TX, Key: name}) && !b.follows(&b.rules[w.rule]) {
+		if !w.mayBe(Target{Variable: variables.TX, Key: name}) {
+			continue
+		}
+		if !b.follows(&b.rules[w.rule]) || !b.steady(&b.rules[w.rule], append(seen, name)) {
 			return false
+		}
+	}
+	return true
+}
+
+// steady reports whether all that a rule which follows others makes use of is settled.
+func (b *book) steady(r *Rule, seen []string) bool {
+	for k := range r.Links {
+		for _, t := range r.Links[k].variables() {
+			if t.Key == "" || t.Pattern != nil || !b.settledBut(t.Key, seen) {
+				return false
+			}
 		}
 	}
 	return true
@@ -178,7 +199,7 @@ func (b *book) readsUnsure(r *Rule) bool {
 // judges reports whether the gate has to decide about a rule: one that shows, unless its outcome follows from the tenant's
 // settings as long as no other one matches. What a rule does that ends the inspection depends on his mode, too.
 func (b *book) judges(r *Rule) bool {
-	return r.shows() && !(r.pure() && !b.readsUnsure(r) && !r.ends())
+	return r.Shows() && !(r.pure() && !b.readsUnsure(r) && !r.ends())
 }
 
 // follows reports whether a rule depends on other rules alone, and is not judged.
@@ -250,6 +271,14 @@ func parsed(t Target) bool {
 
 // isCapture reports whether a variable's name is that of a group of a pattern.
 func isCapture(name string) bool { return len(name) == 1 && '0' <= name[0] && name[0] <= '9' }
+
+// readsGroups reports whether a target among the variables that rules set may be a group of a pattern.
+func (t *Target) readsGroups() bool {
+	if t.Pattern != nil {
+		return strings.ContainsFunc("0123456789", func(r rune) bool { return t.Pattern.MatchString(string(r)) })
+	}
+	return t.Key == "" || isCapture(t.Key)
+}
 
 // isTX reports whether a target is a variable that rules set.
 func (t *Target) isTX() bool { return t.Variable == variables.TX }
