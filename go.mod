@@ -23,6 +23,8 @@ require (
 	rsc.io/binaryregexp v0.2.0
 )
 
+require github.com/dunglas/httpsfv v1.1.2
+
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect

@@ -52,6 +52,7 @@ type control struct {
 	private        bool // with or without field names
 	public         bool
 	mustRevalidate bool
+	mustUnderstand bool
 	onlyIfCached   bool
 
 	maxAge   seconds
@@ -136,6 +137,8 @@ func (c *control) apply(name, arg []byte, hasArg bool) {
 		c.public = c.public || !hasArg
 	case octets.Is(name, "must-revalidate"):
 		c.mustRevalidate = c.mustRevalidate || !hasArg
+	case octets.Is(name, "must-understand"):
+		c.mustUnderstand = c.mustUnderstand || !hasArg
 	case octets.Is(name, "only-if-cached"):
 		c.onlyIfCached = true
 	case octets.Is(name, "max-age"):

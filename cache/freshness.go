@@ -21,12 +21,14 @@ func dateOf(resp *Response) time.Time {
 // statedLifetime is the freshness lifetime that the response states (RFC 9111
 // §4.2.1): s-maxage, else max-age, else Expires minus Date. What is stated but
 // invalid is 0. stated is false if it says nothing at all.
-func statedLifetime(resp *Response, c *control, date time.Time) (d time.Duration, stated bool) {
+func statedLifetime(resp *Response, c *control, targeted bool, date time.Time) (d time.Duration, stated bool) {
 	switch {
 	case c.sMaxAge.set:
 		return time.Duration(c.sMaxAge.n) * time.Second, true
 	case c.maxAge.set:
 		return time.Duration(c.maxAge.n) * time.Second, true
+	case targeted: // it stands in the place of Expires, too (RFC 9213 §2.1)
+		return 0, false
 	}
 	lines := resp.Header.PeekAll("Expires")
 	for i, line := range lines {
@@ -54,6 +56,30 @@ func defaultLifetime(status int, p *Policy) time.Duration {
 	}
 	return 0
 }
+
+// heuristicLifetime is a guess by Last-Modified (RFC 9111 §4.2.2), for statuses that are heuristically cacheable
+// (RFC 9110 §15.1) or responses that say public.
+func heuristicLifetime(resp *Response, c *control, date time.Time) time.Duration {
+	switch resp.Status {
+	case 200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501:
+	default:
+		if !c.public {
+			return 0
+		}
+	}
+	lines := resp.Header.PeekAll("Last-Modified")
+	if len(lines) != 1 {
+		return 0
+	}
+	modified, ok := parseDate(lines[0], resp.Received)
+	if !ok {
+		return 0
+	}
+	return min(max(date.Sub(modified), 0)/10, maxHeuristic)
+}
+
+// maxHeuristic bounds what is only guessed.
+const maxHeuristic = 24 * time.Hour
 
 // initialAge is RFC 9111 §4.2.3's corrected_initial_age.
 func initialAge(resp *Response, date time.Time) time.Duration {

@@ -30,6 +30,8 @@ func TestLifetimeRFC9111Section4_2_1(t *testing.T) {
 		{"one of two Expires is invalid", 200, []string{"Expires", later, "Expires", "0"}, nil, 0, ReasonStale},
 		{"Expires equal to Date", 200, []string{"Expires", epochDate, "Date", epochDate}, nil, 0, ReasonStale},
 		{"max-age=0", 200, []string{"Cache-Control", "max-age=0"}, nil, 0, ReasonStale},
+		{"RFC 9213 targeted before Expires", 200, []string{"CDN-Cache-Control", "max-age=9", "Expires", "0"}, nil, 9 * time.Second, ""},
+		{"RFC 9213 targeted without freshness: Expires does not help", 200, []string{"CDN-Cache-Control", "public", "Expires", later}, nil, 0, ReasonNoFreshness},
 		{"no heuristics: Last-Modified is no freshness", 200, []string{"Last-Modified", "Wed, 04 Mar 2020 05:06:07 GMT"}, nil, 0, ReasonNoFreshness},
 		{"public is no freshness", 200, []string{"Cache-Control", "public"}, nil, 0, ReasonNoFreshness},
 

@@ -11,6 +11,8 @@ type Request struct {
 	Header  Header
 	Key     []byte // from AppendKey; only read during a call
 	HasBody bool
+	// HeadSize is the bytes of all fields. Refusals are not stored of requests that are large, see Decide. Default 0: small.
+	HeadSize int
 
 	seq uint64 // the store's sequence at Lookup: when this request's fill began
 }

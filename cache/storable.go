@@ -14,13 +14,12 @@ const (
 	ReasonRange          Reason = "range"            // a part was asked for
 	ReasonPrecondition   Reason = "precondition"     // If-Match and the like
 	ReasonRequestNoStore Reason = "request-no-store" // RFC 9111 §5.2.1.5
-	ReasonStatus         Reason = "status"           // a status whose caching is not implemented
-	ReasonPartial        Reason = "partial"          // Content-Range
+	ReasonStatus         Reason = "status"           // interim, partial, 304, or unknown where only known ones may be stored
+	ReasonRequestFault   Reason = "request-fault"    // a refusal that the size of the request's head may have caused
 	ReasonMalformed      Reason = "malformed"        // Cache-Control or Vary that does not parse
 	ReasonNoStore        Reason = "no-store"         // RFC 9111 §5.2.2.5
 	ReasonPrivate        Reason = "private"          // RFC 9111 §5.2.2.7
 	ReasonNoCache        Reason = "no-cache"         // RFC 9111 §5.2.2.4: needs revalidation
-	ReasonTargeted       Reason = "targeted"         // CDN-Cache-Control (RFC 9213) is not read yet
 	ReasonSetCookie      Reason = "set-cookie"
 	ReasonAuthorization  Reason = "authorization" // RFC 9111 §3.5
 	ReasonVaryStar       Reason = "vary-star"     // RFC 9111 §4.1
@@ -39,6 +38,9 @@ type Policy struct {
 	// It never overrides what an answer states. Default 0: such answers are
 	// not stored.
 	TTL time.Duration
+	// Heuristic has answers that state no freshness, and get none by TTL, be fresh for a tenth of the
+	// time since they were modified, a day at most (RFC 9111 §4.2.2). Default: they are not stored.
+	Heuristic bool
 	// MaxBody is the largest body that is stored, in bytes. Default: DefaultMaxBody.
 	MaxBody int64
 }
@@ -85,8 +87,8 @@ func Decide(req *Request, resp *Response, p *Policy) Decision {
 	if r := requestRefusal(req, &reqControl); r != "" {
 		return Decision{Reason: r}
 	}
-	c := parseControl(resp.Header.PeekAll("Cache-Control"))
-	if r := responseRefusal(resp, &c); r != "" {
+	c, targeted := responseControl(resp.Header)
+	if r := responseRefusal(req, resp, &c); r != "" {
 		return Decision{Reason: r}
 	}
 	d := Decision{MaxBody: p.maxBody()}
@@ -101,7 +103,7 @@ func Decide(req *Request, resp *Response, p *Policy) Decision {
 	if d.vary, r = parseVary(resp.Header.PeekAll("Vary")); r != "" {
 		return Decision{Reason: r}
 	}
-	if r = d.setFreshness(resp, &c, p); r != "" {
+	if r = d.setFreshness(resp, &c, targeted, p); r != "" {
 		return Decision{Reason: r}
 	}
 	if resp.BodyLength > d.MaxBody {
@@ -139,52 +141,66 @@ func bypassReason(req *Request) Reason {
 }
 
 // responseRefusal looks for what forbids storing the response, lifetime and
-// selection aside. must-understand (RFC 9111 §5.2.2.3) needs no case: only
-// statuses that are understood get past the first, and no-store always counts.
-func responseRefusal(resp *Response, c *control) Reason {
+// selection aside. A status that is understood lifts no-store where the response
+// says must-understand (RFC 9111 §5.2.2.3). Content-Range means something in a 206 alone
+// (RFC 9110 §14.4).
+func responseRefusal(req *Request, resp *Response, c *control) Reason {
 	switch {
-	case !storableStatus(resp.Status):
-		return ReasonStatus
-	case has(resp.Header, "Content-Range"):
-		return ReasonPartial
+	case resp.Status < 200, resp.Status == 206, resp.Status == 304:
+		return ReasonStatus // not final, not whole, not a response of its own
 	case c.malformed:
 		return ReasonMalformed
-	case c.noStore:
+	case c.mustUnderstand && !understood(resp.Status):
+		return ReasonStatus
+	case faultOfRequest(resp.Status) && req.HeadSize > usualHead:
+		return ReasonRequestFault
+	case c.noStore && !c.mustUnderstand:
 		return ReasonNoStore
 	case c.private:
 		return ReasonPrivate
 	case c.noCache:
 		return ReasonNoCache
-	case len(resp.Header.PeekAll("Cdn-Cache-Control")) > 0:
-		return ReasonTargeted
 	case has(resp.Header, "Set-Cookie"):
 		return ReasonSetCookie
 	}
 	return ""
 }
 
-// storableStatus lists the final statuses that are stored, given freshness.
-// Errors about the request itself (400, 413, 431) are left out: one client's
-// odd header would become everybody's error page. So are 206 and failures of
-// the backend.
-func storableStatus(status int) bool {
+// understood reports whether a status is one whose rules for caches are known here (RFC 9110 §15).
+func understood(status int) bool {
 	switch status {
-	case 200, 203, 204, 300, 301, 302, 307, 308, 404, 405, 410, 414, 501:
+	case 200, 203, 204, 300, 301, 302, 303, 307, 308, 400, 403, 404, 405, 410, 413, 414, 421, 431, 451, 500, 501, 502, 503, 504:
+		return true
+	}
+	return false
+}
+
+// usualHead is the size in bytes of a request's fields that any backend takes. Servers refuse more at 4 to 32 KiB, each at
+// its own bound: who knows it could have everybody see the refusal.
+const usualHead = 4 << 10
+
+// faultOfRequest reports whether a status says that a request was at fault and not what it asked for.
+func faultOfRequest(status int) bool {
+	switch status {
+	case 400, 405, 413, 414, 431, 501:
 		return true
 	}
 	return false
 }
 
 // setFreshness fills in lifetime and age.
-func (d *Decision) setFreshness(resp *Response, c *control, p *Policy) Reason {
+func (d *Decision) setFreshness(resp *Response, c *control, targeted bool, p *Policy) Reason {
 	date := dateOf(resp)
-	lifetime, stated := statedLifetime(resp, c, date)
+	lifetime, stated := statedLifetime(resp, c, targeted, date)
 	if !stated {
-		if lifetime = defaultLifetime(resp.Status, p); lifetime == 0 {
+		if lifetime = defaultLifetime(resp.Status, p); lifetime == 0 && p.Heuristic {
+			lifetime = heuristicLifetime(resp, c, date)
+		}
+		if lifetime == 0 {
 			return ReasonNoFreshness
 		}
 		// Pragma has no meaning in a response (RFC 9111 §5.4), yet old
-		// applications say with it what they mean. Only the vhost's own TTL
+		// applications say with it what they mean. Only what is not stated
 		// yields to it.
 		if pragmaNoCache(resp.Header) {
 			return ReasonNoCache

@@ -28,7 +28,9 @@ func TestStorableRFC9111Section3(t *testing.T) {
 
 		{"§5.2.2.5 no-store", nil, nil, "no-store, max-age=60", ReasonNoStore},
 		{"§5.2.2.5 no-store in capitals", nil, nil, "NO-STORE, max-age=60", ReasonNoStore},
-		{"§5.2.2.3 must-understand does not undo no-store", nil, nil, "must-understand, no-store, max-age=60", ReasonNoStore},
+		{"§5.2.2.3 must-understand lifts no-store from a status that is understood", nil, nil, "must-understand, no-store, max-age=60", ""},
+		{"§5.2.2.3 must-understand with an argument lifts nothing", nil, nil, "must-understand=1, no-store, max-age=60", ReasonNoStore},
+		{"§5.2.2.3 must-understand lifts private from none", nil, nil, "must-understand, no-store, private, max-age=60", ReasonPrivate},
 		{"§5.2.2.3 must-understand, an understood status", nil, nil, "must-understand, max-age=60", ""},
 		{"§5.2.2.7 private", nil, nil, "private, max-age=60", ReasonPrivate},
 		{"§5.2.2.7 private with a field", nil, nil, `private="X-A", max-age=60`, ReasonPrivate},
@@ -40,8 +42,10 @@ func TestStorableRFC9111Section3(t *testing.T) {
 		{"Set-Cookie", nil, []string{"Set-Cookie", "a=b"}, "", ReasonSetCookie},
 		{"Set-Cookie with public", nil, []string{"Set-Cookie", "a=b"}, "public, max-age=60", ReasonSetCookie},
 		{"an empty Set-Cookie, as fasthttp shows an absent one", nil, []string{"Set-Cookie", ""}, "", ""},
-		{"Content-Range", nil, []string{"Content-Range", "bytes 0-1/2"}, "", ReasonPartial},
-		{"RFC 9213 CDN-Cache-Control", nil, []string{"CDN-Cache-Control", "no-store"}, "", ReasonTargeted},
+		{"RFC 9110 §14.4 Content-Range means nothing in a 200", nil, []string{"Content-Range", "bytes 0-1/2"}, "", ""},
+		{"RFC 9213 CDN-Cache-Control", nil, []string{"CDN-Cache-Control", "no-store"}, "", ReasonNoStore},
+		{"RFC 9213 §2.1 in the place of Cache-Control", nil, []string{"CDN-Cache-Control", "max-age=60"}, "no-store", ""},
+		{"RFC 9213 §2.2 ours before that of all", nil, []string{"CDN-Cache-Control", "no-store", "Gatehouse-Cache-Control", "max-age=60"}, "private", ""},
 
 		{"§3.5 Authorization", authorized, nil, "", ReasonAuthorization},
 		{"§3.5 Authorization, public", authorized, nil, "public, max-age=60", ""},
@@ -77,12 +81,39 @@ func authorized(r *Request) { r.Header = head("Authorization", "Basic YTpi") }
 // One client's odd request, or a backend's bad minute, must not become what
 // everybody gets.
 func TestStatusesThatAreStored(t *testing.T) {
-	stored := []int{200, 203, 204, 300, 301, 302, 307, 308, 404, 405, 410, 414, 501}
 	for status := 100; status <= 999; status++ {
 		d := Decide(get("/"), answer(status, "Cache-Control", "public, max-age=60"), &Policy{})
-		if d.Store != slices.Contains(stored, status) {
+		if want := status >= 200 && status != 206 && status != 304; d.Store != want {
 			t.Errorf("%d: store %v, %q", status, d.Store, d.Reason)
 		}
+		if d := Decide(get("/"), answer(status), &Policy{}); d.Store {
+			t.Errorf("%d is stored although it says nothing of freshness", status)
+		}
+	}
+	known := []int{200, 203, 204, 300, 301, 302, 303, 307, 308, 400, 403, 404, 405, 410, 413, 414, 421, 431, 451, 500, 501, 502, 503, 504}
+	for status := 200; status <= 999; status++ {
+		d := Decide(get("/"), answer(status, "Cache-Control", "must-understand, max-age=60"), &Policy{})
+		if d.Store != slices.Contains(known, status) {
+			t.Errorf("%d with must-understand: store %v, %q", status, d.Store, d.Reason)
+		}
+	}
+}
+
+// CPDoS (cpdos.org): a request whose head is too large for the backend alone makes it refuse what others would get.
+func TestAttackOversizedHeaderPoisonsNothing(t *testing.T) {
+	for _, status := range []int{400, 405, 413, 414, 431, 501} {
+		for size, want := range map[int]Reason{0: "", 4096: "", 4097: ReasonRequestFault, 30_000: ReasonRequestFault} {
+			req := get("/")
+			req.HeadSize = size
+			if d := Decide(req, answer(status, "Cache-Control", "max-age=60"), &Policy{}); d.Reason != want {
+				t.Errorf("%d to a head of %d bytes: %q, want %q", status, size, d.Reason, want)
+			}
+		}
+	}
+	req := get("/")
+	req.HeadSize = 30_000
+	if d := Decide(req, answer(404, "Cache-Control", "max-age=60"), &Policy{}); !d.Store {
+		t.Errorf("404: %q", d.Reason)
 	}
 }
 

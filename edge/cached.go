@@ -91,6 +91,9 @@ func (c *cached) forwarded() error {
 		c.status(cache.Outcome{})
 		return nil
 	}
+	for _, f := range r.Fields {
+		c.request.HeadSize += len(f.Name) + len(f.Value)
+	}
 	c.head = cache.Response{
 		Status: p.status, Header: (*responseHeader)(r), BodyLength: p.length, Received: p.received, RequestTime: p.asked,
 	}
