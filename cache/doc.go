@@ -21,9 +21,9 @@
 //
 // # Caution by default
 //
-// Whatever is in doubt is not stored: Set-Cookie, no-cache (nothing is
-// revalidated yet), a malformed Cache-Control, a status whose caching rules are
-// not implemented, freshness that is only guessed. A stored response is served
+// Whatever is in doubt is not stored: Set-Cookie and freshness that is only guessed,
+// unless the [Policy] says so; no-cache (nothing is revalidated yet), a malformed
+// Cache-Control, a refusal that a large request may have caused. A stored response is served
 // only while it is fresh.
 //
 // # Isolation

@@ -41,6 +41,9 @@ type Policy struct {
 	// Heuristic has answers that state no freshness, and get none by TTL, be fresh for a tenth of the
 	// time since they were modified, a day at most (RFC 9111 §4.2.2). Default: they are not stored.
 	Heuristic bool
+	// StoreCookies has answers with Set-Cookie stored as they are, so that everybody gets the cookie of whoever asked
+	// first. Default: they are not stored.
+	StoreCookies bool
 	// MaxBody is the largest body that is stored, in bytes. Default: DefaultMaxBody.
 	MaxBody int64
 }
@@ -88,7 +91,7 @@ func Decide(req *Request, resp *Response, p *Policy) Decision {
 		return Decision{Reason: r}
 	}
 	c, targeted := responseControl(resp.Header)
-	if r := responseRefusal(req, resp, &c); r != "" {
+	if r := responseRefusal(req, resp, &c, p); r != "" {
 		return Decision{Reason: r}
 	}
 	d := Decision{MaxBody: p.maxBody()}
@@ -144,7 +147,7 @@ func bypassReason(req *Request) Reason {
 // selection aside. A status that is understood lifts no-store where the response
 // says must-understand (RFC 9111 §5.2.2.3). Content-Range means something in a 206 alone
 // (RFC 9110 §14.4).
-func responseRefusal(req *Request, resp *Response, c *control) Reason {
+func responseRefusal(req *Request, resp *Response, c *control, p *Policy) Reason {
 	switch {
 	case resp.Status < 200, resp.Status == 206, resp.Status == 304:
 		return ReasonStatus // not final, not whole, not a response of its own
@@ -160,7 +163,7 @@ func responseRefusal(req *Request, resp *Response, c *control) Reason {
 		return ReasonPrivate
 	case c.noCache:
 		return ReasonNoCache
-	case has(resp.Header, "Set-Cookie"):
+	case !p.StoreCookies && has(resp.Header, "Set-Cookie"):
 		return ReasonSetCookie
 	}
 	return ""

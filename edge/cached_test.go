@@ -104,3 +104,40 @@ func TestUnsafeMethodInvalidates(t *testing.T) {
 		t.Errorf("after a POST: %q", got)
 	}
 }
+
+// What a vhost's document says of the cache reaches it.
+func TestCacheIsAsTheVhostSays(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	n := start(t, shopSite(b.URL, "cache: {enabled: true, heuristic: true, set_cookie: store}")+
+		"  plain.test:\n    backends: ["+b.URL+"]\n    cache: {enabled: true}\n")
+	old := "Last-Modified=Mon%2C+01+Jan+2024+00%3A00%3A00+GMT"
+	for target, want := range map[string][2]string{
+		"/respond?" + old + "&body=a":                                               {"hit", "no-freshness"},
+		"/respond?Cache-Control=max-age%3D60&Set-Cookie=a%3Db&body=a":               {"hit", "set-cookie"},
+		"/respond?Cache-Control=no-store&CDN-Cache-Control=max-age%3D60&body=a":     {"hit", "hit"},
+		"/respond?Cache-Control=max-age%3D60&Gatehouse-Cache-Control=private&body=": {"private", "private"},
+	} {
+		for i, host := range []string{"www.shop.test", "plain.test"} {
+			n.get(t, host, target)
+			if got := n.get(t, host, target).Header.Get("Cache-Status"); !strings.Contains(got, want[i]) {
+				t.Errorf("%s%s: Cache-Status %q, want %s", host, target, got, want[i])
+			}
+		}
+	}
+}
+
+// A refusal that a large head may have caused is nobody else's page (CPDoS).
+func TestAttackOversizedHeadIsNotStored(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	n := start(t, shopSite(b.URL, "cache: {enabled: true}"))
+	const refusal = "/respond?code=400&Cache-Control=max-age%3D60&body=no"
+	for range 2 {
+		if got := n.get(t, "www.shop.test", refusal, "X-Long: "+strings.Repeat("a", 5000)); !strings.Contains(got.Header.Get("Cache-Status"), "detail=request-fault") {
+			t.Errorf("Cache-Status %q", got.Header.Get("Cache-Status"))
+		}
+	}
+	n.get(t, "www.shop.test", refusal)
+	if got := n.get(t, "www.shop.test", refusal); got.Status != 400 || !strings.Contains(got.Header.Get("Cache-Status"), "hit") {
+		t.Errorf("without it: %d, %q", got.Status, got.Header.Get("Cache-Status"))
+	}
+}

@@ -15,6 +15,8 @@ type Settings struct {
 	Cache          bool
 	CacheTTL       time.Duration
 	CacheMaxBody   int64
+	CacheHeuristic bool
+	CacheSetCookie string // "bypass" or "store"
 	MinTLS         string // "1.2" or "1.3"
 	RedirectHTTP   string // "auto", "true" or "false"
 	HSTS           time.Duration
@@ -37,6 +39,7 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 		ConnectTimeout: 3 * time.Second,
 		FirstByte:      60 * time.Second,
 		CacheMaxBody:   1 << 20,
+		CacheSetCookie: "bypass",
 		MinTLS:         "1.2",
 		RedirectHTTP:   "auto",
 	}
@@ -56,6 +59,8 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 	if c := v.Cache; c != nil {
 		s.Cache, s.CacheTTL = c.On(), time.Duration(c.TTL)
 		s.CacheMaxBody = or(int64(c.MaxBody), s.CacheMaxBody)
+		s.CacheHeuristic = c.Heuristic != nil && *c.Heuristic
+		s.CacheSetCookie = or(c.SetCookie, s.CacheSetCookie)
 	}
 	if t := v.TLS; t != nil {
 		s.MinTLS = or(t.MinVersion, s.MinTLS)

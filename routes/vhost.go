@@ -85,7 +85,11 @@ type Cache struct {
 	TTL Duration `yaml:"ttl,omitempty" json:"ttl,omitempty"`
 	// MaxBody is the largest body that is stored. Default 1MiB.
 	MaxBody Size `yaml:"max_body,omitempty" json:"max_body,omitempty" zero:"must be at least 1 byte"`
-	// SetCookie: only "bypass" (default: an answer that sets a cookie is not stored) acts in this version.
+	// Heuristic has answers that state no freshness, and get none by TTL, be fresh for a tenth of the time since
+	// their Last-Modified, a day at most (RFC 9111 §4.2.2). Default false: they are not stored.
+	Heuristic *bool `yaml:"heuristic,omitempty" json:"heuristic,omitempty"`
+	// SetCookie says what becomes of an answer that sets a cookie: "bypass" (default: it is not stored) or "store", by which
+	// everybody gets the cookie of whoever asked first.
 	SetCookie string `yaml:"set_cookie,omitempty" json:"set_cookie,omitempty"`
 }
 

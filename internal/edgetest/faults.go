@@ -184,13 +184,17 @@ func status(_ *Backend, w http.ResponseWriter, r *http.Request) {
 func respond(b *Backend, w http.ResponseWriter, r *http.Request) {
 	body := "hello\n"
 	for name, values := range r.URL.Query() {
-		if name == "body" {
+		switch name {
+		case "body":
 			body = strings.Join(values, "")
+			continue
+		case "code":
 			continue
 		}
 		w.Header()[http.CanonicalHeaderKey(name)] = values
 	}
 	w.Header().Set("X-Count", strconv.Itoa(b.Deliveries("")))
+	w.WriteHeader(int(number(r, "code", 200)))
 	_, _ = io.WriteString(w, body)
 }
 
