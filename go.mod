@@ -7,6 +7,7 @@ require (
 	github.com/corazawaf/coraza-coreruleset/v4 v4.25.0
 	github.com/corazawaf/coraza/v3 v3.8.1
 	github.com/dgraph-io/ristretto/v2 v2.4.2
+	github.com/dunglas/httpsfv v1.1.2
 	github.com/fsnotify/fsnotify v1.10.1
 	github.com/goccy/go-yaml v1.19.2
 	github.com/pires/go-proxyproto v0.15.0
@@ -22,8 +23,6 @@ require (
 	golang.org/x/sys v0.49.0
 	rsc.io/binaryregexp v0.2.0
 )
-
-require github.com/dunglas/httpsfv v1.1.2
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect

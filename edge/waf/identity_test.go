@@ -18,7 +18,7 @@ import (
 )
 
 // The engine with its own @rx, compiled before ours is put into its registry: what ours must be identical
-// with. (That values of one name are kept apart is mended in both: without, it differs from itself.)
+// with. (What is mended of its parsers and of values of one name is mended in both: without, it differs from itself.)
 var (
 	stock      *Engine
 	stockSetup *Engine // with the CRS's limits on; nil where GATEHOUSE_IDENTITY asks for nothing
