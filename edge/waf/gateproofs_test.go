@@ -1,9 +1,6 @@
 package waf
 
-import (
-	"strings"
-	"testing"
-)
+import "testing"
 
 // A proof is rules that a gate had misunderstood, or may, with requests and settings that show it.
 type proof struct {
@@ -25,6 +22,9 @@ func TestWhatWasProvedAgainstTheGateHolds(t *testing.T) {
 		}
 		return out
 	}
+	const section = `SecRule TX:DETECTION_PARANOIA_LEVEL "@lt 2" "id:11,phase:2,pass,nolog,skipAfter:END"
+SecRule ARGS "@contains a" "id:12,phase:2,deny,msg:'m'"
+SecMarker END`
 	plainly := []Profile{{Mode: Block, Paranoia: 1}}
 	without := func(x ...Exclusion) []Profile {
 		return []Profile{{Mode: Block, Paranoia: 1, Exclusions: NewExclusions(x)}}
@@ -33,24 +33,16 @@ func TestWhatWasProvedAgainstTheGateHolds(t *testing.T) {
 		{"threshold", `SecRule TX:inbound_anomaly_score_threshold "@lt 10" "id:10,phase:1,pass,nolog,setvar:tx.strict=1"
 SecRule ARGS "@contains a" "id:11,phase:2,deny,msg:'m',chain"
 SecRule TX:strict "@eq 1"`, all("/?x=a"), []Profile{{Mode: Block, Paranoia: 1, InboundThreshold: 100}, {Mode: Block, Paranoia: 1, InboundThreshold: 5}}},
-		{"threshold2", `SecRule ARGS "@contains a" "id:11,phase:2,deny,msg:'m',chain"
+		{"threshold in a chain", `SecRule ARGS "@contains a" "id:11,phase:2,deny,msg:'m',chain"
 SecRule TX:inbound_anomaly_score_threshold "@lt 10"`, all("/?x=a"), []Profile{{Mode: Block, Paranoia: 1, InboundThreshold: 100}, {Mode: Block, Paranoia: 1, InboundThreshold: 5}}},
 		{"threshold macro cached", `SecRule ARGS "@streq %{tx.inbound_anomaly_score_threshold}" "id:11,phase:2,deny,msg:'m'"`, all("/?x=7", "/?x=5"), []Profile{{Mode: Block, Paranoia: 1, InboundThreshold: 100}, {Mode: Block, Paranoia: 1, InboundThreshold: 5}, {Mode: Block, Paranoia: 1, InboundThreshold: 7}}},
 		{"level raised by request", `SecRule REQUEST_URI "@contains deep" "id:10,phase:1,pass,nolog,setvar:tx.detection_paranoia_level=2"
-SecRule TX:DETECTION_PARANOIA_LEVEL "@lt 2" "id:11,phase:2,pass,nolog,skipAfter:END"
-SecRule ARGS "@contains a" "id:12,phase:2,deny,msg:'m'"
-SecMarker END`, all("/?x=a", "/deep?x=a"), plainly},
-		{"section first target update", `SecRule TX:DETECTION_PARANOIA_LEVEL "@lt 2" "id:11,phase:2,pass,nolog,skipAfter:END"
-SecRule ARGS "@contains a" "id:12,phase:2,deny,msg:'m'"
-SecMarker END
+` + section, all("/?x=a", "/deep?x=a"), plainly},
+		{"section first target update", section + `
 SecRuleUpdateTargetById 11 "!TX:detection_paranoia_level"`, all("/?x=a"), plainly},
 		{"section first ctl target", `SecRule REQUEST_URI "@contains deep" "id:10,phase:1,pass,nolog,ctl:ruleRemoveTargetById=11;TX:detection_paranoia_level"
-SecRule TX:DETECTION_PARANOIA_LEVEL "@lt 2" "id:11,phase:2,pass,nolog,skipAfter:END"
-SecRule ARGS "@contains a" "id:12,phase:2,deny,msg:'m'"
-SecMarker END`, all("/?x=a", "/deep?x=a"), plainly},
-		{"section first tenant target", `SecRule TX:DETECTION_PARANOIA_LEVEL "@lt 2" "id:11,phase:2,pass,nolog,skipAfter:END"
-SecRule ARGS "@contains a" "id:12,phase:2,deny,msg:'m'"
-SecMarker END`, all("/?x=a", "/deep?x=a"), []Profile{{Mode: Block, Paranoia: 1, Exclusions: NewExclusions([]Exclusion{{Rules: one(11), Target: "TX:detection_paranoia_level"}})}, {Mode: Block, Paranoia: 1, Exclusions: NewExclusions([]Exclusion{{Rules: one(11), Target: "TX"}})}}},
+` + section, all("/?x=a", "/deep?x=a"), plainly},
+		{"section first tenant target", section, all("/?x=a", "/deep?x=a"), []Profile{{Mode: Block, Paranoia: 1, Exclusions: NewExclusions([]Exclusion{{Rules: one(11), Target: "TX:detection_paranoia_level"}})}, {Mode: Block, Paranoia: 1, Exclusions: NewExclusions([]Exclusion{{Rules: one(11), Target: "TX"}})}}},
 		{"first captures", `SecRule REQUEST_HEADERS:X-A "@rx (e)vil" "id:10,phase:1,pass,nolog,capture"
 SecAction "id:11,phase:1,nolog,pass,setvar:tx.v1=z"
 SecRule TX:v1 "@rx (z)" "id:12,phase:1,nolog,pass,capture,setvar:tx.v2=1"
@@ -85,13 +77,9 @@ SecRule &ARGS "@eq 0" "id:12,phase:2,deny,msg:'m'"`, []sample{{contentType: form
 		{"ctl engine", `SecRule ARGS:k "@streq j" "id:10,phase:1,pass,nolog,ctl:ruleEngine=DetectionOnly"
 SecRule ARGS:x "@streq evil" "id:11,phase:2,deny,msg:'m'"`, all("/?k=j&x=evil", "/?x=evil"), plainly},
 		{"level 4 default", `SecRule REQUEST_URI "@contains deep" "id:10,phase:1,pass,nolog,setvar:'!tx.detection_paranoia_level=1'"
-SecRule TX:DETECTION_PARANOIA_LEVEL "@lt 2" "id:11,phase:2,pass,nolog,skipAfter:END"
-SecRule ARGS "@contains a" "id:12,phase:2,deny,msg:'m'"
-SecMarker END`, all("/?x=a", "/deep?x=a"), plainly},
+` + section, all("/?x=a", "/deep?x=a"), plainly},
 		{"level by open name", `SecRule ARGS_NAMES "@rx ^detection" "id:10,phase:1,pass,nolog,capture,setvar:'tx.%{matched_var}=4'"
-SecRule TX:DETECTION_PARANOIA_LEVEL "@lt 2" "id:11,phase:2,pass,nolog,skipAfter:END"
-SecRule ARGS "@contains a" "id:12,phase:2,deny,msg:'m'"
-SecMarker END`, all("/?x=a", "/?x=a&detection_paranoia_level=4"), plainly},
+` + section, all("/?x=a", "/?x=a&detection_paranoia_level=4"), plainly},
 		{"ctl takes TX of a count", `SecAction "id:10,phase:1,pass,nolog,setvar:tx.v1=1"
 SecRule REQUEST_URI "@contains deep" "id:11,phase:1,pass,nolog,ctl:ruleRemoveTargetById=12;TX:v1"
 SecRule &TX:v1 "@eq 0" "id:12,phase:2,deny,msg:'m',chain"
@@ -183,12 +171,7 @@ SecRule TX:k "@gt 2" "id:12,phase:2,deny,msg:'m'"`, all("/deep?x=abc", "/deep?x=
 SecRule TX:bad "@eq 1" "id:10,phase:2,pass,msg:'m'"`, []sample{{contentType: "application/json", body: `{"a`}}, []Profile{{Mode: Detect, Paranoia: 1}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			gated, plain, ok := twoEngines(strings.Split(c.rules, "\n"))
-			if !ok {
-				t.Fatal("the rules do not compile")
-			}
-			defer gated.Close()
-			defer plain.Close()
+			gated, plain := bothEngines(t, c.rules)
 			for i := range c.profiles {
 				for _, s := range c.asked {
 					if why := compareRules(gated, plain, [2]*Profile{&c.profiles[i], &c.profiles[i]}, s); why != "" {

@@ -24,6 +24,20 @@ func twoEngines(rules []string) (gated, plain *Engine, ok bool) {
 	return gated, plain, true
 }
 
+// bothEngines are those of rules that must compile, one a line, until the test ends.
+func bothEngines(t *testing.T, rules string) (gated, plain *Engine) {
+	t.Helper()
+	gated, plain, ok := twoEngines(strings.Split(rules, "\n"))
+	if !ok {
+		t.Fatal("the rules do not compile")
+	}
+	t.Cleanup(func() {
+		gated.Close()
+		plain.Close()
+	})
+	return gated, plain
+}
+
 // missedBy is the rule that an engine's gate has missed so far; 0: none.
 func missedBy(e *Engine) int {
 	if p := e.current.Load().screening.made.Load(); p != nil {

@@ -2,7 +2,6 @@ package waf
 
 import (
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -341,12 +340,7 @@ SecRule ARGS "@contains d"`,
 func TestTheGateUnderstandsTricks(t *testing.T) {
 	for _, trick := range tricks {
 		t.Run(trick.name, func(t *testing.T) {
-			gated, plain, ok := twoEngines(strings.Split(trick.rules, "\n"))
-			if !ok {
-				t.Fatal("the rules do not compile")
-			}
-			defer gated.Close()
-			defer plain.Close()
+			gated, plain := bothEngines(t, trick.rules)
 			for _, mode := range []Mode{Detect, Block} {
 				for i, s := range slices.Concat(trick.samples, trick.samples) {
 					p := &Profile{Mode: mode, Responses: s.status != 0, Exclusions: NewExclusions(trick.exclusions)}
@@ -382,12 +376,7 @@ func TestWhatIsAlwaysFoundIsNotForTheGate(t *testing.T) {
 		{`SecAction "id:10,phase:1,nolog,allow"`, map[string][]int{"/": {11}}, map[string][]int{"/": nil}}, // which does nothing where nothing is refused
 		{`SecAction "id:10,phase:1,allow,msg:'m'"`, map[string][]int{"/": {10, 11}}, map[string][]int{"/": {10}}},
 	} {
-		gated, plain, ok := twoEngines([]string{c.keeps, `SecAction "id:11,phase:1,pass,msg:'m'"`, `SecMarker M`})
-		if !ok {
-			t.Fatal("the rules do not compile")
-		}
-		defer gated.Close()
-		defer plain.Close()
+		gated, plain := bothEngines(t, c.keeps+"\n"+`SecAction "id:11,phase:1,pass,msg:'m'"`+"\nSecMarker M")
 		for mode, wants := range map[Mode]map[string][]int{Detect: c.detect, Block: c.block} {
 			for target, want := range wants {
 				for _, e := range []*Engine{plain, gated} {

@@ -61,6 +61,7 @@ func (t *Transaction) verify() {
 			return slices.ContainsFunc(again, func(m types.MatchedRule) bool { return m.Rule().ID() == id })
 		}) {
 			t.switchOff(g, id, places(m))
+			return // one is enough, and each costs eight more runs
 		}
 	}
 	if side, few := g.few(); few && t.engine.gate == GateOn {
