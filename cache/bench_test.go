@@ -56,6 +56,6 @@ func BenchmarkFill(b *testing.B) {
 		req := get(fmt.Sprintf("/%d", i))
 		i++
 		s.Lookup(req, &Policy{})
-		s.Put(req, NewEntry(req, resp, Decide(req, resp, &Policy{}), nil, 300, body, ""))
+		_ = s.Put(NewEntry(req, resp, Decide(req, resp, &Policy{}), nil, 300, body, ""))
 	}
 }

@@ -76,18 +76,19 @@ func cutTag(b []byte) (opaque, rest []byte, ok bool) {
 	return b[:end], b[end:], true
 }
 
-// opaqueTag is the response's entity tag without its weakness; empty if it has
-// none, or more than one, or a malformed one.
-func opaqueTag(h Header) string {
+// opaqueTag is the response's entity tag without its weakness, and whether it is
+// weak; empty if it has none, or more than one, or a malformed one.
+func opaqueTag(h Header) (tag string, weak bool) {
 	lines := h.PeekAll("Etag")
 	if len(lines) != 1 {
-		return ""
+		return "", false
 	}
-	opaque, rest, ok := cutTag(octets.TrimOWS(lines[0]))
+	line := octets.TrimOWS(lines[0])
+	opaque, rest, ok := cutTag(line)
 	if !ok || len(rest) > 0 {
-		return ""
+		return "", false
 	}
-	return string(opaque)
+	return string(opaque), line[0] == 'W'
 }
 
 // modifiedAt is what If-Modified-Since is compared with: Last-Modified, else
@@ -99,4 +100,53 @@ func modifiedAt(resp *Response) time.Time {
 		}
 	}
 	return dateOf(resp)
+}
+
+// validators are a response's own, as they came: what a request that validates it
+// carries (RFC 9111 §4.3.1).
+type validators struct {
+	tag      string // entity tag; empty: none
+	modified string // Last-Modified; empty: none
+}
+
+// validatorsOf reads a response's validators.
+func validatorsOf(h Header) (v validators) {
+	if lines := h.PeekAll("Etag"); len(lines) == 1 {
+		v.tag = string(octets.TrimOWS(lines[0]))
+	}
+	if lines := h.PeekAll("Last-Modified"); len(lines) == 1 {
+		v.modified = string(octets.TrimOWS(lines[0]))
+	}
+	return v
+}
+
+func hasValidator(h Header) bool { return has(h, "Etag") || has(h, "Last-Modified") }
+
+// AppendConditions appends the field lines of a request that validates e (RFC 9111
+// §4.3.1); nothing if e has no validator.
+func (e *Entry) AppendConditions(dst []byte) []byte {
+	if e.validators.tag != "" {
+		dst = append(append(append(dst, "If-None-Match: "...), e.validators.tag...), "\r\n"...)
+	}
+	if e.validators.modified != "" {
+		dst = append(append(append(dst, "If-Modified-Since: "...), e.validators.modified...), "\r\n"...)
+	}
+	return dst
+}
+
+// Validates reports whether a response 304 with the header h can be about e (RFC 9111
+// §4.3.4): it names e's entity tag or none.
+func (e *Entry) Validates(h Header) bool {
+	lines := h.PeekAll("Etag")
+	if len(lines) == 0 || e.validators.tag == "" {
+		return true
+	}
+	tag, _ := opaqueTag(h)
+	return tag == e.etag && (tag != "" || string(octets.TrimOWS(lines[0])) == e.validators.tag)
+}
+
+// SameModified reports whether a response with the header h says of its modification what e does, or nothing.
+func (e *Entry) SameModified(h Header) bool {
+	lines := h.PeekAll("Last-Modified")
+	return len(lines) == 0 || string(octets.TrimOWS(lines[0])) == e.validators.modified
 }

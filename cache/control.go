@@ -48,16 +48,20 @@ type control struct {
 	malformed bool // some member does not follow the grammar; what follows it in its line is not read
 
 	noStore        bool
-	noCache        bool // with or without field names: nothing is revalidated yet
+	noCache        bool // with or without field names: all of it is revalidated
 	private        bool // with or without field names
 	public         bool
 	mustRevalidate bool
+	proxyRevalid   bool // proxy-revalidate: must-revalidate for shared caches
 	mustUnderstand bool
 	onlyIfCached   bool
+	immutable      bool // RFC 8246
 
-	maxAge   seconds
-	sMaxAge  seconds
-	minFresh seconds
+	maxAge     seconds
+	sMaxAge    seconds
+	minFresh   seconds
+	revalidate seconds // stale-while-revalidate (RFC 5861 §3)
+	onError    seconds // stale-if-error (RFC 5861 §4)
 }
 
 // parseControl reads all lines of a Cache-Control field. Each line is read for
@@ -137,6 +141,10 @@ func (c *control) apply(name, arg []byte, hasArg bool) {
 		c.public = c.public || !hasArg
 	case octets.Is(name, "must-revalidate"):
 		c.mustRevalidate = c.mustRevalidate || !hasArg
+	case octets.Is(name, "proxy-revalidate"):
+		c.proxyRevalid = c.proxyRevalid || !hasArg
+	case octets.Is(name, "immutable"):
+		c.immutable = c.immutable || !hasArg
 	case octets.Is(name, "must-understand"):
 		c.mustUnderstand = c.mustUnderstand || !hasArg
 	case octets.Is(name, "only-if-cached"):
@@ -147,5 +155,9 @@ func (c *control) apply(name, arg []byte, hasArg bool) {
 		c.sMaxAge.take(arg)
 	case octets.Is(name, "min-fresh"):
 		c.minFresh.take(arg)
+	case octets.Is(name, "stale-while-revalidate"):
+		c.revalidate.take(arg)
+	case octets.Is(name, "stale-if-error"):
+		c.onError.take(arg)
 	}
 }

@@ -1,6 +1,10 @@
 package cache
 
-import "time"
+import (
+	"bytes"
+	"sync/atomic"
+	"time"
+)
 
 // entryOverhead is what an entry costs beside its bytes. With objectOverhead it
 // covers the structs, the map items and the policy's records, rounded up from
@@ -8,7 +12,7 @@ import "time"
 // memory and not only bodies.
 const entryOverhead = 300
 
-// Entry is one stored response. It never changes after NewEntry; the caller
+// Entry is one stored response. It never changes after NewEntry, but for when it was asked for; the caller
 // must not write to Body or to what Template refers to.
 type Entry struct {
 	Template any    // the response head as the caller built it
@@ -21,12 +25,24 @@ type Entry struct {
 	lifetime   time.Duration
 	vary       []varyField
 	etag       string    // opaque part with quotes; empty: none
+	weak       bool      // the etag is
 	modified   time.Time // see modifiedAt
-	authorized bool      // may answer a request with Authorization
+	date       time.Time // see dateOf
+	validators validators
+	terms      terms
 
-	seq     uint64 // the store's sequence when its request was looked up
-	cost    int64  // bytes
-	refused bool   // must not be stored: no permission, incomplete or too large
+	key    []byte
+	seq    uint64 // the store's sequence when its request was looked up
+	most   int64  // bytes that its body may have
+	length int64  // bytes that its body has to have; -1: any
+	cost   int64  // bytes
+	whole  bool   // it has its body
+
+	// All that changes of an entry, by sync/atomic, in unix nanoseconds: when it was last asked for anew behind a request,
+	// and when the backend last failed.
+	refreshed, failed int64
+
+	refused bool // must not be stored: no permission, incomplete or too large
 }
 
 // NewEntry makes an entry of a response that Decide allowed to be stored.
@@ -34,7 +50,7 @@ type Entry struct {
 // req is the Request given to Lookup, with the same header fields. template is
 // the response head that hits are written from and templateSize its bytes in
 // memory. body is the whole body: the entry takes it over, so it must not come
-// from a pooled buffer, and its capacity is what it costs. digest names the
+// from a pooled buffer, and its capacity is what it costs; nil: a Fill brings it. digest names the
 // ruleset that inspected the response.
 //
 // If the decision is not to store, the body is not as long as
@@ -43,25 +59,41 @@ type Entry struct {
 func NewEntry(req *Request, resp *Response, d Decision, template any, templateSize int, body []byte, digest string) *Entry {
 	e := &Entry{
 		Template:   template,
-		Body:       body,
 		Status:     resp.Status,
 		Digest:     digest,
 		received:   resp.Received,
 		initialAge: d.InitialAge,
 		lifetime:   d.Lifetime,
 		vary:       selectBy(d.vary, req.Header),
-		etag:       opaqueTag(resp.Header),
 		modified:   modifiedAt(resp),
-		authorized: d.authorized,
+		date:       dateOf(resp),
+		validators: validatorsOf(resp.Header),
+		terms:      d.terms,
 		seq:        req.seq,
 	}
-	n := int64(len(body))
-	e.refused = !d.Store || n > d.MaxBody || resp.BodyLength >= 0 && resp.BodyLength != n
-	e.cost = entryOverhead + int64(templateSize) + int64(cap(body)) + int64(len(e.etag)+len(digest))
+	e.etag, e.weak = opaqueTag(resp.Header)
+	nameLanguage(e.vary, resp.Header)
+	if e.key = req.owned; e.key == nil {
+		e.key = bytes.Clone(req.Key)
+	}
+	e.most, e.length = d.MaxBody, resp.BodyLength
+	e.refused = !d.Store
+	e.cost = entryOverhead + int64(templateSize) + int64(2*len(e.etag)+len(digest)+len(e.validators.modified))
 	for i := range e.vary {
 		e.cost += int64(64 + len(e.vary[i].name) + len(e.vary[i].value))
 	}
+	if body != nil {
+		e.complete(body)
+	}
 	return e
+}
+
+// complete gives a new entry its body.
+func (e *Entry) complete(body []byte) {
+	n := int64(len(body))
+	e.Body, e.whole = body, true
+	e.cost += int64(cap(body))
+	e.refused = e.refused || n > e.most || e.length >= 0 && e.length != n
 }
 
 // Age is the entry's current age (RFC 9111 §4.2.3). It is never negative.
@@ -73,6 +105,28 @@ func (e *Entry) Age(now time.Time) time.Duration {
 func (e *Entry) TTL(now time.Time) time.Duration {
 	return e.lifetime - e.Age(now)
 }
+
+const (
+	// refreshPause is between two requests for what is stale, made behind others: a backend that fails is not asked for
+	// every hit.
+	refreshPause = time.Second
+	// failurePause is how long a backend's failure is believed: until then what is stale serves at once.
+	failurePause = 5 * time.Second
+)
+
+// refresh reports whether it is time to ask for e anew; then it is up to the caller.
+func (e *Entry) refresh(now time.Time) bool {
+	last := atomic.LoadInt64(&e.refreshed)
+	return now.UnixNano()-last >= int64(refreshPause) && atomic.CompareAndSwapInt64(&e.refreshed, last, now.UnixNano())
+}
+
+// failing reports whether the backend has failed a moment ago.
+func (e *Entry) failing(now time.Time) bool {
+	return now.UnixNano()-atomic.LoadInt64(&e.failed) < int64(failurePause)
+}
+
+// Length is the body's length as it was announced; -1: it was not.
+func (e *Entry) Length() int64 { return e.length }
 
 // matches reports whether the request with header h selects e.
 func (e *Entry) matches(h Header) bool {
@@ -91,7 +145,7 @@ func (e *Entry) sameVariant(o *Entry) bool {
 		return false
 	}
 	for i := range e.vary {
-		if e.vary[i] != o.vary[i] {
+		if a, b := &e.vary[i], &o.vary[i]; a.name != b.name || a.present != b.present || a.value != b.value {
 			return false
 		}
 	}

@@ -41,7 +41,7 @@ func Example() {
 			decision := cache.Decide(req, resp, policy)
 			outcome.Detail = string(decision.Reason)
 			if decision.Store && lookup.MayStore {
-				outcome.Stored = store.Put(req, cache.NewEntry(req, resp, decision, nil, 0, []byte("logo"), ""))
+				outcome.Stored = store.Put(cache.NewEntry(req, resp, decision, nil, 0, []byte("logo"), "")) == nil
 			}
 		}
 		fmt.Println(string(cache.FormatStatus(nil, &lookup, outcome)))

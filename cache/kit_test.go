@@ -94,7 +94,7 @@ func put(t testing.TB, s *Store, req *Request, resp *Response, body string) bool
 	if !d.Store {
 		t.Fatalf("not storable: %s", d.Reason)
 	}
-	return s.Put(req, NewEntry(req, resp, d, nil, 100, []byte(body), ""))
+	return s.Put(NewEntry(req, resp, d, nil, 100, []byte(body), "")) == nil
 }
 
 // wantHit fails unless req hits body.

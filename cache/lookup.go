@@ -2,6 +2,7 @@ package cache
 
 import (
 	"bytes"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,7 +15,9 @@ type Request struct {
 	// HeadSize is the bytes of all fields. Refusals are not stored of requests that are large, see Decide. Default 0: small.
 	HeadSize int
 
-	seq uint64 // the store's sequence at Lookup: when this request's fill began
+	seq     uint64  // the store's sequence at Lookup: when this request's fill began
+	control control // its Cache-Control
+	owned   []byte  // Key, where somebody keeps it
 }
 
 // The values of Lookup.Forward (RFC 9211 §2.2).
@@ -30,11 +33,16 @@ const (
 // Lookup is the answer of Store.Lookup. A caller that finds a hit unfit (its
 // Digest, say) sets Entry to nil and Forward to why, and may still fill.
 type Lookup struct {
-	Entry   *Entry        // nil unless a fresh hit
+	Entry   *Entry        // nil unless a hit
 	Age     time.Duration // of the hit; the Age field has its whole seconds
-	TTL     time.Duration // what remains of the hit's freshness
+	TTL     time.Duration // what remains of the hit's freshness; negative: how long it is stale
 	Forward string        // why not a hit; see the Forward constants
 	Detail  string        // more on Forward, a token; may be empty
+	// Refresh: the hit is stale, and the caller is to ask for it anew behind this request (RFC 5861 §3).
+	Refresh bool
+	// Stale is what is stored for the request and may serve it once the backend has validated it
+	// (RFC 9111 §4.3), or while the backend fails; nil: nothing is.
+	Stale *Entry
 	// MayStore is false if no response to this request can be stored. (One
 	// with Authorization may be, if the response permits it: Decide knows.)
 	MayStore bool
@@ -55,18 +63,22 @@ func (s *Store) Lookup(req *Request, p *Policy) Lookup {
 	case req.Method != "GET" && req.Method != "HEAD":
 		return Lookup{Forward: ForwardMethod}
 	}
-	c := parseControl(req.Header.PeekAll("Cache-Control"))
+	req.control = parseControl(req.Header.PeekAll("Cache-Control"))
+	c := &req.control
 	if r := bypassReason(req); r != "" {
 		return Lookup{Forward: ForwardBypass, Detail: string(r), OnlyIfCached: c.onlyIfCached}
 	}
-	l := Lookup{MayStore: req.Method == "GET" && !c.noStore && !c.malformed}
-	s.find(req, &c, &l)
+	l := Lookup{MayStore: req.Method == "GET" && !c.noStore && !c.malformed && !has(req.Header, "Range")}
+	s.find(req, &l)
 	l.OnlyIfCached = c.onlyIfCached && l.Entry == nil
 	return l
 }
 
+// Begin notes in req that it is sent now, for one that is not looked up.
+func (s *Store) Begin(req *Request) { req.seq = s.seq.Load() }
+
 // find sets l's hit, or why there is none.
-func (s *Store) find(req *Request, c *control, l *Lookup) {
+func (s *Store) find(req *Request, l *Lookup) {
 	o := s.stored(s.hash(req.Key), req.Key)
 	if o == nil || o.invalid.Load() {
 		l.Forward = ForwardURIMiss
@@ -77,38 +89,81 @@ func (s *Store) find(req *Request, c *control, l *Lookup) {
 		l.Forward = ForwardVaryMiss
 		return
 	}
-	now := s.now()
-	age := e.Age(now)
-	ttl := e.lifetime - age
-	if ttl <= 0 {
-		l.Forward = ForwardStale
-		return
+	l.consider(e, req, s.now())
+	if l.Entry != nil && !o.used.Load() { // a load that is shared costs less than a store
+		o.used.Store(true)
 	}
-	if unwanted(req.Header, c, age, ttl) {
-		l.Forward = ForwardRequest
-		return
-	}
-	if !e.authorized && has(req.Header, "Authorization") {
+}
+
+// consider makes e, which the request selects, l's hit, or says why it is none.
+func (l *Lookup) consider(e *Entry, req *Request, now time.Time) {
+	if !e.terms.authorized && has(req.Header, "Authorization") {
 		l.Forward, l.Detail = ForwardRequest, string(ReasonAuthorization)
 		return
 	}
-	if !o.used.Load() { // a load that is shared costs less than a store
-		o.used.Store(true)
+	age := e.Age(now)
+	ttl := e.lifetime - age
+	reload, unwanted := unwanted(req, e, age, ttl)
+	switch fresh := ttl > 0 && !e.terms.noCache; {
+	case fresh && !unwanted:
+		l.Entry, l.Age, l.TTL = e, age, ttl
+		return
+	case fresh:
+		l.Forward = ForwardRequest
+	case unwanted || e.terms.noCache:
+		l.Forward = ForwardStale
+	case -ttl < e.terms.whileRevalidate:
+		l.Entry, l.Age, l.TTL, l.Refresh, l.Detail = e, age, ttl, e.refresh(now), "stale-while-revalidate"
+		return
+	case -ttl < e.terms.ifError && e.failing(now):
+		l.Entry, l.Age, l.TTL, l.Refresh, l.Detail = e, age, ttl, e.refresh(now), detailOnError
+		return
+	default:
+		l.Forward = ForwardStale
 	}
-	l.Entry, l.Age, l.TTL = e, age, ttl
+	if !reload {
+		l.Stale = e
+	}
 }
 
-// unwanted reports whether the request's directives refuse a fresh response of
-// that age (RFC 9111 §5.2.1, §5.4). max-stale has nothing to permit.
-func unwanted(h Header, c *control, age, ttl time.Duration) bool {
+// unwanted reports whether the request's directives refuse a response of that age (RFC
+// 9111 §5.2.1, §5.4), and reload whether it is to come from the backend whatever is stored.
+// max-stale has nothing to permit. A response that does not change while it is fresh is
+// refused by a reload alone (RFC 8246 §2).
+func unwanted(req *Request, e *Entry, age, ttl time.Duration) (reload, unwanted bool) {
+	c := &req.control
 	if !c.present {
-		return pragmaNoCache(h)
+		reload = pragmaNoCache(req.Header)
+		return reload, reload
 	}
 	maxAge := time.Duration(c.maxAge.n) * time.Second
-	return c.noCache ||
-		c.maxAge.set && (maxAge == 0 || age > maxAge) ||
+	unwanted = c.maxAge.set && (maxAge == 0 || age > maxAge) ||
 		c.minFresh.set && ttl < time.Duration(c.minFresh.n)*time.Second
+	if e.terms.immutable && ttl > 0 {
+		unwanted = false
+	}
+	return c.noCache, c.noCache || unwanted
 }
+
+// ServesOnError reports whether l's stale response may answer in the place of a backend
+// that could not be reached or failed (RFC 9111 §4.2.4, RFC 5861 §4), and has l say so.
+func (s *Store) ServesOnError(l *Lookup) bool {
+	e := l.Stale
+	if e == nil {
+		return false
+	}
+	now := s.now()
+	age := e.Age(now)
+	ttl := e.lifetime - age
+	if -ttl >= e.terms.ifError {
+		return false
+	}
+	atomic.StoreInt64(&e.failed, now.UnixNano())
+	l.Entry, l.Age, l.TTL, l.Detail = e, age, ttl, detailOnError
+	return true
+}
+
+const detailOnError = "stale-if-error"
 
 // stored returns what is stored under key, or nil. The full comparison is what
 // keeps a collision of the hash from serving another tenant's page.

@@ -76,10 +76,10 @@ func (s *Store) byWorth() [3][]*object {
 	return out
 }
 
-// fresh reports whether any of the object's entries may still be used.
+// fresh reports whether any of the object's entries may still be used, as it is or while the backend fails.
 func (o *object) fresh(now time.Time) bool {
 	for _, e := range o.variants {
-		if e.TTL(now) > 0 {
+		if e.TTL(now) > -max(e.terms.ifError, e.terms.whileRevalidate) {
 			return true
 		}
 	}

@@ -135,7 +135,7 @@ func TestShrinkBesideEverythingElse(t *testing.T) {
 				req := get(fmt.Sprintf("/%d", (i*7+w)%200))
 				s.Lookup(req, &Policy{})
 				resp := answer(200, fresh...)
-				s.Put(req, NewEntry(req, resp, Decide(req, resp, &Policy{}), nil, 100, make([]byte, 50<<10), ""))
+				_ = s.Put(NewEntry(req, resp, Decide(req, resp, &Policy{}), nil, 100, make([]byte, 50<<10), ""))
 			}
 		})
 	}

@@ -10,6 +10,10 @@ const Name = "gatehouse"
 
 // Outcome is what became of a request that was forwarded.
 type Outcome struct {
+	// Forwarded: the request went to the backend, whatever answers it now.
+	Forwarded bool
+	// Collapsed: another request with the same key went in its place (RFC 9211 §2.6).
+	Collapsed bool
 	// Status is the origin's status if the client got another one, else 0
 	// (RFC 9211 §2.3: fwd-status).
 	Status int
@@ -23,17 +27,21 @@ type Outcome struct {
 // FormatStatus appends the Cache-Status field value (RFC 9211) for l to dst:
 //
 //	gatehouse; hit; ttl=57
+//	gatehouse; hit; ttl=-3; detail=stale-while-revalidate
+//	gatehouse; fwd=stale; fwd-status=503; detail=stale-if-error
+//	gatehouse; fwd=stale; fwd-status=304; stored
 //	gatehouse; fwd=uri-miss; stored
 //	gatehouse; fwd=uri-miss; detail=set-cookie
 //	gatehouse; detail=only-if-cached
 //
-// o is not read for a hit.
+// Of a hit that was forwarded (o.Forwarded) it says what became of that; else o is not read for a hit.
 func FormatStatus(dst []byte, l *Lookup, o Outcome) []byte {
 	dst = append(dst, Name...)
 	switch {
-	case l.Entry != nil:
+	case l.Entry != nil && !o.Forwarded:
 		dst = append(dst, "; hit; ttl="...)
-		return strconv.AppendInt(dst, int64(l.TTL/time.Second), 10)
+		dst = strconv.AppendInt(dst, int64(l.TTL/time.Second), 10)
+		return appendDetail(dst, l.Detail)
 	case l.OnlyIfCached:
 		return append(dst, "; detail=only-if-cached"...)
 	}
@@ -44,7 +52,13 @@ func FormatStatus(dst []byte, l *Lookup, o Outcome) []byte {
 		dst = strconv.AppendInt(dst, int64(o.Status), 10)
 	}
 	if o.Stored {
-		return append(dst, "; stored"...)
+		dst = append(dst, "; stored"...)
+	}
+	if o.Collapsed {
+		dst = append(dst, "; collapsed"...)
+	}
+	if o.Stored {
+		return dst
 	}
 	if o.Detail == "" {
 		o.Detail = l.Detail

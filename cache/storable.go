@@ -19,13 +19,13 @@ const (
 	ReasonMalformed      Reason = "malformed"        // Cache-Control or Vary that does not parse
 	ReasonNoStore        Reason = "no-store"         // RFC 9111 §5.2.2.5
 	ReasonPrivate        Reason = "private"          // RFC 9111 §5.2.2.7
-	ReasonNoCache        Reason = "no-cache"         // RFC 9111 §5.2.2.4: needs revalidation
+	ReasonNoCache        Reason = "no-cache"         // RFC 9111 §5.2.2.4: needs revalidation, and has nothing to do it with
 	ReasonSetCookie      Reason = "set-cookie"
 	ReasonAuthorization  Reason = "authorization" // RFC 9111 §3.5
 	ReasonVaryStar       Reason = "vary-star"     // RFC 9111 §4.1
 	ReasonVaryLimit      Reason = "vary-limit"    // names more than maxVary fields
 	ReasonNoFreshness    Reason = "no-freshness"  // states no lifetime, and the Policy has none
-	ReasonStale          Reason = "stale"         // stale, or too old, on arrival
+	ReasonStale          Reason = "stale"         // stale, or too old, on arrival, and has nothing to revalidate it with
 	ReasonTooLarge       Reason = "too-large"     // Content-Length over Policy.MaxBody
 )
 
@@ -46,6 +46,12 @@ type Policy struct {
 	StoreCookies bool
 	// MaxBody is the largest body that is stored, in bytes. Default: DefaultMaxBody.
 	MaxBody int64
+	// StaleIfError is how long past its freshness an answer may serve while the backend cannot be reached or fails, where
+	// the answer states no stale-if-error (RFC 5861 §4) and forbids nothing (RFC 9111 §4.2.4). Default 0: not.
+	StaleIfError time.Duration
+	// StaleWhileRevalidate is how long past its freshness an answer may serve while it is asked for anew, where it states
+	// no stale-while-revalidate itself (RFC 5861 §3). Default 0: not.
+	StaleWhileRevalidate time.Duration
 }
 
 func (p *Policy) maxBody() int64 {
@@ -74,9 +80,20 @@ type Decision struct {
 	Lifetime   time.Duration // freshness lifetime (RFC 9111 §4.2.1)
 	InitialAge time.Duration // age on arrival (RFC 9111 §4.2.3)
 	MaxBody    int64         // the caller stops collecting a body beyond this many bytes
+	// Shared reports whether the response may answer others as it is: it may be stored, and is fresh on arrival.
+	Shared bool
 
-	vary       []string // canonical names, sorted
-	authorized bool     // may answer a request with Authorization (RFC 9111 §3.5)
+	vary  []string // canonical names, sorted
+	terms terms
+}
+
+// terms are the conditions under which a stored response may be used.
+type terms struct {
+	authorized bool // may answer a request with Authorization (RFC 9111 §3.5)
+	noCache    bool // only after validation (RFC 9111 §5.2.2.4)
+	immutable  bool // does not change while it is fresh (RFC 8246)
+	// how long past its freshness it may serve while it is revalidated, and while the backend fails
+	whileRevalidate, ifError time.Duration
 }
 
 // Decide says whether the response to req may be stored (RFC 9111 §3), from the
@@ -94,12 +111,8 @@ func Decide(req *Request, resp *Response, p *Policy) Decision {
 	if r := responseRefusal(req, resp, &c, p); r != "" {
 		return Decision{Reason: r}
 	}
-	d := Decision{MaxBody: p.maxBody()}
-	// RFC 9111 §3.5. The permission also decides whether a response to an
-	// anonymous request is given to one with credentials: the RFC would allow
-	// that, but an origin that said nothing has not thought of it.
-	d.authorized = c.public || c.sMaxAge.set || c.mustRevalidate
-	if has(req.Header, "Authorization") && !d.authorized {
+	d := Decision{MaxBody: p.maxBody(), terms: termsOf(&c, p)}
+	if has(req.Header, "Authorization") && !d.terms.authorized {
 		return Decision{Reason: ReasonAuthorization}
 	}
 	var r Reason
@@ -113,7 +126,39 @@ func Decide(req *Request, resp *Response, p *Policy) Decision {
 		return Decision{Reason: ReasonTooLarge}
 	}
 	d.Store = true
+	d.Shared = !d.terms.noCache && d.Lifetime > d.InitialAge
 	return d
+}
+
+// termsOf reads the conditions of use.
+func termsOf(c *control, p *Policy) terms {
+	t := terms{
+		// RFC 9111 §3.5. The permission also decides whether a response to an
+		// anonymous request is given to one with credentials: the RFC would allow
+		// that, but an origin that said nothing has not thought of it.
+		authorized: c.public || c.sMaxAge.set || c.mustRevalidate,
+		noCache:    c.noCache,
+		immutable:  c.immutable,
+	}
+	// RFC 9111 §4.2.4. That s-maxage, too, implies proxy-revalidate (§5.2.2.10) yields to an answer that states both it and
+	// how long it may be stale, as frameworks do that speak to caches of the edge; not to a setting of the vhost.
+	if c.noCache || c.mustRevalidate || c.proxyRevalid {
+		return t
+	}
+	t.whileRevalidate = staleTime(c.revalidate, c, p.StaleWhileRevalidate)
+	t.ifError = staleTime(c.onError, c, p.StaleIfError)
+	return t
+}
+
+// staleTime is how long an answer may serve past its freshness: what it states, else the vhost's word.
+func staleTime(stated seconds, c *control, setting time.Duration) time.Duration {
+	switch {
+	case stated.set:
+		return time.Duration(stated.n) * time.Second
+	case c.sMaxAge.set:
+		return 0
+	}
+	return max(setting, 0)
 }
 
 // requestRefusal says why no response to req may be stored, whatever it is.
@@ -123,6 +168,9 @@ func requestRefusal(req *Request, c *control) Reason {
 	}
 	if r := bypassReason(req); r != "" {
 		return r
+	}
+	if has(req.Header, "Range") {
+		return ReasonRange
 	}
 	if c.noStore || c.malformed { // garbage may have been meant as no-store
 		return ReasonRequestNoStore
@@ -135,8 +183,6 @@ func bypassReason(req *Request) Reason {
 	switch {
 	case req.HasBody:
 		return ReasonRequestBody
-	case has(req.Header, "Range"):
-		return ReasonRange
 	case hasPrecondition(req.Header):
 		return ReasonPrecondition
 	}
@@ -161,7 +207,7 @@ func responseRefusal(req *Request, resp *Response, c *control, p *Policy) Reason
 		return ReasonNoStore
 	case c.private:
 		return ReasonPrivate
-	case c.noCache:
+	case c.noCache && !hasValidator(resp.Header):
 		return ReasonNoCache
 	case !p.StoreCookies && has(resp.Header, "Set-Cookie"):
 		return ReasonSetCookie
@@ -195,7 +241,7 @@ func faultOfRequest(status int) bool {
 func (d *Decision) setFreshness(resp *Response, c *control, targeted bool, p *Policy) Reason {
 	date := dateOf(resp)
 	lifetime, stated := statedLifetime(resp, c, targeted, date)
-	if !stated {
+	if !stated && !c.noCache { // what is validated each time needs none
 		if lifetime = defaultLifetime(resp.Status, p); lifetime == 0 && p.Heuristic {
 			lifetime = heuristicLifetime(resp, c, date)
 		}
@@ -210,7 +256,7 @@ func (d *Decision) setFreshness(resp *Response, c *control, targeted bool, p *Po
 		}
 	}
 	d.Lifetime, d.InitialAge = lifetime, initialAge(resp, date)
-	if d.Lifetime <= d.InitialAge {
+	if late := d.InitialAge - d.Lifetime; late >= 0 && late >= d.terms.whileRevalidate && !hasValidator(resp.Header) {
 		return ReasonStale
 	}
 	return ""

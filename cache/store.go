@@ -59,6 +59,9 @@ type Store struct {
 	// racing Sets of a new key. Readers do not take it.
 	stripe [stripes]sync.Mutex
 
+	flights flights
+	filling atomic.Int64 // bytes of bodies on their way in
+
 	resize sync.Mutex   // held by Shrink and Grow
 	life   sync.RWMutex // held by writers against Close
 	closed bool
@@ -129,16 +132,16 @@ func (s *Store) Close() {
 // longer than that need not be collected.
 func (s *Store) MaxEntry() int64 { return s.maxCost }
 
-// Put stores e as the response to req, in place of the one that req selects. It
-// returns once the outcome is known, normally within microseconds: true means
-// that the next Lookup finds e (unless it is evicted meanwhile), false that e
+// Put stores e in place of the response that its request selects. It
+// returns once the outcome is known, normally within microseconds: nil means
+// that the next Lookup finds e (unless it is evicted meanwhile), an error that e
 // is refused: not permitted by its Decision, larger than MaxEntry, older than
 // what is stored or than an invalidation of the key, or worth less than what
-// would have to leave.
-func (s *Store) Put(req *Request, e *Entry) bool {
-	err := s.put(req, e)
+// would have to leave. The error's text is the label of gatehouse_cache_rejected_total.
+func (s *Store) Put(e *Entry) error {
+	err := s.put(e)
 	s.metrics.refused(err)
-	return err == nil
+	return err
 }
 
 // Why put refuses.
@@ -150,9 +153,18 @@ var (
 	errClosed     = errors.New("closed")
 )
 
-func (s *Store) put(req *Request, e *Entry) error {
+// Refused is the reason in an error of Put: unfit, size, superseded, admission or closed. It is empty for other errors.
+func Refused(err error) string {
+	switch err {
+	case errUnfit, errSize, errSuperseded, errAdmission, errClosed:
+		return err.Error()
+	}
+	return ""
+}
+
+func (s *Store) put(e *Entry) error {
 	switch {
-	case e == nil || e.refused:
+	case e == nil || e.refused || !e.whole:
 		return errUnfit
 	case e.cost > s.maxCost:
 		return errSize
@@ -162,21 +174,21 @@ func (s *Store) put(req *Request, e *Entry) error {
 	if s.closed {
 		return errClosed
 	}
-	hash := s.hash(req.Key)
+	hash := s.hash(e.key)
 	mu := &s.stripe[hash%stripes]
 	mu.Lock()
 	defer mu.Unlock()
 	// A slot is shared by many keys: it may refuse a fill too many, which costs
 	// one more fetch, but never one too few.
-	if s.invalidated[hash%invalidSlots].Load() > e.seq {
+	if s.superseded(hash, e.seq) {
 		return errSuperseded
 	}
 	old, _ := s.cache.Get(hash)
 	base := old
-	if old != nil && (old.invalid.Load() || !bytes.Equal(old.key, req.Key)) {
+	if old != nil && (old.invalid.Load() || !bytes.Equal(old.key, e.key)) {
 		base = nil
 	}
-	o := base.with(bytes.Clone(req.Key), e, variantRoom*s.maxCost)
+	o := base.with(e.key, e, variantRoom*s.maxCost)
 	if o == nil {
 		return errSuperseded
 	}
@@ -184,7 +196,13 @@ func (s *Store) put(req *Request, e *Entry) error {
 	if !s.set(hash, o, old) {
 		return errAdmission
 	}
+	s.setMark(hash, false)
 	return nil
+}
+
+// superseded reports whether the key, known by its hash, was invalidated since seq.
+func (s *Store) superseded(hash, seq uint64) bool {
+	return s.invalidated[hash%invalidSlots].Load() > seq
 }
 
 // set replaces old, which may be nil, with o and waits for the policy's word.

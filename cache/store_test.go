@@ -132,7 +132,7 @@ func TestWhatPutRefuses(t *testing.T) {
 		"over the policy's max_body": entry(answer(200, fresh...), &Policy{MaxBody: 9}, 10),
 		"over a hundredth":           entry(answer(200, fresh...), &Policy{MaxBody: 1 << 30}, 3<<20),
 	} {
-		if s.Put(req, e) {
+		if s.Put(e) == nil {
 			t.Errorf("%s: stored", name)
 		}
 		wantForward(t, s, req, ForwardURIMiss)
@@ -141,10 +141,10 @@ func TestWhatPutRefuses(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	// A body of the default limit fits in a store of the default size.
-	if !s.Put(req, entry(answer(200, fresh...), &Policy{}, DefaultMaxBody)) {
+	if s.Put(entry(answer(200, fresh...), &Policy{}, DefaultMaxBody)) != nil {
 		t.Error("a body of 1 MiB is refused")
 	}
-	if !s.Put(req, entry(short, &Policy{}, 10)) {
+	if s.Put(entry(short, &Policy{}, 10)) != nil {
 		t.Error("a complete body is refused")
 	}
 }
@@ -162,7 +162,7 @@ func TestTenTimesTheMemoryStaysWithinIt(t *testing.T) {
 		e := NewEntry(req, resp, Decide(req, resp, &Policy{}), nil, 300, make([]byte, size), "")
 		offered += e.cost
 		largest = max(largest, e.cost+objectOverhead+int64(len(req.Key)))
-		if s.Put(req, e) {
+		if s.Put(e) == nil {
 			stored++
 		}
 		if got := s.Stats().Bytes; got > limit {
@@ -318,7 +318,7 @@ func TestMetrics(t *testing.T) {
 	}
 	defer s.Close()
 	fill(t, s, get("/"), answer(200, fresh...), "body")
-	s.Put(get("/"), nil)
+	s.Put(nil)
 	got := map[string]float64{}
 	families, err := registry.Gather()
 	if err != nil {
@@ -347,7 +347,7 @@ func TestEntryKeepsWhatTheCallerGave(t *testing.T) {
 	req, resp := get("/"), answer(404, fresh...)
 	s.Lookup(req, &Policy{})
 	made := &template{"head"}
-	if !s.Put(req, NewEntry(req, resp, Decide(req, resp, &Policy{}), made, 50, []byte("gone"), "sha256:1")) {
+	if s.Put(NewEntry(req, resp, Decide(req, resp, &Policy{}), made, 50, []byte("gone"), "sha256:1")) != nil {
 		t.Fatal("refused")
 	}
 	e := wantHit(t, s, get("/"), "gone").Entry

@@ -50,6 +50,10 @@ func (c *control) take(name string, member httpsfv.Member) bool {
 		to = &c.maxAge
 	case "s-maxage":
 		to = &c.sMaxAge
+	case "stale-while-revalidate":
+		to = &c.revalidate
+	case "stale-if-error":
+		to = &c.onError
 	default:
 		is, isBool := item.Value.(bool)
 		if isItem && isBool && !is { // "no-store=?0" says that it does not hold

@@ -17,6 +17,9 @@ type varyField struct {
 	name    string
 	present bool
 	value   string // normalised
+	// language is that of the response, if it is one of those that the field asks for: whoever wants it most is
+	// served by the response, whatever else he wants.
+	language string
 }
 
 // parseVary reads Vary's names: canonical, sorted, each once.
@@ -71,15 +74,19 @@ func (f *varyField) matches(h Header) bool {
 		return true
 	}
 	var buf [512]byte // on the stack; a longer value is the rare case that allocates
-	return string(appendNormalised(buf[:0], f.name, lines)) == f.value
+	value := appendNormalised(buf[:0], f.name, lines)
+	return string(value) == f.value || f.language != "" && prefers(value, f.language)
 }
 
 // appendNormalised appends the lines as one value, with whitespace normalised
-// and nothing else (RFC 9111 §4.1). In a field that is no list a comma is data,
-// so its whitespace is kept and its lines stay apart.
+// and, where the field's own rules are known, what means the same made the same
+// (RFC 9111 §4.1). In a field that is no list a comma is data, so its whitespace
+// is kept and its lines stay apart.
 func appendNormalised(dst []byte, name string, lines [][]byte) []byte {
 	list := true
 	switch name {
+	case "Accept-Language":
+		return appendLanguages(dst, lines)
 	case "Authorization", "Cookie", "Origin", "Referer", "User-Agent":
 		list = false
 	}

@@ -180,6 +180,9 @@ func (r *request) again(scratch []byte) error {
 			return err
 		}
 	}
+	for _, f := range r.atEnd {
+		f()
+	}
 	r.response.discard()
 	if r.response.status != 200 && r.response.status != 404 {
 		return errors.New("answered " + strconv.Itoa(r.response.status))
@@ -187,11 +190,12 @@ func (r *request) again(scratch []byte) error {
 	r.response = response{}
 	r.closeWAF()
 	r.leaveBackend()
-	if r.outbound.answer != nil {
-		r.outbound.answer.Release()
-		r.outbound.answer = nil
+	if r.outbound != nil {
+		r.outbound.release()
+		r.outbound = nil
 	}
 	r.scratch, r.atEnd = r.scratch[:0], r.atEnd[:0]
+	r.cached = cached{key: r.cached.key, peeked: r.cached.peeked}
 	return nil
 }
 

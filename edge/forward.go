@@ -25,7 +25,7 @@ func (s *Server) forward(r *request) error {
 	lines := headLines.Get().(*[]byte)
 	defer headLines.Put(lines)
 	*lines = r.outboundHead((*lines)[:0])
-	b := &r.outbound
+	b := r.newOutbound()
 	out := &b.request
 	out.Method, out.Target, out.Host, out.Head = r.Method, r.Target, r.Host, *lines
 	out.ContentLength, out.Upgrade = r.body.length, r.Upgrade
@@ -34,11 +34,11 @@ func (s *Server) forward(r *request) error {
 		out.Body = r.body
 	}
 	r.response.asked = time.Now()
-	s.waiters.add(r)
+	s.waiters.add(&b.wait)
 	answer, member, err := s.tryBackends(r, out)
 	r.record.Answered = time.Now()
 	if err != nil {
-		s.waiters.remove(r)
+		s.waiters.remove(&b.wait)
 		switch {
 		case errors.Is(err, errBodyTooLarge):
 			return errBodyTooLarge // the client's doing, whatever it did to the round trip
@@ -52,17 +52,6 @@ func (s *Server) forward(r *request) error {
 	return nil
 }
 
-// leaveBackend ends what forward began.
-func (r *request) leaveBackend() {
-	if r.outbound.wait.on {
-		r.srv.waiters.remove(r)
-	}
-	if r.outbound.member != nil {
-		r.outbound.member.Done(false)
-		r.outbound.member = nil
-	}
-}
-
 // informational returns what passes interim answers on to the client, nil where
 // none can be: HTTP/1.0 has none. Nor does a client get any of a site whose
 // answers are inspected before a byte of them may leave.
@@ -71,13 +60,13 @@ func (r *request) leaveBackend() {
 // ignore it in an interim answer (RFC 6265 §3), and what an early hint means is
 // for its receiver to say (RFC 8297 §2).
 func (r *request) informational() func(int, []upstream.Field) {
-	if r.Proto == "HTTP/1.0" || r.site.profile.Responses && r.site.profile.Mode == waf.Block {
+	if r.behind || r.Proto == "HTTP/1.0" || r.site.profile.Responses && r.site.profile.Mode == waf.Block {
 		return nil
 	}
-	if r.outbound.hint == nil {
-		r.outbound.hint = r.inform // once for all requests that this memory will be
+	if r.hint == nil {
+		r.hint = r.inform // once for all requests that this memory will be
 	}
-	return r.outbound.hint
+	return r.hint
 }
 
 // inform passes an interim answer on.
@@ -88,7 +77,7 @@ func (r *request) inform(status int, fields []upstream.Field) {
 	for _, f := range hint.fields {
 		lines = appendField(lines, f.Name, f.Value)
 	}
-	if r.conn.Inform(status, lines) != nil {
+	if r.conn.Inform(status, lines) != nil && r.outbound != nil {
 		r.outbound.line.Cut(context.Canceled) // the client is gone
 	}
 }

@@ -99,15 +99,24 @@ func (r *request) outboundHead(dst []byte) []byte {
 	plain := r.wantsPlain()
 	for _, f := range r.Fields {
 		name := appendLower(lower[:0], f.Name)
-		if r.dropped(name) || len(listed) > 0 && slices.Contains(listed, string(name)) || plain && string(name) == "accept-encoding" {
+		if r.dropped(name) || len(listed) > 0 && slices.Contains(listed, string(name)) || plain && string(name) == "accept-encoding" ||
+			r.cached.conditional && isCondition(name) {
 			continue
 		}
 		dst = appendField(dst, f.Name, f.Value)
+	}
+	if r.cached.conditional && r.cached.lookup.Stale != nil {
+		dst = r.cached.lookup.Stale.AppendConditions(dst)
 	}
 	if plain {
 		dst = appendLine(dst, "Accept-Encoding: ", identity)
 	}
 	return r.appendForwarded(dst)
+}
+
+// isCondition reports whether a field holds a condition that the cache answers itself. lower is its name in lower case.
+func isCondition(lower []byte) bool {
+	return string(lower) == "if-none-match" || string(lower) == "if-modified-since"
 }
 
 // identity is no content coding. It is asked for in words: without the field any coding

@@ -53,7 +53,8 @@ func TestWhoGetsInterimAnswers(t *testing.T) {
 
 func TestAnInterimAnswerKeepsOurIDToTheFinalOne(t *testing.T) {
 	conn := &hinted{}
-	r := &request{conn: conn, Proto: "HTTP/1.1", site: &site{}}
+	r := &request{conn: conn, Proto: "HTTP/1.1", site: &site{}, srv: &Server{}}
+	r.newOutbound()
 	inform := r.informational()
 	field := func(name, value string) upstream.Field {
 		return upstream.Field{Name: []byte(name), Value: []byte(value)}

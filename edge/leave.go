@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,7 +11,7 @@ import (
 // client that leaves is noticed within two of them.
 const leaveInterval = 2500 * time.Millisecond
 
-// waiters are the requests that wait for a backend. Nobody would notice that a
+// waiters are the requests that wait for a backend, or for another request that does. Nobody would notice that a
 // client has left while the backend is silent, and both connections would stay until
 // it speaks: so those that wait for long are looked at. One timer does it for all,
 // since one for each request would cost more than its routing.
@@ -31,90 +30,107 @@ const waiterShards = 16
 
 type waiterShard struct {
 	mu   sync.Mutex
-	list *request // linked by request.wait
+	list *waiting
 	_    [48]byte // keeps shards on cache lines of their own
 }
 
-// A waiting is a request's place among those that wait for a backend.
+// A waiting is somebody's place among those that wait for a backend.
 type waiting struct {
-	prev, next *request
+	who        leaver
+	conn       clientConn // of the client that waits; nil: it is not looked at
+	prev, next *waiting
+	shard      int // its own
 	on         bool
 	seen       bool // it was there at the last look
 }
 
-// add has r's round trip cut once its client has left, or by closeAll, until remove.
-func (w *waiters) add(r *request) {
-	shard := &w.shards[r.outbound.shard]
-	shard.mu.Lock()
-	r.outbound.wait = waiting{next: shard.list, on: true}
-	if shard.list != nil {
-		shard.list.outbound.wait.prev = r
-	}
-	shard.list = r
-	shard.mu.Unlock()
-	if w.closed.Load() {
-		r.outbound.line.Cut(context.Canceled)
-		return
-	}
-	w.arm()
+// A leaver is who waits.
+type leaver interface {
+	left() // the client has left
+	cut()  // the server closes
 }
 
-// remove takes r out. After it nothing of w touches r; calling it twice is fine.
-func (w *waiters) remove(r *request) {
-	shard := &w.shards[r.outbound.shard]
+// add has w told once its client has left, or by closeAll, until remove.
+func (ws *waiters) add(w *waiting) {
+	shard := &ws.shards[w.shard]
 	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	if !r.outbound.wait.on {
+	w.prev, w.next, w.on, w.seen = nil, shard.list, true, false
+	if shard.list != nil {
+		shard.list.prev = w
+	}
+	shard.list = w
+	shard.mu.Unlock()
+	if ws.closed.Load() {
+		w.who.cut()
 		return
 	}
-	if r.outbound.wait.prev != nil {
-		r.outbound.wait.prev.outbound.wait.next = r.outbound.wait.next
+	ws.arm()
+}
+
+// remove takes w out. After it nothing of ws touches w; calling it twice is fine.
+func (ws *waiters) remove(w *waiting) {
+	shard := &ws.shards[w.shard]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if !w.on {
+		return
+	}
+	if w.prev != nil {
+		w.prev.next = w.next
 	} else {
-		shard.list = r.outbound.wait.next
+		shard.list = w.next
 	}
-	if r.outbound.wait.next != nil {
-		r.outbound.wait.next.outbound.wait.prev = r.outbound.wait.prev
+	if w.next != nil {
+		w.next.prev = w.prev
 	}
-	r.outbound.wait = waiting{}
+	w.prev, w.next, w.on, w.conn = nil, nil, false, nil
+}
+
+// disown has w wait on for nobody's connection.
+func (ws *waiters) disown(w *waiting) {
+	shard := &ws.shards[w.shard]
+	shard.mu.Lock()
+	w.conn = nil
+	shard.mu.Unlock()
 }
 
 // arm starts the timer, unless it runs.
-func (w *waiters) arm() {
-	if !w.armed.Load() && w.armed.CompareAndSwap(false, true) {
-		time.AfterFunc(leaveInterval, w.look)
+func (ws *waiters) arm() {
+	if !ws.armed.Load() && ws.armed.CompareAndSwap(false, true) {
+		time.AfterFunc(leaveInterval, ws.look)
 	}
 }
 
-// look cuts the round trips of clients that have left, and comes again while there
+// look tells those whose clients have left, and comes again while there
 // is anybody.
-func (w *waiters) look() {
-	w.armed.Store(false) // before looking: whoever comes behind the look starts it again
+func (ws *waiters) look() {
+	ws.armed.Store(false) // before looking: whoever comes behind the look starts it again
 	anybody := false
-	w.each(func(r *request) {
+	ws.each(func(w *waiting) {
 		anybody = true
-		if r.outbound.wait.seen && r.Upgrade == "" && r.conn.Left() {
-			r.outbound.line.Cut(context.Canceled)
+		if w.seen && w.conn != nil && w.conn.Left() {
+			w.who.left()
 		}
-		r.outbound.wait.seen = true
+		w.seen = true
 	})
-	if anybody && !w.closed.Load() {
-		w.arm()
+	if anybody && !ws.closed.Load() {
+		ws.arm()
 	}
 }
 
-// closeAll cuts every round trip, also those that are still to come.
-func (w *waiters) closeAll() {
-	w.closed.Store(true) // before cutting: see add
-	w.each(func(r *request) { r.outbound.line.Cut(context.Canceled) })
+// closeAll ends every wait, also those that are still to come.
+func (ws *waiters) closeAll() {
+	ws.closed.Store(true) // before cutting: see add
+	ws.each(func(w *waiting) { w.who.cut() })
 }
 
-// each calls f for every request that waits, with its shard locked.
-func (w *waiters) each(f func(*request)) {
-	for i := range w.shards {
-		shard := &w.shards[i]
+// each calls f for everybody who waits, with its shard locked.
+func (ws *waiters) each(f func(*waiting)) {
+	for i := range ws.shards {
+		shard := &ws.shards[i]
 		shard.mu.Lock()
-		for r := shard.list; r != nil; r = r.outbound.wait.next {
-			f(r)
+		for w := shard.list; w != nil; w = w.next {
+			f(w)
 		}
 		shard.mu.Unlock()
 	}

@@ -10,13 +10,13 @@ import (
 	"gatehouse/edge/upstream"
 )
 
-// A leaver is a client that is there, or has left.
-type leaver struct {
+// A guest is a client that is there, or has left.
+type guest struct {
 	clientConn
 	left atomic.Bool
 }
 
-func (l *leaver) Left() bool { return l.left.Load() }
+func (l *guest) Left() bool { return l.left.Load() }
 
 // wasCut reports whether a request's round trips are over: the next one fails at once.
 func wasCut(t *testing.T, r *request) bool {
@@ -29,13 +29,21 @@ func wasCut(t *testing.T, r *request) bool {
 	return errors.Is(err, context.Canceled)
 }
 
+// outbounding is a request to a backend.
+func outbounding(s *Server, upgrade string) *request {
+	r := &request{conn: &guest{}, srv: s, Upgrade: upgrade}
+	r.newOutbound()
+	return r
+}
+
 func TestOnlyClientsThatHaveLeftAreCut(t *testing.T) {
-	w := &waiters{}
-	there, gone, tunnel := &request{conn: &leaver{}}, &request{conn: &leaver{}}, &request{conn: &leaver{}, Upgrade: "websocket"}
-	gone.conn.(*leaver).left.Store(true)
-	tunnel.conn.(*leaver).left.Store(true)
+	s := &Server{}
+	w := &s.waiters
+	there, gone, tunnel := outbounding(s, ""), outbounding(s, ""), outbounding(s, "websocket")
+	gone.conn.(*guest).left.Store(true)
+	tunnel.conn.(*guest).left.Store(true)
 	for _, r := range []*request{there, gone, tunnel} {
-		w.add(r)
+		w.add(&r.outbound.wait)
 	}
 	w.look() // the first look only notes who is there
 	if wasCut(t, gone) {
@@ -48,15 +56,16 @@ func TestOnlyClientsThatHaveLeftAreCut(t *testing.T) {
 		}
 	}
 	w.closeAll()
-	late := &request{conn: &leaver{}}
-	w.add(late)
+	late := outbounding(s, "")
+	w.add(&late.outbound.wait)
 	if !wasCut(t, there) || !wasCut(t, late) {
 		t.Error("a round trip goes on after the end")
 	}
 }
 
 func TestWaitersComeAndGoWhileTheyAreLookedAt(t *testing.T) {
-	w := &waiters{}
+	s := &Server{}
+	w := &s.waiters
 	over := make(chan struct{})
 	var looking, coming sync.WaitGroup
 	looking.Go(func() {
@@ -71,28 +80,26 @@ func TestWaitersComeAndGoWhileTheyAreLookedAt(t *testing.T) {
 	})
 	for range 4 {
 		coming.Go(func() {
-			var mine []*request
+			var mine []*outbound
 			for i := range 3000 {
-				r := requests.Get().(*request)
-				r.renew()
-				r.conn = &leaver{}
-				w.add(r)
-				mine = append(mine, r)
+				b := outbounding(s, "").outbound
+				w.add(&b.wait)
+				mine = append(mine, b)
 				if i%3 == 0 { // from the middle of the list, too
 					at := len(mine) / 2
-					w.remove(mine[at])
-					w.remove(mine[at])
-					requests.Put(mine[at])
+					mine[at].leave()
+					mine[at].leave()
+					mine[at].release()
 					mine = append(mine[:at], mine[at+1:]...)
 				}
 			}
-			for _, r := range mine {
-				w.remove(r)
+			for _, b := range mine {
+				b.leave()
 			}
 		})
 	}
 	coming.Wait()
 	close(over)
 	looking.Wait()
-	w.each(func(*request) { t.Error("somebody is left") })
+	w.each(func(*waiting) { t.Error("somebody is left") })
 }

@@ -25,7 +25,7 @@ type meter struct {
 
 var (
 	codeClasses  = [...]string{"0xx", "1xx", "2xx", "3xx", "4xx", "5xx", "other"}
-	cacheResults = [...]string{"hit", "miss", "bypass", "other"}
+	cacheResults = [...]string{"hit", "stale", "collapsed", "validated", "miss", "bypass", "other"}
 	durations    = [...]time.Duration{
 		time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond,
 		50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second,

@@ -26,6 +26,7 @@ type metrics struct {
 	turnedAway *prometheus.CounterVec
 	handshakes *prometheus.CounterVec // that failed
 	retries    *prometheus.CounterVec
+	refreshes  *prometheus.CounterVec
 	inFlight   level
 	tunnels    prometheus.Gauge
 }
@@ -41,6 +42,7 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 		refused:    counter("gatehouse_requests_refused_total", "Requests that are not valid HTTP or that the connection's limits forbid, by rule.", "reason"),
 		cut:        counter("gatehouse_responses_cut_total", "Responses that ended before their end, by who ended them (backend, client).", "by"),
 		retries:    counter("gatehouse_backend_retries_total", "Requests that a backend failed and that could be repeated, by whether the budget allowed it (taken, refused).", "result"),
+		refreshes:  counter("gatehouse_cache_refreshes_total", "Stored responses asked for anew behind the requests that they still answered, by result (done, failed).", "result"),
 		turnedAway: counter("gatehouse_connections_refused_total", "Client connections refused, by reason.", "reason"),
 		handshakes: counter("gatehouse_tls_handshakes_failed_total", "TLS handshakes that failed, by reason.", "reason"),
 		tunnels:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_upgraded_connections", Help: "Open WebSocket connections."}),
@@ -52,7 +54,7 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 	lost := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "gatehouse_access_log_lost_lines_total", Help: "Lines of the access log that its writer did not take.",
 	}, func() float64 { return float64(lostLines()) })
-	for _, c := range []prometheus.Collector{&m.tenants, m.waf, m.unrouted, m.refused, m.cut, m.turnedAway, m.handshakes, m.retries, m.inFlight.gauge(), m.tunnels, lost} {
+	for _, c := range []prometheus.Collector{&m.tenants, m.waf, m.unrouted, m.refused, m.cut, m.turnedAway, m.handshakes, m.retries, m.refreshes, m.inFlight.gauge(), m.tunnels, lost} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -70,6 +72,7 @@ func (m *metrics) preset() {
 		m.turnedAway: wire.Reasons(),
 		m.handshakes: {handshakeTimeout, handshakeUnknownName, handshakeLeft, handshakeOther},
 		m.retries:    {"taken", "refused"},
+		m.refreshes:  {"done", "failed"},
 	} {
 		for _, value := range values {
 			vec.WithLabelValues(value)
@@ -171,4 +174,13 @@ func (m *metrics) observeFault(r *request) {
 func (m *metrics) forget(tenant string) {
 	m.tenants.forget(tenant)
 	m.waf.DeletePartialMatch(prometheus.Labels{"tenant": tenant})
+}
+
+// refreshed counts a request behind a stale hit.
+func (m *metrics) refreshed(done bool) {
+	result := "failed"
+	if done {
+		result = "done"
+	}
+	m.refreshes.WithLabelValues(result).Inc()
 }

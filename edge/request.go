@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net/netip"
 	"runtime/debug"
 	"strings"
@@ -16,7 +15,6 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"gatehouse/cache"
-	"gatehouse/edge/balance"
 	"gatehouse/edge/overload"
 	"gatehouse/edge/upstream"
 	"gatehouse/edge/waf"
@@ -64,6 +62,7 @@ type request struct {
 	response response
 	record   record
 	probe    bool     // it goes nowhere, see Server.Probe
+	behind   bool     // nobody waits for its answer, see Server.refresh
 	late     bool     // the body is inspected as, or after, it passes
 	unseen   bool     // the body could not be inspected, and may go on
 	atEnd    []func() // see onDone
@@ -72,22 +71,12 @@ type request struct {
 	ended    bool
 	srv      *Server
 
-	outbound outbound // towards the backend
-	cached   cached   // towards the cache
+	outbound *outbound                   // towards the backend; nil before forward
+	hint     func(int, []upstream.Field) // see informational
+	cached   cached                      // towards the cache
 
 	scratch []byte            // text of this request's own
 	own     [8]upstream.Field // room for the fields of an answer of ours
-}
-
-// An outbound is a request on its way to a backend, and the answer that came back.
-type outbound struct {
-	request upstream.Request
-	line    upstream.Lifeline
-	member  *balance.Member[*upstream.Pool] // that answered; nil: none
-	answer  *upstream.Response
-	hint    func(int, []upstream.Field) // see informational
-	wait    waiting
-	shard   int // of waiters
 }
 
 // A field is one field line of a request, name and value as they came.
@@ -145,18 +134,18 @@ type wafRecord struct {
 var errNoMemory = errors.New("memory is short: see gatehouse_overload_level")
 
 var requests = sync.Pool{New: func() any {
-	return &request{body: &requestBody{}, outbound: outbound{shard: rand.IntN(waiterShards)}}
+	return &request{body: &requestBody{}}
 }}
 
 // renew makes r a new request that keeps the memory of the one before.
 func (r *request) renew() {
 	body, atEnd, scratch, rules := r.body, r.atEnd[:0], r.scratch[:0], r.record.WAF.Rules[:0]
-	hint, shard := r.outbound.hint, r.outbound.shard
+	hint := r.hint
 	key, peeked := r.cached.key[:0], r.cached.peeked[:0]
 	clear(peeked[:cap(peeked)])
 	*r = request{} // in place: one literal would be made elsewhere and copied
 	r.body, r.atEnd, r.scratch, r.record.WAF.Rules = body, atEnd, scratch, rules
-	r.outbound.hint, r.outbound.shard = hint, shard
+	r.hint = hint
 	r.cached.key, r.cached.peeked = key, peeked
 }
 
@@ -240,7 +229,7 @@ func (r *request) done() {
 	for _, f := range r.atEnd {
 		r.guarded(f)
 	}
-	if r.tainted {
+	if r.tainted && r.outbound != nil {
 		r.outbound.line.Cut(context.Canceled) // whatever still waits on the connection or reads the body
 	}
 	r.guarded(r.response.discard) // of what was not sent: nobody reads a body of the request after it
@@ -257,8 +246,8 @@ func (r *request) done() {
 	if r.tainted {
 		return
 	}
-	if r.outbound.answer != nil {
-		r.outbound.answer.Release()
+	if r.outbound != nil {
+		r.outbound.release()
 	}
 	clear(r.atEnd)
 	if cap(r.scratch) > maxScratch {

@@ -69,6 +69,7 @@ type Server struct {
 	idPrefix   string
 	via        string  // what we add to Via: our name there is unlike any other node's
 	handle     handler // the chain
+	fetch      handler // what of it lies behind the cache
 	http       *fasthttp.Server
 	door       *wire.Door
 	tls        *tls.Config
@@ -82,9 +83,10 @@ type Server struct {
 
 	listening listenerSet
 
-	waiters  waiters
-	draining atomic.Bool
-	active   atomic.Int64 // when a request last began, unix nanoseconds
+	waiters    waiters
+	refreshing atomic.Int64 // requests behind stale hits
+	draining   atomic.Bool
+	active     atomic.Int64 // when a request last began, unix nanoseconds
 }
 
 // New makes a server without listeners and without a table: until Apply, every
@@ -212,7 +214,7 @@ func (s *Server) Close() error {
 	}
 	err = errors.Join(err, s.tunnels.closeAll((*taken).Close))
 	s.door.Reset()
-	for end := time.Now().Add(closeTime); s.InFlight() > 0 && time.Now().Before(end); {
+	for end := time.Now().Add(closeTime); s.InFlight()+int(s.refreshing.Load()) > 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	return err

@@ -42,6 +42,28 @@ func storeHead(p *response) *storedHead {
 // size is what the head costs in memory.
 func (h *storedHead) size() int { return cap(h.lines) + cap(h.hsts) + 64 }
 
+// updated returns the fields of a response that was found good: those that the head has, and in the place of
+// equal ones those that the 304 brought (RFC 9111 §3.2). What tells of the body itself stays.
+func (h *storedHead) updated(fields []upstream.Field) []upstream.Field {
+	out := make([]upstream.Field, 0, 2*len(fields))
+	for line := range bytes.SplitSeq(append(slices.Clone(h.lines), h.hsts...), []byte("\r\n")) {
+		name, value, ok := bytes.Cut(line, []byte(": "))
+		replaced := slices.ContainsFunc(fields, func(f upstream.Field) bool { return bytes.EqualFold(f.Name, name) })
+		if ok && (!replaced || slices.ContainsFunc(ofTheBody, field{Name: name}.Is)) {
+			out = append(out, upstream.Field{Name: name, Value: value})
+		}
+	}
+	for _, f := range fields {
+		if !slices.ContainsFunc(ofTheBody, field(f).Is) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// ofTheBody are the fields of a 304 that do not replace those of the stored response: its body is as it was.
+var ofTheBody = []string{"content-encoding", "content-length", "content-range", "content-type", "content-md5", "content-digest", "transfer-encoding"}
+
 // notModified returns the fields that an answer 304 repeats (RFC 9110 §15.4.5).
 func (h *storedHead) notModified() []upstream.Field {
 	var out []upstream.Field
