@@ -29,32 +29,6 @@ const (
 	ReasonTooLarge       Reason = "too-large"     // Content-Length over Policy.MaxBody
 )
 
-// DefaultMaxBody is the Policy.MaxBody of a Policy that has none.
-const DefaultMaxBody = 1 << 20
-
-// Policy is one vhost's settings. A nil *Policy means that caching is off.
-type Policy struct {
-	// TTL is the freshness of 200, 301, 404 and 410 answers that state none.
-	// It never overrides what an answer states. Default 0: such answers are
-	// not stored.
-	TTL time.Duration
-	// Heuristic has answers that state no freshness, and get none by TTL, be fresh for a tenth of the
-	// time since they were modified, a day at most (RFC 9111 §4.2.2). Default: they are not stored.
-	Heuristic bool
-	// StoreCookies has answers with Set-Cookie stored as they are, so that everybody gets the cookie of whoever asked
-	// first. Default: they are not stored.
-	StoreCookies bool
-	// MaxBody is the largest body that is stored, in bytes. Default: DefaultMaxBody.
-	MaxBody int64
-}
-
-func (p *Policy) maxBody() int64 {
-	if p.MaxBody <= 0 {
-		return DefaultMaxBody
-	}
-	return p.MaxBody
-}
-
 // Response is the head of an origin's final response, before the caller changes
 // it.
 type Response struct {
