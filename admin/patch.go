@@ -136,8 +136,11 @@ func typedList(item reflect.Type, text string) (any, *routes.Problem) {
 	if item.Kind() == reflect.Struct {
 		example = `[{"name": "value"}]`
 	}
-	if item == reflect.TypeFor[routes.Exclusion]() {
+	switch item {
+	case reflect.TypeFor[routes.Exclusion]():
 		example = `[{"rules": [942100]}]`
+	case reflect.TypeFor[routes.CacheRule]():
+		example = `[{"paths": ["/static/*"], "ttl": "1h"}]`
 	}
 	wordless := item.Kind() == reflect.Struct && item != reflect.TypeFor[routes.Backend]()
 	switch {

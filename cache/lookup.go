@@ -9,6 +9,7 @@ import (
 // Request is what the cache reads of a request.
 type Request struct {
 	Method  string
+	Target  string // as the client sent it: path and query
 	Header  Header
 	Key     []byte // from AppendKey; only read during a call
 	HasBody bool
@@ -16,7 +17,8 @@ type Request struct {
 	HeadSize int
 
 	seq     uint64  // the store's sequence at Lookup: when this request's fill began
-	control control // its Cache-Control
+	control control // its Cache-Control, as far as it counts
+	reload  bool    // it wants no stored response
 	owned   []byte  // Key, where somebody keeps it
 }
 
@@ -63,8 +65,12 @@ func (s *Store) Lookup(req *Request, p *Policy) Lookup {
 	case req.Method != "GET" && req.Method != "HEAD":
 		return Lookup{Forward: ForwardMethod}
 	}
-	req.control = parseControl(req.Header.PeekAll("Cache-Control"))
+	req.control = requestControl(req, p)
+	req.reload = !p.IgnoreClientNoCache && (req.control.noCache || !req.control.present && pragmaNoCache(req.Header))
 	c := &req.control
+	if p.Bypasses(req.Target, req.Header) {
+		return Lookup{Forward: ForwardBypass, Detail: string(ReasonBypass), OnlyIfCached: c.onlyIfCached}
+	}
 	if r := bypassReason(req); r != "" {
 		return Lookup{Forward: ForwardBypass, Detail: string(r), OnlyIfCached: c.onlyIfCached}
 	}
@@ -103,7 +109,7 @@ func (l *Lookup) consider(e *Entry, req *Request, now time.Time) {
 	}
 	age := e.Age(now)
 	ttl := e.lifetime - age
-	reload, unwanted := unwanted(req, e, age, ttl)
+	unwanted := unwanted(req, e, age, ttl)
 	switch fresh := ttl > 0 && !e.terms.noCache; {
 	case fresh && !unwanted:
 		l.Entry, l.Age, l.TTL = e, age, ttl
@@ -121,28 +127,34 @@ func (l *Lookup) consider(e *Entry, req *Request, now time.Time) {
 	default:
 		l.Forward = ForwardStale
 	}
-	if !reload {
+	if !req.reload {
 		l.Stale = e
 	}
 }
 
+// requestControl reads the request's Cache-Control, as far as the vhost lets it count.
+func requestControl(req *Request, p *Policy) control {
+	c := parseControl(req.Header.PeekAll("Cache-Control"))
+	if p.IgnoreClientNoCache {
+		c = control{onlyIfCached: c.onlyIfCached}
+	}
+	return c
+}
+
 // unwanted reports whether the request's directives refuse a response of that age (RFC
-// 9111 §5.2.1, §5.4), and reload whether it is to come from the backend whatever is stored.
-// max-stale has nothing to permit. A response that does not change while it is fresh is
-// refused by a reload alone (RFC 8246 §2).
-func unwanted(req *Request, e *Entry, age, ttl time.Duration) (reload, unwanted bool) {
+// 9111 §5.2.1, §5.4). max-stale has nothing to permit. A response that does not change while
+// it is fresh is refused by a reload alone (RFC 8246 §2).
+func unwanted(req *Request, e *Entry, age, ttl time.Duration) bool {
 	c := &req.control
-	if !c.present {
-		reload = pragmaNoCache(req.Header)
-		return reload, reload
+	switch {
+	case req.reload:
+		return true
+	case !c.present || e.terms.immutable && ttl > 0:
+		return false
 	}
 	maxAge := time.Duration(c.maxAge.n) * time.Second
-	unwanted = c.maxAge.set && (maxAge == 0 || age > maxAge) ||
+	return c.maxAge.set && (maxAge == 0 || age > maxAge) ||
 		c.minFresh.set && ttl < time.Duration(c.minFresh.n)*time.Second
-	if e.terms.immutable && ttl > 0 {
-		unwanted = false
-	}
-	return c.noCache, c.noCache || unwanted
 }
 
 // ServesOnError reports whether l's stale response may answer in the place of a backend

@@ -9,12 +9,14 @@ type Reason string
 // The reasons of [Decide], in the order in which they are looked for.
 const (
 	ReasonPolicy         Reason = "cache-off"        // the vhost has no Policy
+	ReasonBypass         Reason = "vhost"            // Policy.Bypass; in lookups alone
 	ReasonMethod         Reason = "method"           // not GET
 	ReasonRequestBody    Reason = "request-body"     // GET with a body: the key does not cover it
 	ReasonRange          Reason = "range"            // a part was asked for
 	ReasonPrecondition   Reason = "precondition"     // If-Match and the like
 	ReasonRequestNoStore Reason = "request-no-store" // RFC 9111 §5.2.1.5
 	ReasonStatus         Reason = "status"           // interim, partial, 304, or unknown where only known ones may be stored
+	ReasonRule           Reason = "rule"             // a rule of the vhost with a ttl of 0
 	ReasonRequestFault   Reason = "request-fault"    // a refusal that the size of the request's head may have caused
 	ReasonMalformed      Reason = "malformed"        // Cache-Control or Vary that does not parse
 	ReasonNoStore        Reason = "no-store"         // RFC 9111 §5.2.2.5
@@ -28,38 +30,6 @@ const (
 	ReasonStale          Reason = "stale"         // stale, or too old, on arrival, and has nothing to revalidate it with
 	ReasonTooLarge       Reason = "too-large"     // Content-Length over Policy.MaxBody
 )
-
-// DefaultMaxBody is the Policy.MaxBody of a Policy that has none.
-const DefaultMaxBody = 1 << 20
-
-// Policy is one vhost's settings. A nil *Policy means that caching is off.
-type Policy struct {
-	// TTL is the freshness of 200, 301, 404 and 410 answers that state none.
-	// It never overrides what an answer states. Default 0: such answers are
-	// not stored.
-	TTL time.Duration
-	// Heuristic has answers that state no freshness, and get none by TTL, be fresh for a tenth of the
-	// time since they were modified, a day at most (RFC 9111 §4.2.2). Default: they are not stored.
-	Heuristic bool
-	// StoreCookies has answers with Set-Cookie stored as they are, so that everybody gets the cookie of whoever asked
-	// first. Default: they are not stored.
-	StoreCookies bool
-	// MaxBody is the largest body that is stored, in bytes. Default: DefaultMaxBody.
-	MaxBody int64
-	// StaleIfError is how long past its freshness an answer may serve while the backend cannot be reached or fails, where
-	// the answer states no stale-if-error (RFC 5861 §4) and forbids nothing (RFC 9111 §4.2.4). Default 0: not.
-	StaleIfError time.Duration
-	// StaleWhileRevalidate is how long past its freshness an answer may serve while it is asked for anew, where it states
-	// no stale-while-revalidate itself (RFC 5861 §3). Default 0: not.
-	StaleWhileRevalidate time.Duration
-}
-
-func (p *Policy) maxBody() int64 {
-	if p.MaxBody <= 0 {
-		return DefaultMaxBody
-	}
-	return p.MaxBody
-}
 
 // Response is the head of an origin's final response, before the caller changes
 // it.
@@ -103,11 +73,15 @@ func Decide(req *Request, resp *Response, p *Policy) Decision {
 	if p == nil {
 		return Decision{Reason: ReasonPolicy}
 	}
-	reqControl := parseControl(req.Header.PeekAll("Cache-Control"))
+	reqControl := requestControl(req, p)
 	if r := requestRefusal(req, &reqControl); r != "" {
 		return Decision{Reason: r}
 	}
 	c, targeted := responseControl(resp.Header)
+	rule := p.ruleFor(req, resp)
+	if rule.is && rule.override {
+		c.noCache, c.mustRevalidate, c.proxyRevalid = false, false, false // the vhost's owner knows better
+	}
 	if r := responseRefusal(req, resp, &c, p); r != "" {
 		return Decision{Reason: r}
 	}
@@ -119,7 +93,7 @@ func Decide(req *Request, resp *Response, p *Policy) Decision {
 	if d.vary, r = parseVary(resp.Header.PeekAll("Vary")); r != "" {
 		return Decision{Reason: r}
 	}
-	if r = d.setFreshness(resp, &c, targeted, p); r != "" {
+	if r = d.setFreshness(resp, &c, targeted, p, rule); r != "" {
 		return Decision{Reason: r}
 	}
 	if resp.BodyLength > d.MaxBody {
@@ -237,14 +211,43 @@ func faultOfRequest(status int) bool {
 	return false
 }
 
+// A ruling is what the vhost's rules say of an answer's freshness; see Policy.TTLFor.
+type ruling struct {
+	ttl          time.Duration
+	override, is bool
+}
+
+func (p *Policy) ruleFor(req *Request, resp *Response) (r ruling) {
+	if len(p.Rules) == 0 {
+		return r
+	}
+	contentType := ""
+	if lines := resp.Header.PeekAll("Content-Type"); len(lines) == 1 {
+		contentType = string(lines[0])
+	}
+	r.ttl, r.override, r.is = p.TTLFor(req.Target, resp.Status, contentType)
+	return r
+}
+
 // setFreshness fills in lifetime and age.
-func (d *Decision) setFreshness(resp *Response, c *control, targeted bool, p *Policy) Reason {
+func (d *Decision) setFreshness(resp *Response, c *control, targeted bool, p *Policy, rule ruling) Reason {
 	date := dateOf(resp)
 	lifetime, stated := statedLifetime(resp, c, targeted, date)
-	if !stated && !c.noCache { // what is validated each time needs none
+	switch {
+	case rule.is && rule.ttl == 0 && (rule.override || !stated):
+		return ReasonRule
+	case rule.is && rule.override:
+		lifetime, stated = rule.ttl, true
+		date = resp.Received // its own age was measured against what it stated
+	case stated || c.noCache: // what is validated each time needs none
+	case rule.is:
+		lifetime = rule.ttl
+	default:
 		if lifetime = defaultLifetime(resp.Status, p); lifetime == 0 && p.Heuristic {
 			lifetime = heuristicLifetime(resp, c, date)
 		}
+	}
+	if !stated && !c.noCache {
 		if lifetime == 0 {
 			return ReasonNoFreshness
 		}

@@ -21,10 +21,8 @@ func (s *Server) serveCached(next handler) handler {
 			return next(r)
 		}
 		c := &r.cached
-		c.r, c.store, c.policy = r, s.opts.Cache, policy
-		c.key = c.keyOf(c.key[:0], r.Target)
-		c.request = cache.Request{Method: r.Method, Header: (*requestHeader)(r), HasBody: !r.body.none(), Key: c.key}
-		c.lookup = s.opts.Cache.Lookup(&c.request, policy)
+		c.begin(r)
+		c.lookup = c.store.Lookup(&c.request, policy)
 		r.record.Looked = time.Now()
 		c.inspectHit()
 		for {
@@ -64,6 +62,8 @@ type cached struct {
 
 	// Of a request that goes to the backend to be stored: its conditions are what is stored, and not the client's.
 	conditional bool
+	target      string // that the backend gets, where the vhost does not count all of the query; empty: the client's
+	device      string // class of the client's device, where the vhost asks for it
 
 	waiting waiting       // for a flight, or for the body of another's
 	body    *cache.Reader // of a response on its way
@@ -72,6 +72,19 @@ type cached struct {
 
 	key    []byte
 	peeked [][]byte // the result of the last PeekAll
+}
+
+// begin makes c ready for a request to a vhost with a cache.
+func (c *cached) begin(r *request) {
+	c.r, c.store, c.policy = r, r.srv.opts.Cache, r.site.cache
+	header := (*requestHeader)(r)
+	c.device = c.policy.Device(header)
+	c.request.Header = header
+	c.key = c.keyOf(c.key[:0], r.Target)
+	c.request = cache.Request{Method: r.Method, Target: r.Target, Header: header, HasBody: !r.body.none(), Key: c.key}
+	if r.Method != "GET" && r.Method != "HEAD" || c.policy.Bypasses(r.Target, header) {
+		c.target = "" // the backend gets what the client sent
+	}
 }
 
 // inspectHit takes back what was inspected by other rules than those in force.
@@ -141,10 +154,16 @@ func (c *cached) part(part cache.Part) {
 	}
 }
 
-// keyOf appends the key of a target of the request's own host.
+// keyOf appends the key of a target of the request's own host, and notes what of it counts.
 func (c *cached) keyOf(dst []byte, target string) []byte {
 	r := c.r
-	return cache.AppendKey(dst, r.site.tenant, r.site.name, r.Scheme, r.Host, target)
+	c.target = ""
+	if counted, changed := c.policy.Target(nil, target); changed {
+		c.target = string(counted)
+		target = c.target
+	}
+	dst = cache.AppendKey(dst, r.site.tenant, r.site.name, r.Scheme, r.Host, target)
+	return c.policy.AppendKey(dst, c.request.Header)
 }
 
 func (c *cached) status(o cache.Outcome) {
@@ -166,6 +185,10 @@ func (h *requestHeader) PeekAll(name string) [][]byte {
 	out := h.cached.peeked[:0]
 	if name == "Accept-Encoding" && (*request)(h).wantsPlain() {
 		h.cached.peeked = append(out, octets.View(identity))
+		return h.cached.peeked
+	}
+	if name == "X-Device-Class" && h.cached.device != "" {
+		h.cached.peeked = append(out, octets.View(h.cached.device))
 		return h.cached.peeked
 	}
 	for _, f := range h.Fields {

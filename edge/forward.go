@@ -28,6 +28,9 @@ func (s *Server) forward(r *request) error {
 	b := r.newOutbound()
 	out := &b.request
 	out.Method, out.Target, out.Host, out.Head = r.Method, r.Target, r.Host, *lines
+	if r.cached.target != "" {
+		out.Target = r.cached.target
+	}
 	out.ContentLength, out.Upgrade = r.body.length, r.Upgrade
 	out.Informational, out.Lifeline = r.informational(), &b.line
 	if !r.body.none() {

@@ -100,7 +100,7 @@ func (r *request) outboundHead(dst []byte) []byte {
 	for _, f := range r.Fields {
 		name := appendLower(lower[:0], f.Name)
 		if r.dropped(name) || len(listed) > 0 && slices.Contains(listed, string(name)) || plain && string(name) == "accept-encoding" ||
-			r.cached.conditional && isCondition(name) {
+			r.cached.conditional && isCondition(name) || r.cached.device != "" && string(name) == "x-device-class" {
 			continue
 		}
 		dst = appendField(dst, f.Name, f.Value)
@@ -110,6 +110,9 @@ func (r *request) outboundHead(dst []byte) []byte {
 	}
 	if plain {
 		dst = appendLine(dst, "Accept-Encoding: ", identity)
+	}
+	if r.cached.device != "" {
+		dst = appendLine(dst, "X-Device-Class: ", r.cached.device)
 	}
 	return r.appendForwarded(dst)
 }

@@ -38,15 +38,15 @@ func (c *cached) invalidate() {
 	}
 	c.store.Invalidate(c.key)
 	for _, name := range []string{"location", "content-location"} {
-		if target, ok := c.target(p.value(name)); ok && target != c.r.Target {
+		if target, ok := c.targetOf(p.value(name)); ok && target != c.r.Target {
 			c.store.Invalidate(c.keyOf(nil, target))
 		}
 	}
 }
 
-// target returns the target of a reference in the answer, as a request for it would have it. ok is false if there is none, or
+// targetOf returns the target of a reference in the answer, as a request for it would have it. ok is false if there is none, or
 // it leads to another host.
-func (c *cached) target(reference string) (target string, ok bool) {
+func (c *cached) targetOf(reference string) (target string, ok bool) {
 	r := c.r
 	if strings.HasPrefix(reference, "/") && !strings.HasPrefix(reference, "//") && !strings.Contains(reference, "#") {
 		return reference, true
@@ -72,7 +72,7 @@ func (c *cached) posted() bool {
 	if r.Method != "POST" || r.response.status != 200 {
 		return false
 	}
-	target, ok := c.target(r.response.value("content-location"))
+	target, ok := c.targetOf(r.response.value("content-location"))
 	return ok && target == r.Target
 }
 

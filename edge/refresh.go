@@ -47,9 +47,8 @@ func (r *request) fetch(l cache.Lookup, flight *cache.Flight) error {
 		}
 	}
 	c := &r.cached
-	c.r, c.store, c.policy, c.lookup = r, r.srv.opts.Cache, r.site.cache, l
-	c.key = c.keyOf(c.key[:0], r.Target)
-	c.request = cache.Request{Method: r.Method, Header: (*requestHeader)(r), Key: c.key}
+	c.begin(r)
+	c.lookup = l
 	c.store.Begin(&c.request)
 	if err := c.lead(r.srv.fetch, flight); err != nil {
 		return err

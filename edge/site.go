@@ -84,9 +84,7 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	st.profile.Shared = s.presets.of(&settings.WAF)
 	s.exclude(st, route)
 	if settings.Cache && s.opts.Cache != nil {
-		st.policy = cache.Policy{
-			TTL: settings.CacheTTL, MaxBody: settings.CacheMaxBody, Heuristic: settings.CacheHeuristic, StoreCookies: settings.CacheSetCookie == "store",
-		}
+		st.policy = cachePolicy(&settings)
 		st.cache = &st.policy
 	}
 	old, _ := previous.(*site)

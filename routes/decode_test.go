@@ -74,7 +74,7 @@ func TestGoodFileIsReadIntoItsFields(t *testing.T) {
 	if len(problems) > 0 || len(docs) != 4 {
 		t.Fatalf("%v, %v", docs, problems)
 	}
-	yes := true
+	yes, no, hour, tenSeconds := true, false, Duration(time.Hour), Duration(10*time.Second)
 	want := []Document{
 		{Key: Key{KindTenant, "shop"}, Line: 3, Tenant: &Tenant{Name: "shop", WAF: &WAF{
 			Mode: "block", Profile: "strong", Apps: []string{"nextcloud", "wordpress"}, Paranoia: 2, InboundThreshold: 7, OutboundThreshold: 9, InspectBody: 64 << 10,
@@ -90,13 +90,26 @@ func TestGoodFileIsReadIntoItsFields(t *testing.T) {
 			Backends: []Backend{{URL: "http://127.0.0.1:9000"}, {URL: "https://10.0.0.2", Weight: 1}, {URL: "unix:/run/app.sock"}, {URL: "http://[::1]:80/x"}},
 			Balance:  "round_robin", Compress: "off", WAF: &WAF{Mode: "detect"},
 			Timeouts: &Timeouts{Connect: Duration(300 * time.Millisecond), FirstByte: Duration(2 * time.Minute)},
-			Cache:    &Cache{Enabled: &yes, MaxBody: 1 << 20, SetCookie: "bypass"},
+			Cache: &Cache{
+				Enabled: &yes, MaxBody: 1 << 20, SetCookie: "bypass", Heuristic: &no,
+				StaleIfError: new(Duration), StaleWhileRevalidate: Duration(30 * time.Second), IgnoreClientNoCache: &yes,
+				Query:  &CacheQuery{Ignore: []string{"utm_*", "fbclid"}, Sort: &yes},
+				Key:    &CacheKey{Cookies: []string{"lang"}, Headers: []string{"X-Country"}, Device: &yes},
+				Bypass: &CacheBypass{Paths: []string{"/wp-admin/*"}, Cookies: []string{"wordpress_logged_in_*"}, Query: []string{"nocache"}, Headers: []string{"X-Preview"}},
+				Rules: []CacheRule{
+					{Paths: []string{"/static/*", "*.css"}, Status: []int{200}, TTL: &hour, Override: true},
+					{Status: []int{404, 503}, TTL: &tenSeconds},
+					{Paths: []string{"/live"}, TTL: new(Duration)},
+				},
+			},
 			TLS: &TLS{
 				MinVersion: "1.3", RedirectHTTP: "false", HSTS: Duration(180 * 24 * time.Hour),
 				Certificate: &Certificate{Cert: "/etc/gatehouse/conf.d/site/file.pem", Key: "/etc/file.key"},
 			},
 		}},
-		{Key: Key{KindVhost, "*"}, Line: 19, Vhost: &Vhost{Name: "*", Backends: []Backend{{URL: "http://127.0.0.1:9001"}}}},
+		{Key: Key{KindVhost, "*"}, Line: 22, Vhost: &Vhost{
+			Name: "*", Backends: []Backend{{URL: "http://127.0.0.1:9001"}}, Cache: &Cache{Query: &CacheQuery{Only: []string{}}},
+		}},
 	}
 	for i := range want {
 		if !reflect.DeepEqual(docs[i], want[i]) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -20,6 +21,11 @@ func TestDocumentsInRedisAreStrictJSON(t *testing.T) {
 		{vhost, "{\n\t\"balance\":\t\"random\"\n}", ""},
 		{vhost, `{"cache": {"max_body": 1048576}}`, ""},
 		{vhost, `{"tls": {"redirect_http": true}}`, ""},
+		{vhost, `{"cache": {"stale_if_error": "0s", "stale_while_revalidate": "0s", "query": {"only": []}, "rules": [{"ttl": "0s"}]}}`, ""},
+		{vhost, `{"cache": {"rules": [{"ttl": "1m", "status": [404]}, {"ttl": "1m", "Status": [404]}]}}`, `unknown key "Status" in cache.rules[1]`},
+		{vhost, `{"cache": {"rules": [{"ttl": "1m", "status": ["5xx"]}]}}`, `cache.rules[0].status[0]: want a whole number, not "5xx"`},
+		{vhost, `{"cache": {"rules": [{}]}}`, `cache.rules[0]: a rule needs a ttl`},
+		{vhost, `{"cache": {"query": {"only": ["a"], "ignore": ["b"]}}}`, `cache.query: only and ignore exclude each other`},
 		{tenant, `{"waf": {"responses": false}}`, ""},
 		{vhost, ``, "k: empty: want a JSON object"},
 		{vhost, " \n", "k: empty: want a JSON object"},
@@ -82,7 +88,8 @@ func TestExplicitZeroIsRefusedAndNotTakenForTheDefault(t *testing.T) {
 				refused(kind, nest(field.path, zero), path)
 			}
 			number := field.kind.Kind() == reflect.Int || field.kind.Kind() == reflect.Int64
-			if _, listed := zeros[path]; number != listed && path != "cache.ttl" && path != "tls.hsts" {
+			means := slices.Contains([]string{"cache.ttl", "cache.stale_if_error", "cache.stale_while_revalidate", "tls.hsts"}, path)
+			if _, listed := zeros[path]; number != listed && !means {
 				t.Errorf("what a zero in %s means was not thought of", path)
 			}
 		}
@@ -95,7 +102,10 @@ func TestExplicitZeroIsRefusedAndNotTakenForTheDefault(t *testing.T) {
 
 func TestGoodFormsSurviveJSON(t *testing.T) {
 	source, _ := ParseFile("/f", []byte(`{"vhosts": {"a.test": {"tenant": "shop", "aliases": ["b.test"], "balance": "random", "backends": ["http://a", "unix:/a"],
-		"timeouts": {"connect": "1h30m", "first_byte": "1500ms"}, "cache": {"enabled": false, "ttl": "2d", "max_body": "1500"},
+		"timeouts": {"connect": "1h30m", "first_byte": "1500ms"}, "cache": {"enabled": false, "ttl": "2d", "max_body": "1500", "stale_if_error": "0s", "stale_while_revalidate": "90s", "ignore_client_no_cache": false,
+			"query": {"only": [], "sort": true}, "key": {"cookies": ["lang"], "headers": ["X-Country"], "device": true},
+			"bypass": {"paths": ["/%3Ca%3E&*"], "cookies": ["a_*"], "query": ["b"], "headers": ["X-Preview"]},
+			"rules": [{"paths": ["/static/*", "*.css"], "status": [200, 404], "ttl": "1h", "override": true}, {"ttl": "0s"}]},
 		"tls": {"redirect_http": true, "hsts": "36h", "min_version": "1.2", "certificate": {"cert": "/c", "key": "/k"}}, "waf": {"responses": false,
 			"exclusions": [{"rules": [942100, "1-2"], "until": "2027-01-01", "paths": ["/<a>&*"]}]}}}}`))
 	if len(source) != 1 || source[0].Vhost == nil {
@@ -113,7 +123,9 @@ func TestGoodFormsSurviveJSON(t *testing.T) {
 func FuzzParseJSON(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"backends":["http://a",{"url":"unix:/a","weight":1}]}`, `{"a":{"b":[1,"x\"}"]}}`, `{"tenant":null}`, `null`, `[[[`,
-		`{"tls":{"redirect_http":true,"hsts":"180d"}}`, `{"waf":{"allowed_methods":["GET"],"rules":1}}`, `{"waf":{"exclusions":[{"rules":[1,"2-3"],"target":"ARGS:/a/","until":"2027-01-01"}]}}`, `{"K":1}`, "{\"\u017f\":1}",
+		`{"tls":{"redirect_http":true,"hsts":"180d"}}`, `{"waf":{"allowed_methods":["GET"],"rules":1}}`,
+		`{"cache":{"stale_if_error":"0s","query":{"only":[],"sort":true},"key":{"device":true},"bypass":{"paths":["*.css"]},"rules":[{"paths":["/a%20*"],"status":[404],"ttl":"0s","override":true}]}}`,
+		`{"waf":{"exclusions":[{"rules":[1,"2-3"],"target":"ARGS:/a/","until":"2027-01-01"}]}}`, `{"K":1}`, "{\"\u017f\":1}",
 	} {
 		f.Add([]byte(seed))
 	}

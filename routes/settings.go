@@ -17,9 +17,17 @@ type Settings struct {
 	CacheMaxBody   int64
 	CacheHeuristic bool
 	CacheSetCookie string // "bypass" or "store"
-	MinTLS         string // "1.2" or "1.3"
-	RedirectHTTP   string // "auto", "true" or "false"
-	HSTS           time.Duration
+	// CacheStaleIfError and CacheStaleWhileRevalidate are 0 where nothing stale is served.
+	CacheStaleIfError         time.Duration
+	CacheStaleWhileRevalidate time.Duration
+	CacheIgnoreClientNoCache  bool
+	CacheQuery                CacheQuery  // Sort never nil
+	CacheKey                  CacheKey    // Device never nil
+	CacheBypass               CacheBypass // its lists may be nil
+	CacheRules                []CacheRule // TTL never nil
+	MinTLS                    string      // "1.2" or "1.3"
+	RedirectHTTP              string      // "auto", "true" or "false"
+	HSTS                      time.Duration
 }
 
 // Settings resolves what is in force for the route. defaults is used for a vhost
@@ -39,9 +47,13 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 		ConnectTimeout: 3 * time.Second,
 		FirstByte:      60 * time.Second,
 		CacheMaxBody:   1 << 20,
-		CacheSetCookie: "bypass",
-		MinTLS:         "1.2",
-		RedirectHTTP:   "auto",
+
+		CacheStaleIfError: time.Hour,
+		CacheSetCookie:    "bypass",
+		CacheQuery:        CacheQuery{Sort: new(bool)},
+		CacheKey:          CacheKey{Device: new(bool)},
+		MinTLS:            "1.2",
+		RedirectHTTP:      "auto",
 	}
 	for _, w := range []*WAF{base.WAF, v.WAF} {
 		if w != nil && w.Rules != "" {
@@ -56,12 +68,7 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 		s.ConnectTimeout = or(time.Duration(t.Connect), s.ConnectTimeout)
 		s.FirstByte = or(time.Duration(t.FirstByte), s.FirstByte)
 	}
-	if c := v.Cache; c != nil {
-		s.Cache, s.CacheTTL = c.On(), time.Duration(c.TTL)
-		s.CacheMaxBody = or(int64(c.MaxBody), s.CacheMaxBody)
-		s.CacheHeuristic = c.Heuristic != nil && *c.Heuristic
-		s.CacheSetCookie = or(c.SetCookie, s.CacheSetCookie)
-	}
+	v.Cache.into(&s)
 	if t := v.TLS; t != nil {
 		s.MinTLS = or(t.MinVersion, s.MinTLS)
 		s.RedirectHTTP = or(string(t.RedirectHTTP), s.RedirectHTTP)

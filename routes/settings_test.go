@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,6 +36,73 @@ func TestSettingsResolveVhostOverTenantOverDefaults(t *testing.T) {
 		if s := table.Match(host).Settings(nil); s.WAF.Mode != "detect" || s.WAF.Paranoia != 1 || s.FirstByte != time.Minute || s.ConnectTimeout != 3*time.Second {
 			t.Errorf("%s: the built-in defaults are not in force: %+v", host, s)
 		}
+	}
+}
+
+func TestSettingsOfTheCache(t *testing.T) {
+	yes, zero, hour := true, Duration(0), Duration(time.Hour)
+	of := func(c *Cache) Settings { return (&Route{Vhost: &Vhost{Cache: c}}).Settings(nil) }
+	for _, s := range []Settings{of(nil), of(&Cache{}), of(&Cache{Query: &CacheQuery{}, Key: &CacheKey{}, Bypass: &CacheBypass{}})} {
+		if s.CacheStaleIfError != time.Hour || s.CacheStaleWhileRevalidate != 0 || s.CacheIgnoreClientNoCache || *s.CacheQuery.Sort || s.CacheQuery.Only != nil || *s.CacheKey.Device || s.CacheRules != nil {
+			t.Errorf("the defaults: %+v", s)
+		}
+	}
+	s := of(&Cache{
+		StaleIfError: &zero, StaleWhileRevalidate: hour, IgnoreClientNoCache: &yes, Query: &CacheQuery{Only: []string{}, Sort: &yes},
+		Key: &CacheKey{Device: &yes, Cookies: []string{"a"}}, Bypass: &CacheBypass{Query: []string{"b"}}, Rules: []CacheRule{{TTL: &hour}},
+	})
+	if s.CacheStaleIfError != 0 || s.CacheStaleWhileRevalidate != time.Hour || !s.CacheIgnoreClientNoCache || !*s.CacheQuery.Sort || s.CacheQuery.Only == nil ||
+		!*s.CacheKey.Device || len(s.CacheKey.Cookies) != 1 || len(s.CacheBypass.Query) != 1 || len(s.CacheRules) != 1 {
+		t.Errorf("what is set: %+v", s)
+	}
+}
+
+// That no parameter counts is kept wherever a document is written.
+func TestNoParametersAreKeptInWriting(t *testing.T) {
+	for _, only := range [][]string{nil, {}, {"id"}} {
+		was := Vhost{Name: "a.test", Backends: []Backend{{URL: "http://10.0.0.1"}}, Cache: &Cache{Query: &CacheQuery{Only: only}}}
+		inJSON, err := json.Marshal(&was)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inYAML, err := yaml.Marshal(map[string]any{"vhosts": map[string]any{"a.test": &was}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		docs, problems := ParseFile("f", inYAML)
+		if len(problems) > 0 {
+			t.Fatal(problems)
+		}
+		for _, doc := range []Document{ParseJSON(Key{KindVhost, "a.test"}, "k", inJSON), docs[0]} {
+			if doc.Vhost == nil || !reflect.DeepEqual(doc.Vhost.Cache.Query.Only, only) {
+				t.Errorf("%#v: %s\n%s: %+v", only, inJSON, inYAML, doc)
+			}
+		}
+	}
+}
+
+func TestBoundsOfTheCache(t *testing.T) {
+	many := make([]string, 65)
+	for i := range many {
+		many[i] = fmt.Sprintf("/n%d", i)
+	}
+	ttl := Duration(time.Hour)
+	for name, c := range map[string]*Cache{
+		"cache.bypass.paths: 65 entries: at most 64":           {Bypass: &CacheBypass{Paths: many}},
+		"cache.query.ignore: 65 entries: at most 64":           {Query: &CacheQuery{Ignore: many}},
+		"cache.rules: 65 rules: at most 64":                    {Rules: make([]CacheRule, 65)},
+		"cache.rules: more than 64 paths in all rules":         {Rules: []CacheRule{{TTL: &ttl, Paths: many[:32]}, {TTL: &ttl, Paths: many[:33]}}},
+		"cache.rules[0].status: 65 entries: at most 64":        {Rules: []CacheRule{{TTL: &ttl, Status: make([]int, 65)}}},
+		"cache.bypass.paths[0]: bad path \"/aaaaaaaaaaaaaaaaa": {Bypass: &CacheBypass{Paths: []string{"/" + strings.Repeat("a", 200)}}},
+	} {
+		v := &Vhost{Name: "a.test", Backends: []Backend{{URL: "http://10.0.0.1"}}, Cache: c}
+		if problems := v.Check("f"); len(problems) != 1 || !strings.Contains(problems.Error(), name) {
+			t.Errorf("%s: %v", name, problems)
+		}
+	}
+	v := &Vhost{Name: "a.test", Backends: []Backend{{URL: "http://10.0.0.1"}}, Cache: &Cache{Bypass: &CacheBypass{Paths: many[:64]}}}
+	if problems := v.Check("f"); len(problems) > 0 {
+		t.Error(problems)
 	}
 }
 

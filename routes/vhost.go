@@ -76,26 +76,6 @@ type Timeouts struct {
 	FirstByte Duration `yaml:"first_byte,omitempty" json:"first_byte,omitempty" zero:"must be more than 0s"`
 }
 
-// Cache is the response cache of one vhost.
-type Cache struct {
-	// Enabled turns the cache on. Default false.
-	Enabled *bool `yaml:"enabled,omitempty" json:"enabled,omitempty"`
-	// TTL is the freshness of 200, 301, 404 and 410 answers that state none; it
-	// never overrides one that they state. Default 0: such answers are not stored.
-	TTL Duration `yaml:"ttl,omitempty" json:"ttl,omitempty"`
-	// MaxBody is the largest body that is stored. Default 1MiB.
-	MaxBody Size `yaml:"max_body,omitempty" json:"max_body,omitempty" zero:"must be at least 1 byte"`
-	// Heuristic has answers that state no freshness, and get none by TTL, be fresh for a tenth of the time since
-	// their Last-Modified, a day at most (RFC 9111 §4.2.2). Default false: they are not stored.
-	Heuristic *bool `yaml:"heuristic,omitempty" json:"heuristic,omitempty"`
-	// SetCookie says what becomes of an answer that sets a cookie: "bypass" (default: it is not stored) or "store", by which
-	// everybody gets the cookie of whoever asked first.
-	SetCookie string `yaml:"set_cookie,omitempty" json:"set_cookie,omitempty"`
-}
-
-// On reports whether the cache is turned on; nil is off.
-func (c *Cache) On() bool { return c != nil && c.Enabled != nil && *c.Enabled }
-
 // TLS is what a vhost says of its certificate and of plain HTTP.
 type TLS struct {
 	// MinVersion: "1.2" (default) or "1.3".

@@ -115,7 +115,7 @@ vhosts:
       mode: block
 `, "\n"))
 	_, out, _ = invoke(t, "vhost", "show", "new.test", "--effective")
-	contains(t, "effective", out, "cache.ttl               2m        vhost", "balance                 p2c       built in")
+	contains(t, "effective", squeezed(out), "cache.ttl 2m vhost", "balance p2c built in")
 
 	code, _, errOut = invoke(t, "vhost", "set", "new.test", "waf.mod=block", "cache.ttl=fast")
 	want(t, "bad set", code, exitFailed)
@@ -398,5 +398,36 @@ func TestEveryVerbHasAnExampleAndHelp(t *testing.T) {
 				t.Errorf("%s has no example", sub.CommandPath())
 			}
 		}
+	}
+}
+
+func TestCacheOfAVhostIsSetAndShown(t *testing.T) {
+	n := admintest.Start(t, sites, admin.Options{})
+	t.Chdir(n.Dir)
+	code, _, errOut := invoke(t, "vhost", "set", "www.shop.test", "cache.stale_if_error=0s", "cache.query.ignore=utm_*,fbclid", "cache.key.device=true", "cache.bypass.paths=/wp-admin/*",
+		`cache.rules=[{"paths": ["/static/*"], "status": [200], "ttl": "1h", "override": true}, {"status": [404, 503], "ttl": "10s"}, {"ttl": "0s"}]`)
+	want(t, "set"+errOut, code, exitOK)
+	_, out, _ := invoke(t, "vhost", "show", "www.shop.test")
+	contains(t, "show", squeezed(out), "query:\nignore:\n- utm_*\n- fbclid\n", "stale_if_error: 0s\n")
+	_, out, _ = invoke(t, "vhost", "show", "www.shop.test", "--effective")
+	contains(t, "effective", squeezed(out), "cache.stale_if_error 0s vhost", "cache.stale_while_revalidate 0s built in", "cache.query.ignore utm_*, fbclid vhost",
+		"cache.key.device true vhost", "cache.rules /static/* 200: 1h override; 404 503: 10s; all: 0s vhost")
+	code, _, errOut = invoke(t, "vhost", "set", "www.shop.test", "cache.query.ignore=", "cache.query.only=,")
+	want(t, "no parameters"+errOut, code, exitOK)
+	_, out, _ = invoke(t, "vhost", "show", "www.shop.test", "--effective")
+	contains(t, "no parameters", squeezed(out), "cache.query.only none vhost")
+	_, out, _ = invoke(t, "vhost", "show", "blog.test", "--effective")
+	contains(t, "by default", squeezed(out), "cache.stale_if_error 1h built in")
+	for setting, says := range map[string]string{
+		"cache.query.ignore=a":         "exclude each other",
+		"cache.rules=/static/*":        `such as [{"paths": ["/static/*"], "ttl": "1h"}]`,
+		`cache.rules=[{"ttl": "1 h"}]`: "bad duration",
+		"cache.key.headers=Cookie":     "key.cookies",
+		"cache.bypass.paths=admin":     `did you mean "/admin"?`,
+		"cache.bypas.paths=/admin":     `did you mean "bypass"?`,
+	} {
+		code, _, errOut = invoke(t, "vhost", "set", "www.shop.test", setting)
+		want(t, setting, code, exitFailed)
+		contains(t, setting, errOut, says)
 	}
 }

@@ -126,3 +126,30 @@ func TestExampleOfOwnRulesIsTaken(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestDocumentsInOperationsAreGood: the examples of tenants and vhosts in docs/operations.md are documents without problems,
+// where they are whole.
+func TestDocumentsInOperationsAreGood(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := 0
+	for i, block := range strings.Split(string(text), "```yaml\n")[1:] {
+		block, _, _ = strings.Cut(block, "\n```")
+		if !strings.HasPrefix(block, "tenants:") && !strings.HasPrefix(block, "vhosts:") {
+			continue
+		}
+		docs, problems := routes.ParseFile("operations.md", []byte(block))
+		for _, doc := range docs {
+			read++
+			problems = append(problems, doc.Problems...)
+		}
+		if len(problems) > 0 {
+			t.Errorf("example %d: %v\n%s", i, problems, block)
+		}
+	}
+	if read < 7 {
+		t.Errorf("only %d documents were read", read)
+	}
+}
