@@ -76,6 +76,7 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 	add("cache.max_body", routes.Size(s.CacheMaxBody).String())
 	add("cache.heuristic", strconv.FormatBool(s.CacheHeuristic))
 	add("cache.set_cookie", s.CacheSetCookie)
+	add("compress", s.Compress)
 	add("tls.min_version", s.MinTLS)
 	add("tls.redirect_http", s.RedirectHTTP)
 	add("tls.hsts", routes.Duration(s.HSTS).String())

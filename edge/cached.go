@@ -253,6 +253,9 @@ func (f *fill) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// Buffered is that of the source.
+func (f *fill) Buffered() int { return buffered(f.src) }
+
 // Close implements io.Closer.
 func (f *fill) Close() error { return f.src.Close() }
 

@@ -17,6 +17,7 @@ type Settings struct {
 	CacheMaxBody   int64
 	CacheHeuristic bool
 	CacheSetCookie string // "bypass" or "store"
+	Compress       string // "off" or "on"
 	MinTLS         string // "1.2" or "1.3"
 	RedirectHTTP   string // "auto", "true" or "false"
 	HSTS           time.Duration
@@ -40,6 +41,7 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 		FirstByte:      60 * time.Second,
 		CacheMaxBody:   1 << 20,
 		CacheSetCookie: "bypass",
+		Compress:       or(v.Compress, "off"),
 		MinTLS:         "1.2",
 		RedirectHTTP:   "auto",
 	}
