@@ -72,6 +72,7 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 	add("timeouts.connect", routes.Duration(s.ConnectTimeout).String())
 	add("timeouts.first_byte", routes.Duration(s.FirstByte).String())
 	effectiveCache(&s, add)
+	add("compress", s.Compress)
 	add("tls.min_version", s.MinTLS)
 	add("tls.redirect_http", s.RedirectHTTP)
 	add("tls.hsts", routes.Duration(s.HSTS).String())

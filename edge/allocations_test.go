@@ -38,6 +38,8 @@ const (
 	allocsInspectOff       = 0
 	allocsInspectDetect    = 3050
 	allocsInspectAnswer    = 3800 // with the request's inspection, without which there is none
+	allocsCompressOff      = 0
+	allocsCompressOn       = 3 // the stream, and what gives the encoder back
 	allocsCacheOff         = 0
 	allocsCacheHit         = 0
 	allocsCacheMiss        = 1
@@ -70,6 +72,8 @@ var linkBudgets = map[string]float64{
 	"limitRate":             allocsLimitRate,
 	"inspectRequest/off":    allocsInspectOff,
 	"inspectRequest/detect": allocsInspectDetect,
+	"compress/off":          allocsCompressOff,
+	"compress/on":           allocsCompressOn,
 	"serveCached/off":       allocsCacheOff,
 	"serveCached/hit":       allocsCacheHit,
 	"serveCached/miss":      allocsCacheMiss,

@@ -132,8 +132,11 @@ var errSurplus = errors.New("the body is longer than its length")
 
 // atHand is how many bytes of the body can be read without waiting, as far as that
 // is known.
-func (p *response) atHand() int {
-	if b, ok := p.stream.(interface{ Buffered() int }); ok {
+func (p *response) atHand() int { return buffered(p.stream) }
+
+// buffered is how many bytes of a stream can be read without waiting; 0 where it does not say.
+func buffered(stream io.Reader) int {
+	if b, ok := stream.(interface{ Buffered() int }); ok {
 		return b.Buffered()
 	}
 	return 0

@@ -201,6 +201,7 @@ func startBench(t testing.TB, backend string, adjust ...func(*Options)) *node {
 		"hit.test":    "waf: {mode: off}, cache: {enabled: true}",
 		"waf.test":    "waf: {mode: block}",
 		"detect.test": "waf: {mode: detect}",
+		"coded.test":  "waf: {mode: off}, compress: on",
 		"both.test":   "waf: {mode: detect, responses: true}",
 	} {
 		doc += "  " + host + ": {tenant: shop, backends: [" + backend + "], " + further + "}\n"

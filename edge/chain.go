@@ -28,6 +28,7 @@ func (s *Server) links() []link {
 		{"allowAddress", s.allowAddress},
 		{"limitRate", s.limitRate},
 		{"inspectRequest", s.inspectRequest},
+		{"compress", s.compress},
 		{"serveCached", s.serveCached},
 		{"inspectResponse", s.inspectResponse},
 	}

@@ -128,6 +128,8 @@ func steps() []step {
 		{name: "limitRate", link: "limitRate", next: pass},
 		{name: "inspectRequest/off", link: "inspectRequest", next: pass},
 		{name: "inspectRequest/detect", link: "inspectRequest", host: "detect.test", next: pass},
+		{name: "compress/off", link: "compress", next: pass},
+		{name: "compress/on", link: "compress", host: "coded.test", next: pass},
 		{name: "serveCached/off", link: "serveCached", next: pass},
 		{name: "serveCached/hit", link: "serveCached", host: "hit.test", next: answering(storable)},
 		{name: "serveCached/miss", link: "serveCached", host: "hit.test", next: pass},

@@ -22,7 +22,7 @@ func TestChainOrder(t *testing.T) {
 	}
 	want := []string{
 		"observe", "finishBody", "errorPages", "selectVhost", "allowAddress", "limitRate",
-		"inspectRequest", "serveCached", "inspectResponse",
+		"inspectRequest", "compress", "serveCached", "inspectResponse",
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("links are\n%v, want\n%v", names, want)

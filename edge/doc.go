@@ -15,7 +15,8 @@
 //  4. observe gave the request its id and its client's address; selectVhost
 //     found the site; inspectRequest asked the WAF; serveCached looked for a
 //     stored answer; forward asked a backend. What each of them decided stands
-//     in the request's record, once.
+//     in the request's record, once. On the way back compress gave the answer a
+//     content coding, outside the cache, which keeps one form for all clients.
 //  5. The response goes out (send.go, answer.go): its head and what is at hand of
 //     the body in one write, the rest as it comes, after the chain has returned.
 //  6. The done hook (request.done) runs after the last byte, exactly once:

@@ -127,8 +127,11 @@ func isCondition(lower []byte) bool {
 const identity = "identity"
 
 // wantsPlain reports whether the backend is asked for an answer without a content
-// coding, whatever the client takes: the answer is inspected, and no rule reads gzip.
-func (r *request) wantsPlain() bool { return r.waf != nil && r.site.profile.Responses }
+// coding, whatever the client takes: the answer is inspected, and no rule reads gzip; or it
+// may be stored, and we give each client the coding that it takes, so that one form does for all.
+func (r *request) wantsPlain() bool {
+	return r.waf != nil && r.site.profile.Responses || r.site.compress && r.site.cache != nil
+}
 
 func (r *request) appendForwarded(dst []byte) []byte {
 	forwardedFor, host := r.peerText, r.Host

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"slices"
@@ -232,7 +231,7 @@ func (s *Server) judgeResponse(r *request) (*waf.Verdict, error) {
 		if _, err := io.ReadFull(p.stream, prefix); err != nil {
 			return nil, fail(502, "the site's answer ended early", err)
 		}
-		p.stream = &prefixed{Reader: io.MultiReader(bytes.NewReader(prefix), p.stream), Closer: p.stream}
+		p.stream = &prefixed{ahead: prefix, ReadCloser: p.stream}
 		release, unseen, err := s.turnOfAnswer(r, prefix)
 		if err != nil || unseen {
 			return nil, err
@@ -259,6 +258,24 @@ func (s *Server) turnOfAnswer(r *request, prefix []byte) (release func(), unseen
 
 // prefixed is a stream whose beginning was read ahead.
 type prefixed struct {
-	io.Reader
-	io.Closer
+	ahead []byte
+	io.ReadCloser
+}
+
+// Read implements io.Reader.
+func (p *prefixed) Read(b []byte) (int, error) {
+	if len(p.ahead) == 0 {
+		return p.ReadCloser.Read(b)
+	}
+	n := copy(b, p.ahead)
+	p.ahead = p.ahead[n:]
+	return n, nil
+}
+
+// Buffered is how many bytes can be read without waiting.
+func (p *prefixed) Buffered() int {
+	if len(p.ahead) > 0 {
+		return len(p.ahead)
+	}
+	return buffered(p.ReadCloser)
 }

@@ -15,12 +15,13 @@ import (
 // node that serves thousands of tenants finds few of them in a processor's cache, and
 // pays for each line of memory that a request touches. It is safe for concurrent use.
 type meter struct {
-	tenant  string
-	bytes   atomic.Uint64 // of bodies
-	nanos   atomic.Uint64 // that requests took, together
-	results [len(cacheResults)]atomic.Uint64
-	took    [len(durations) + 1]atomic.Uint64 // how many requests took at most so long, and longer than all
-	classes [len(codeClasses)]atomic.Uint64
+	tenant   string
+	bytes    atomic.Uint64 // of bodies
+	nanos    atomic.Uint64 // that requests took, together
+	results  [len(cacheResults)]atomic.Uint64
+	encoders atomic.Int64                      // that are in use for it
+	took     [len(durations) + 1]atomic.Uint64 // how many requests took at most so long, and longer than all
+	classes  [len(codeClasses)]atomic.Uint64
 }
 
 var (

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"gatehouse/edge/compress"
 	"gatehouse/edge/wire"
 )
 
@@ -22,6 +23,8 @@ type metrics struct {
 	unrouted *prometheus.CounterVec
 	refused  *prometheus.CounterVec
 	cut      *prometheus.CounterVec
+	coded    *prometheus.CounterVec
+	uncoded  *prometheus.CounterVec
 
 	turnedAway *prometheus.CounterVec
 	handshakes *prometheus.CounterVec // that failed
@@ -41,6 +44,8 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 		unrouted:   counter("gatehouse_requests_unrouted_total", "Requests that reached no vhost, by class of status.", "code_class"),
 		refused:    counter("gatehouse_requests_refused_total", "Requests that are not valid HTTP or that the connection's limits forbid, by rule.", "reason"),
 		cut:        counter("gatehouse_responses_cut_total", "Responses that ended before their end, by who ended them (backend, client).", "by"),
+		coded:      counter("gatehouse_responses_compressed_total", "Responses that were compressed here, by coding.", "coding"),
+		uncoded:    counter("gatehouse_responses_uncompressed_total", "Responses that were not compressed although client and site want it, by reason (busy, memory, fault).", "reason"),
 		retries:    counter("gatehouse_backend_retries_total", "Requests that a backend failed and that could be repeated, by whether the budget allowed it (taken, refused).", "result"),
 		refreshes:  counter("gatehouse_cache_refreshes_total", "Stored responses asked for anew behind the requests that they still answered, by result (done, failed).", "result"),
 		turnedAway: counter("gatehouse_connections_refused_total", "Client connections refused, by reason.", "reason"),
@@ -54,7 +59,7 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 	lost := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "gatehouse_access_log_lost_lines_total", Help: "Lines of the access log that its writer did not take.",
 	}, func() float64 { return float64(lostLines()) })
-	for _, c := range []prometheus.Collector{&m.tenants, m.waf, m.unrouted, m.refused, m.cut, m.turnedAway, m.handshakes, m.retries, m.refreshes, m.inFlight.gauge(), m.tunnels, lost} {
+	for _, c := range []prometheus.Collector{&m.tenants, m.waf, m.unrouted, m.refused, m.cut, m.coded, m.uncoded, m.turnedAway, m.handshakes, m.retries, m.refreshes, m.inFlight.gauge(), m.tunnels, lost} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -69,6 +74,8 @@ func (m *metrics) preset() {
 		m.unrouted:   {"2xx", "4xx", "5xx"},
 		m.refused:    wire.RefusalCodes(),
 		m.cut:        {cutByBackend, cutByClient},
+		m.coded:      {compress.Gzip.String(), compress.Brotli.String(), compress.Zstd.String()},
+		m.uncoded:    {uncodedBusy, uncodedMemory, uncodedFault},
 		m.turnedAway: wire.Reasons(),
 		m.handshakes: {handshakeTimeout, handshakeUnknownName, handshakeLeft, handshakeOther},
 		m.retries:    {"taken", "refused"},

@@ -77,6 +77,7 @@ type Server struct {
 	backends   backends
 	tunnels    connSet // upgraded connections
 	turns      turns
+	encoders   encoders
 	exclusions exclusionSets
 	presets    presetSets
 	ignored    ignoredOnce // exclusions without effect that were logged

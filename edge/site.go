@@ -30,6 +30,7 @@ type site struct {
 	owner    string // "tenant NAME", or "vhost NAME" of one without: whose turns and connections it has
 	meter    *meter
 	cache    *cache.Policy // nil: off
+	compress bool
 	pool     *balance.Pool[*upstream.Pool]
 	budget   *upstream.Budget // of retries, on all backends together
 	redirect redirecting
@@ -72,7 +73,7 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	settings := route.Settings(s.opts.Defaults)
 	st := &site{
 		name: route.Name, meter: s.metrics.tenants.meter(settings.Tenant),
-		redirect: redirectings[settings.RedirectHTTP], hsts: settings.HSTS, settings: settings,
+		redirect: redirectings[settings.RedirectHTTP], hsts: settings.HSTS, compress: settings.Compress == "on", settings: settings,
 	}
 	st.tenant = st.meter.tenant // one string for all vhosts of a tenant
 	st.owner = "tenant " + st.tenant

@@ -88,7 +88,7 @@ func TestGoodFileIsReadIntoItsFields(t *testing.T) {
 		{Key: Key{KindVhost, "www.shop.test"}, Line: 9, Vhost: &Vhost{
 			Name: "www.shop.test", Tenant: "shop", Aliases: []string{"shop.test", "xn--bcher-kva.test", "*.shop.test"},
 			Backends: []Backend{{URL: "http://127.0.0.1:9000"}, {URL: "https://10.0.0.2", Weight: 1}, {URL: "unix:/run/app.sock"}, {URL: "http://[::1]:80/x"}},
-			Balance:  "round_robin", Compress: "off", WAF: &WAF{Mode: "detect"},
+			Balance:  "round_robin", Compress: "on", WAF: &WAF{Mode: "detect"},
 			Timeouts: &Timeouts{Connect: Duration(300 * time.Millisecond), FirstByte: Duration(2 * time.Minute)},
 			Cache: &Cache{
 				Enabled: &yes, MaxBody: 1 << 20, SetCookie: "bypass", Heuristic: &no,

@@ -25,6 +25,7 @@ type Settings struct {
 	CacheKey                  CacheKey    // Device never nil
 	CacheBypass               CacheBypass // its lists may be nil
 	CacheRules                []CacheRule // TTL never nil
+	Compress                  string      // "off" or "on"
 	MinTLS                    string      // "1.2" or "1.3"
 	RedirectHTTP              string      // "auto", "true" or "false"
 	HSTS                      time.Duration
@@ -52,6 +53,7 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 		CacheSetCookie:    "bypass",
 		CacheQuery:        CacheQuery{Sort: new(bool)},
 		CacheKey:          CacheKey{Device: new(bool)},
+		Compress:          or(v.Compress, "off"),
 		MinTLS:            "1.2",
 		RedirectHTTP:      "auto",
 	}

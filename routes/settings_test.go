@@ -16,7 +16,7 @@ func TestSettingsResolveVhostOverTenantOverDefaults(t *testing.T) {
 	table, _ := with(&Table{},
 		Change{Key: Key{KindTenant, "shop"}, Tenant: &Tenant{Name: "shop", WAF: &WAF{Mode: "block", Paranoia: 2, Responses: &yes, AllowedMethods: []string{"GET"}}}},
 		Change{Key: Key{KindVhost, "a.test"}, Vhost: &Vhost{
-			Name: "a.test", Tenant: "shop", Balance: "random", WAF: &WAF{Paranoia: 3, Responses: &no},
+			Name: "a.test", Tenant: "shop", Balance: "random", Compress: "on", WAF: &WAF{Paranoia: 3, Responses: &no},
 			Timeouts: &Timeouts{Connect: Duration(time.Second)}, Cache: &Cache{Enabled: &yes, TTL: Duration(time.Minute)},
 			TLS: &TLS{HSTS: Duration(time.Hour), RedirectHTTP: "true"},
 		}},
@@ -26,11 +26,11 @@ func TestSettingsResolveVhostOverTenantOverDefaults(t *testing.T) {
 		t.Errorf("waf: %+v", w)
 	}
 	if s.Tenant != "shop" || s.Balance != "random" || s.ConnectTimeout != time.Second || s.FirstByte != time.Minute ||
-		!s.Cache || s.CacheTTL != time.Minute || s.CacheMaxBody != 1<<20 || s.MinTLS != "1.2" || s.RedirectHTTP != "true" || s.HSTS != time.Hour {
+		!s.Cache || s.CacheTTL != time.Minute || s.CacheMaxBody != 1<<20 || s.Compress != "on" || s.MinTLS != "1.2" || s.RedirectHTTP != "true" || s.HSTS != time.Hour {
 		t.Errorf("got %+v", s)
 	}
 	for _, host := range []string{"plain.test", "orphan.test"} {
-		if s := table.Match(host).Settings(&Tenant{WAF: &WAF{Mode: "off"}}); s.WAF.Mode != "off" || *s.WAF.Responses || s.Balance != "p2c" || s.Cache || s.RedirectHTTP != "auto" {
+		if s := table.Match(host).Settings(&Tenant{WAF: &WAF{Mode: "off"}}); s.WAF.Mode != "off" || *s.WAF.Responses || s.Balance != "p2c" || s.Cache || s.Compress != "off" || s.RedirectHTTP != "auto" {
 			t.Errorf("%s: the process's defaults are not in force: %+v", host, s)
 		}
 		if s := table.Match(host).Settings(nil); s.WAF.Mode != "detect" || s.WAF.Paranoia != 1 || s.FirstByte != time.Minute || s.ConnectTimeout != 3*time.Second {

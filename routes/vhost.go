@@ -25,7 +25,9 @@ type Vhost struct {
 	Balance  string    `yaml:"balance,omitempty" json:"balance,omitempty"`
 	Timeouts *Timeouts `yaml:"timeouts,omitempty" json:"timeouts,omitempty"`
 	Cache    *Cache    `yaml:"cache,omitempty" json:"cache,omitempty"`
-	// Compress: only "off" (default) acts in this version.
+	// Compress: "off" (default) or "on": answers get a content coding that the client takes (zstd, br or gzip), if it makes
+	// them shorter and the backend has not given them one. On for pages that show a secret beside text of
+	// somebody else's choice, it lets him find the secret out (BREACH).
 	Compress string `yaml:"compress,omitempty" json:"compress,omitempty"`
 	WAF      *WAF   `yaml:"waf,omitempty" json:"waf,omitempty"`
 	Rate     *Later `yaml:"rate,omitempty" json:"rate,omitempty"`

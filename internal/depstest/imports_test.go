@@ -102,7 +102,7 @@ func trespasses() []trespass {
 	}
 	for _, f := range fences {
 		for _, imp := range f.imports {
-			for _, p := range []string{"routes", "admin", "cache", "acme", "edge", "edge/waf", "edge/waf/events", "loadtest", "internal/other"} {
+			for _, p := range []string{"routes", "admin", "cache", "acme", "edge", "edge/waf", "edge/waf/events", "edge/compress", "loadtest", "internal/other"} {
 				if f.lets(p) {
 					continue
 				}
@@ -184,6 +184,8 @@ func TestWhatThePolicyAllows(t *testing.T) {
 		}},
 		{Path: "edge", Imports: []string{module + "/edge/waf", module + "/cache", "github.com/valyala/fasthttp", "golang.org/x/net/http2"}},
 		{Path: "edge/waf", Imports: []string{module + "/waf-rules", "github.com/corazawaf/coraza/v3/types"}},
+		{Path: "edge/compress", Imports: []string{module + "/internal/octets", "github.com/klauspost/compress/zstd", "github.com/andybalholm/brotli"}},
+		{Path: "edge", Tests: []string{"github.com/klauspost/compress/zstd", "github.com/andybalholm/brotli"}},
 		{Path: "waf-rules", Imports: []string{"github.com/corazawaf/coraza-coreruleset/v4"}},
 		{Path: "acme", Imports: []string{"golang.org/x/crypto/acme/autocert"}, Tests: []string{"go.uber.org/goleak", module + "/internal/edgetest"}},
 		{Path: "acme/rediscache", Imports: []string{"github.com/redis/go-redis/v9", module + "/acme"}},

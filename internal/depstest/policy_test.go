@@ -66,6 +66,10 @@ var barriers = append([]barrier{
 		reason: "it says what has to be given up; those who give it up know it, never the other way round",
 	},
 	{
+		from: "edge/compress", below: true, to: []string{"edge", "routes", "admin", "cache", "acme", "waf-rules"},
+		reason: "it codes bodies and judges heads, whoever has them: an answer that passes, or a stored one",
+	},
+	{
 		from: "edge/waf/events", below: true, to: []string{"edge", "routes", "admin", "waf-rules"},
 		reason: "it keeps what others found: who reads events must not need the engine that made them",
 	},
@@ -148,13 +152,21 @@ var fences = []fence{
 	},
 	{
 		imports: []string{"github.com/valyala/fasthttp", "github.com/fasthttp/websocket"}, allowed: []string{"edge", "loadtest"},
-		except: []string{"edge/waf/events"},
+		except: []string{"edge/waf/events", "edge/compress"},
 		reason: "nothing of a RequestCtx survives its handler; whoever holds one must live in the chain",
 	},
 	{
 		imports: []string{"golang.org/x/net/http2", "github.com/quic-go"}, allowed: []string{"edge", "loadtest"},
 		tests:  []string{"e2e"},
 		reason: "protocols are joined by one bridge; behind it there is one kind of request",
+	},
+	{
+		imports: []string{"github.com/klauspost/compress"}, allowed: []string{"edge/compress"}, tests: []string{"edge"},
+		reason: "zstd and gzip encoders hold a megabyte each, and zstd's start goroutines by default: one place pools and bounds them",
+	},
+	{
+		imports: []string{"github.com/andybalholm/brotli"}, allowed: []string{"edge/compress"}, tests: []string{"edge"},
+		reason: "brotli's encoders hold two megabytes each and come in levels that cost a hundred times as much as others: one place chose",
 	},
 	{
 		imports: []string{"github.com/spf13/cobra", "github.com/spf13/pflag"}, allowed: []string{"cmd/gatehouse"},

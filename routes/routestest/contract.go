@@ -115,7 +115,7 @@ func testUnknownField(t *testing.T, f Fixture) {
 }
 
 func testNotSupported(t *testing.T, f Fixture) {
-	f.Write(t, Vhost("www.shop.test"), `{"backends": ["http://127.0.0.1:9000"], "compress": "on"}`)
+	f.Write(t, Vhost("www.shop.test"), `{"backends": ["http://127.0.0.1:9000"], "balance": "least_conn"}`)
 	f.Write(t, Tenant("shop"), `{"cache_share": "64MiB"}`)
 	_, docs := load(t, f.Store)
 	for _, key := range []routes.Key{Vhost("www.shop.test"), Tenant("shop")} {
@@ -170,7 +170,7 @@ func testPutDelete(t *testing.T, f Fixture) {
 
 // everyField has each field that acts in this version.
 const everyField = `{
-	"tenant": "shop", "aliases": ["shop.test", "*.shop.test"], "balance": "round_robin", "compress": "off",
+	"tenant": "shop", "aliases": ["shop.test", "*.shop.test"], "balance": "round_robin", "compress": "on",
 	"backends": ["http://127.0.0.1:9000", "https://[::1]:8443/app", "unix:/run/app.sock", {"url": "http://b.test", "weight": 1}],
 	"timeouts": {"connect": "300ms", "first_byte": "1h30m"},
 	"cache": {"enabled": true, "ttl": "2d", "max_body": "1536KiB", "set_cookie": "bypass", "heuristic": false,
