@@ -32,6 +32,7 @@ type Entry struct {
 	terms      terms
 
 	key    []byte
+	vhost  *Vhost // nil: nobody's
 	seq    uint64 // the store's sequence when its request was looked up
 	most   int64  // bytes that its body may have
 	length int64  // bytes that its body has to have; -1: any
@@ -76,6 +77,7 @@ func NewEntry(req *Request, resp *Response, d Decision, template any, templateSi
 	if e.key = req.owned; e.key == nil {
 		e.key = bytes.Clone(req.Key)
 	}
+	e.vhost = req.Vhost
 	e.most, e.length = d.MaxBody, resp.BodyLength
 	e.refused = !d.Store
 	e.cost = entryOverhead + int64(templateSize) + int64(2*len(e.etag)+len(digest)+len(e.validators.modified))

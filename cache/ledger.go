@@ -22,9 +22,19 @@ func (l *ledger) fits(growth int64) bool {
 
 // add books an object that is about to be set.
 func (l *ledger) add(o *object) {
-	l.bytes.Add(o.cost)
-	l.objects.Add(1)
-	l.entries.Add(int64(len(o.variants)))
+	l.book(o, 1)
+}
+
+// book adds an object to the accounts, or takes it off (-1).
+func (l *ledger) book(o *object, n int64) {
+	l.bytes.Add(n * o.cost)
+	l.objects.Add(n)
+	l.entries.Add(n * int64(len(o.variants)))
+	if v := o.vhost; v != nil {
+		v.bytes.Add(n * o.cost)
+		v.entries.Add(n * int64(len(o.variants)))
+		v.tenant.bytes.Add(n * o.cost)
+	}
 }
 
 // release books an object's exit, the first time it is called for it. ristretto
@@ -33,9 +43,7 @@ func (l *ledger) release(o *object) {
 	if o == nil || !o.released.CompareAndSwap(false, true) {
 		return
 	}
-	l.bytes.Add(-o.cost)
-	l.objects.Add(-1)
-	l.entries.Add(-int64(len(o.variants)))
+	l.book(o, -1)
 }
 
 // evicted counts an object that leaves to make room. release follows.
@@ -44,4 +52,7 @@ func (l *ledger) evicted(o *object) {
 		return
 	}
 	l.evictions.Add(uint64(len(o.variants)))
+	if o.vhost != nil {
+		o.vhost.evictions.Add(uint64(len(o.variants)))
+	}
 }

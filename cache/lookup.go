@@ -12,6 +12,7 @@ type Request struct {
 	Target  string // as the client sent it: path and query
 	Header  Header
 	Key     []byte // from AppendKey; only read during a call
+	Vhost   *Vhost // whose it is; nil: nobody's in particular
 	HasBody bool
 	// HeadSize is the bytes of all fields. Refusals are not stored of requests that are large, see Decide. Default 0: small.
 	HeadSize int

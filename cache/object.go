@@ -16,6 +16,7 @@ const (
 // readers need no lock; only its flags move.
 type object struct {
 	key      []byte
+	vhost    *Vhost
 	variants []*Entry // newest first, at least one
 	cost     int64    // bytes
 	seq      uint64   // when it was written
@@ -45,9 +46,9 @@ func (o *object) pick(h Header) *Entry {
 
 // with returns the object that holds e in front of the variants that o, which
 // may be nil, had. It is nil if o holds the same variant from a later request.
-func (o *object) with(key []byte, e *Entry, maxCost int64) *object {
-	n := &object{key: key, variants: []*Entry{e}}
-	n.cost = objectOverhead + int64(len(key)) + e.cost
+func (o *object) with(e *Entry, maxCost int64) *object {
+	n := &object{key: e.key, vhost: e.vhost, variants: []*Entry{e}}
+	n.cost = objectOverhead + int64(len(e.key)) + e.cost
 	if o == nil {
 		return n
 	}

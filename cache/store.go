@@ -60,6 +60,7 @@ type Store struct {
 	stripe [stripes]sync.Mutex
 
 	flights flights
+	vhosts  vhosts
 	filling atomic.Int64 // bytes of bodies on their way in
 
 	resize sync.Mutex   // held by Shrink and Grow
@@ -188,7 +189,7 @@ func (s *Store) put(e *Entry) error {
 	if old != nil && (old.invalid.Load() || !bytes.Equal(old.key, e.key)) {
 		base = nil
 	}
-	o := base.with(e.key, e, variantRoom*s.maxCost)
+	o := base.with(e, variantRoom*s.maxCost)
 	if o == nil {
 		return errSuperseded
 	}

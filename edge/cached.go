@@ -81,7 +81,7 @@ func (c *cached) begin(r *request) {
 	c.device = c.policy.Device(header)
 	c.request.Header = header
 	c.key = c.keyOf(c.key[:0], r.Target)
-	c.request = cache.Request{Method: r.Method, Target: r.Target, Header: header, HasBody: !r.body.none(), Key: c.key}
+	c.request = cache.Request{Method: r.Method, Target: r.Target, Header: header, HasBody: !r.body.none(), Key: c.key, Vhost: r.site.account}
 	if r.Method != "GET" && r.Method != "HEAD" || c.policy.Bypasses(r.Target, header) {
 		c.target = "" // the backend gets what the client sent
 	}

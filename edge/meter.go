@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"gatehouse/cache"
 )
 
 // A meter counts one tenant's requests, for all its vhosts. Its numbers lie together: a
@@ -26,7 +28,7 @@ type meter struct {
 
 var (
 	codeClasses  = [...]string{"0xx", "1xx", "2xx", "3xx", "4xx", "5xx", "other"}
-	cacheResults = [...]string{"hit", "stale", "collapsed", "validated", "miss", "bypass", "other"}
+	cacheResults = [...]string{"hit", "stale", "collapsed", "validated", "miss", "bypass"} // as cache.Result has them
 	durations    = [...]time.Duration{
 		time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond,
 		50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second,
@@ -51,13 +53,14 @@ func (t *meter) count(status int, sent int64, took time.Duration) {
 }
 
 // cache counts a request to a vhost with a cache, by the first word of its record.
-func (t *meter) cache(recorded string) {
+func (t *meter) cache(recorded string) cache.Result {
 	word, _, _ := strings.Cut(recorded, " ")
 	result := slices.Index(cacheResults[:], word)
 	if result < 0 {
-		result = len(cacheResults) - 1
+		result = int(cache.ResultBypass)
 	}
 	t.results[result].Add(1)
+	return cache.Result(result)
 }
 
 // meters are the meters of all tenants, as the metrics of the process. The zero value

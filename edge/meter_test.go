@@ -35,17 +35,17 @@ func TestMeterCountsInItsTenantsSeries(t *testing.T) {
 	shop.cache("miss no-store")
 	shop.cache("something new")
 	for name, want := range map[string]float64{
-		`gatehouse_requests_total{code_class="2xx",tenant="shop"}`:     3,
-		`gatehouse_requests_total{code_class="4xx",tenant="shop"}`:     1,
-		`gatehouse_requests_total{code_class="5xx",tenant="shop"}`:     1,
-		`gatehouse_requests_total{code_class="other",tenant="shop"}`:   1,
-		`gatehouse_requests_total{code_class="2xx",tenant="blog"}`:     1,
-		`gatehouse_cache_requests_total{result="hit",tenant="shop"}`:   1,
-		`gatehouse_cache_requests_total{result="other",tenant="shop"}`: 1,
-		`gatehouse_cache_requests_total{result="miss",tenant="shop"}`:  1,
-		`gatehouse_response_body_bytes_total{tenant="shop"}`:           50,
-		`gatehouse_request_duration_seconds_count{tenant="blog"}`:      1,
-		`gatehouse_request_duration_seconds_count{tenant="shop"}`:      6,
+		`gatehouse_requests_total{code_class="2xx",tenant="shop"}`:      3,
+		`gatehouse_requests_total{code_class="4xx",tenant="shop"}`:      1,
+		`gatehouse_requests_total{code_class="5xx",tenant="shop"}`:      1,
+		`gatehouse_requests_total{code_class="other",tenant="shop"}`:    1,
+		`gatehouse_requests_total{code_class="2xx",tenant="blog"}`:      1,
+		`gatehouse_cache_requests_total{result="hit",tenant="shop"}`:    1,
+		`gatehouse_cache_requests_total{result="bypass",tenant="shop"}`: 1,
+		`gatehouse_cache_requests_total{result="miss",tenant="shop"}`:   1,
+		`gatehouse_response_body_bytes_total{tenant="shop"}`:            50,
+		`gatehouse_request_duration_seconds_count{tenant="blog"}`:       1,
+		`gatehouse_request_duration_seconds_count{tenant="shop"}`:       6,
 	} {
 		if got := series(t, registry, name); got != want {
 			t.Errorf("%s: %v, want %v", name, got, want)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"gatehouse/cache"
 	"gatehouse/edge/compress"
 	"gatehouse/edge/wire"
 )
@@ -152,7 +153,14 @@ func (m *metrics) observe(r *request, took time.Duration) {
 	t := r.site.meter
 	t.count(r.response.status, r.response.sent, took)
 	if r.record.Cache != "" {
-		t.cache(r.record.Cache)
+		result := t.cache(r.record.Cache)
+		if r.site.account != nil {
+			saved := int64(0)
+			if result < cache.ResultMiss {
+				saved = r.response.sent
+			}
+			r.site.account.Count(result, saved)
+		}
 	}
 	if v := r.record.WAF.Verdict; v == verdictBlock || v == verdictDetect {
 		m.waf.WithLabelValues(t.tenant, v).Inc()

@@ -30,6 +30,7 @@ type site struct {
 	owner    string // "tenant NAME", or "vhost NAME" of one without: whose turns and connections it has
 	meter    *meter
 	cache    *cache.Policy // nil: off
+	account  *cache.Vhost  // in the cache; nil: it is off
 	compress bool
 	pool     *balance.Pool[*upstream.Pool]
 	budget   *upstream.Budget // of retries, on all backends together
@@ -86,7 +87,7 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	s.exclude(st, route)
 	if settings.Cache && s.opts.Cache != nil {
 		st.policy = cachePolicy(&settings)
-		st.cache = &st.policy
+		st.cache, st.account = &st.policy, s.opts.Cache.Vhost(st.tenant, st.name)
 	}
 	old, _ := previous.(*site)
 	s.compileOwn(st, old)

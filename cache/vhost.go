@@ -1,0 +1,120 @@
+package cache
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// A Vhost is what a store knows of one vhost: whose it is, and what it has done for it. Store.Vhost makes them; they stay
+// for as long as the store, so that a vhost whose settings change keeps its figures. It is safe for concurrent use.
+type Vhost struct {
+	name   string
+	tenant *Tenant
+
+	bytes     atomic.Int64 // cost of what is stored
+	entries   atomic.Int64
+	evictions atomic.Uint64
+	requests  [resultCount]atomic.Uint64
+	saved     atomic.Uint64 // bytes of bodies that no backend sent
+}
+
+// A Tenant is what a store knows of one tenant: what its vhosts hold together.
+type Tenant struct {
+	name  string
+	bytes atomic.Int64
+}
+
+// A Result is what became of a request to a vhost with a cache.
+type Result uint8
+
+// The results, in the order of Figures.Requests.
+const (
+	ResultHit       Result = iota // answered from the store, fresh
+	ResultStale                   // answered from the store, although stale
+	ResultCollapsed               // answered from what an equal request brought
+	ResultValidated               // the backend found good what is stored
+	ResultMiss                    // the backend answered, and it could have been stored
+	ResultBypass                  // the cache did not deal with it
+	resultCount
+)
+
+// String is the result's name in figures and metrics.
+func (r Result) String() string {
+	return [...]string{"hit", "stale", "collapsed", "validated", "miss", "bypass"}[r]
+}
+
+// vhosts are all vhosts of a store, and their tenants.
+type vhosts struct {
+	mu      sync.Mutex
+	by      map[vhostKey]*Vhost
+	tenants map[string]*Tenant
+}
+
+type vhostKey struct{ tenant, name string }
+
+// Vhost returns the store's account of a vhost, making it if it is the first to ask.
+func (s *Store) Vhost(tenant, name string) *Vhost {
+	vs := &s.vhosts
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	key := vhostKey{tenant, name}
+	if v := vs.by[key]; v != nil {
+		return v
+	}
+	if vs.by == nil {
+		vs.by, vs.tenants = map[vhostKey]*Vhost{}, map[string]*Tenant{}
+	}
+	key = vhostKey{strings.Clone(tenant), strings.Clone(name)}
+	t := vs.tenants[tenant]
+	if t == nil {
+		t = &Tenant{name: key.tenant}
+		vs.tenants[key.tenant] = t
+	}
+	v := &Vhost{name: key.name, tenant: t}
+	vs.by[key] = v
+	return v
+}
+
+// Count counts a request and, of one that a backend did not answer, the bytes of the body that it got.
+func (v *Vhost) Count(r Result, saved int64) {
+	v.requests[r].Add(1)
+	if saved > 0 {
+		v.saved.Add(uint64(saved))
+	}
+}
+
+// Figures are what a store knows of one vhost, since it was opened.
+type Figures struct {
+	Tenant, Vhost string
+	Bytes         int64  // cost of what is stored
+	Entries       int64  // responses
+	Evictions     uint64 // responses that left for others
+	Saved         uint64 // bytes of bodies that no backend sent
+	Requests      [resultCount]uint64
+}
+
+// Figures returns those of all vhosts, by tenant and name. They are read one by one, while others count.
+func (s *Store) Figures() []Figures {
+	s.vhosts.mu.Lock()
+	out := make([]Figures, 0, len(s.vhosts.by))
+	for _, v := range s.vhosts.by {
+		f := Figures{
+			Tenant: v.tenant.name, Vhost: v.name, Bytes: v.bytes.Load(), Entries: v.entries.Load(),
+			Evictions: v.evictions.Load(), Saved: v.saved.Load(),
+		}
+		for i := range f.Requests {
+			f.Requests[i] = v.requests[i].Load()
+		}
+		out = append(out, f)
+	}
+	s.vhosts.mu.Unlock()
+	slices.SortFunc(out, func(a, b Figures) int {
+		if c := strings.Compare(a.Tenant, b.Tenant); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Vhost, b.Vhost)
+	})
+	return out
+}
