@@ -18,6 +18,9 @@ func effectiveCache(s *routes.Settings, add func(path, value string)) {
 	add("cache.stale_if_error", routes.Duration(s.CacheStaleIfError).String())
 	add("cache.stale_while_revalidate", routes.Duration(s.CacheStaleWhileRevalidate).String())
 	add("cache.ignore_client_no_cache", strconv.FormatBool(s.CacheIgnoreClientNoCache))
+	if s.CacheShare > 0 {
+		add("cache_share", routes.Size(s.CacheShare).String())
+	}
 	list := func(path string, values []string) {
 		if len(values) > 0 {
 			add(path, strings.Join(values, ", "))

@@ -6,7 +6,8 @@ import "sync/atomic"
 // follows each object from Set to its one exit. Its methods run on ristretto's
 // worker, which must not wait, so it is atomics only.
 type ledger struct {
-	max atomic.Int64 // bytes that may be stored
+	max    atomic.Int64 // bytes that may be stored
+	quotas *quotas
 
 	bytes     atomic.Int64
 	objects   atomic.Int64
@@ -33,7 +34,8 @@ func (l *ledger) book(o *object, n int64) {
 	if v := o.vhost; v != nil {
 		v.bytes.Add(n * o.cost)
 		v.entries.Add(n * int64(len(o.variants)))
-		v.tenant.bytes.Add(n * o.cost)
+		v.tenant.objects.Add(n)
+		l.quotas.book(v.tenant, n*o.cost)
 	}
 }
 

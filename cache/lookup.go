@@ -97,8 +97,10 @@ func (s *Store) find(req *Request, l *Lookup) {
 		return
 	}
 	l.consider(e, req, s.now())
-	if l.Entry != nil && !o.used.Load() { // a load that is shared costs less than a store
-		o.used.Store(true)
+	if l.Entry != nil {
+		if n := o.uses.Load(); n < maxUses { // a load that is shared costs less than a store; one count more or less is nothing
+			o.uses.Store(n + 1)
+		}
 	}
 }
 

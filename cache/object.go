@@ -12,6 +12,9 @@ const (
 	objectOverhead = 200
 )
 
+// maxUses bounds what is counted of an object's use.
+const maxUses = 63
+
 // object is all that is stored under one key. It is replaced, never changed, so
 // readers need no lock; only its flags move.
 type object struct {
@@ -23,7 +26,20 @@ type object struct {
 
 	invalid  atomic.Bool // an unsafe request succeeded: nothing in it may be used
 	released atomic.Bool // it left the store and the ledger
-	used     atomic.Bool // it was a hit since the last Shrink
+	halvings atomic.Uint32
+	uses     atomic.Int32 // hits since somebody looked for what to drop, maxUses at most
+}
+
+// worth is what an object of that many uses and bytes is worth: of two that are used alike, the smaller one, since its
+// room is worth more hits.
+func worth(uses int32, bytes int64) float64 { return float64(uses+1) / float64(bytes) }
+
+// worth is the object's, its uses halved as often as its tenant's counts were since it was last asked.
+func (o *object) worth(halvings uint32) float64 {
+	if last := o.halvings.Swap(halvings); last != halvings {
+		o.uses.Store(o.uses.Load() >> min(halvings-last, 31))
+	}
+	return worth(o.uses.Load(), o.cost)
 }
 
 // pick finds the entry that the request selects. Among several it prefers the

@@ -62,7 +62,7 @@ func (s *Store) byWorth() [3][]*object {
 	var out [3][]*object
 	now := s.now()
 	s.cache.IterValues(func(o *object) (stop bool) {
-		used := o.used.Swap(false)
+		used := o.uses.Swap(0) > 0
 		switch {
 		case o.invalid.Load() || !o.fresh(now):
 			out[0] = append(out[0], o)

@@ -61,6 +61,7 @@ type Store struct {
 
 	flights flights
 	vhosts  vhosts
+	quotas  quotas
 	filling atomic.Int64 // bytes of bodies on their way in
 
 	resize sync.Mutex   // held by Shrink and Grow
@@ -88,6 +89,7 @@ func New(o Options) (*Store, error) {
 		now:     o.Now,
 		hash:    func(key []byte) uint64 { return maphash.Bytes(seed, key) },
 	}
+	s.ledger.quotas = &s.quotas
 	s.setting = o.MaxBytes
 	s.ledger.max.Store(o.MaxBytes)
 	// Costs are bytes, so the counters follow from the bytes: about a hundred
@@ -176,6 +178,13 @@ func (s *Store) put(e *Entry) error {
 		return errClosed
 	}
 	hash := s.hash(e.key)
+	uses := int32(0)
+	if s.stored(hash, e.key) == nil {
+		var ok bool
+		if uses, ok = s.makeRoom(e.vhost, hash, objectOverhead+int64(len(e.key))+e.cost); !ok {
+			return errAdmission
+		}
+	}
 	mu := &s.stripe[hash%stripes]
 	mu.Lock()
 	defer mu.Unlock()
@@ -194,8 +203,15 @@ func (s *Store) put(e *Entry) error {
 		return errSuperseded
 	}
 	o.seq = s.seq.Add(1)
+	o.uses.Store(uses)
+	if o.vhost != nil {
+		o.halvings.Store(o.vhost.tenant.halvings.Load())
+	}
 	if !s.set(hash, o, old) {
 		return errAdmission
+	}
+	if o.vhost != nil {
+		s.queued(o.vhost.tenant, place{hash, o.seq})
 	}
 	s.setMark(hash, false)
 	return nil

@@ -20,12 +20,6 @@ type Vhost struct {
 	saved     atomic.Uint64 // bytes of bodies that no backend sent
 }
 
-// A Tenant is what a store knows of one tenant: what its vhosts hold together.
-type Tenant struct {
-	name  string
-	bytes atomic.Int64
-}
-
 // A Result is what became of a request to a vhost with a cache.
 type Result uint8
 
@@ -67,15 +61,22 @@ func (s *Store) Vhost(tenant, name string) *Vhost {
 		vs.by, vs.tenants = map[vhostKey]*Vhost{}, map[string]*Tenant{}
 	}
 	key = vhostKey{strings.Clone(tenant), strings.Clone(name)}
-	t := vs.tenants[tenant]
+	owner := key.tenant
+	if owner == "" {
+		owner = "\x00" + key.name // a vhost without tenant is one of its own
+	}
+	t := vs.tenants[owner]
 	if t == nil {
 		t = &Tenant{name: key.tenant}
-		vs.tenants[key.tenant] = t
+		vs.tenants[owner] = t
 	}
 	v := &Vhost{name: key.name, tenant: t}
 	vs.by[key] = v
 	return v
 }
+
+// Tenant is the account of the vhost's tenant, which is the vhost's alone if it has none.
+func (v *Vhost) Tenant() *Tenant { return v.tenant }
 
 // Count counts a request and, of one that a backend did not answer, the bytes of the body that it got.
 func (v *Vhost) Count(r Result, saved int64) {

@@ -88,6 +88,7 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	if settings.Cache && s.opts.Cache != nil {
 		st.policy = cachePolicy(&settings)
 		st.cache, st.account = &st.policy, s.opts.Cache.Vhost(st.tenant, st.name)
+		s.opts.Cache.SetShare(st.account.Tenant(), settings.CacheShare)
 	}
 	old, _ := previous.(*site)
 	s.compileOwn(st, old)

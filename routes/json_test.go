@@ -66,7 +66,7 @@ func TestExplicitZeroIsRefusedAndNotTakenForTheDefault(t *testing.T) {
 		"waf.paranoia": {"0", "-0", `"0"`}, "waf.inbound_threshold": {"0"}, "waf.outbound_threshold": {"0"},
 		"waf.inspect_body":    {"0", `"0"`, `"0KiB"`, `" 0B"`, `"\u0030"`},
 		"timeouts.connect":    {`"0s"`, `"0"`, `"-0s"`, `"0d"`, `"0h0m"`, `"0.0000000001s"`},
-		"timeouts.first_byte": {`"0s"`}, "cache.max_body": {`"0"`},
+		"timeouts.first_byte": {`"0s"`}, "cache.max_body": {`"0"`}, "cache_share": {`"0"`, "0"},
 	}
 	refused := func(kind Kind, doc, path string) {
 		t.Helper()

@@ -17,6 +17,7 @@ type Settings struct {
 	CacheMaxBody   int64
 	CacheHeuristic bool
 	CacheSetCookie string // "bypass" or "store"
+	CacheShare     int64  // the tenant's; 0: an equal part
 	// CacheStaleIfError and CacheStaleWhileRevalidate are 0 where nothing stale is served.
 	CacheStaleIfError         time.Duration
 	CacheStaleWhileRevalidate time.Duration
@@ -48,6 +49,7 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 		ConnectTimeout: 3 * time.Second,
 		FirstByte:      60 * time.Second,
 		CacheMaxBody:   1 << 20,
+		CacheShare:     int64(base.CacheShare),
 
 		CacheStaleIfError: time.Hour,
 		CacheSetCookie:    "bypass",

@@ -116,7 +116,7 @@ func testUnknownField(t *testing.T, f Fixture) {
 
 func testNotSupported(t *testing.T, f Fixture) {
 	f.Write(t, Vhost("www.shop.test"), `{"backends": ["http://127.0.0.1:9000"], "balance": "least_conn"}`)
-	f.Write(t, Tenant("shop"), `{"cache_share": "64MiB"}`)
+	f.Write(t, Tenant("shop"), `{"rate": {"requests": 100}}`)
 	_, docs := load(t, f.Store)
 	for _, key := range []routes.Key{Vhost("www.shop.test"), Tenant("shop")} {
 		c := docs[key]
