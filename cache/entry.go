@@ -31,6 +31,8 @@ type Entry struct {
 	validators validators
 	terms      terms
 
+	id     uint64
+	formOf uint64 // id of the entry that this one is another form of; 0: it is none
 	key    []byte
 	vhost  *Vhost // nil: nobody's
 	seq    uint64 // the store's sequence when its request was looked up
@@ -42,6 +44,7 @@ type Entry struct {
 	// All that changes of an entry, by sync/atomic, in unix nanoseconds: when it was last asked for anew behind a request,
 	// and when the backend last failed.
 	refreshed, failed int64
+	formed            [FormKinds]int64 // when it was last tried to make a form
 
 	refused bool // must not be stored: no permission, incomplete or too large
 }
@@ -77,7 +80,7 @@ func NewEntry(req *Request, resp *Response, d Decision, template any, templateSi
 	if e.key = req.owned; e.key == nil {
 		e.key = bytes.Clone(req.Key)
 	}
-	e.vhost = req.Vhost
+	e.vhost, e.id = req.Vhost, entryIDs.Add(1)
 	e.most, e.length = d.MaxBody, resp.BodyLength
 	e.refused = !d.Store
 	e.cost = entryOverhead + int64(templateSize) + int64(2*len(e.etag)+len(digest)+len(e.validators.modified))

@@ -35,15 +35,21 @@ func (s *Server) compress(next handler) handler {
 	}
 }
 
-// code gives the response the coding that it gets, if any. Hits of the cache are left as they are stored.
+// code gives the response the coding that it gets, if any.
 func (s *Server) code(r *request) {
 	p := &r.response
 	switch {
-	case p.template != nil || p.upgraded != nil:
+	case p.upgraded != nil:
 		return
 	case p.status == 304:
 		r.weaken()
 		return
+	case p.template != nil && p.stream == nil:
+		s.codeHit(r)
+		return
+	case p.template != nil: // what another request brings is coded as it comes
+		p.fields = append(p.template.fields(), p.fields...)
+		p.template = nil
 	}
 	h := compress.Head{Method: r.Method, Status: p.status, Length: p.length}
 	for _, f := range p.fields {

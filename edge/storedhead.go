@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 
+	"gatehouse/edge/compress"
 	"gatehouse/edge/upstream"
 )
 
@@ -13,14 +14,18 @@ import (
 type storedHead struct {
 	lines []byte
 	hsts  []byte // the backend's Strict-Transport-Security, which gives way to the vhost's
+	// codes: the answer may have a content coding. varying: it says so itself.
+	codes, varying bool
 }
 
 // storeHead makes the head of a response that is being stored.
 func storeHead(p *response) *storedHead {
 	var lines, hsts []byte
 	date := false
+	h := compress.Head{Method: "GET", Status: p.status, Length: p.length}
 	for _, f := range p.fields {
 		name := field(f)
+		h.Add(f.Name, f.Value)
 		if name.Is("age") || name.Is("cache-status") || name.Is("x-request-id") {
 			continue
 		}
@@ -36,7 +41,34 @@ func storeHead(p *response) *storedHead {
 		lines = p.received.UTC().AppendFormat(lines, dateLayout)
 		lines = append(lines, "\r\n"...)
 	}
-	return &storedHead{slices.Clip(lines), slices.Clip(hsts)}
+	return &storedHead{slices.Clip(lines), slices.Clip(hsts), h.Eligible(), h.Varying()}
+}
+
+// coded returns the head of the answer's form with a content coding.
+func (h *storedHead) coded(coding compress.Coding) *storedHead {
+	head := compress.Head{Method: "GET"}
+	lines := make([]byte, 0, len(h.lines)+64)
+	for _, f := range h.fields() {
+		if value, ok := head.Coded(nil, f.Name, f.Value); ok {
+			lines = appendField(lines, f.Name, value)
+		}
+	}
+	lines = appendLine(lines, compress.ContentEncoding+": ", coding.String())
+	if !h.varying {
+		lines = appendLine(lines, compress.VaryName+": ", compress.VaryValue)
+	}
+	return &storedHead{lines: slices.Clip(lines), hsts: h.hsts, varying: true}
+}
+
+// fields returns the head's field lines, but for Strict-Transport-Security.
+func (h *storedHead) fields() []upstream.Field {
+	var out []upstream.Field
+	for line := range bytes.SplitSeq(h.lines, []byte("\r\n")) {
+		if name, value, ok := bytes.Cut(line, []byte(": ")); ok {
+			out = append(out, upstream.Field{Name: name, Value: value})
+		}
+	}
+	return out
 }
 
 // size is what the head costs in memory.
@@ -67,11 +99,9 @@ var ofTheBody = []string{"content-encoding", "content-length", "content-range", 
 // notModified returns the fields that an answer 304 repeats (RFC 9110 §15.4.5).
 func (h *storedHead) notModified() []upstream.Field {
 	var out []upstream.Field
-	for line := range bytes.SplitSeq(h.lines, []byte("\r\n")) {
-		name, value, ok := bytes.Cut(line, []byte(": "))
-		f := field{Name: name, Value: value}
-		if ok && slices.ContainsFunc(repeated, f.Is) {
-			out = append(out, upstream.Field(f))
+	for _, f := range h.fields() {
+		if slices.ContainsFunc(repeated, field(f).Is) {
+			out = append(out, f)
 		}
 	}
 	return out
