@@ -14,13 +14,13 @@
 //     property and a test asserts it.
 //  4. observe gave the request its id and its client's address; selectVhost
 //     found the site; inspectRequest asked the WAF; serveCached looked for a
-//     stored answer; forward asked a backend. What each of them decided stands
+//     stored answer, or for an equal request on its way; forward asked a backend. What each of them decided stands
 //     in the request's record, once. On the way back compress gave the answer a
 //     content coding, outside the cache, which keeps one form for all clients.
 //  5. The response goes out (send.go, answer.go): its head and what is at hand of
 //     the body in one write, the rest as it comes, after the chain has returned.
 //  6. The done hook (request.done) runs after the last byte, exactly once:
-//     cache commit, WAF close, backend report, access line, metrics. Then the
+//     WAF close, backend report, access line, metrics. Then the
 //     connection waits for its next request, in the same call of the library.
 //
 // A site is what a vhost became: its settings resolved, its pools of backend

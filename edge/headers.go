@@ -97,10 +97,11 @@ func (r *request) outboundHead(dst []byte) []byte {
 	}
 	var lower [64]byte
 	plain := r.wantsPlain()
+	shared := r.cached.policy != nil && (r.Method == "GET" || r.Method == "HEAD")
 	for _, f := range r.Fields {
 		name := appendLower(lower[:0], f.Name)
 		if r.dropped(name) || len(listed) > 0 && slices.Contains(listed, string(name)) || plain && string(name) == "accept-encoding" ||
-			r.cached.conditional && isCondition(name) || r.cached.device != "" && string(name) == "x-device-class" {
+			r.cached.conditional && isCondition(name) || shared && isOverride(name) || r.cached.device != "" && string(name) == "x-device-class" {
 			continue
 		}
 		dst = appendField(dst, f.Name, f.Value)
@@ -120,6 +121,16 @@ func (r *request) outboundHead(dst []byte) []byte {
 // isCondition reports whether a field holds a condition that the cache answers itself. lower is its name in lower case.
 func isCondition(lower []byte) bool {
 	return string(lower) == "if-none-match" || string(lower) == "if-modified-since"
+}
+
+// isOverride reports whether a field makes another method of the request, for some backends. A GET whose answer others may get
+// is a GET: with another method it has an answer that is not theirs (cache-poisoned denial of service).
+func isOverride(lower []byte) bool {
+	switch string(lower) {
+	case "x-http-method-override", "x-http-method", "x-method-override":
+		return true
+	}
+	return false
 }
 
 // identity is no content coding. It is asked for in words: without the field any coding
