@@ -7,24 +7,30 @@
 //
 // # Life of a request
 //
-//  1. The caller builds a key with [AppendKey] and asks [Store.Lookup]. The
-//     answer is a fresh [Entry], or why there is none (RFC 9211's fwd value)
-//     and whether the response that comes back may be kept.
-//  2. On a miss the caller forwards the request and, once it has the response
-//     head, asks [Decide]. Decision.Reason says why a response is not kept.
-//  3. With the whole body in hand it builds an entry with [NewEntry] and gives
-//     it to [Store.Put]. Put returns when the outcome is known: true means that
-//     the next Lookup finds the entry.
-//  4. [FormatStatus] writes the Cache-Status field of either outcome.
-//  5. After a successful unsafe request (POST, PUT, …) the caller calls
+//  1. The caller builds a key with [AppendKey] and [Policy.AppendKey] and asks [Store.Lookup]. The
+//     answer is an [Entry] that may serve, or why there is none (RFC 9211's fwd value),
+//     what is stored and may be validated, and whether the response that comes back may be kept.
+//  2. On a miss that may be kept it asks [Store.Join]: either an equal request is on its way, and the
+//     caller waits for its [Flight], or it leads one, or goes on its own.
+//  3. Who forwards asks [Decide] once the response's head is there. Decision.Reason says why a response
+//     is not kept, Decision.Shared whether those who wait may have it.
+//  4. A [Fill] takes the body in while its readers read it, and puts the entry ([NewEntry]) into the store when it is
+//     whole; a body that is in hand goes there by [Store.Put]. The flight is told what there is.
+//  5. [FormatStatus] writes the Cache-Status field of either outcome.
+//  6. After a successful unsafe request (POST, PUT, …) the caller calls
 //     [Store.Invalidate] for the same key.
 //
 // # Caution by default
 //
 // Whatever is in doubt is not stored: Set-Cookie and freshness that is only guessed,
-// unless the [Policy] says so; no-cache (nothing is revalidated yet), a malformed
-// Cache-Control, a refusal that a large request may have caused. A stored response is served
-// only while it is fresh.
+// unless the [Policy] says so; a malformed Cache-Control, a refusal that a large request may have
+// caused. What is stale is served only where the response or the [Policy] gives leave, and never where the
+// response forbids it.
+//
+// # Whose memory it is
+//
+// A [Vhost] is the store's account of a vhost, a [Tenant] that of its owner. While there is room everybody takes
+// what he needs; when there is none, who holds more than his share makes room.
 //
 // # Isolation
 //

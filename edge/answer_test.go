@@ -243,6 +243,7 @@ func TestMemoryOfARequestThatPanickedIsNotUsedAgain(t *testing.T) {
 	}
 	r := &request{ID: "x", body: &requestBody{}, log: s.log, srv: s}
 	r.body.reset(nil, 0, 0, nil)
+	r.newOutbound()
 	if err := chain(s.links()[:1], func(*request) error { panic("boom") })(r); err != nil {
 		t.Fatal(err)
 	}
