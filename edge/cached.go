@@ -72,11 +72,15 @@ type cached struct {
 
 	key    []byte
 	peeked [][]byte // the result of the last PeekAll
+	names  uint64   // see nameBit; 0: not known
 }
 
 // begin makes c ready for a request to a vhost with a cache.
 func (c *cached) begin(r *request) {
 	c.r, c.store, c.policy = r, r.srv.opts.Cache, r.site.cache
+	for _, f := range r.Fields {
+		c.names |= nameBit(f.Name)
+	}
 	header := (*requestHeader)(r)
 	c.device = c.policy.Device(header)
 	c.request.Header = header
@@ -191,6 +195,9 @@ func (h *requestHeader) PeekAll(name string) [][]byte {
 		h.cached.peeked = append(out, octets.View(h.cached.device))
 		return h.cached.peeked
 	}
+	if names := h.cached.names; names != 0 && names&nameBit(name) == 0 {
+		return out
+	}
 	for _, f := range h.Fields {
 		if equalFold(f.Name, name) {
 			out = append(out, f.Value)
@@ -198,6 +205,15 @@ func (h *requestHeader) PeekAll(name string) [][]byte {
 	}
 	h.cached.peeked = out
 	return out
+}
+
+// nameBit is one of 64 bits for a field's name, without case: the cache asks for a dozen fields that most requests do not
+// have, and with the bits of those that a request has it need not look through them.
+func nameBit[T string | []byte](name T) uint64 {
+	if len(name) == 0 {
+		return 0
+	}
+	return 1 << ((len(name)*5 + int(name[0]|0x20)*3 + int(name[len(name)-1]|0x20)) & 63)
 }
 
 // A responseHeader is the fields of a request's response, for the cache.
