@@ -184,12 +184,14 @@ type requestHeader request
 
 // PeekAll returns all values of a field; names are compared without case. The result
 // is valid until the next call. Accept-Encoding is the one that the backend gets: where that
-// is ours, an answer that varies by it is the same for every client.
+// is ours, an answer that varies by it is the same for all who take the same.
 func (h *requestHeader) PeekAll(name string) [][]byte {
 	out := h.cached.peeked[:0]
-	if name == "Accept-Encoding" && (*request)(h).wantsPlain() {
-		h.cached.peeked = append(out, octets.View(identity))
-		return h.cached.peeked
+	if name == "Accept-Encoding" {
+		if coding := (*request)(h).asksCoding(); coding != "" {
+			h.cached.peeked = append(out, octets.View(coding))
+			return h.cached.peeked
+		}
 	}
 	if name == "X-Device-Class" && h.cached.device != "" {
 		h.cached.peeked = append(out, octets.View(h.cached.device))

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"gatehouse/edge/compress"
 	"gatehouse/internal/octets"
 )
 
@@ -96,11 +97,11 @@ func (r *request) outboundHead(dst []byte) []byte {
 		}
 	}
 	var lower [64]byte
-	plain := r.wantsPlain()
+	coding := r.asksCoding()
 	shared := r.cached.policy != nil && (r.Method == "GET" || r.Method == "HEAD")
 	for _, f := range r.Fields {
 		name := appendLower(lower[:0], f.Name)
-		if r.dropped(name) || len(listed) > 0 && slices.Contains(listed, string(name)) || plain && string(name) == "accept-encoding" ||
+		if r.dropped(name) || len(listed) > 0 && slices.Contains(listed, string(name)) || coding != "" && string(name) == "accept-encoding" ||
 			r.cached.conditional && isCondition(name) || shared && isOverride(name) || r.cached.device != "" && string(name) == "x-device-class" {
 			continue
 		}
@@ -109,8 +110,8 @@ func (r *request) outboundHead(dst []byte) []byte {
 	if r.cached.conditional && r.cached.lookup.Stale != nil {
 		dst = r.cached.lookup.Stale.AppendConditions(dst)
 	}
-	if plain {
-		dst = appendLine(dst, "Accept-Encoding: ", identity)
+	if coding != "" {
+		dst = appendLine(dst, "Accept-Encoding: ", coding)
 	}
 	if r.cached.device != "" {
 		dst = appendLine(dst, "X-Device-Class: ", r.cached.device)
@@ -142,6 +143,24 @@ const identity = "identity"
 // may be stored, and we give each client the coding that it takes, so that one form does for all.
 func (r *request) wantsPlain() bool {
 	return r.waf != nil && r.site.profile.Responses || r.site.compress && r.site.cache != nil
+}
+
+// asksCoding is the Accept-Encoding that the backend gets; empty: the client's. Where the answer may be stored, clients that take
+// the same ask in the same words: a dozen spellings are in use, and each would have an answer of its own.
+func (r *request) asksCoding() string {
+	switch {
+	case r.wantsPlain():
+		return identity
+	case r.cached.policy == nil || r.Method != "GET" && r.Method != "HEAD":
+		return ""
+	}
+	var a compress.Accepts
+	for _, f := range r.Fields {
+		if f.Is("accept-encoding") {
+			a.Add(f.Value)
+		}
+	}
+	return a.All()
 }
 
 func (r *request) appendForwarded(dst []byte) []byte {

@@ -85,3 +85,37 @@ func (a *Accepts) Best() Coding {
 	}
 	return best
 }
+
+// All returns the codings that the client takes of those that we know, in one form for all who take the same, with which a backend can be
+// asked in the client's place: "zstd, br, gzip" at most, "identity" if it takes none. What the client wants more is lost: the
+// backend makes the choice anyway.
+func (a *Accepts) All() string {
+	taken := 0
+	for c := Identity + 1; c < codings; c++ {
+		w := a.named[c]
+		if w == 0 {
+			w = a.other
+		}
+		if w > 1 {
+			taken |= 1 << (c - 1)
+		}
+	}
+	return spelled[taken]
+}
+
+var spelled = func() (spelled [1 << (codings - 1)]string) {
+	for taken := range spelled {
+		for c := codings - 1; c > Identity; c-- {
+			if taken&(1<<(c-1)) != 0 {
+				if spelled[taken] != "" {
+					spelled[taken] += ", "
+				}
+				spelled[taken] += c.String()
+			}
+		}
+		if taken == 0 {
+			spelled[taken] = Identity.String()
+		}
+	}
+	return spelled
+}()

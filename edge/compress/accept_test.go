@@ -130,3 +130,17 @@ func TestAcceptsDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// Clients that take the same ask in the same words.
+func TestAllHasOneFormForClientsThatTakeTheSame(t *testing.T) {
+	for accept, want := range map[string]string{
+		"gzip, deflate, br, zstd": "zstd, br, gzip", "zstd,br;q=0.5,gzip;q=0.1": "zstd, br, gzip", "*": "zstd, br, gzip", "br, gzip, deflate": "br, gzip",
+		"gzip": "gzip", "gzip;q=0": "identity", "*;q=0.3, br;q=0": "zstd, gzip", "deflate": "identity", "": "identity", "identity": "identity",
+	} {
+		var a Accepts
+		a.Add([]byte(accept))
+		if got := a.All(); got != want {
+			t.Errorf("%q: %q, want %q", accept, got, want)
+		}
+	}
+}
