@@ -15,7 +15,8 @@ import (
 // reader has not had yet is held, as much as might have been stored, and the others wait for it.
 type Fill struct {
 	store  *Store
-	head   *Entry // all but the body
+	head   *Entry // all but the body; what others note in it is not in whole
+	whole  *Entry // what is stored: head, and the body when it is there
 	length int64  // announced; -1: unknown
 	most   int64  // bytes that may be stored
 	src    Source
@@ -65,7 +66,8 @@ type Source interface {
 // NewFill begins to fill e, whose Body is nil, from the source that src makes, and takes that over. The length is that of
 // the response, -1 if unknown. If there is no memory to spare for it, NewFill returns nil and does not ask for the source.
 func (s *Store) NewFill(e *Entry, length int64, src func() Source) *Fill {
-	f := &Fill{store: s, head: e, length: length, most: min(e.most, s.maxCost)}
+	whole := *e
+	f := &Fill{store: s, head: e, whole: &whole, length: length, most: min(e.most, s.maxCost)}
 	f.moved.L = &f.mu
 	f.readers, f.pieces = f.one[:0], f.piece[:0]
 	if length > 0 {
@@ -254,10 +256,9 @@ func (f *Fill) end(piece []byte, n int, err error) {
 	case err == io.EOF && f.over:
 		outcome = errSize
 	case err == io.EOF:
-		e := *f.head
-		e.complete(f.body())
+		f.whole.complete(f.body())
 		f.mu.Unlock() // a Put waits
-		outcome = f.store.Put(&e)
+		outcome = f.store.Put(f.whole)
 		f.mu.Lock()
 	}
 	f.err, f.outcome = err, outcome

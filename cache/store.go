@@ -197,7 +197,9 @@ func (s *Store) put(e *Entry) error {
 	if !s.set(hash, o, old) {
 		return errAdmission
 	}
-	s.setMark(hash, false)
+	if e.lifetime > e.initialAge && !e.terms.noCache { // see Decision.Shared
+		s.setMark(hash, false)
+	}
 	return nil
 }
 
