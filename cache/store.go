@@ -49,6 +49,7 @@ type Store struct {
 	hash    func(key []byte) uint64
 	ledger  ledger
 	metrics *metrics
+	log     *slog.Logger
 
 	// seq orders writes and invalidations. A lookup notes it, so that a fill
 	// which began before one of them is not stored after it.
@@ -86,6 +87,7 @@ func New(o Options) (*Store, error) {
 	s := &Store{
 		maxCost: o.MaxBytes / 100,
 		now:     o.Now,
+		log:     o.Logger,
 		hash:    func(key []byte) uint64 { return maphash.Bytes(seed, key) },
 	}
 	s.setting = o.MaxBytes
