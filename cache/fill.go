@@ -2,7 +2,10 @@ package cache
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -15,7 +18,8 @@ import (
 // reader has not had yet is held, as much as might have been stored, and the others wait for it.
 type Fill struct {
 	store  *Store
-	head   *Entry // all but the body
+	head   *Entry // all but the body; what others note in it is not in whole
+	whole  *Entry // what is stored: head, and the body when it is there
 	length int64  // announced; -1: unknown
 	most   int64  // bytes that may be stored
 	src    Source
@@ -65,7 +69,8 @@ type Source interface {
 // NewFill begins to fill e, whose Body is nil, from the source that src makes, and takes that over. The length is that of
 // the response, -1 if unknown. If there is no memory to spare for it, NewFill returns nil and does not ask for the source.
 func (s *Store) NewFill(e *Entry, length int64, src func() Source) *Fill {
-	f := &Fill{store: s, head: e, length: length, most: min(e.most, s.maxCost)}
+	whole := *e
+	f := &Fill{store: s, head: e, whole: &whole, length: length, most: min(e.most, s.maxCost)}
 	f.moved.L = &f.mu
 	f.readers, f.pieces = f.one[:0], f.piece[:0]
 	if length > 0 {
@@ -155,13 +160,13 @@ func (f *Fill) Gather(most int64, patience time.Duration) bool {
 		f.mu.Unlock()
 	})
 	defer timer.Stop()
-	go func() { // a read cannot be ended
+	go f.guarded(func() { // a read cannot be ended
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		for f.err == nil && !over && !f.pulling {
 			f.pull()
 		}
-	}()
+	})
 	for f.err == nil && !over {
 		f.moved.Wait()
 	}
@@ -240,8 +245,7 @@ func (f *Fill) end(piece []byte, n int, err error) {
 	f.mu.Lock()
 	f.ending = true
 	f.mu.Unlock()
-	// Nobody reads any more, so an error of Close has no meaning.
-	_ = f.src.Close()
+	f.guarded(func() { _ = f.src.Close() }) // nobody reads any more, so an error has no meaning
 	f.mu.Lock()
 	if n > 0 {
 		f.took(piece, n)
@@ -254,10 +258,9 @@ func (f *Fill) end(piece []byte, n int, err error) {
 	case err == io.EOF && f.over:
 		outcome = errSize
 	case err == io.EOF:
-		e := *f.head
-		e.complete(f.body())
+		f.whole.complete(f.body())
 		f.mu.Unlock() // a Put waits
-		outcome = f.store.Put(&e)
+		outcome = f.store.Put(f.whole)
 		f.mu.Lock()
 	}
 	f.err, f.outcome = err, outcome
@@ -307,18 +310,36 @@ func (f *Fill) Whole() []byte {
 	return f.body()
 }
 
+// guarded keeps a panic of the source from the process: nothing above run would recover it.
+func (f *Fill) guarded(run func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			f.store.log.Error("panic while reading an answer into the cache", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		}
+	}()
+	run()
+}
+
+// wanted reports whether anybody reads the body, or is about to.
+func (f *Fill) wanted() bool {
+	return f.expected > 0 || slices.ContainsFunc(f.readers, func(r *Reader) bool { return !r.left })
+}
+
+// half reports whether so much is there that the rest is worth having.
+func (f *Fill) half() bool { return !f.over && f.length > 0 && 2*f.size >= f.length }
+
 // abandon ends a fill that nobody reads. One that is half done goes on, for those who come next.
 func (f *Fill) abandon() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
-	case len(f.readers) > 0 || f.expected > 0 || f.err != nil || f.alone:
+	case f.wanted() || f.err != nil || f.alone:
 		return
-	case !f.over && f.length > 0 && 2*f.size >= f.length:
+	case f.half():
 		f.alone = true
-		go f.finish()
+		go f.guarded(f.finish)
 		return
-	case f.pulling: // see Gather
+	case f.pulling: // see Gather, or by one who has left
 		if !f.ending {
 			f.src.Cut()
 		}
@@ -335,19 +356,22 @@ func (f *Fill) Finish() {
 	defer f.mu.Unlock()
 	if f.err == nil && !f.alone && !f.over {
 		f.alone = true
-		go f.finish()
+		go f.guarded(f.finish)
 	}
 }
 
-// finish reads the rest of the body for nobody in particular.
+// finish reads the rest of the body for nobody in particular, as long as it may be stored: one that may not is left to
+// those who read it.
 func (f *Fill) finish() {
+	defer f.abandon()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for f.err == nil {
+	for f.err == nil && !f.over {
 		if f.pulling {
 			f.moved.Wait()
 		} else {
 			f.pull()
 		}
 	}
+	f.alone = false
 }

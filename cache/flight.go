@@ -66,6 +66,10 @@ func (s *Store) Join(req *Request, l *Lookup) (f *Flight, lead bool) {
 	if s.marked(hash) {
 		return nil, false
 	}
+	if c := &req.control; req.reload || c.maxAge.set && c.maxAge.n == 0 { // it would wait for what it does not accept
+		f = s.Lead(req, l)
+		return f, f != nil
+	}
 	return s.join(hash, req, l)
 }
 
@@ -84,17 +88,11 @@ func (s *Store) join(hash uint64, req *Request, l *Lookup) (f *Flight, lead bool
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	f = shard.by[hash]
-	if o := s.stored(hash, req.Key); f == nil && o != nil && o.seq > req.seq { // a flight has ended between Lookup and here
-		s.again(req, l)
-		if l.Entry != nil {
-			return nil, false
-		}
-	}
 	switch {
-	case f == nil || f.closed.Load() || s.superseded(hash, f.seq) || f.fill != nil && !f.fill.expect(1):
+	case f == nil || f.closed.Load() || s.superseded(hash, f.seq):
 	case !bytes.Equal(f.key, req.Key) || f.waiting.Load() >= maxWaiting:
 		return nil, false
-	default:
+	case f.fill == nil || f.fill.expect(1):
 		f.waiting.Add(1)
 		if f.decided == nil {
 			f.decided = make(chan struct{})
@@ -103,6 +101,12 @@ func (s *Store) join(hash uint64, req *Request, l *Lookup) (f *Flight, lead bool
 			}
 		}
 		return f, false
+	}
+	if o := s.stored(hash, req.Key); o != nil && o.seq > req.seq { // a flight has ended between Lookup and here
+		s.again(req, l)
+		if l.Entry != nil {
+			return nil, false
+		}
 	}
 	f = &Flight{store: s, hash: hash, key: bytes.Clone(req.Key), seq: req.seq}
 	req.owned = f.key
@@ -164,6 +168,7 @@ func (f *Flight) Take(req *Request) (l Lookup, body *Reader, err error) {
 		l.Refresh = false
 	}
 	if f.fill != nil {
+		l.Stale = nil // f.entry has no body
 		if body = f.fill.meet(l.Entry != nil); body == nil && l.Entry != nil {
 			l.Entry, l.Forward = nil, ForwardURIMiss
 		}

@@ -19,7 +19,8 @@ type language struct {
 
 // appendLanguages appends Accept-Language in one form: in lower case, without whitespace, what is wanted most first, and
 // what is wanted equally by name. (The order of such members has no meaning in the standard, although browsers, which
-// weight all but the first, keep it too.) A member that cannot be read has all of it appended as it is.
+// weight all but the first, keep it too.) A member that cannot be read has all of it appended as it is, behind a comma: nobody
+// can tell what it wants most, see prefers.
 func appendLanguages(dst []byte, lines [][]byte) []byte {
 	var array [maxLanguages]language
 	languages := array[:0]
@@ -29,7 +30,7 @@ func appendLanguages(dst []byte, lines [][]byte) []byte {
 			line = rest
 			l, ok := parseLanguage(octets.TrimOWS(member))
 			if !ok || len(languages) == maxLanguages {
-				return append(dst, bytes.Join(lines, []byte{','})...)
+				return append(append(dst, ','), bytes.Join(lines, []byte{','})...)
 			}
 			if len(l.tag) > 0 {
 				languages = append(languages, l)

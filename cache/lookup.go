@@ -164,7 +164,7 @@ func unwanted(req *Request, e *Entry, age, ttl time.Duration) bool {
 // that could not be reached or failed (RFC 9111 §4.2.4, RFC 5861 §4), and has l say so.
 func (s *Store) ServesOnError(l *Lookup) bool {
 	e := l.Stale
-	if e == nil {
+	if e == nil || e.terms.noCache { // which may well be within its lifetime (RFC 9111 §5.2.2.4)
 		return false
 	}
 	now := s.now()

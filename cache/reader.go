@@ -62,11 +62,13 @@ func (f *Fill) mayPull() bool {
 	return !f.over || f.expected == 0 && f.size-f.slowest() < max(f.most, firstPiece)
 }
 
-// slowest is where the reader is that has had least.
+// slowest is where the reader is that has had least. Who has left reads no more.
 func (f *Fill) slowest() int64 {
 	at := f.size
 	for _, r := range f.readers {
-		at = min(at, r.at)
+		if !r.left {
+			at = min(at, r.at)
+		}
 	}
 	return at
 }
@@ -98,26 +100,21 @@ func (r *Reader) Buffered() int {
 		return int(f.size - r.at)
 	case f.err != nil:
 		return 1
-	case !f.pulling:
+	case !f.pulling && f.mayPull():
 		return f.src.Buffered()
 	}
 	return 0
 }
 
 // Leave makes a Read that waits, and every later one, fail: the client has left. One that itself waits for the backend
-// does so as long as others want the body. Any goroutine may call it.
+// does so as long as others want the body, or half of it is there. Any goroutine may call it.
 func (r *Reader) Leave() {
 	f := r.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r.left = true
 	f.moved.Broadcast()
-	for _, other := range f.readers {
-		if !other.left {
-			return
-		}
-	}
-	if f.expected == 0 && !f.alone && !f.ending && f.err == nil {
+	if f.pulling && !f.wanted() && !f.alone && !f.half() && !f.ending && f.err == nil {
 		f.src.Cut()
 	}
 }

@@ -49,6 +49,7 @@ type Store struct {
 	hash    func(key []byte) uint64
 	ledger  ledger
 	metrics *metrics
+	log     *slog.Logger
 
 	// seq orders writes and invalidations. A lookup notes it, so that a fill
 	// which began before one of them is not stored after it.
@@ -87,6 +88,7 @@ func New(o Options) (*Store, error) {
 	s := &Store{
 		maxCost: o.MaxBytes / 100,
 		now:     o.Now,
+		log:     o.Logger,
 		hash:    func(key []byte) uint64 { return maphash.Bytes(seed, key) },
 	}
 	s.ledger.quotas = &s.quotas
@@ -213,7 +215,9 @@ func (s *Store) put(e *Entry) error {
 	if o.vhost != nil {
 		s.queued(o.vhost.tenant, place{hash, o.seq})
 	}
-	s.setMark(hash, false)
+	if e.lifetime > e.initialAge && !e.terms.noCache { // see Decision.Shared
+		s.setMark(hash, false)
+	}
 	return nil
 }
 

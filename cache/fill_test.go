@@ -1,0 +1,402 @@
+package cache
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// loggedStore opens a store with a log.
+func loggedStore(t testing.TB) (*Store, *bytes.Buffer) {
+	t.Helper()
+	log := &bytes.Buffer{}
+	s, err := New(Options{MaxBytes: MinMaxBytes, Now: (&clock{t: epoch}).now, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s, log
+}
+
+// read reads all of r in its own goroutine and returns a channel for what it got.
+func read(r *Reader) <-chan string {
+	out := make(chan string, 1)
+	go func() {
+		defer r.Close()
+		got, err := io.ReadAll(r)
+		if err != nil {
+			got = append(got, " "+err.Error()...)
+		}
+		out <- string(got)
+	}()
+	return out
+}
+
+// wantEnded fails the test unless the channel has a value by the time that nobody can move any more.
+func wantEnded(t testing.TB, what string, c <-chan string) string {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case got := <-c:
+		return got
+	default:
+		t.Fatalf("%s waits for ever", what)
+		return ""
+	}
+}
+
+// Nobody's request is above the goroutines that read for nobody in particular: a panic there would end the process.
+func TestAPanicOfASourceEndsItsFillAlone(t *testing.T) {
+	for name, begin := range map[string]func(*Fill){
+		"read to the end for others": (*Fill).Finish,
+		"gathered":                   func(f *Fill) { go f.Gather(100, time.Second) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, log := loggedStore(t)
+				src := newScript().say(step{data: "be"})
+				f := filling(t, s, get("/"), 100, src)
+				r := f.Reader()
+				begin(f)
+				synctest.Wait()
+				other := read(r)
+				src.say(step{panic: true})
+				if got := wantEnded(t, "a reader", other); !strings.Contains(got, "panic") {
+					t.Errorf("a reader got %q", got)
+				}
+				if ended, err := f.Outcome(); !ended || err == nil || Refused(err) != "" {
+					t.Errorf("%v, %v", ended, err)
+				}
+				if text := log.String(); !strings.Contains(text, "a bug in a source") || !strings.Contains(text, "goroutine ") {
+					t.Errorf("log: %s", text)
+				}
+				src.want(t)
+				wantNothingLeft(t, s)
+				wantForward(t, s, get("/"), ForwardURIMiss)
+			})
+		})
+	}
+}
+
+// A panic in the goroutine of a request is that one's to recover.
+func TestAPanicOfASourceReachesItsReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newStore(t, MinMaxBytes)
+		src := newScript()
+		f := filling(t, s, get("/"), -1, src)
+		first, other := f.Reader(), f.Reader()
+		recovered := make(chan string, 1)
+		go func() {
+			defer func() {
+				v, _ := recover().(string)
+				first.Close()
+				recovered <- v
+			}()
+			_, _ = first.Read(make([]byte, 10))
+		}()
+		synctest.Wait()
+		got := read(other)
+		src.say(step{panic: true})
+		if v := wantEnded(t, "who reads", recovered); v != "a bug in a source" {
+			t.Errorf("recovered %q", v)
+		}
+		if got := wantEnded(t, "who reads along", got); !strings.Contains(got, errPanicked.Error()) {
+			t.Errorf("%q", got)
+		}
+		src.want(t)
+		wantNothingLeft(t, s)
+	})
+}
+
+// brittle is a source whose Close panics.
+type brittle struct{ *script }
+
+func (b brittle) Close() error {
+	_ = b.script.Close()
+	panic("a bug in a close")
+}
+
+func TestAPanicOfACloseHarmsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, log := loggedStore(t)
+		src := brittle{newScript()}
+		f := filling(t, s, get("/"), 4, src)
+		src.say(whole("page")...)
+		if got := wantEnded(t, "the reader", read(f.Reader())); got != "page" {
+			t.Errorf("%q", got)
+		}
+		f = filling(t, s, get("/other"), -1, brittle{newScript()})
+		f.Reader().Close()
+		if n := strings.Count(log.String(), "a bug in a close"); n != 2 {
+			t.Errorf("logged %d times", n)
+		}
+		wantNothingLeft(t, s)
+	})
+}
+
+// What is read to its end for nobody in particular, and is endless, ends where it can no longer be stored.
+func TestABodyThatOutgrowsIsNotReadForNobody(t *testing.T) {
+	for name, joins := range map[string]bool{"nobody reads": false, "somebody does": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, _ := newStore(t, MinMaxBytes)
+				src := newScript()
+				e := begin(t, s, get("/"), -1, &Policy{MaxBody: 1000}, fresh...)
+				f := s.NewFill(e, -1, func() Source { return src })
+				r := f.Reader()
+				f.Finish()
+				r.Close()
+				var got <-chan string
+				if joins {
+					got = read(f.Reader())
+				}
+				piece := strings.Repeat("x", 999)
+				src.say(step{data: piece})
+				synctest.Wait()
+				if src.isClosed() {
+					t.Fatal("it was not read")
+				}
+				src.say(step{data: piece})
+				synctest.Wait()
+				if joins {
+					if src.isClosed() {
+						t.Fatal("it is taken from its reader")
+					}
+					src.say(step{data: piece}, step{err: io.EOF})
+					if got := wantEnded(t, "the reader", got); got != strings.Repeat(piece, 3) {
+						t.Errorf("%d bytes", len(got))
+					}
+				}
+				src.want(t)
+				wantNothingLeft(t, s)
+				wantForward(t, s, get("/"), ForwardURIMiss)
+			})
+		})
+	}
+}
+
+// Clients leave a fill one after the other, in two ways: it is noticed while they wait (Leave), or when they are written
+// to (Close). The last one ends it, unless half of it is there.
+func TestTheLastWhoLeavesEndsAFill(t *testing.T) {
+	for _, half := range []bool{false, true} {
+		for name, leave := range map[string]func(first, second *Reader){
+			"both are seen to leave":             func(first, second *Reader) { first.Leave(); second.Leave() },
+			"who does not wait closes":           func(first, second *Reader) { first.Leave(); second.Close() },
+			"who does not wait closes first":     func(first, second *Reader) { second.Close(); first.Leave() },
+			"who does not wait is seen to leave": func(first, second *Reader) { second.Leave(); first.Leave() },
+		} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s, _ := newStore(t, MinMaxBytes)
+					src := newScript()
+					f := filling(t, s, get("/"), 10, src)
+					begun := "1234"
+					if half {
+						begun += "5"
+					}
+					src.say(step{data: begun})
+					first, second := f.Reader(), f.Reader()
+					got := read(first) // which waits for the backend
+					synctest.Wait()
+					leave(first, second)
+					synctest.Wait()
+					if half {
+						src.say(step{data: "67890"[:10-len(begun)]})
+					}
+					if got := wantEnded(t, "the first", got); !strings.HasSuffix(got, errLeft.Error()) {
+						t.Errorf("the first got %q", got)
+					}
+					second.Close()
+					synctest.Wait()
+					src.want(t)
+					wantNothingLeft(t, s)
+					if half {
+						wantHit(t, s, get("/"), "1234567890")
+					} else {
+						wantForward(t, s, get("/"), ForwardURIMiss)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Who has left and cannot tell yet, because his client takes nothing, does not hold the others of a body that is not kept.
+func TestOneWhoHasLeftHoldsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newStore(t, MinMaxBytes)
+		src := newScript()
+		e := begin(t, s, get("/"), -1, &Policy{MaxBody: 1000}, fresh...)
+		f := s.NewFill(e, -1, func() Source { return src })
+		stuck, quick := f.Reader(), f.Reader()
+		if _, err := io.ReadFull(stuck, make([]byte, 0)); err != nil {
+			t.Fatal(err)
+		}
+		got := read(quick)
+		piece := strings.Repeat("x", firstPiece)
+		src.say(step{data: piece}, step{data: piece}, step{data: piece}, step{err: io.EOF})
+		synctest.Wait()
+		select {
+		case <-got:
+			t.Fatal("a body that is not kept came whole beside a reader that stands")
+		default:
+		}
+		if n := quick.Buffered(); n != 0 {
+			t.Errorf("%d bytes are promised to who has to wait for another", n)
+		}
+		stuck.Leave()
+		if got := wantEnded(t, "the quick one", got); got != piece+piece+piece {
+			t.Errorf("%d bytes", len(got))
+		}
+		stuck.Close()
+		src.want(t)
+		wantNothingLeft(t, s)
+	})
+}
+
+// Bodies that are not what was announced.
+func TestFillsOfBrokenSources(t *testing.T) {
+	broken := errors.New("connection reset")
+	for _, tt := range []struct {
+		name   string
+		length int64
+		steps  []step
+		got    string // by a reader, with its error
+		stored bool
+	}{
+		{"whole", 4, []step{{data: "page"}}, "page", true},
+		{"whole, in pieces", 4, []step{{data: "p"}, {data: "ag"}, {}, {data: "e"}}, "page", true},
+		{"its end comes along", 4, []step{{data: "page", err: io.EOF}}, "page", true},
+		{"empty", 0, []step{{err: io.EOF}}, "", true},
+		{"of unknown length", -1, []step{{data: "pa"}, {data: "ge"}, {err: io.EOF}}, "page", true},
+		{"of unknown length, its end comes along", -1, []step{{data: "page", err: io.EOF}}, "page", true},
+		{"of unknown length, empty", -1, []step{{err: io.EOF}}, "", true},
+		{"short", 4, []step{{data: "pag"}, {err: io.EOF}}, "pag unexpected EOF", false},
+		{"long", 3, []step{{data: "pag"}, {data: "e"}}, "pag", true}, // who frames the body has to see what follows it
+		{"longer than empty", 0, []step{{data: "p"}, {err: io.EOF}}, "p unexpected EOF", false},
+		{"broken", 4, []step{{data: "pa"}, {err: broken}}, "pa connection reset", false},
+		{"broken at once", 4, []step{{err: broken}}, " connection reset", false},
+		{"broken with its last byte", 4, []step{{data: "page", err: broken}}, "page connection reset", false},
+		{"of unknown length, broken", -1, []step{{data: "page"}, {err: broken}}, "page connection reset", false},
+		{"of unknown length, cut", -1, []step{{data: "page"}, {err: io.ErrUnexpectedEOF}}, "page unexpected EOF", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, _ := newStore(t, MinMaxBytes)
+				src := newScript()
+				f := filling(t, s, get("/"), tt.length, src)
+				first, second := read(f.Reader()), read(f.Reader())
+				src.say(tt.steps...)
+				for _, c := range []<-chan string{first, second} {
+					if got := wantEnded(t, "a reader", c); got != tt.got {
+						t.Errorf("got %q, want %q", got, tt.got)
+					}
+				}
+				if ended, err := f.Outcome(); !ended || (err == nil) != tt.stored {
+					t.Errorf("outcome %v, %v", ended, err)
+				}
+				if body := f.Whole(); tt.stored != (body != nil) || tt.stored && string(body) != tt.got {
+					t.Errorf("whole: %q", body)
+				}
+				if late := f.Reader(); tt.stored != (late != nil) {
+					t.Errorf("a late reader: %v", late != nil)
+				}
+				src.want(t)
+				wantNothingLeft(t, s)
+				if tt.stored {
+					wantHit(t, s, get("/"), tt.got)
+				} else {
+					wantForward(t, s, get("/"), ForwardURIMiss)
+				}
+			})
+		})
+	}
+}
+
+// Gather waits for what is about to come, and for nothing else.
+func TestGather(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		length int64
+		at     []step        // what is there
+		later  []step        // what comes after
+		after  time.Duration // so long
+		whole  bool
+		took   time.Duration
+	}{
+		{"at hand", 4, whole("page"), nil, 0, true, 0},
+		{"soon", 4, []step{{data: "p"}}, []step{{data: "age"}}, 3 * time.Millisecond, true, 3 * time.Millisecond},
+		{"too late", 4, []step{{data: "p"}}, []step{{data: "age"}}, 6 * time.Millisecond, false, 5 * time.Millisecond},
+		{"its first byte is waited for", 4, nil, []step{{data: "page"}}, time.Minute, true, time.Minute},
+		{"large", 200, []step{{data: strings.Repeat("x", 150)}}, []step{{data: strings.Repeat("x", 50)}}, time.Second, false, 0},
+		{"of unknown length, at hand", -1, whole("page"), nil, 0, true, 0},
+		{"of unknown length, soon", -1, []step{{data: "pa"}}, whole("ge"), time.Millisecond, false, 0},
+		{"of unknown length, nothing there", -1, nil, whole("page"), time.Millisecond, false, 0},
+		{"broken", 4, []step{{data: "p"}, {err: io.ErrUnexpectedEOF}}, nil, 0, false, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, _ := newStore(t, MinMaxBytes)
+				src := newScript().say(tt.at...)
+				f := filling(t, s, get("/"), tt.length, src)
+				r := f.Reader()
+				if tt.later != nil {
+					time.AfterFunc(tt.after, func() { src.say(tt.later...) })
+				}
+				start := time.Now()
+				if got := f.Gather(100, 5*time.Millisecond); got != tt.whole || time.Since(start) != tt.took {
+					t.Errorf("whole %v after %v; want %v after %v", got, time.Since(start), tt.whole, tt.took)
+				}
+				if (f.Whole() != nil) != tt.whole {
+					t.Errorf("Whole: %q", f.Whole())
+				}
+				time.Sleep(time.Minute) // what was to come later has come
+				wantEnded(t, "the reader", read(r))
+				src.want(t)
+				wantNothingLeft(t, s)
+			})
+		})
+	}
+}
+
+// What all bodies that come may take together is bounded.
+func TestFillsAreBoundedTogether(t *testing.T) {
+	s, _ := newStore(t, 256<<20) // an eighth of it is 32 MiB
+	var readers []*Reader
+	var sources []*script
+	fill := func(length int64) *Fill {
+		src := newScript()
+		f := s.NewFill(begin(t, s, get("/"), length, &Policy{}, fresh...), length, func() Source { sources = append(sources, src); return src })
+		if f != nil {
+			readers = append(readers, f.Reader())
+		}
+		return f
+	}
+	for range 32 {
+		if fill(1<<20) == nil {
+			t.Fatal("no memory")
+		}
+	}
+	if fill(1) != nil || len(sources) != 32 {
+		t.Error("more than the bound, or a source was made for nothing")
+	}
+	// One of unknown length comes, but is not kept.
+	f := fill(-1)
+	sources[32].say(whole("page")...)
+	if got, err := io.ReadAll(readers[32]); err != nil || string(got) != "page" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := f.Outcome(); err != errSize {
+		t.Errorf("outcome %v", err)
+	}
+	for i, r := range readers {
+		r.Close()
+		sources[i].want(t)
+	}
+	wantNothingLeft(t, s)
+}
