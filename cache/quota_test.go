@@ -53,6 +53,9 @@ func (z *visitors) ratio() float64 { return 100 * float64(z.hits) / float64(z.as
 // A tenant who floods the store with pages that nobody asks for again, or with as many as he has, takes nothing from the one
 // who keeps to his share.
 func TestAttackAFloodOfOneTenantLeavesAnothersPages(t *testing.T) {
+	if raceEnabled {
+		t.Skip("it is about a ratio, and takes ten times as long; the models run with the race detector")
+	}
 	const memory, pages, rounds = 8 << 20, 10_000, 20_000
 	alone := func(memory int64) float64 {
 		s, _ := newStore(t, memory)
