@@ -1,0 +1,129 @@
+package edge
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"gatehouse/internal/edgetest"
+)
+
+// A 200 to a question about what is stored takes its place (RFC 9111 §4.3.3), and is what is asked about from then on.
+func TestA200ToAValidationReplacesWhatIsStored(t *testing.T) {
+	version := atomic.Int32{}
+	n, b := handled(t, func(w http.ResponseWriter, r *http.Request) {
+		tag := fmt.Sprintf(`"%d"`, version.Load())
+		w.Header().Set("Cache-Control", "no-cache")
+		w.Header().Set("ETag", tag)
+		w.Header().Set("X-Asked", r.Header.Get("If-None-Match"))
+		if r.Header.Get("If-None-Match") == tag {
+			w.WriteHeader(304)
+			return
+		}
+		fmt.Fprint(w, "version ", version.Load())
+	}, "")
+	for i, want := range []struct {
+		version     int32
+		asked, body string
+	}{{1, "", "version 1"}, {1, `"1"`, "version 1"}, {2, `"1"`, "version 2"}, {2, `"2"`, "version 2"}} {
+		version.Store(want.version)
+		if got := n.get(t, "www.shop.test", "/"); got.Status != 200 || string(got.Body) != want.body || got.Header.Get("X-Asked") != want.asked {
+			t.Errorf("request %d: %d %q, asked %q", i, got.Status, got.Body, got.Header.Get("X-Asked"))
+		}
+	}
+	_ = b
+}
+
+// What only the backend can tell goes to it (RFC 9110 §13.1.1, §13.1.4), and "*" is any stored answer (§13.1.2).
+func TestPreconditionsOfRequests(t *testing.T) {
+	n, _ := handled(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("ETag", `"1"`)
+		if r.Header.Get("If-Match") != "" || r.Header.Get("If-Unmodified-Since") != "" {
+			w.WriteHeader(412)
+			return
+		}
+		fmt.Fprint(w, "page")
+	}, "")
+	n.get(t, "www.shop.test", "/")
+	for _, c := range []struct {
+		field  string
+		status int
+		way    string
+	}{
+		{`If-Match: "2"`, 412, "fwd=bypass"}, {"If-Unmodified-Since: Mon, 01 Jan 2024 00:00:00 GMT", 412, "fwd=bypass"},
+		{"If-None-Match: *", 304, "; hit"}, {`If-None-Match: W/"1"`, 304, "; hit"}, {`If-None-Match: "2", "1"`, 304, "; hit"}, {`If-None-Match: "2"`, 200, "; hit"},
+		{"If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT", 304, "; hit"}, {"If-Modified-Since: Mon, 01 Jan 2024 00:00:00 GMT", 200, "; hit"},
+	} {
+		if got := n.get(t, "www.shop.test", "/", c.field); got.Status != c.status || !strings.Contains(got.Header.Get("Cache-Status"), c.way) {
+			t.Errorf("%s: %d, %q", c.field, got.Status, got.Header.Get("Cache-Status"))
+		}
+	}
+	// Nothing of that has changed what is stored.
+	if got := n.get(t, "www.shop.test", "/"); got.Status != 200 || string(got.Body) != "page" || !strings.Contains(got.Header.Get("Cache-Status"), "; hit") {
+		t.Errorf("afterwards: %d %q, %q", got.Status, got.Body, got.Header.Get("Cache-Status"))
+	}
+}
+
+// Safe methods invalidate nothing, whatever they are answered (RFC 9111 §4.4); unsafe ones do, if they succeed.
+func TestMethodsThatInvalidate(t *testing.T) {
+	n, _ := handled(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.Method {
+		case "GET":
+			w.Header().Set("Cache-Control", "max-age=60")
+		case "HEAD":
+			w.Header().Set("Cache-Control", "no-store")
+		}
+		if r.Header.Get("X-Fail") != "" {
+			w.WriteHeader(500)
+		}
+		fmt.Fprint(w, "page")
+	}, "")
+	for _, c := range []struct {
+		method string
+		fields []string
+		hit    bool
+	}{
+		{"GET", []string{"Authorization: x"}, true}, {"HEAD", []string{"Cache-Control: no-cache"}, true}, {"OPTIONS", nil, true},
+		{"POST", []string{"X-Fail: 1"}, true}, {"POST", nil, false}, {"PUT", nil, false}, {"DELETE", nil, false}, {"PATCH", nil, false}, {"M-SEARCH", nil, false},
+	} {
+		n.get(t, "www.shop.test", "/")
+		edgetest.Dial(t, n.http).Do(c.method, head(c.method, "www.shop.test", "/", append(c.fields, "Content-Length: 0")...)+"\r\n")
+		if got := n.get(t, "www.shop.test", "/").Header.Get("Cache-Status"); strings.Contains(got, "; hit") != c.hit {
+			t.Errorf("after %s %v: %q, want a hit: %v", c.method, c.fields, got, c.hit)
+		}
+	}
+}
+
+// An answer to a POST that says that it is what a GET gets is that, for the time that it states (RFC 9110 §9.3.3).
+func TestPostedAnswers(t *testing.T) {
+	n, _ := handled(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "POST" {
+			switch r.URL.Query().Get("at") {
+			case "self":
+				w.Header().Set("Content-Location", r.URL.RequestURI())
+			case "absolute":
+				w.Header().Set("Content-Location", "http://www.shop.test"+r.URL.RequestURI())
+			case "elsewhere":
+				w.Header().Set("Content-Location", "http://evil.test"+r.URL.RequestURI())
+			case "other":
+				w.Header().Set("Content-Location", "/other")
+			}
+			if r.URL.Query().Get("fresh") != "" {
+				w.Header().Set("Cache-Control", "max-age=60")
+			}
+		}
+		fmt.Fprint(w, r.Method)
+	}, ", ttl: 60s")
+	for target, hit := range map[string]bool{
+		"/?at=self&fresh=1": true, "/?at=absolute&fresh=1": true, "/?at=self": false, "/?at=elsewhere&fresh=1": false, "/?at=other&fresh=1": false, "/?fresh=1": false,
+	} {
+		edgetest.Dial(t, n.http).Do("POST", head("POST", "www.shop.test", target, "Content-Length: 1")+"\r\nx")
+		got := n.get(t, "www.shop.test", target)
+		if strings.Contains(got.Header.Get("Cache-Status"), "; hit") != hit || (string(got.Body) == "POST") != hit {
+			t.Errorf("%s: %q, %q", target, got.Body, got.Header.Get("Cache-Status"))
+		}
+	}
+}
