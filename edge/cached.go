@@ -36,6 +36,9 @@ func (s *Server) serveCached(next handler) handler {
 				return c.pass(next)
 			}
 			flight, lead := c.store.Join(&c.request, &c.lookup)
+			if flight == nil {
+				c.inspectHit() // it may have come since
+			}
 			switch {
 			case flight != nil && !lead:
 				if err := c.wait(next, flight); err != cache.ErrAgain {
@@ -109,8 +112,10 @@ func (c *cached) inspectHit() {
 // hit answers from what is stored.
 func (c *cached) hit() {
 	c.r.record.Cache = "hit"
-	if c.lookup.Refresh {
+	if c.lookup.TTL <= 0 { // whether it is this one that asks anew or not
 		c.r.record.Cache = "stale"
+	}
+	if c.lookup.Refresh {
 		c.r.srv.refresh(c)
 	}
 	c.answer(cache.Outcome{})

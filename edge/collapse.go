@@ -38,6 +38,9 @@ func (c *cached) wait(next handler, f *cache.Flight) error {
 		return err
 	}
 	l.Forward = c.lookup.Forward
+	if l.Entry == nil && l.Stale == nil {
+		l.Stale = c.lookup.Stale // what another got was of another variant, and says nothing of this one
+	}
 	c.lookup, c.body = l, body
 	c.inspectHit()
 	if c.lookup.Entry == nil {

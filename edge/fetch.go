@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -36,6 +37,8 @@ func (c *cached) lead(next handler, flight *cache.Flight) error {
 			return nil
 		}
 		c.release(err)
+	} else if err != nil {
+		c.withheld(err)
 	}
 	if err != nil {
 		return err
@@ -44,6 +47,7 @@ func (c *cached) lead(next handler, flight *cache.Flight) error {
 	origin := r.response.status
 	if origin == 304 && c.lookup.Stale != nil {
 		if err := c.validated(); err != nil {
+			c.release(err)
 			return err
 		}
 	} else {
@@ -58,10 +62,16 @@ func (c *cached) release(err error) {
 	case c.flight == nil:
 	case err == nil:
 		c.flight.Release(false)
-	case asHTTPError(err).status == 499: // the leader's own doing
-		c.flight.Abandon()
 	default:
 		c.flight.Fail(err)
+	}
+}
+
+// withheld decides the flight, if any, for a request whose answer must not leave: each asks for himself, all at once. If its
+// client has left, waiters join anew.
+func (c *cached) withheld(err error) {
+	if c.flight != nil && !errors.Is(err, context.Canceled) {
+		c.flight.Release(true)
 	}
 }
 
@@ -69,8 +79,8 @@ func (c *cached) release(err error) {
 // has failed. Nil: it may not.
 func (c *cached) failure(err error) error {
 	if err != nil {
-		switch asHTTPError(err).status {
-		case 500, 502, 503, 504:
+		status := asHTTPError(err).status
+		if (status == 500 || status >= 502 && status <= 504) && !errors.Is(err, context.Canceled) { // else it is the client's doing
 			return err
 		}
 		return nil
