@@ -36,7 +36,9 @@ func (c *cached) lead(next handler, flight *cache.Flight) error {
 			c.stale(cache.Outcome{Forwarded: true}, err)
 			return nil
 		}
-		c.release(err)
+		if err != nil { // else keep decides: an error may be stored, too, if the vhost has it so
+			c.release(err)
+		}
 	} else if err != nil {
 		c.withheld(err)
 	}
@@ -56,13 +58,9 @@ func (c *cached) lead(next handler, flight *cache.Flight) error {
 	return c.keep(origin)
 }
 
-// release decides the flight, if any, for a request whose backend has failed: err, or an answer of its own if that is nil.
+// release decides the flight, if any, for a request whose backend has failed.
 func (c *cached) release(err error) {
-	switch {
-	case c.flight == nil:
-	case err == nil:
-		c.flight.Release(false)
-	default:
+	if c.flight != nil {
 		c.flight.Fail(err)
 	}
 }
