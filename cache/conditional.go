@@ -83,7 +83,11 @@ func opaqueTag(h Header) (tag string, weak bool) {
 	if len(lines) != 1 {
 		return "", false
 	}
-	line := octets.TrimOWS(lines[0])
+	return partsOf(octets.TrimOWS(lines[0]))
+}
+
+// partsOf is opaqueTag of a field's value.
+func partsOf(line []byte) (tag string, weak bool) {
 	opaque, rest, ok := cutTag(line)
 	if !ok || len(rest) > 0 {
 		return "", false

@@ -20,6 +20,11 @@
 //  6. After a successful unsafe request (POST, PUT, …) the caller calls
 //     [Store.Invalidate] for the same key.
 //
+// # Another process
+//
+// [Store.Snapshot] writes what is most valuable, once no request can invalidate it any more; [OpenSnapshot] and
+// [Store.Restore] bring it into the store of another process, beside its requests, under whatever has happened there since.
+//
 // # Caution by default
 //
 // Whatever is in doubt is not stored: Set-Cookie and freshness that is only guessed,

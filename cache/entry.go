@@ -83,14 +83,20 @@ func NewEntry(req *Request, resp *Response, d Decision, template any, templateSi
 	e.vhost, e.id = req.Vhost, entryIDs.Add(1)
 	e.most, e.length = d.MaxBody, resp.BodyLength
 	e.refused = !d.Store
-	e.cost = entryOverhead + int64(templateSize) + int64(2*len(e.etag)+len(digest)+len(e.validators.modified))
-	for i := range e.vary {
-		e.cost += int64(64 + len(e.vary[i].name) + len(e.vary[i].value))
-	}
+	e.cost = e.costOf(templateSize)
 	if body != nil {
 		e.complete(body)
 	}
 	return e
+}
+
+// costOf is what a new entry costs without its body.
+func (e *Entry) costOf(templateSize int) int64 {
+	cost := entryOverhead + int64(templateSize) + int64(2*len(e.etag)+len(e.Digest)+len(e.validators.modified))
+	for i := range e.vary {
+		cost += int64(64 + len(e.vary[i].name) + len(e.vary[i].value))
+	}
+	return cost
 }
 
 // complete gives a new entry its body.

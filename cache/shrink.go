@@ -79,7 +79,7 @@ func (s *Store) byWorth() [3][]*object {
 // fresh reports whether any of the object's entries may still be used, as it is or while the backend fails.
 func (o *object) fresh(now time.Time) bool {
 	for _, e := range o.variants {
-		if e.TTL(now) > -max(e.terms.ifError, e.terms.whileRevalidate) {
+		if e.useful(now) {
 			return true
 		}
 	}

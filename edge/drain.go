@@ -48,6 +48,9 @@ func (s *Server) drain(ctx context.Context, handed bool) error {
 	stop := s.closeIdle()
 	ended := s.http.ShutdownWithContext(ctx)
 	stop()
+	if ended == nil || errors.Is(ended, net.ErrClosed) {
+		s.settle()
+	}
 	if !errors.Is(ended, net.ErrClosed) { // Handover has closed them
 		err = errors.Join(err, ended)
 	}

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -87,14 +88,17 @@ type Server struct {
 	waiters    waiters
 	refreshing atomic.Int64 // requests behind stale hits
 	draining   atomic.Bool
-	active     atomic.Int64 // when a request last began, unix nanoseconds
+	settled    chan struct{} // see Settled
+	settle     func()        // closes it, once
+	active     atomic.Int64  // when a request last began, unix nanoseconds
 }
 
 // New makes a server without listeners and without a table: until Apply, every
 // request is answered 503.
 func New(opts Options) (*Server, error) {
 	opts.Limits = opts.Limits.withDefaults()
-	s := &Server{opts: opts, log: opts.Logger}
+	s := &Server{opts: opts, log: opts.Logger, settled: make(chan struct{})}
+	s.settle = sync.OnceFunc(func() { close(s.settled) })
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -218,6 +222,7 @@ func (s *Server) Close() error {
 	for end := time.Now().Add(closeTime); s.InFlight()+int(s.refreshing.Load()) > 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
+	s.settle()
 	return err
 }
 

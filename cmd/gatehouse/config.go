@@ -89,6 +89,8 @@ type EAB struct {
 type CacheConfig struct {
 	// Memory is the bound of all stored answers, in bytes.
 	Memory routes.Size `json:"memory" help:"memory of the response cache"`
+	// Snapshot keeps the most valuable answers over a restart, in the data folder, and over an upgrade. Default true.
+	Snapshot bool `json:"snapshot" help:"keep the cache's most valuable answers over a restart"`
 }
 
 // WAFConfig is the rule set of the whole process.
@@ -160,7 +162,7 @@ func defaultConfig() *Config {
 		Routes:       "file:conf.d",
 		Certificates: Certificates{Issuer: "internal", ACME: ACME{Directory: letsEncrypt}},
 		Defaults:     &routes.Tenant{WAF: &routes.WAF{Mode: routes.WAFDetect}},
-		Cache:        CacheConfig{Memory: 256 << 20},
+		Cache:        CacheConfig{Memory: 256 << 20, Snapshot: true},
 		WAF:          WAFConfig{CRS: embeddedCRS, Gate: "on", Shadow: 1000},
 		Compat:       "none",
 		Log:          Log{Access: AccessLog{Format: "combined", To: "stdout"}, Level: "info"},

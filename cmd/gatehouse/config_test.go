@@ -74,6 +74,7 @@ certificates.issuer=internal
 certificates.acme.directory=https://acme-v02.api.letsencrypt.org/directory
 defaults.waf.mode=detect
 cache.memory=256MiB
+cache.snapshot=true
 waf.crs=embedded
 waf.gate=on
 waf.shadow=1000

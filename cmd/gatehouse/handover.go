@@ -141,7 +141,7 @@ func (n *node) startHeir(ctx context.Context) (*heir, error) {
 	}
 	s := &successor{
 		binary: ownBinary, args: os.Args[1:], wait: upgradeWait, stderr: n.out,
-		offer: offer{Protocol: offerProtocol, Private: private, Routes: n.follower.Table().Len() > 0},
+		offer: offer{Protocol: offerProtocol, Private: private, Routes: n.follower.Table().Len() > 0, Cache: n.cfg.Cache.Snapshot},
 	}
 	add := func(name string, fixed bool, socket any) {
 		if conn, ok := socket.(syscall.Conn); ok { // a listener that is off is none

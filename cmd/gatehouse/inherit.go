@@ -16,7 +16,7 @@ import (
 // (sd_listen_fds(3)), or those of the process that it succeeds.
 const (
 	// handoverVar holds an offer. Descriptors from 3 on are the offer's sockets in
-	// its order, then the three pipes of a predecessor. LISTEN_FDS would not do:
+	// its order, then the pipes of a predecessor. LISTEN_FDS would not do:
 	// LISTEN_PID cannot be known before the new process exists.
 	handoverVar = "GATEHOUSE_HANDOVER"
 
@@ -33,6 +33,8 @@ type offer struct {
 	Sockets  []offeredSocket `json:"sockets"`
 	Private  string          `json:"private"` // absolute path of the private API's socket
 	Routes   bool            `json:"routes"`  // there is a table: a successor without one is refused
+	// Cache: a fourth pipe brings the cache's snapshot. An older successor does not know it, and an older process has none.
+	Cache bool `json:"cache,omitempty"`
 }
 
 // offerProtocol changes when an older process could not hand over to a newer one.

@@ -17,10 +17,11 @@ import (
 // three pipes: on the first we say that we serve; the second, the lease, ends when
 // the predecessor has stopped working in the data folder; the third is where our
 // error output belongs once we serve. Until then descriptor 2 leads to the
-// predecessor, which needs our words if we fail.
+// predecessor, which needs our words if we fail. A fourth pipe, if it was offered, brings the predecessor's cache.
 type predecessor struct {
 	offer         offer
 	ready, lease  *os.File
+	cache         *os.File // nil: it has none to give
 	stderr        int
 	privateIsKept bool // we took the private socket over
 }
@@ -38,10 +39,14 @@ func newPredecessor(o offer, fd int) (*predecessor, error) {
 	p.ready, readyErr = pipeEnd(fd, "ready")
 	p.lease, leaseErr = pipeEnd(fd+1, "lease")
 	syscall.CloseOnExec(p.stderr)
+	var cacheErr error
+	if o.Cache {
+		p.cache, cacheErr = pipeEnd(fd+3, "cache")
+	}
 	// If the predecessor is killed now, its sockets are ours all the same, and a
 	// log line that nobody reads must not end us.
 	signal.Ignore(syscall.SIGPIPE)
-	return p, errors.Join(readyErr, leaseErr)
+	return p, errors.Join(readyErr, leaseErr, cacheErr)
 }
 
 // tellReady says that this process serves, and takes its own error output.

@@ -232,6 +232,7 @@ func (n *node) run(ctx context.Context, usr2 <-chan os.Signal) error {
 		return err
 	}
 	w.begin(w.all, "memory guard", func() error { return n.memory.Run(w.all) })
+	n.beginRestore(w)
 	n.serveAll(func(what string, f func() error) { w.begin(w.all, what, f) })
 	if n.predecessor() == nil {
 		n.life.serve() // whoever reads that it serves may upgrade it
@@ -258,7 +259,7 @@ func (n *node) run(ctx context.Context, usr2 <-chan os.Signal) error {
 	if h != nil {
 		n.log.Info("draining, handed over", "to", h.process.Pid)
 		w.begin(w.all, "lease", func() error { w.stopData(); return h.lease.Close() })
-		drained = n.drainHanded()
+		drained = n.drainHanded(h)
 	} else {
 		n.log.Info("draining", "accepting", time.Duration(n.cfg.Limits.DrainAccept), "then_at_most", time.Duration(n.cfg.Limits.DrainGrace),
 			"hint", "a second signal ends it at once")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -60,6 +61,7 @@ type heir struct {
 	readyMessage
 	process *os.Process
 	lease   *os.File // Close it when this process has stopped working in the data folder
+	cache   *os.File // takes the cache's snapshot
 }
 
 // start starts the process and returns once it serves. If it does not, it is gone,
@@ -84,6 +86,9 @@ func (s *successor) start(ctx context.Context) (*heir, error) {
 	cmd.Env = append(os.Environ(), handoverVar+"="+string(text))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, pipes.stderr[1]
 	cmd.ExtraFiles = append(sockets, pipes.ready[1], pipes.lease[0], os.Stderr)
+	if s.offer.Cache {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, pipes.cache[0])
+	}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("the new process could not be started: %w", err)
 	}
@@ -100,10 +105,10 @@ func (s *successor) start(ctx context.Context) (*heir, error) {
 
 	message, err := s.awaitReady(ctx, pipes.ready[0])
 	if err == nil {
-		lease := pipes.lease[1]
-		pipes.lease[1] = nil
+		h := &heir{readyMessage: message, process: cmd.Process, lease: pipes.lease[1], cache: pipes.cache[1]}
+		pipes.lease[1], pipes.cache[1] = nil, nil
 		go func() { _ = cmd.Wait() }() // if it ends before we do, nobody else asks for its status
-		return &heir{readyMessage: message, process: cmd.Process, lease: lease}, nil
+		return h, nil
 	}
 	_ = cmd.Process.Kill() // fails only if it has ended
 	ended := cmd.Wait()
@@ -159,11 +164,11 @@ func (s *successor) duplicate() ([]*os.File, error) {
 }
 
 // pipes are read from [0] and written to [1]; nil: closed or given away.
-type pipes struct{ ready, lease, stderr [2]*os.File }
+type pipes struct{ ready, lease, stderr, cache [2]*os.File }
 
 func newPipes() (*pipes, error) {
 	p := &pipes{}
-	for _, pair := range []*[2]*os.File{&p.ready, &p.lease, &p.stderr} {
+	for _, pair := range []*[2]*os.File{&p.ready, &p.lease, &p.stderr, &p.cache} {
 		var err error
 		if pair[0], pair[1], err = os.Pipe(); err != nil {
 			p.close()
@@ -175,12 +180,12 @@ func newPipes() (*pipes, error) {
 
 // closeChilds closes our copies of the ends that the child has.
 func (p *pipes) closeChilds() {
-	closeFiles([]*os.File{p.ready[1], p.lease[0], p.stderr[1]})
-	p.ready[1], p.lease[0], p.stderr[1] = nil, nil, nil
+	closeFiles([]*os.File{p.ready[1], p.lease[0], p.stderr[1], p.cache[0]})
+	p.ready[1], p.lease[0], p.stderr[1], p.cache[0] = nil, nil, nil, nil
 }
 
 func (p *pipes) close() {
-	closeFiles(append(append(p.ready[:], p.lease[:]...), p.stderr[:]...))
+	closeFiles(slices.Concat(p.ready[:], p.lease[:], p.stderr[:], p.cache[:]))
 }
 
 func closeFiles(files []*os.File) {

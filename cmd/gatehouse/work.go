@@ -70,21 +70,27 @@ func (n *node) drain() error {
 	defer release()
 	begin := time.Now()
 	err := n.edge.Shutdown(ctx)
-	return errors.Join(n.cut(err, begin), n.edge.Close(), n.closeServers())
+	err = errors.Join(n.cut(err, begin), n.edge.Close(), n.closeServers())
+	n.saveCache(ctx)
+	return err
 }
 
 // drainHanded is drain beside a heir that accepts already. The first signal says
 // nothing new, the second one ends it at once.
-func (n *node) drainHanded() error {
+func (n *node) drainHanded(h *heir) error {
 	ctx, release := afterSignals(2)
 	defer release()
 	begin := time.Now()
 	var apis sync.WaitGroup
 	var apisErr error
 	apis.Go(func() { apisErr = n.leaveAPIs(ctx) })
+	var giving sync.WaitGroup
+	giving.Go(func() { n.giveCache(ctx, h.cache) })
 	err := n.edge.Handover(ctx)
 	apis.Wait()
-	return errors.Join(n.cut(err, begin), n.cut(apisErr, begin), n.edge.Close(), n.closeServers())
+	err = errors.Join(n.cut(err, begin), n.cut(apisErr, begin), n.edge.Close(), n.closeServers())
+	giving.Wait()
+	return err
 }
 
 // leaveAPIs leaves the admin listener and the socket to the heir. net/http's
