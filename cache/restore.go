@@ -127,7 +127,7 @@ func (r *restoring) object(payload []byte) error {
 	}
 	r.done.Expired += int64(len(o.variants) - len(useful.variants))
 	for _, e := range useful.variants {
-		e.vhost = o.vhost
+		e.vhost, e.id = o.vhost, entryIDs.Add(1)
 		// With a monotonic reading again: what becomes of the wall clock while this process runs changes no age.
 		e.received = now.Add(-max(now.Sub(e.received), 0))
 	}
@@ -187,6 +187,9 @@ func (r *restoring) bring(o *object) {
 		r.done.Room += entries
 		return
 	}
+	if n.vhost != nil {
+		s.queued(n.vhost.tenant, place{hash, n.seq})
+	}
 	r.done.Entries += come
 	r.done.Bytes += growth
 	r.done.Newer += entries - come
@@ -199,7 +202,7 @@ func (o *object) before(older *object, maxCost int64) *object {
 		return nil
 	}
 	n := &object{key: o.key, vhost: o.vhost, variants: slices.Clone(o.variants), cost: o.cost}
-	n.used.Store(o.used.Load() || older.used.Load())
+	n.uses.Store(max(o.uses.Load(), older.uses.Load()))
 	for _, e := range older.variants {
 		if slices.ContainsFunc(n.variants, e.sameVariant) {
 			continue

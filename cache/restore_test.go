@@ -101,7 +101,7 @@ func objectOf(t testing.TB, edit func(o *object)) []byte {
 	e := *o.variants[0]
 	o.variants[0] = &e
 	edit(o)
-	b, err := appendObject(nil, o, false, epoch, texts{"1"})
+	b, err := appendObject(nil, o, 0, epoch, texts{"1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,24 +117,24 @@ func TestRestoreOfWhatNoSnapshotSays(t *testing.T) {
 		return objectOf(t, func(o *object) { edit(o, o.variants[0]) })
 	}
 	for name, payload := range map[string][]byte{
-		"no payload":            {},
-		"another kind":          append([]byte{'X'}, good[1:]...),
-		"a second header":       append([]byte{kindHeader}, good[1:]...),
-		"another flag":          append([]byte{kindObject, 2}, good[2:]...),
-		"more behind it":        append(good[:len(good):len(good)], 0),
-		"an end that is not":    {kindEnd, 1, 0, 0, 0, 0},
-		"an end without a sum":  {kindEnd, 2},
-		"status 100":            edited(func(_ *object, e *Entry) { e.Status = 100 }),
-		"status 1000":           edited(func(_ *object, e *Entry) { e.Status = 1000 }),
-		"no variants":           edited(func(o *object, _ *Entry) { o.variants = nil }),
-		"too many variants":     edited(func(o *object, e *Entry) { o.variants = repeat(e, maxVariants+1) }),
-		"too many names":        edited(func(_ *object, e *Entry) { e.vary = repeat(varyField{name: "A"}, maxVary+1) }),
-		"a name that is none":   edited(func(_ *object, e *Entry) { e.vary[0].name = "A\r\nB" }),
-		"an empty name":         edited(func(_ *object, e *Entry) { e.vary[0].name = "" }),
-		"a key without a vhost": edited(func(o *object, _ *Entry) { o.key = []byte{4, 's', 'h', 'o', 'p'} }),
-		"a key without parts":   edited(func(o *object, _ *Entry) { o.key = []byte{0xff} }),
-		"a key with no end":     edited(func(o *object, _ *Entry) { o.key = []byte{3, 'a'} }),
-		"a template of another": edited(func(_ *object, e *Entry) { e.Template = "x" })[:len(good)],
+		"no payload":                 {},
+		"another kind":               append([]byte{'X'}, good[1:]...),
+		"a second header":            append([]byte{kindHeader}, good[1:]...),
+		"more uses than are counted": append([]byte{kindObject, maxUses + 1}, good[2:]...),
+		"more behind it":             append(good[:len(good):len(good)], 0),
+		"an end that is not":         {kindEnd, 1, 0, 0, 0, 0},
+		"an end without a sum":       {kindEnd, 2},
+		"status 100":                 edited(func(_ *object, e *Entry) { e.Status = 100 }),
+		"status 1000":                edited(func(_ *object, e *Entry) { e.Status = 1000 }),
+		"no variants":                edited(func(o *object, _ *Entry) { o.variants = nil }),
+		"too many variants":          edited(func(o *object, e *Entry) { o.variants = repeat(e, maxVariants+1) }),
+		"too many names":             edited(func(_ *object, e *Entry) { e.vary = repeat(varyField{name: "A"}, maxVary+1) }),
+		"a name that is none":        edited(func(_ *object, e *Entry) { e.vary[0].name = "A\r\nB" }),
+		"an empty name":              edited(func(_ *object, e *Entry) { e.vary[0].name = "" }),
+		"a key without a vhost":      edited(func(o *object, _ *Entry) { o.key = []byte{4, 's', 'h', 'o', 'p'} }),
+		"a key without parts":        edited(func(o *object, _ *Entry) { o.key = []byte{0xff} }),
+		"a key with no end":          edited(func(o *object, _ *Entry) { o.key = []byte{3, 'a'} }),
+		"a template of another":      edited(func(_ *object, e *Entry) { e.Template = "x" })[:len(good)],
 		"a modified time of no year": edited(func(_ *object, e *Entry) {
 			e.modified = time.Unix(1<<50, 0)
 		}),
@@ -392,7 +392,7 @@ func readAll(t *testing.T, b []byte) error {
 		if size > int64(len(b)) || o.cost < size {
 			t.Errorf("%d bytes of bodies from %d, cost %d", size, len(b), o.cost)
 		}
-		again, err := appendObject(nil, o, o.used.Load(), saved.Taken, saved.templates)
+		again, err := appendObject(nil, o, o.uses.Load(), saved.Taken, saved.templates)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -31,8 +31,8 @@ type Snapshotted struct {
 	Left    int64 // entries that found no room or no time
 }
 
-// Snapshot writes what is stored to w, for [Store.Restore] of another process: what was a hit since the last Shrink first,
-// and of that what was written last, then the rest in the same order. What is invalid or too stale for any use is left out,
+// Snapshot writes what is stored to w, for [Store.Restore] of another process: what was a hit most often first,
+// and of equals what was written last. What is invalid or too stale for any use is left out,
 // and so is what does not fit: the snapshot is whole whatever it holds. When ctx ends, the rest is left out; the caller
 // bounds a Write that waits. The error is that of a Write, and what was written is then of no use.
 //
@@ -48,7 +48,7 @@ func (s *Store) Snapshot(ctx context.Context, w io.Writer, o SnapshotOptions) (S
 		if err != nil {
 			break
 		}
-		err = n.object(v.object, v.used)
+		err = n.object(v.object, v.uses)
 	}
 	if err == nil {
 		err = n.out.end()
@@ -69,7 +69,7 @@ type saving struct {
 }
 
 // object writes o, if it is of use and has room.
-func (n *saving) object(o *object, used bool) (err error) {
+func (n *saving) object(o *object, uses int32) (err error) {
 	useful, bodies := int64(0), int64(0)
 	for _, e := range o.variants {
 		if e.useful(n.now) {
@@ -86,7 +86,7 @@ func (n *saving) object(o *object, used bool) (err error) {
 		n.done.Left += useful
 		return nil
 	}
-	if n.payload, err = appendObject(n.payload[:0], o.useful(n.now), used, n.now, n.templates); err != nil {
+	if n.payload, err = appendObject(n.payload[:0], o.useful(n.now), uses, n.now, n.templates); err != nil {
 		return fmt.Errorf("template: %w", err)
 	}
 	if int64(len(n.payload)) > room {
@@ -100,7 +100,7 @@ func (n *saving) object(o *object, used bool) (err error) {
 // valued is a stored object, and what it is worth, which does not change while they are sorted.
 type valued struct {
 	*object
-	used bool
+	uses int32
 }
 
 // valued lists what is stored, the most valuable first.
@@ -109,19 +109,15 @@ func (s *Store) valued() []valued {
 	s.life.RLock() // against Close; what is collected never changes
 	if !s.closed {
 		s.cache.IterValues(func(o *object) (stop bool) {
-			all = append(all, valued{o, o.used.Load()})
+			if o.variants[0].formOf == 0 { // other forms are made again
+				all = append(all, valued{o, o.uses.Load()})
+			}
 			return false
 		})
 	}
 	s.life.RUnlock()
 	slices.SortFunc(all, func(a, b valued) int {
-		if a.used != b.used {
-			if a.used {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Compare(b.seq, a.seq)
+		return cmp.Or(cmp.Compare(b.uses, a.uses), cmp.Compare(b.seq, a.seq))
 	})
 	return all
 }
@@ -138,7 +134,7 @@ func (o *object) useful(now time.Time) *object {
 	if out.variants == nil {
 		return nil
 	}
-	out.used.Store(o.used.Load())
+	out.uses.Store(o.uses.Load())
 	return out
 }
 

@@ -112,7 +112,7 @@ func fillAll(t testing.TB, s *Store) []*Request {
 // stripped is e without what does not outlast a process.
 func stripped(e *Entry) Entry {
 	out := *e
-	out.vhost, out.seq, out.most, out.length = nil, 0, 0, 0
+	out.vhost, out.id, out.seq, out.most, out.length = nil, 0, 0, 0, 0
 	return out
 }
 
@@ -138,7 +138,7 @@ func TestSnapshotRoundTrip(t *testing.T) {
 	for _, req := range requests {
 		hash := to.hash(req.Key)
 		was, is := from.stored(from.hash(req.Key), req.Key), to.stored(hash, req.Key)
-		if is == nil || len(is.variants) != len(was.variants) || is.used.Load() != was.used.Load() || is.vhost != to.Vhost("shop", "www.shop.test") {
+		if is == nil || len(is.variants) != len(was.variants) || is.uses.Load() != was.uses.Load() || is.vhost != to.Vhost("shop", "www.shop.test") {
 			t.Fatalf("%q: %+v, want %+v", req.Key, is, was)
 		}
 		for i := range was.variants {
@@ -166,11 +166,11 @@ func TestSnapshotHasEveryFieldOfAnEntry(t *testing.T) {
 	}{
 		{Entry{}, "Template Body Status Digest received initialAge lifetime vary etag weak modified date validators terms" +
 			// not in it: made anew, of the process or of a moment
-			" key vhost seq most length cost whole refreshed failed refused"},
+			" id formOf key vhost seq most length cost whole refreshed failed formed refused"},
 		{terms{}, "authorized noCache immutable whileRevalidate ifError"},
 		{validators{}, "tag modified"},
 		{varyField{}, "name present value language"},
-		{object{}, "key vhost variants cost seq invalid released used"},
+		{object{}, "key vhost variants cost seq invalid released halvings uses"},
 	} {
 		var have []string
 		for f := range reflect.TypeOf(c.of).Fields() {
@@ -199,7 +199,7 @@ func TestSnapshotPrefersWhatIsUsed(t *testing.T) {
 	for i := range 100 {
 		hot, recent := i >= 30 && i < 50, i >= 100-(int(done.Entries)-20)
 		req := get(fmt.Sprintf("/%d", i))
-		if o := to.stored(to.hash(req.Key), req.Key); (o != nil) != (hot || recent) || o != nil && o.used.Load() != hot {
+		if o := to.stored(to.hash(req.Key), req.Key); (o != nil) != (hot || recent) || o != nil && (o.uses.Load() > 0) != hot {
 			t.Errorf("page %d: %v", i, o)
 		}
 	}

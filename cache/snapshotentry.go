@@ -20,10 +20,8 @@ type Templates interface {
 	Read(b []byte) (template any, size int, err error)
 }
 
-// The flags of objects, of entries, and of the fields of a Vary.
+// The flags of entries, and of the fields of a Vary.
 const (
-	flagUsed = 1
-
 	flagAuthorized = 1
 	flagNoCache    = 2
 	flagImmutable  = 4
@@ -42,8 +40,8 @@ func flags(set ...bool) (b byte) {
 }
 
 // appendObject appends the payload of an object's frame.
-func appendObject(dst []byte, o *object, used bool, now time.Time, t Templates) ([]byte, error) {
-	dst = append(dst, kindObject, flags(used))
+func appendObject(dst []byte, o *object, uses int32, now time.Time, t Templates) ([]byte, error) {
+	dst = append(dst, kindObject, byte(min(uses, maxUses)))
 	dst = appendPart(dst, octets.Text(o.key))
 	dst = binary.AppendUvarint(dst, uint64(len(o.variants)))
 	var err error
@@ -87,14 +85,14 @@ func appendEntry(dst []byte, e *Entry, now time.Time, t Templates) ([]byte, erro
 func readObject(payload []byte, taken time.Time, t Templates) (*object, error) {
 	d := decoder{b: payload}
 	d.byte()
-	flag := d.byte()
+	uses := d.byte()
 	o := &object{key: bytes.Clone(d.part())}
 	o.cost = objectOverhead + int64(len(o.key))
 	n := d.uvarint()
-	if flag > flagUsed || n < 1 || n > maxVariants {
+	if uses > maxUses || n < 1 || n > maxVariants {
 		return nil, errSnapshotWrong
 	}
-	o.used.Store(flag == flagUsed)
+	o.uses.Store(int32(uses))
 	o.variants = make([]*Entry, 0, n)
 	for range n {
 		e, err := readEntry(&d, taken, t)

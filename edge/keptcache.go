@@ -13,32 +13,49 @@ import (
 // StoredHeads writes the heads of stored responses into a snapshot of the cache, and reads them.
 func StoredHeads() cache.Templates { return storedHeads{} }
 
-// storedHeads implements cache.Templates: the length of the lines, the lines, and the backend's Strict-Transport-Security.
+// storedHeads implements cache.Templates: a byte of flags, the length of the lines, the lines, and the backend's Strict-Transport-Security.
 type storedHeads struct{}
 
 var _ cache.Templates = storedHeads{}
 
 // Version changes with the form, and with what a storedHead means.
-func (storedHeads) Version() string { return "head 1" }
+func (storedHeads) Version() string { return "head 2" }
 
 func (storedHeads) Append(dst []byte, template any) ([]byte, error) {
 	h, ok := template.(*storedHead)
 	if !ok {
 		return nil, errors.New("not a stored head")
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(h.lines)))
+	flags := byte(0)
+	if h.codes {
+		flags |= headCodes
+	}
+	if h.varying {
+		flags |= headVarying
+	}
+	dst = binary.AppendUvarint(append(dst, flags), uint64(len(h.lines)))
 	return append(append(dst, h.lines...), h.hsts...), nil
 }
+
+const (
+	headCodes   = 1
+	headVarying = 2
+)
 
 var errStoredHead = errors.New("a stored head that is none")
 
 func (storedHeads) Read(b []byte) (template any, size int, err error) {
+	if len(b) == 0 || b[0] > headCodes|headVarying {
+		return nil, 0, errStoredHead
+	}
+	flags := b[0]
+	b = b[1:]
 	n, start := binary.Uvarint(b)
 	if start <= 0 || n > uint64(len(b)-start) {
 		return nil, 0, errStoredHead
 	}
 	own := bytes.Clone(b[start:])
-	h := &storedHead{lines: own[:n:n], hsts: own[n:len(own):len(own)]}
+	h := &storedHead{lines: own[:n:n], hsts: own[n:len(own):len(own)], codes: flags&headCodes != 0, varying: flags&headVarying != 0}
 	if !areFieldLines(h.lines) || !areFieldLines(h.hsts) {
 		return nil, 0, errStoredHead
 	}
