@@ -10,7 +10,7 @@ import (
 // covers the structs, the map items and the policy's records, rounded up from
 // the heap of stores of 20,000 to 150,000 entries, so that the limit bounds
 // memory and not only bodies.
-const entryOverhead = 300
+const entryOverhead = 480
 
 // Entry is one stored response. It never changes after NewEntry, but for when it was asked for; the caller
 // must not write to Body or to what Template refers to.
@@ -99,11 +99,20 @@ func (e *Entry) costOf(templateSize int) int64 {
 	return cost
 }
 
+// inMemory is what n bytes that were allocated together take: Go rounds small objects up to one of its size classes, by a
+// sixteenth as a mean, and larger ones to whole pages of 8 KiB.
+func inMemory(n int64) int64 {
+	if n <= 32<<10 {
+		return n + n/16
+	}
+	return (n + 8<<10 - 1) &^ (8<<10 - 1)
+}
+
 // complete gives a new entry its body.
 func (e *Entry) complete(body []byte) {
 	n := int64(len(body))
 	e.Body, e.whole = body, true
-	e.cost += int64(cap(body))
+	e.cost += inMemory(int64(cap(body)))
 	e.refused = e.refused || n > e.most || e.length >= 0 && e.length != n
 }
 

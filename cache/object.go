@@ -9,7 +9,7 @@ const (
 	// may cost together.
 	variantRoom = 4
 	// objectOverhead is what an object costs beside its entries and key.
-	objectOverhead = 200
+	objectOverhead = 240
 )
 
 // maxUses bounds what is counted of an object's use.

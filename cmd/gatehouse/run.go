@@ -232,6 +232,9 @@ func (n *node) run(ctx context.Context, usr2 <-chan os.Signal) error {
 		return err
 	}
 	w.begin(w.all, "memory guard", func() error { return n.memory.Run(w.all) })
+	w.begin(w.all, "memory headroom", func() error {
+		return overload.KeepHeadroom(w.all, func() int64 { return n.cache.Stats().Bytes })
+	})
 	n.beginRestore(w)
 	n.serveAll(func(what string, f func() error) { w.begin(w.all, what, f) })
 	if n.predecessor() == nil {
