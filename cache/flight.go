@@ -42,6 +42,7 @@ type Flight struct {
 	store *Store
 	hash  uint64
 	key   []byte
+	vhost *Vhost
 	seq   uint64 // when it began
 
 	decided chan struct{} // made for the first who waits
@@ -64,6 +65,9 @@ func (s *Store) Join(req *Request, l *Lookup) (f *Flight, lead bool) {
 	}
 	hash := s.hash(req.Key)
 	if s.marked(hash) {
+		if req.Vhost != nil {
+			req.Vhost.marked.Add(1)
+		}
 		return nil, false
 	}
 	return s.join(hash, req, l)
@@ -91,7 +95,7 @@ func (s *Store) join(hash uint64, req *Request, l *Lookup) (f *Flight, lead bool
 		}
 	}
 	switch {
-	case f == nil || f.closed.Load() || s.superseded(hash, f.seq) || f.fill != nil && !f.fill.expect(1):
+	case f == nil || f.closed.Load() || s.superseded(hash, f.seq) || s.outdated(f) || f.fill != nil && !f.fill.expect(1):
 	case !bytes.Equal(f.key, req.Key) || f.waiting.Load() >= maxWaiting:
 		return nil, false
 	default:
@@ -104,7 +108,7 @@ func (s *Store) join(hash uint64, req *Request, l *Lookup) (f *Flight, lead bool
 		}
 		return f, false
 	}
-	f = &Flight{store: s, hash: hash, key: bytes.Clone(req.Key), seq: req.seq}
+	f = &Flight{store: s, hash: hash, key: bytes.Clone(req.Key), vhost: req.Vhost, seq: req.seq}
 	req.owned = f.key
 	if shard.by == nil {
 		shard.by = make(map[uint64]*Flight)
@@ -160,7 +164,7 @@ func (f *Flight) Take(req *Request) (l Lookup, body *Reader, err error) {
 	case !f.entry.matches(req.Header):
 		l.Forward = ForwardVaryMiss
 	default:
-		l.consider(f.entry, req, f.store.now())
+		l.consider(f.store, f.entry, req, f.store.now())
 		l.Refresh = false
 	}
 	if f.fill != nil {

@@ -49,6 +49,7 @@ type Store struct {
 	hash    func(key []byte) uint64
 	ledger  ledger
 	metrics *metrics
+	log     *slog.Logger
 
 	// seq orders writes and invalidations. A lookup notes it, so that a fill
 	// which began before one of them is not stored after it.
@@ -61,6 +62,13 @@ type Store struct {
 
 	flights flights
 	vhosts  vhosts
+	nobody  Vhost // that of entries without one
+
+	purging sync.Mutex // orders purges, see note
+	purges  purges     // of everything
+	lurker  lurker
+	blind   atomic.Bool
+
 	filling atomic.Int64 // bytes of bodies on their way in
 
 	resize sync.Mutex   // held by Shrink and Grow
@@ -68,7 +76,7 @@ type Store struct {
 	closed bool
 }
 
-// New makes a Store. It starts ristretto's goroutines, which Close ends.
+// New makes a Store. It starts ristretto's goroutines and one of its own, which Close ends.
 func New(o Options) (*Store, error) {
 	if o.MaxBytes == 0 {
 		o.MaxBytes = DefaultMaxBytes
@@ -89,6 +97,7 @@ func New(o Options) (*Store, error) {
 		hash:    func(key []byte) uint64 { return maphash.Bytes(seed, key) },
 	}
 	s.setting = o.MaxBytes
+	s.nobody.tenant = &Tenant{}
 	s.ledger.max.Store(o.MaxBytes)
 	// Costs are bytes, so the counters follow from the bytes: about a hundred
 	// per object of usual size gave the best hit ratio.
@@ -106,10 +115,12 @@ func New(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open cache: %w", err)
 	}
-	if s.metrics, err = newMetrics(o.Registerer, &s.ledger); err != nil {
+	if s.metrics, err = newMetrics(o.Registerer, &s.ledger, &s.blind); err != nil {
 		s.cache.Close()
 		return nil, err
 	}
+	s.log = o.Logger
+	s.lurker.start(s.lurk)
 	o.Logger.Debug("cache open", "max_bytes", o.MaxBytes, "max_entry_bytes", s.maxCost, "counters", counters)
 	return s, nil
 }
@@ -118,6 +129,7 @@ func New(o Options) (*Store, error) {
 // running Puts; the caller has ended all Lookups before. Later Puts return
 // false. A second Close does nothing.
 func (s *Store) Close() {
+	s.lurker.end()
 	s.life.Lock()
 	defer s.life.Unlock()
 	if s.closed {
@@ -137,7 +149,7 @@ func (s *Store) MaxEntry() int64 { return s.maxCost }
 // returns once the outcome is known, normally within microseconds: nil means
 // that the next Lookup finds e (unless it is evicted meanwhile), an error that e
 // is refused: not permitted by its Decision, larger than MaxEntry, older than
-// what is stored or than an invalidation of the key, or worth less than what
+// what is stored, than an invalidation of the key or than a purge, or worth less than what
 // would have to leave. The error's text is the label of gatehouse_cache_rejected_total.
 func (s *Store) Put(e *Entry) error {
 	err := s.put(e)
@@ -181,7 +193,7 @@ func (s *Store) put(e *Entry) error {
 	defer mu.Unlock()
 	// A slot is shared by many keys: it may refuse a fill too many, which costs
 	// one more fetch, but never one too few.
-	if s.superseded(hash, e.seq) {
+	if s.superseded(hash, e.seq) || s.bornStale(e) {
 		return errSuperseded
 	}
 	old, _ := s.cache.Get(hash)
@@ -189,7 +201,7 @@ func (s *Store) put(e *Entry) error {
 	if old != nil && (old.invalid.Load() || !bytes.Equal(old.key, e.key)) {
 		base = nil
 	}
-	o := base.with(e, variantRoom*s.maxCost)
+	o := base.with(e, variantRoom*s.maxCost, s.usable)
 	if o == nil {
 		return errSuperseded
 	}
