@@ -26,6 +26,12 @@
 // Cache-Control, a refusal that a large request may have caused. A stored response is served
 // only while it is fresh.
 //
+// # Purges
+//
+// [Store.Purge] notes what must not be used any more, and takes microseconds whatever is stored: each entry is compared with the
+// purges since it was last compared when it is asked for, and the memory comes back behind that. What a request that
+// was looked up before a purge brings is not stored. A Store knows its own purges; package redispurge brings those of others.
+//
 // # Isolation
 //
 // A key starts with the tenant and is compared in full on every hit, so a

@@ -19,7 +19,7 @@ import (
 
 const (
 	// BlindAfter is how long a node may be without the stream before it reuses what is stored for cache.BlindReuse at most
-	// (purge_blind_max). A purge that it does not hear of acts there within both times together.
+	// (purge_blind_max). A purge that it does not hear of acts there within about that time, but for what may be stale.
 	BlindAfter = 30 * time.Second
 	// Forgotten is how long a node that is not heard of is waited for: longer than what it could serve of what was purged.
 	Forgotten = 2 * time.Minute
