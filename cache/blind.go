@@ -1,6 +1,9 @@
 package cache
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // BlindReuse is how long after its receipt a response is fresh at most while the store is blind.
 const BlindReuse = time.Minute
@@ -21,6 +24,14 @@ func (s *Store) SetBlind(blind bool) {
 
 // ttl is what remains of e's freshness. blind: it would have more, were the store not blind.
 func (s *Store) ttl(e *Entry, age time.Duration, now time.Time) (ttl time.Duration, blind bool) {
+	if atomic.LoadInt64(&e.softened) == 0 && !s.blind.Load() {
+		return e.lifetime - age, false // nearly always
+	}
+	return s.shortened(e, age, now)
+}
+
+// shortened is ttl of what a soft purge has made stale, or while the store is blind.
+func (s *Store) shortened(e *Entry, age time.Duration, now time.Time) (ttl time.Duration, blind bool) {
 	ttl = e.ttl(age, now)
 	if !s.blind.Load() {
 		return ttl, false

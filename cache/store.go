@@ -47,6 +47,7 @@ type Store struct {
 	setting int64 // Options.MaxBytes; ledger.max is the bound in force
 	now     func() time.Time
 	hash    func(key []byte) uint64
+	blind   atomic.Bool // see SetBlind; read by every hit
 	ledger  ledger
 	metrics *metrics
 	log     *slog.Logger
@@ -67,7 +68,6 @@ type Store struct {
 	purging sync.Mutex // orders purges, see note
 	purges  purges     // of everything
 	lurker  lurker
-	blind   atomic.Bool
 
 	filling atomic.Int64 // bytes of bodies on their way in
 
