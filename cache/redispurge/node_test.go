@@ -162,7 +162,11 @@ func TestNodeThatMayHaveMissedPurgesPurgesEverything(t *testing.T) {
 	for name, lose := range map[string]func(*edgetest.RedisServer, *site){
 		"trimmed": func(r *edgetest.RedisServer, there *site) {
 			for i := range 3 {
-				there.publish(t, tagPurge(fmt.Sprint(i)))
+				id, err := there.Publish(t.Context(), tagPurge(fmt.Sprint(i)), "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				edgetest.WaitFor(t, "who is there to apply it", func() bool { return reaches(there.Applied(), id) })
 			}
 			r.CLI("XTRIM", stream, "MAXLEN", "1")
 		},
