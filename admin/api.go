@@ -48,6 +48,11 @@ type Options struct {
 	// RulesRefused returns why the newer rules of the folder that the node follows are not
 	// in force. Nil: there are none.
 	RulesRefused func() error
+	// Purge purges the cache, here and on the nodes that share a Redis with this one, and waits for their answers until ctx
+	// ends. An error wraps ErrNoVhost if no vhost answers for the host; then nothing was purged. Nil: refused.
+	Purge func(ctx context.Context, r PurgeRequest) (PurgeResult, error)
+	// CacheFigures returns those of all vhosts, by tenant and name. Nil: refused.
+	CacheFigures func() []CacheFigures
 	// NotReady returns the reasons why the node should get no traffic; empty:
 	// it is ready. Nil: always ready.
 	NotReady func() []string
@@ -120,6 +125,8 @@ func New(opts Options) *API {
 //	GET    /waf/rules         RuleList; ?tenant= &rule=
 //	POST   /waf/allow         AllowRequest → AllowResult
 //	POST   /waf/undo          UndoRequest → UndoResult
+//	POST   /cache/purge       PurgeRequest → PurgeResult
+//	GET    /cache/stats       CacheStats; ?host=
 //	POST   /upgrade           Upgraded
 //	GET    /version           Version
 //	GET    /health            Readiness, as /readyz
@@ -147,9 +154,13 @@ func (a *API) Private() http.Handler {
 		"GET /waf/rules":  a.listRules,
 		"POST /waf/allow": a.allow,
 		"POST /waf/undo":  a.undo,
-		"POST /upgrade":   a.upgrade,
-		"GET /version":    a.version,
-		"GET /health":     a.ready,
+
+		"POST /cache/purge": a.purge,
+		"GET /cache/stats":  a.cacheStats,
+
+		"POST /upgrade": a.upgrade,
+		"GET /version":  a.version,
+		"GET /health":   a.ready,
 	} {
 		mux.Handle(pattern, a.answer(h))
 	}

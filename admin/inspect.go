@@ -11,7 +11,7 @@ import (
 	"gatehouse/routes"
 )
 
-// ErrNoVhost is what Options.Inspect returns, wrapped, for a host that no vhost answers
+// ErrNoVhost is what Options.Inspect and Options.Purge return, wrapped, for a host that no vhost answers
 // for; it is answered 404.
 var ErrNoVhost = errors.New("no vhost answers")
 

@@ -17,6 +17,11 @@ type Key struct {
 	Device bool
 }
 
+// Keyed reports whether AppendKey may append anything: then one URL has several keys.
+func (p *Policy) Keyed() bool {
+	return p != nil && (len(p.Key.Cookies) > 0 || len(p.Key.Headers) > 0 || p.Key.Device)
+}
+
 // AppendKey appends what Key takes from a request's header to a key that the function AppendKey has made. Each part says
 // what it is and how long, so no two sets of parts share a key, of this policy or of the one before it, and what is
 // absent is not taken for what is empty. A plain Policy, and a nil one, append nothing.

@@ -37,6 +37,12 @@
 // A [Vhost] is the store's account of a vhost, a [Tenant] that of its owner. While there is room everybody takes
 // what he needs; when there is none, who holds more than his share makes room.
 //
+// # Purges
+//
+// [Store.Purge] notes what must not be used any more, and takes microseconds whatever is stored: each entry is compared with the
+// purges since it was last compared when it is asked for, and the memory comes back behind that. What a request that
+// was looked up before a purge brings is not stored. A Store knows its own purges; package redispurge brings those of others.
+//
 // # Isolation
 //
 // A key starts with the tenant and is compared in full on every hit, so a

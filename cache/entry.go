@@ -41,10 +41,14 @@ type Entry struct {
 	cost   int64  // bytes
 	whole  bool   // it has its body
 
-	// All that changes of an entry, by sync/atomic, in unix nanoseconds: when it was last asked for anew behind a request,
-	// and when the backend last failed.
-	refreshed, failed int64
-	formed            [FormKinds]int64 // when it was last tried to make a form
+	tags []uint64 // hashes of its tags and groups, sorted; see tagsOf
+
+	// All that changes of an entry, by sync/atomic. In unix nanoseconds: when it was last asked for anew behind a request,
+	// when the backend last failed, and since when a soft purge has it be stale (0: none has). checked is the store's sequence
+	// up to which it was compared with purges.
+	refreshed, failed, softened int64
+	checked                     uint64
+	formed                      [FormKinds]int64 // when it was last tried to make a form
 
 	refused bool // must not be stored: no permission, incomplete or too large
 }
@@ -74,6 +78,8 @@ func NewEntry(req *Request, resp *Response, d Decision, template any, templateSi
 		validators: validatorsOf(resp.Header),
 		terms:      d.terms,
 		seq:        req.seq,
+		checked:    req.seq,
+		tags:       tagsOf(resp.Header),
 	}
 	e.etag, e.weak = opaqueTag(resp.Header)
 	nameLanguage(e.vary, resp.Header)
@@ -92,7 +98,7 @@ func NewEntry(req *Request, resp *Response, d Decision, template any, templateSi
 
 // costOf is what a new entry costs without its body.
 func (e *Entry) costOf(templateSize int) int64 {
-	cost := entryOverhead + int64(templateSize) + int64(2*len(e.etag)+len(e.Digest)+len(e.validators.modified))
+	cost := entryOverhead + int64(templateSize) + int64(2*len(e.etag)+len(e.Digest)+len(e.validators.modified)+8*len(e.tags))
 	for i := range e.vary {
 		cost += int64(64 + len(e.vary[i].name) + len(e.vary[i].value))
 	}
@@ -122,8 +128,15 @@ func (e *Entry) Age(now time.Time) time.Duration {
 }
 
 // TTL is the freshness that remains at now; zero or less when stale.
-func (e *Entry) TTL(now time.Time) time.Duration {
-	return e.lifetime - e.Age(now)
+func (e *Entry) TTL(now time.Time) time.Duration { return e.ttl(e.Age(now), now) }
+
+// ttl is TTL where the age is known.
+func (e *Entry) ttl(age time.Duration, now time.Time) time.Duration {
+	ttl := e.lifetime - age
+	if at := atomic.LoadInt64(&e.softened); at != 0 {
+		ttl = min(ttl, time.Duration(min(at-now.UnixNano(), 0)))
+	}
+	return ttl
 }
 
 const (

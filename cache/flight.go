@@ -42,6 +42,7 @@ type Flight struct {
 	store *Store
 	hash  uint64
 	key   []byte
+	vhost *Vhost
 	seq   uint64 // when it began
 
 	decided chan struct{} // made for the first who waits
@@ -64,6 +65,9 @@ func (s *Store) Join(req *Request, l *Lookup) (f *Flight, lead bool) {
 	}
 	hash := s.hash(req.Key)
 	if s.marked(hash) {
+		if req.Vhost != nil {
+			req.Vhost.marked.Add(1)
+		}
 		return nil, false
 	}
 	if c := &req.control; req.reload || c.maxAge.set && c.maxAge.n == 0 { // it would wait for what it does not accept
@@ -89,7 +93,7 @@ func (s *Store) join(hash uint64, req *Request, l *Lookup) (f *Flight, lead bool
 	defer shard.mu.Unlock()
 	f = shard.by[hash]
 	switch {
-	case f == nil || f.closed.Load() || s.superseded(hash, f.seq):
+	case f == nil || f.closed.Load() || s.superseded(hash, f.seq) || s.outdated(f):
 	case !bytes.Equal(f.key, req.Key) || f.waiting.Load() >= maxWaiting:
 		return nil, false
 	case f.fill == nil || f.fill.expect(1):
@@ -108,7 +112,7 @@ func (s *Store) join(hash uint64, req *Request, l *Lookup) (f *Flight, lead bool
 			return nil, false
 		}
 	}
-	f = &Flight{store: s, hash: hash, key: bytes.Clone(req.Key), seq: req.seq}
+	f = &Flight{store: s, hash: hash, key: bytes.Clone(req.Key), vhost: req.Vhost, seq: req.seq}
 	req.owned = f.key
 	if shard.by == nil {
 		shard.by = make(map[uint64]*Flight)
@@ -164,7 +168,7 @@ func (f *Flight) Take(req *Request) (l Lookup, body *Reader, err error) {
 	case !f.entry.matches(req.Header):
 		l.Forward = ForwardVaryMiss
 	default:
-		l.consider(f.entry, req, f.store.now())
+		l.consider(f.store, f.entry, req, f.store.now())
 		l.Refresh = false
 	}
 	if f.fill != nil {

@@ -96,7 +96,11 @@ func (s *Store) find(req *Request, l *Lookup) {
 		l.Forward = ForwardVaryMiss
 		return
 	}
-	l.consider(e, req, s.now())
+	if !s.usable(e) {
+		l.Forward = ForwardURIMiss
+		return
+	}
+	l.consider(s, e, req, s.now())
 	if l.Entry != nil {
 		if n := o.uses.Load(); n < maxUses { // a load that is shared costs less than a store; one count more or less is nothing
 			o.uses.Store(n + 1)
@@ -105,13 +109,13 @@ func (s *Store) find(req *Request, l *Lookup) {
 }
 
 // consider makes e, which the request selects, l's hit, or says why it is none.
-func (l *Lookup) consider(e *Entry, req *Request, now time.Time) {
+func (l *Lookup) consider(s *Store, e *Entry, req *Request, now time.Time) {
 	if !e.terms.authorized && has(req.Header, "Authorization") {
 		l.Forward, l.Detail = ForwardRequest, string(ReasonAuthorization)
 		return
 	}
 	age := e.Age(now)
-	ttl := e.lifetime - age
+	ttl, blind := s.ttl(e, age, now)
 	unwanted := unwanted(req, e, age, ttl)
 	switch fresh := ttl > 0 && !e.terms.noCache; {
 	case fresh && !unwanted:
@@ -129,6 +133,9 @@ func (l *Lookup) consider(e *Entry, req *Request, now time.Time) {
 		return
 	default:
 		l.Forward = ForwardStale
+		if blind {
+			l.Detail = detailBlind
+		}
 	}
 	if !req.reload {
 		l.Stale = e
@@ -164,12 +171,12 @@ func unwanted(req *Request, e *Entry, age, ttl time.Duration) bool {
 // that could not be reached or failed (RFC 9111 §4.2.4, RFC 5861 §4), and has l say so.
 func (s *Store) ServesOnError(l *Lookup) bool {
 	e := l.Stale
-	if e == nil || e.terms.noCache { // which may well be within its lifetime (RFC 9111 §5.2.2.4)
+	if e == nil || e.terms.noCache || !s.usable(e) { // no-cache may well be within its lifetime (RFC 9111 §5.2.2.4); it may have been purged meanwhile
 		return false
 	}
 	now := s.now()
 	age := e.Age(now)
-	ttl := e.lifetime - age
+	ttl, _ := s.ttl(e, age, now)
 	if -ttl >= e.terms.ifError {
 		return false
 	}
@@ -178,7 +185,10 @@ func (s *Store) ServesOnError(l *Lookup) bool {
 	return true
 }
 
-const detailOnError = "stale-if-error"
+const (
+	detailOnError = "stale-if-error"
+	detailBlind   = "blind"
+)
 
 // stored returns what is stored under key, or nil. The full comparison is what
 // keeps a collision of the hash from serving another tenant's page.

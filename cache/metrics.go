@@ -2,6 +2,7 @@ package cache
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,11 +15,15 @@ type metrics struct {
 	collectors []prometheus.Collector
 	rejected   *prometheus.CounterVec
 	rejections atomic.Uint64
+	purges     *prometheus.CounterVec
+	merged     prometheus.Counter
+	buried     prometheus.Counter
 }
 
 // newMetrics registers the collectors with r, which may be nil.
-func newMetrics(r prometheus.Registerer, l *ledger) (*metrics, error) {
+func newMetrics(r prometheus.Registerer, l *ledger, blind *atomic.Bool) (*metrics, error) {
 	m := &metrics{registerer: r}
+	m.collectors = m.forPurges(blind)
 	m.rejected = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gatehouse_cache_rejected_total",
 		Help: "Responses that were not stored, by reason: unfit, size, superseded, admission or closed.",
@@ -26,7 +31,7 @@ func newMetrics(r prometheus.Registerer, l *ledger) (*metrics, error) {
 	for _, reason := range []error{errUnfit, errSize, errSuperseded, errAdmission, errClosed} {
 		m.rejected.WithLabelValues(reason.Error())
 	}
-	m.collectors = []prometheus.Collector{
+	m.collectors = append(m.collectors,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gatehouse_cache_bytes",
 			Help: "Memory that stored responses take, in bytes.",
@@ -44,7 +49,7 @@ func newMetrics(r prometheus.Registerer, l *ledger) (*metrics, error) {
 			Help: "Stored responses that left to make room for others.",
 		}, func() float64 { return float64(l.evictions.Load()) }),
 		m.rejected,
-	}
+	)
 	if r == nil {
 		return m, nil
 	}
@@ -56,6 +61,43 @@ func newMetrics(r prometheus.Registerer, l *ledger) (*metrics, error) {
 		}
 	}
 	return m, nil
+}
+
+// forPurges makes the collectors that purges need.
+func (m *metrics) forPurges(blind *atomic.Bool) []prometheus.Collector {
+	m.purges = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gatehouse_cache_purges_total",
+		Help: "Purges that this node has applied, by kind: url, prefix, tag, group, host or all.",
+	}, []string{"kind"})
+	for _, kind := range purgeKinds {
+		m.purges.WithLabelValues(string(kind))
+	}
+	m.merged = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gatehouse_cache_purges_merged_total",
+		Help: "How often purges of one vhost were too many to be told apart, and more was purged than they name.",
+	})
+	m.buried = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gatehouse_cache_purged_entries_total",
+		Help: "Stored responses that left since they were purged or invalidated.",
+	})
+	blindness := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gatehouse_cache_blind",
+		Help: "1 while purges by other nodes are not heard of, and what is stored is fresh for a minute at most.",
+	}, func() float64 {
+		if blind.Load() {
+			return 1
+		}
+		return 0
+	})
+	return []prometheus.Collector{m.purges, m.merged, m.buried, blindness}
+}
+
+// purged counts a purge. One of an unknown kind counts as what it does.
+func (m *metrics) purged(kind PurgeKind) {
+	if !slices.Contains(purgeKinds, kind) {
+		kind = PurgeAll
+	}
+	m.purges.WithLabelValues(string(kind)).Inc()
 }
 
 // refused counts a Put that ended with err; nil does nothing.

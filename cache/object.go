@@ -61,8 +61,9 @@ func (o *object) pick(h Header) *Entry {
 }
 
 // with returns the object that holds e in front of the variants that o, which
-// may be nil, had. It is nil if o holds the same variant from a later request.
-func (o *object) with(e *Entry, maxCost int64) *object {
+// may be nil, had, as far as they are usable. It is nil if o holds the same variant
+// from a later request.
+func (o *object) with(e *Entry, maxCost int64, usable func(*Entry) bool) *object {
 	n := &object{key: e.key, vhost: e.vhost, variants: []*Entry{e}}
 	n.cost = objectOverhead + int64(len(e.key)) + e.cost
 	if o == nil {
@@ -73,6 +74,9 @@ func (o *object) with(e *Entry, maxCost int64) *object {
 			if old.seq > e.seq {
 				return nil
 			}
+			continue
+		}
+		if !usable(old) {
 			continue
 		}
 		if len(n.variants) == maxVariants || n.cost+old.cost > maxCost {

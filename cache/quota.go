@@ -12,9 +12,10 @@ const minShare = 1 << 20
 
 // A Tenant is what a store knows of one tenant: what its vhosts hold together, and in which order it came.
 type Tenant struct {
-	name  string
-	bytes atomic.Int64
-	share atomic.Int64 // that it was given; 0: an equal part of what is left
+	name   string
+	purges purges // of all its vhosts
+	bytes  atomic.Int64
+	share  atomic.Int64 // that it was given; 0: an equal part of what is left
 
 	objects  atomic.Int64
 	sketch   atomic.Pointer[sketch]

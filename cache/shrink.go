@@ -7,7 +7,7 @@ import "time"
 // than MinMaxBytes. When it returns, nothing of the store refers to what was
 // dropped; a response that is being written still may.
 //
-// First leaves what is of no use any more (stale or invalidated), then what was
+// First leaves what is of no use any more (stale, purged or invalidated), then what was
 // no hit since the last Shrink, then the rest. It takes some microseconds per
 // object that leaves, and holds up no Lookup.
 //
@@ -64,7 +64,7 @@ func (s *Store) byWorth() [3][]*object {
 	s.cache.IterValues(func(o *object) (stop bool) {
 		used := o.uses.Swap(0) > 0
 		switch {
-		case o.invalid.Load() || !o.fresh(now):
+		case s.dead(o) || !o.fresh(now):
 			out[0] = append(out[0], o)
 		case !used:
 			out[1] = append(out[1], o)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -109,7 +110,7 @@ func (s *Store) valued() []valued {
 	s.life.RLock() // against Close; what is collected never changes
 	if !s.closed {
 		s.cache.IterValues(func(o *object) (stop bool) {
-			if o.variants[0].formOf == 0 { // other forms are made again
+			if o.variants[0].formOf == 0 && s.usableObject(o) { // other forms are made again
 				all = append(all, valued{o, o.uses.Load()})
 			}
 			return false
@@ -120,6 +121,16 @@ func (s *Store) valued() []valued {
 		return cmp.Or(cmp.Compare(b.uses, a.uses), cmp.Compare(b.seq, a.seq))
 	})
 	return all
+}
+
+// usableObject reports whether no purge names any of the object's entries.
+func (s *Store) usableObject(o *object) bool {
+	for _, e := range o.variants {
+		if !s.usable(e) || atomic.LoadInt64(&e.softened) != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // useful returns a copy of o with the variants that may still answer; nil if there are none.

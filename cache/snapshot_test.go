@@ -112,7 +112,7 @@ func fillAll(t testing.TB, s *Store) []*Request {
 // stripped is e without what does not outlast a process.
 func stripped(e *Entry) Entry {
 	out := *e
-	out.vhost, out.id, out.seq, out.most, out.length = nil, 0, 0, 0, 0
+	out.vhost, out.id, out.seq, out.most, out.length, out.checked = nil, 0, 0, 0, 0, 0
 	return out
 }
 
@@ -166,7 +166,7 @@ func TestSnapshotHasEveryFieldOfAnEntry(t *testing.T) {
 	}{
 		{Entry{}, "Template Body Status Digest received initialAge lifetime vary etag weak modified date validators terms" +
 			// not in it: made anew, of the process or of a moment
-			" id formOf key vhost seq most length cost whole refreshed failed formed refused"},
+			" id formOf key vhost seq most length cost whole tags refreshed failed softened checked formed refused"},
 		{terms{}, "authorized noCache immutable whileRevalidate ifError"},
 		{validators{}, "tag modified"},
 		{varyField{}, "name present value language"},

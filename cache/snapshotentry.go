@@ -25,6 +25,7 @@ const (
 	flagAuthorized = 1
 	flagNoCache    = 2
 	flagImmutable  = 4
+	flagTagged     = 8 // tags are hashes of this process: in the next one such an entry has every tag
 
 	flagPresent = 1
 )
@@ -57,7 +58,7 @@ func appendObject(dst []byte, o *object, uses int32, now time.Time, t Templates)
 // ago it was is what the monotonic clock says, whatever became of the other one since.
 func appendEntry(dst []byte, e *Entry, now time.Time, t Templates) ([]byte, error) {
 	dst = binary.AppendUvarint(dst, uint64(e.Status))
-	dst = append(dst, flags(e.terms.authorized, e.terms.noCache, e.terms.immutable))
+	dst = append(dst, flags(e.terms.authorized, e.terms.noCache, e.terms.immutable, e.tags != nil))
 	dst = appendTime(dst, now.Add(-min(max(now.Sub(e.received), 0), mostTime)))
 	for _, d := range []time.Duration{e.initialAge, e.lifetime, e.terms.whileRevalidate, e.terms.ifError} {
 		dst = appendDuration(dst, d)
@@ -120,10 +121,13 @@ func readEntry(d *decoder, taken time.Time, t Templates) (*Entry, error) {
 	e.readVary(d)
 	template, body := d.part(), d.part()
 	age := taken.Sub(e.received)
-	if d.failed || status < 200 || status > 999 || flag > flagAuthorized|flagNoCache|flagImmutable || age < 0 || age > mostTime {
+	if d.failed || status < 200 || status > 999 || flag > flagAuthorized|flagNoCache|flagImmutable|flagTagged || age < 0 || age > mostTime {
 		return nil, errSnapshotWrong
 	}
 	e.Status = int(status)
+	if flag&flagTagged != 0 {
+		e.tags = everyTag
+	}
 	e.etag, e.weak = partsOf([]byte(e.validators.tag))
 	size := 0
 	var err error

@@ -47,6 +47,7 @@ type Store struct {
 	setting int64 // Options.MaxBytes; ledger.max is the bound in force
 	now     func() time.Time
 	hash    func(key []byte) uint64
+	blind   atomic.Bool // see SetBlind; read by every hit
 	ledger  ledger
 	metrics *metrics
 	log     *slog.Logger
@@ -63,6 +64,12 @@ type Store struct {
 	flights flights
 	vhosts  vhosts
 	quotas  quotas
+	nobody  Vhost // that of entries without one
+
+	purging sync.Mutex // orders purges, see note
+	purges  purges     // of everything
+	lurker  lurker
+
 	filling atomic.Int64 // bytes of bodies on their way in
 
 	resize sync.Mutex   // held by Shrink and Grow
@@ -70,7 +77,7 @@ type Store struct {
 	closed bool
 }
 
-// New makes a Store. It starts ristretto's goroutines, which Close ends.
+// New makes a Store. It starts ristretto's goroutines and one of its own, which Close ends.
 func New(o Options) (*Store, error) {
 	if o.MaxBytes == 0 {
 		o.MaxBytes = DefaultMaxBytes
@@ -93,6 +100,7 @@ func New(o Options) (*Store, error) {
 	}
 	s.ledger.quotas = &s.quotas
 	s.setting = o.MaxBytes
+	s.nobody.tenant = &Tenant{}
 	s.ledger.max.Store(o.MaxBytes)
 	// Costs are bytes, so the counters follow from the bytes: about a hundred
 	// per object of usual size gave the best hit ratio.
@@ -110,10 +118,12 @@ func New(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open cache: %w", err)
 	}
-	if s.metrics, err = newMetrics(o.Registerer, &s.ledger); err != nil {
+	if s.metrics, err = newMetrics(o.Registerer, &s.ledger, &s.blind); err != nil {
 		s.cache.Close()
 		return nil, err
 	}
+	s.log = o.Logger
+	s.lurker.start(s.lurk)
 	o.Logger.Debug("cache open", "max_bytes", o.MaxBytes, "max_entry_bytes", s.maxCost, "counters", counters)
 	return s, nil
 }
@@ -122,6 +132,7 @@ func New(o Options) (*Store, error) {
 // running Puts; the caller has ended all Lookups before. Later Puts return
 // false. A second Close does nothing.
 func (s *Store) Close() {
+	s.lurker.end()
 	s.life.Lock()
 	defer s.life.Unlock()
 	if s.closed {
@@ -141,7 +152,7 @@ func (s *Store) MaxEntry() int64 { return s.maxCost }
 // returns once the outcome is known, normally within microseconds: nil means
 // that the next Lookup finds e (unless it is evicted meanwhile), an error that e
 // is refused: not permitted by its Decision, larger than MaxEntry, older than
-// what is stored or than an invalidation of the key, or worth less than what
+// what is stored, than an invalidation of the key or than a purge, or worth less than what
 // would have to leave. The error's text is the label of gatehouse_cache_rejected_total.
 func (s *Store) Put(e *Entry) error {
 	err := s.put(e)
@@ -192,7 +203,7 @@ func (s *Store) put(e *Entry) error {
 	defer mu.Unlock()
 	// A slot is shared by many keys: it may refuse a fill too many, which costs
 	// one more fetch, but never one too few.
-	if s.superseded(hash, e.seq) {
+	if s.superseded(hash, e.seq) || s.bornStale(e) {
 		return errSuperseded
 	}
 	old, _ := s.cache.Get(hash)
@@ -200,7 +211,7 @@ func (s *Store) put(e *Entry) error {
 	if old != nil && (old.invalid.Load() || !bytes.Equal(old.key, e.key)) {
 		base = nil
 	}
-	o := base.with(e, variantRoom*s.maxCost)
+	o := base.with(e, variantRoom*s.maxCost, s.usable)
 	if o == nil {
 		return errSuperseded
 	}

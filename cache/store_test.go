@@ -335,6 +335,8 @@ func TestMetrics(t *testing.T) {
 		"gatehouse_cache_evictions_total": 0,
 		"gatehouse_cache_limit_bytes":     MinMaxBytes,
 		"gatehouse_cache_rejected_total":  1,
+
+		"gatehouse_cache_blind": 0, "gatehouse_cache_purges_total": 0, "gatehouse_cache_purges_merged_total": 0, "gatehouse_cache_purged_entries_total": 0,
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) || want["gatehouse_cache_bytes"] == 0 {
 		t.Errorf("got %v, want %v", got, want)

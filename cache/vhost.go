@@ -12,12 +12,16 @@ import (
 type Vhost struct {
 	name   string
 	tenant *Tenant
+	last   atomic.Uint64 // sequence of the last purge that may concern its entries; read by every hit
+	purges purges        // its own
+	_      [64]byte      // what follows is written by every request: on another line of the processor's caches
 
 	bytes     atomic.Int64 // cost of what is stored
 	entries   atomic.Int64
 	evictions atomic.Uint64
 	requests  [resultCount]atomic.Uint64
 	saved     atomic.Uint64 // bytes of bodies that no backend sent
+	marked    atomic.Uint64 // requests that went on their own, see Figures.HitForMiss
 }
 
 // A Result is what became of a request to a vhost with a cache.
@@ -93,7 +97,10 @@ type Figures struct {
 	Entries       int64  // responses
 	Evictions     uint64 // responses that left for others
 	Saved         uint64 // bytes of bodies that no backend sent
-	Requests      [resultCount]uint64
+	// HitForMiss is the requests that found a hit-for-miss mark: the answer to an equal one could not be shared a moment ago,
+	// so they waited for no other.
+	HitForMiss uint64
+	Requests   [resultCount]uint64
 }
 
 // Figures returns those of all vhosts, by tenant and name. They are read one by one, while others count.
@@ -103,7 +110,7 @@ func (s *Store) Figures() []Figures {
 	for _, v := range s.vhosts.by {
 		f := Figures{
 			Tenant: v.tenant.name, Vhost: v.name, Bytes: v.bytes.Load(), Entries: v.entries.Load(),
-			Evictions: v.evictions.Load(), Saved: v.saved.Load(),
+			Evictions: v.evictions.Load(), Saved: v.saved.Load(), HitForMiss: v.marked.Load(),
 		}
 		for i := range f.Requests {
 			f.Requests[i] = v.requests[i].Load()

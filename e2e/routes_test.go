@@ -163,8 +163,8 @@ func TestMonitorShowsTheSameCommandsAtNoAndAtTenThousandRequests(t *testing.T) {
 	<-end
 	busy = commands(t, redis) - busy
 	t.Logf("commands in %v: %d at no request, %d at 10,000", window, idle, busy)
-	// One ping more or less may fall into a window.
-	if busy > idle+4 {
+	// One ping of the routes and one round of reading purges more or less may fall into a window.
+	if busy > idle+10 {
 		t.Errorf("%d commands in %v at no request, %d at 10,000", idle, window, busy)
 	}
 }

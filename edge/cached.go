@@ -20,33 +20,39 @@ func (s *Server) serveCached(next handler) handler {
 		if policy == nil || r.Upgrade != "" {
 			return next(r)
 		}
-		c := &r.cached
-		c.begin(r)
-		c.lookup = c.store.Lookup(&c.request, policy)
-		r.record.Looked = time.Now()
-		c.inspectHit()
-		for {
-			switch {
-			case c.lookup.Entry != nil:
-				c.hit()
-				return nil
-			case c.lookup.OnlyIfCached || listHas(r.value("cache-control"), "only-if-cached"):
-				return refuse(504, "not in the cache, and nothing else was wanted")
-			case !c.lookup.MayStore:
-				return c.pass(next)
+		err := r.cached.serve(r, next)
+		r.response.hide()
+		return err
+	}
+}
+
+// serve is serveCached for a vhost with a cache.
+func (c *cached) serve(r *request, next handler) error {
+	c.begin(r)
+	c.lookup = c.store.Lookup(&c.request, c.policy)
+	r.record.Looked = time.Now()
+	c.inspectHit()
+	for {
+		switch {
+		case c.lookup.Entry != nil:
+			c.hit()
+			return nil
+		case c.lookup.OnlyIfCached || listHas(r.value("cache-control"), "only-if-cached"):
+			return refuse(504, "not in the cache, and nothing else was wanted")
+		case !c.lookup.MayStore:
+			return c.pass(next)
+		}
+		flight, lead := c.store.Join(&c.request, &c.lookup)
+		if flight == nil {
+			c.inspectHit() // it may have come since
+		}
+		switch {
+		case flight != nil && !lead:
+			if err := c.wait(next, flight); err != cache.ErrAgain {
+				return err
 			}
-			flight, lead := c.store.Join(&c.request, &c.lookup)
-			if flight == nil {
-				c.inspectHit() // it may have come since
-			}
-			switch {
-			case flight != nil && !lead:
-				if err := c.wait(next, flight); err != cache.ErrAgain {
-					return err
-				}
-			case c.lookup.Entry == nil:
-				return c.lead(next, flight)
-			}
+		case c.lookup.Entry == nil:
+			return c.lead(next, flight)
 		}
 	}
 }

@@ -13,13 +13,14 @@ import (
 // StoredHeads writes the heads of stored responses into a snapshot of the cache, and reads them.
 func StoredHeads() cache.Templates { return storedHeads{} }
 
-// storedHeads implements cache.Templates: a byte of flags, the length of the lines, the lines, and the backend's Strict-Transport-Security.
+// storedHeads implements cache.Templates: a byte of flags, then the lines, the backend's Strict-Transport-Security and what no client
+// gets, each of the first two behind its length.
 type storedHeads struct{}
 
 var _ cache.Templates = storedHeads{}
 
 // Version changes with the form, and with what a storedHead means.
-func (storedHeads) Version() string { return "head 2" }
+func (storedHeads) Version() string { return "head 3" }
 
 func (storedHeads) Append(dst []byte, template any) ([]byte, error) {
 	h, ok := template.(*storedHead)
@@ -34,7 +35,8 @@ func (storedHeads) Append(dst []byte, template any) ([]byte, error) {
 		flags |= headVarying
 	}
 	dst = binary.AppendUvarint(append(dst, flags), uint64(len(h.lines)))
-	return append(append(dst, h.lines...), h.hsts...), nil
+	dst = binary.AppendUvarint(append(dst, h.lines...), uint64(len(h.hsts)))
+	return append(append(dst, h.hsts...), h.hidden...), nil
 }
 
 const (
@@ -50,16 +52,28 @@ func (storedHeads) Read(b []byte) (template any, size int, err error) {
 	}
 	flags := b[0]
 	b = b[1:]
-	n, start := binary.Uvarint(b)
-	if start <= 0 || n > uint64(len(b)-start) {
+	lines, rest, ok := cutLines(b)
+	hsts, hidden, ok2 := cutLines(rest)
+	if !ok || !ok2 {
 		return nil, 0, errStoredHead
 	}
-	own := bytes.Clone(b[start:])
-	h := &storedHead{lines: own[:n:n], hsts: own[n:len(own):len(own)], codes: flags&headCodes != 0, varying: flags&headVarying != 0}
-	if !areFieldLines(h.lines) || !areFieldLines(h.hsts) {
+	h := &storedHead{
+		lines: bytes.Clone(lines), hsts: bytes.Clone(hsts), hidden: bytes.Clone(hidden),
+		codes: flags&headCodes != 0, varying: flags&headVarying != 0,
+	}
+	if !areFieldLines(h.lines) || !areFieldLines(h.hsts) || !areFieldLines(h.hidden) {
 		return nil, 0, errStoredHead
 	}
 	return h, h.size(), nil
+}
+
+// cutLines cuts what stands behind its length.
+func cutLines(b []byte) (lines, rest []byte, ok bool) {
+	n, start := binary.Uvarint(b)
+	if start <= 0 || n > uint64(len(b)-start) {
+		return nil, nil, false
+	}
+	return b[start:][:n], b[start:][n:], true
 }
 
 // areFieldLines reports whether b is what appendField appends. What is sent as it is must not end a head, or another's

@@ -30,18 +30,34 @@ func (c *cached) pass(next handler) error {
 }
 
 // invalidate forgets what an unsafe method has probably changed (RFC 9111 §4.4): its target, and what the answer says that
-// it made or where it lies, if that is on the same host.
+// it made or where it lies, if that is on the same host, and the groups that it names (RFC 9875 §3).
 func (c *cached) invalidate() {
 	p := &c.r.response
 	if p.status < 200 || p.status >= 400 {
 		return
 	}
-	c.store.Invalidate(c.key)
+	c.forget(c.r.Target)
 	for _, name := range []string{"location", "content-location"} {
 		if target, ok := c.targetOf(p.value(name)); ok && target != c.r.Target {
-			c.store.Invalidate(c.keyOf(nil, target))
+			c.forget(target)
 		}
 	}
+	if groups := cache.InvalidatedGroups((*responseHeader)(c.r)); len(groups) > 0 {
+		c.store.InvalidateGroups(c.r.site.account, groups)
+	}
+}
+
+// forget makes what is stored of a target of the request's own host unusable. Where more than the target is in the key, that
+// is of other clients, too: what this one changed, they must not get either.
+func (c *cached) forget(target string) {
+	if !c.policy.Keyed() {
+		c.store.Invalidate(c.keyOf(nil, target))
+		return
+	}
+	if counted, changed := c.policy.Target(nil, target); changed {
+		target = string(counted)
+	}
+	c.store.InvalidateURL(c.r.site.account, c.r.Host, target)
 }
 
 // targetOf returns the target of a reference in the answer, as a request for it would have it. ok is false if there is none, or

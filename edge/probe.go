@@ -14,7 +14,7 @@ import (
 	"gatehouse/routes"
 )
 
-// ErrNoVhost is what Probe returns, wrapped, for a host that no vhost answers for.
+// ErrNoVhost is what Probe and the makers of purges return, wrapped, for a host that no vhost answers for.
 var ErrNoVhost = errors.New("no vhost answers")
 
 // A Probe is a request that is shown to the WAF and goes nowhere.

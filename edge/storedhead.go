@@ -12,15 +12,30 @@ import (
 // lines as they are sent. Framing, Age and what belongs to one answer are not in it.
 // It never changes.
 type storedHead struct {
-	lines []byte
-	hsts  []byte // the backend's Strict-Transport-Security, which gives way to the vhost's
+	lines  []byte
+	hsts   []byte // the backend's Strict-Transport-Security, which gives way to the vhost's
+	hidden []byte // fields that no client gets, which the answer keeps when it is validated
 	// codes: the answer may have a content coding. varying: it says so itself.
 	codes, varying bool
 }
 
+// hidden are fields that backends send for caches such as this one: what an answer is about, and how long it is to be kept
+// here. They tell of the site's inside, and mean nothing to clients.
+var hidden = []string{"surrogate-key", "cache-tag", "xkey", "surrogate-control", "gatehouse-cache-control"}
+
+func isHidden(f field) bool { return slices.ContainsFunc(hidden, f.Is) }
+
+// hide takes from the response what no client gets.
+func (p *response) hide() {
+	if p.template != nil { // it has none of it, and the rest is ours
+		return
+	}
+	p.fields = slices.DeleteFunc(p.fields, func(f upstream.Field) bool { return isHidden(field(f)) })
+}
+
 // storeHead makes the head of a response that is being stored.
 func storeHead(p *response) *storedHead {
-	var lines, hsts []byte
+	var lines, hsts, hidden []byte
 	date := false
 	h := compress.Head{Method: "GET", Status: p.status, Length: p.length}
 	for _, f := range p.fields {
@@ -33,6 +48,10 @@ func storeHead(p *response) *storedHead {
 			hsts = appendField(hsts, f.Name, f.Value)
 			continue
 		}
+		if isHidden(name) {
+			hidden = appendField(hidden, f.Name, f.Value)
+			continue
+		}
 		date = date || name.Is("date")
 		lines = appendField(lines, f.Name, f.Value)
 	}
@@ -41,7 +60,7 @@ func storeHead(p *response) *storedHead {
 		lines = p.received.UTC().AppendFormat(lines, dateLayout)
 		lines = append(lines, "\r\n"...)
 	}
-	return &storedHead{slices.Clip(lines), slices.Clip(hsts), h.Eligible(), h.Varying()}
+	return &storedHead{slices.Clip(lines), slices.Clip(hsts), slices.Clip(hidden), h.Eligible(), h.Varying()}
 }
 
 // coded returns the head of the answer's form with a content coding.
@@ -72,13 +91,13 @@ func (h *storedHead) fields() []upstream.Field {
 }
 
 // size is what the head costs in memory.
-func (h *storedHead) size() int { return cap(h.lines) + cap(h.hsts) + 64 }
+func (h *storedHead) size() int { return cap(h.lines) + cap(h.hsts) + cap(h.hidden) + 88 }
 
 // updated returns the fields of a response that was found good: those that the head has, and in the place of
 // equal ones those that the 304 brought (RFC 9111 §3.2). What tells of the body itself stays.
 func (h *storedHead) updated(fields []upstream.Field) []upstream.Field {
 	out := make([]upstream.Field, 0, 2*len(fields))
-	for line := range bytes.SplitSeq(append(slices.Clone(h.lines), h.hsts...), []byte("\r\n")) {
+	for line := range bytes.SplitSeq(slices.Concat(h.lines, h.hsts, h.hidden), []byte("\r\n")) {
 		name, value, ok := bytes.Cut(line, []byte(": "))
 		replaced := slices.ContainsFunc(fields, func(f upstream.Field) bool { return bytes.EqualFold(f.Name, name) })
 		if ok && (!replaced || slices.ContainsFunc(ofTheBody, field{Name: name}.Is)) {

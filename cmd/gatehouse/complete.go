@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,4 +65,31 @@ func (s *session) askForCompletion(cmd *cobra.Command, path string, out any) boo
 		return false
 	}
 	return c.do(cmd.Context(), http.MethodGet, path, nil, out) == nil
+}
+
+// hosts are the names and aliases of the node's vhosts.
+func (s *session) hosts(cmd *cobra.Command) (names []string) {
+	var list admin.VhostList
+	if s.askForCompletion(cmd, "/vhosts", &list) {
+		for _, v := range list.Vhosts {
+			names = append(append(names, v.Name), v.Aliases...)
+		}
+	}
+	return names
+}
+
+// completeHost offers the node's hosts as the value of a flag.
+func (s *session) completeHost(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return s.hosts(cmd), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeURL offers the beginnings of URLs of the node's hosts, but for wildcards.
+func (s *session) completeURL(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var urls []string
+	for _, host := range s.hosts(cmd) {
+		if !strings.HasPrefix(host, "*") {
+			urls = append(urls, "https://"+host+"/")
+		}
+	}
+	return urls, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }

@@ -29,10 +29,29 @@ const (
 	restoreWait = 50 * time.Millisecond
 )
 
-// snapshotOptions leave the position empty: nothing but requests invalidates what is stored, and there are none any more.
-// Purges that other nodes learn of, too, have theirs here, and are read on from there before Restore.
+// snapshotOptions name how far purges were applied: the next process reads on from there. Nothing but purges and requests
+// invalidates what is stored, and there are no requests any more.
 func (n *node) snapshotOptions() cache.SnapshotOptions {
-	return cache.SnapshotOptions{Templates: edge.StoredHeads()}
+	o := cache.SnapshotOptions{Templates: edge.StoredHeads()}
+	if n.purges != nil {
+		o.Position = n.purges.Applied()
+	}
+	return o
+}
+
+// readOn has purges read on from where those that the file has been through end. Without such a place all that is loaded counts as
+// purged when the node begins to follow them.
+func (n *node) readOn(file *os.File) {
+	if n.purges == nil {
+		return
+	}
+	saved, err := cache.OpenSnapshot(file, edge.StoredHeads())
+	if err == nil {
+		n.purges.StartAt(saved.Position)
+	}
+	if _, seek := file.Seek(0, io.SeekStart); seek != nil || err != nil {
+		return // loadCache says what is wrong with it
+	}
 }
 
 // saveCache writes the file, unless ctx has ended or ends meanwhile. A node that cannot write it has drained all the same.
@@ -110,6 +129,7 @@ func (n *node) beginRestore(w *work) {
 	if before := n.predecessor(); before != nil {
 		restore = func(ctx context.Context) { n.takeCache(ctx, before.cache) }
 	} else if file := n.takeSnapshotFile(); file != nil {
+		n.readOn(file)
 		restore = func(ctx context.Context) { n.loadCache(ctx, file) }
 	}
 	if restore == nil {

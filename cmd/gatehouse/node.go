@@ -19,6 +19,7 @@ import (
 	"gatehouse/acme"
 	"gatehouse/admin"
 	"gatehouse/cache"
+	"gatehouse/cache/redispurge"
 	"gatehouse/edge"
 	"gatehouse/edge/overload"
 	"gatehouse/edge/waf"
@@ -51,6 +52,7 @@ type node struct {
 	watch      *ruleWatch // nil: the rules are the embedded ones
 	events     *events.Log
 	cache      *cache.Store
+	purges     *redispurge.Node // nil: without Redis, this node's are its own
 	memory     *overload.Monitor
 	certs      *acme.Manager
 	access     *edge.AccessLog

@@ -120,7 +120,7 @@ Exit status: 0 good, 1 something is wrong (it says what), 2 wrong usage.`,
 	})
 	root.AddCommand(
 		newServeCommand(s), newCheckCommand(s), newVhostCommand(s), newTenantCommand(s),
-		newWAFCommand(s), newUpgradeCommand(s), newLoadtestCommand(s), newHealthCommand(s), newVersionCommand(s),
+		newWAFCommand(s), newCacheCommand(s), newUpgradeCommand(s), newLoadtestCommand(s), newHealthCommand(s), newVersionCommand(s),
 	)
 	for _, newCommand := range extraCommands {
 		root.AddCommand(newCommand())

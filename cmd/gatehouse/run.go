@@ -29,7 +29,7 @@ import (
 	"gatehouse/routes/redisstore"
 )
 
-// This file and its neighbours node.go, inspect.go, rules.go and eventlog.go are the only
+// This file and its neighbours node.go, inspect.go, rules.go, purges.go and eventlog.go are the only
 // places that know every package of the program.
 
 func init() {
@@ -153,6 +153,9 @@ func (n *node) openEngines() (err error) {
 		return fmt.Errorf("cache: %w", err)
 	}
 	n.onClose(func() error { n.cache.Close(); return nil })
+	if err := n.openPurges(); err != nil {
+		return err
+	}
 	n.memory, err = overload.New(overload.Options{Limit: n.memoryLimit, Cache: n.cache, Logger: n.log, Registerer: n.metrics})
 	if err != nil {
 		return err
@@ -217,6 +220,7 @@ func (n *node) openAdmin() error {
 		Inspect: func(_ context.Context, r admin.InspectRequest) (admin.InspectResult, error) {
 			return inspect(n.edge, r)
 		},
+		Purge: n.purge, CacheFigures: n.cacheFigures,
 		Events: n.findEvents, Report: n.reportEvents, EachEvent: n.eachEvent, Ruleset: ruleset{n.rules}, RulesRefused: n.watch.problem,
 		Upgrade: n.upgrade, NotReady: n.notReady, Gatherer: n.metrics, Version: readVersion().Version, Node: n.cfg.Node, Logger: n.log,
 	})
@@ -236,6 +240,9 @@ func (n *node) run(ctx context.Context, usr2 <-chan os.Signal) error {
 		return overload.KeepHeadroom(w.all, func() int64 { return n.cache.Stats().Bytes })
 	})
 	n.beginRestore(w)
+	if n.purges != nil { // behind it: it knows from where
+		w.begin(w.all, "purges", func() error { return n.purges.Run(w.all) })
+	}
 	n.serveAll(func(what string, f func() error) { w.begin(w.all, what, f) })
 	if n.predecessor() == nil {
 		n.life.serve() // whoever reads that it serves may upgrade it

@@ -1,0 +1,232 @@
+package cache
+
+import (
+	"strings"
+	"sync/atomic"
+)
+
+// PurgeKind is what a Purge names. One that is not known here counts as PurgeAll: rather too much than too little.
+type PurgeKind string
+
+// The kinds of purges, and what Purge.Arg is for each.
+const (
+	PurgeURL    PurgeKind = "url"    // host and target as it is keyed, "www.shop.test/a?b=1": see Policy.Target
+	PurgePrefix PurgeKind = "prefix" // what such begin with, "www.shop.test/blog/"
+	PurgeTag    PurgeKind = "tag"    // one of Surrogate-Key, Cache-Tag or xkey
+	PurgeGroup  PurgeKind = "group"  // one of Cache-Groups (RFC 9875)
+	PurgeHost   PurgeKind = "host"   // the canonical host of requests
+	PurgeAll    PurgeKind = "all"    // nothing
+)
+
+var purgeKinds = []PurgeKind{PurgeURL, PurgePrefix, PurgeTag, PurgeGroup, PurgeHost, PurgeAll}
+
+// A Purge says which stored responses must not be used any more. With a Vhost it is for that one, which has the Tenant or
+// none; without, for all of the Tenant; with neither, for everything. A URL is purged in all its variants, by both
+// schemes, and with whatever else its policy has in the key.
+type Purge struct {
+	Tenant, Vhost string
+	Kind          PurgeKind
+	Arg           string
+	// Soft has the responses be stale from now on in the place of unusable: they may still be validated, and served
+	// while they are, or while the backend fails, for as long as if they had become stale by themselves.
+	Soft bool
+}
+
+// Purge takes microseconds, whatever is stored: nothing is deleted, each entry is compared with it when it is next
+// asked for. When Purge returns, no Lookup finds what it names, and no response that was asked for before is stored or
+// given to those who come from now on. The memory comes back later, see lurk.
+func (s *Store) Purge(p Purge) {
+	s.purge(p)
+	s.metrics.purged(p.Kind)
+	s.lurker.wakeUp()
+}
+
+func (s *Store) purge(p Purge) {
+	s.purging.Lock()
+	defer s.purging.Unlock()
+	switch {
+	case p.Vhost != "":
+		if v := s.vhosts.known(p.Tenant, p.Vhost); v != nil { // else nothing of it was ever stored
+			s.note(&v.purges, &p, v)
+		}
+	case p.Tenant != "":
+		if t, of := s.vhosts.ofTenant(p.Tenant); t != nil {
+			s.note(&t.purges, &p, of...)
+		}
+	default:
+		s.note(&s.purges, &p, append(s.vhosts.all(), &s.nobody)...)
+	}
+}
+
+// InvalidateURL is Invalidate for a vhost whose Policy has a Key: for all that is stored of the URL, whatever else is in
+// the key (RFC 9111 §4.4). target is as Policy.Target gives it. v may be nil. Too many of them at a time cost the vhost
+// what it has stored before, and nobody else.
+func (s *Store) InvalidateURL(v *Vhost, host, target string) {
+	s.invalidateBy(v, Purge{Kind: PurgeURL, Arg: host + target})
+}
+
+// InvalidateGroups makes the responses of a vhost that are in one of the groups unusable (RFC 9875 §3), see
+// InvalidatedGroups. If there are more than a thousand, all of the vhost's are.
+func (s *Store) InvalidateGroups(v *Vhost, groups []string) {
+	if len(groups) > maxInvalidated {
+		s.invalidateBy(v, Purge{Kind: PurgeAll})
+		return
+	}
+	for _, group := range groups {
+		s.invalidateBy(v, Purge{Kind: PurgeGroup, Arg: group})
+	}
+}
+
+func (s *Store) invalidateBy(v *Vhost, p Purge) {
+	v = s.account(v)
+	s.purging.Lock()
+	n := s.note(&v.purges, &p, v)
+	s.purging.Unlock()
+	if n > maxPurged/2 { // clients cause these: their memory is not worth a look through all that is stored
+		s.lurker.wakeUp()
+	}
+}
+
+// note notes a purge in the scope that it is for, and lets those vhosts know whose entries it may concern. It returns how
+// many purges the scope has. The caller holds purging: whoever sees a vhost's last must find all that came before it.
+func (s *Store) note(scope *purges, p *Purge, concerned ...*Vhost) int {
+	seq := s.seq.Add(1)
+	at := purged{hard: seq}
+	if p.Soft {
+		at = purged{soft: seq, at: s.now().UnixNano()}
+	}
+	n, merged := scope.note(p, at)
+	if merged {
+		s.metrics.merged.Inc()
+	}
+	scope.last.Store(seq)
+	for _, v := range concerned {
+		v.last.Store(seq)
+	}
+	return n
+}
+
+// usable reports whether e may be used as far as purges go; a soft one makes it stale. It is one comparison unless there was
+// a purge since the last time.
+func (s *Store) usable(e *Entry) bool {
+	v := s.account(e.vhost)
+	last := v.last.Load()
+	return atomic.LoadUint64(&e.checked) >= last || s.check(e, v, last)
+}
+
+// check compares e with all purges up to the sequence last since it was checked before.
+func (s *Store) check(e *Entry, v *Vhost, last uint64) bool {
+	since := atomic.LoadUint64(&e.checked)
+	found := s.purgedSince(v, e.key, e.tags, since)
+	if found.hard > since {
+		return false
+	}
+	if found.soft > since {
+		atomic.CompareAndSwapInt64(&e.softened, 0, found.at)
+	}
+	// Unless somebody else was here: what is checked must not go back.
+	atomic.CompareAndSwapUint64(&e.checked, since, last)
+	return true
+}
+
+// bornStale reports whether a purge, be it soft, came between the request for e and now.
+func (s *Store) bornStale(e *Entry) bool {
+	v := s.account(e.vhost)
+	if e.seq >= v.last.Load() {
+		return false
+	}
+	found := s.purgedSince(v, e.key, e.tags, e.seq)
+	return max(found.hard, found.soft) > e.seq
+}
+
+// outdated reports whether nobody may join f any more: a purge since it began names what it brings, or may do so, as long as
+// its tags are not known.
+func (s *Store) outdated(f *Flight) bool {
+	v := s.account(f.vhost)
+	if f.seq >= v.last.Load() {
+		return false
+	}
+	tags := everyTag
+	if f.entry != nil {
+		tags = f.entry.tags
+	}
+	found := s.purgedSince(v, f.key, tags, f.seq)
+	return max(found.hard, found.soft) > f.seq
+}
+
+// purgedSince returns the last purges of what has the key and the tags, as far as there were some after since.
+func (s *Store) purgedSince(v *Vhost, key []byte, tags []uint64, since uint64) (found purged) {
+	host, target, ok := urlOf(key)
+	if !ok {
+		return purged{hard: since + 1} // nobody can tell what it is
+	}
+	sub := subject{host: host, target: target, tags: tags}
+	for _, scope := range [...]*purges{&v.purges, &v.tenant.purges, &s.purges} {
+		if scope.last.Load() > since {
+			scope.find(&sub, &found)
+		}
+	}
+	return found
+}
+
+// account is the vhost that keeps the purges of v's entries.
+func (s *Store) account(v *Vhost) *Vhost {
+	if v == nil {
+		return &s.nobody
+	}
+	return v
+}
+
+// dead reports whether nothing of o may be used any more.
+func (s *Store) dead(o *object) bool {
+	if o.invalid.Load() {
+		return true
+	}
+	dead := true
+	for _, e := range o.variants { // all of them: those that live are to be checked
+		if s.usable(e) {
+			dead = false
+		}
+	}
+	return dead
+}
+
+// known returns a vhost if there is an account of it.
+func (vs *vhosts) known(tenant, name string) *Vhost {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	return vs.by[vhostKey{tenant, name}]
+}
+
+// ofTenant returns a tenant and its vhosts; nil: there is no account of any.
+func (vs *vhosts) ofTenant(name string) (t *Tenant, of []*Vhost) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	if t = vs.tenants[name]; t == nil {
+		return nil, nil
+	}
+	for _, v := range vs.by {
+		if v.tenant == t {
+			of = append(of, v)
+		}
+	}
+	return t, of
+}
+
+func (vs *vhosts) all() []*Vhost {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	out := make([]*Vhost, 0, len(vs.by)+1)
+	for _, v := range vs.by {
+		out = append(out, v)
+	}
+	return out
+}
+
+// cutURL divides the Arg of a purge by URL or prefix.
+func cutURL(arg string) (host, target string) {
+	if i := strings.IndexByte(arg, '/'); i >= 0 {
+		return arg[:i], arg[i:]
+	}
+	return arg, ""
+}
