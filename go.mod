@@ -26,6 +26,8 @@ require (
 	rsc.io/binaryregexp v0.2.0
 )
 
+require pgregory.net/rapid v1.3.0 // indirect
+
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect

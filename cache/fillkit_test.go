@@ -6,16 +6,20 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"time"
 )
 
 // A script is a Source that does as it is told, and notes who breaks its contract: Read and Close by one at a time,
 // Close once and last, Buffered and Cut not after it.
 type script struct {
-	steps chan step // a Read waits for the next one; nil steps: EOF at once
+	steps chan step     // a Read waits for the next one
+	pause time.Duration // that a Close takes
 
 	mu      sync.Mutex
 	reading bool
+	reads   int
 	closed  int
+	closing bool
 	cut     chan struct{}
 	wasCut  bool
 	faults  []string
@@ -53,6 +57,7 @@ func (s *script) Read(p []byte) (int, error) {
 		s.fault("Read into nothing")
 	}
 	s.reading = true
+	s.reads++
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
@@ -101,6 +106,13 @@ func (s *script) Close() error {
 	if s.closed++; s.closed > 1 || s.reading {
 		s.fault("Close: reading %v, for the %d. time", s.reading, s.closed)
 	}
+	if s.pause > 0 {
+		s.closing = true
+		s.mu.Unlock()
+		time.Sleep(s.pause)
+		s.mu.Lock()
+		s.closing = false
+	}
 	return nil
 }
 
@@ -132,8 +144,15 @@ func (s *script) isClosed() bool {
 	return s.closed == 1
 }
 
+// A reporter is what a test and a model have in common.
+type reporter interface {
+	Helper()
+	Error(args ...any)
+	Errorf(format string, args ...any)
+}
+
 // want fails the test if the contract was broken, or the source is not closed.
-func (s *script) want(t testing.TB) {
+func (s *script) want(t reporter) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -172,7 +191,7 @@ func filling(t testing.TB, s *Store, req *Request, length int64, src Source) *Fi
 }
 
 // wantNothingLeft fails the test if anything of fills or flights is left in the store, or its accounts are wrong.
-func wantNothingLeft(t testing.TB, s *Store) {
+func wantNothingLeft(t reporter, s *Store) {
 	t.Helper()
 	if n := s.filling.Load(); n != 0 {
 		t.Errorf("%d bytes are counted as on their way", n)
