@@ -47,6 +47,7 @@ type Fill struct {
 // Why a fill's readers get less than the body.
 var (
 	errAbandoned = errors.New("nobody wanted the rest of the answer")
+	errSurplus   = errors.New("the answer is longer than it said")
 	errPanicked  = errors.New("panic while reading the answer")
 	errLeft      = errors.New("reader is closed")
 )
@@ -190,8 +191,13 @@ func (f *Fill) pull() {
 		f.moved.Broadcast()
 	}()
 	n, err = f.src.Read(piece[len(piece):cap(piece)])
-	if err == nil && f.length >= 0 && f.size+int64(n) == f.length {
-		err = io.EOF // no need to ask again
+	if err == nil && f.length >= 0 {
+		switch size := f.size + int64(n); {
+		case size == f.length:
+			err = io.EOF // no need to ask again
+		case size > f.length:
+			err = errSurplus
+		}
 	}
 }
 

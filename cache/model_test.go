@@ -426,6 +426,7 @@ func (m *model) refresh(*rapid.T) {
 	m.step++
 	c := &modelClient{key: rapid.SampledFrom([]string{"/a", "/c"}).Draw(m.T, "key"), asked: m.step}
 	c.req = get(c.key, "Foo", "1")
+	c.req.Vhost = m.s.Vhost("shop", c.key)
 	l := m.s.Lookup(c.req, m.policy())
 	m.wantHit(c, l.Entry, nil)
 	if !l.Refresh {

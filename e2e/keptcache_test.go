@@ -143,6 +143,9 @@ func TestKeptCacheThatIsDamagedIsIgnored(t *testing.T) {
 		"it is no regular file": func() error { return syscall.Mkfifo(path, 0o600) },
 		"at most":               func() error { return errors.Join(os.WriteFile(path, good, 0o600), os.Truncate(path, 1<<30)) },
 	} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) { // what the node before has kept
+			t.Fatal(err)
+		}
 		if err := damage(); err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"runtime/debug"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,14 +35,15 @@ func TestKeepHeadroomActsAndLeavesNothingBehind(t *testing.T) {
 	runtime.GC() // what is live is known after a collection
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		held := int64(1 << 40) // all of the heap, and more
+		var held atomic.Int64
+		held.Store(1 << 40) // all of the heap, and more
 		done := make(chan error)
-		go func() { done <- KeepHeadroom(ctx, func() int64 { return held }) }()
+		go func() { done <- KeepHeadroom(ctx, held.Load) }()
 		synctest.Wait()
 		if got := percent(); got != leastPercent {
 			t.Errorf("%d percent, want %d", got, leastPercent)
 		}
-		held = 0
+		held.Store(0)
 		time.Sleep(2 * headroomEvery)
 		synctest.Wait()
 		if got := percent(); got != 100 {
