@@ -278,7 +278,7 @@ func TestFillsOfBrokenSources(t *testing.T) {
 		{"of unknown length, empty", -1, []step{{err: io.EOF}}, "", true},
 		{"short", 4, []step{{data: "pag"}, {err: io.EOF}}, "pag unexpected EOF", false},
 		{"long", 3, []step{{data: "pag"}, {data: "e"}}, "pag", true}, // who frames the body has to see what follows it
-		{"longer than empty", 0, []step{{data: "p"}, {err: io.EOF}}, "p unexpected EOF", false},
+		{"longer than empty", 0, []step{{data: "p"}}, "p the answer is longer than it said", false},
 		{"broken", 4, []step{{data: "pa"}, {err: broken}}, "pa connection reset", false},
 		{"broken at once", 4, []step{{err: broken}}, " connection reset", false},
 		{"broken with its last byte", 4, []step{{data: "page", err: broken}}, "page connection reset", false},

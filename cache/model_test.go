@@ -80,6 +80,20 @@ type modelReader struct {
 type modelRead struct {
 	data []byte
 	err  error
+	late bool // the reader had left before
+}
+
+// begin has the reader read up to so many bytes.
+func (r *modelReader) begin(most int) {
+	buffer, result := make([]byte, most), make(chan modelRead, 1)
+	r.result = result
+	r.f.mu.Lock()
+	late := r.left
+	r.f.mu.Unlock()
+	go func() {
+		n, err := r.Read(buffer)
+		result <- modelRead{buffer[:n], err, late}
+	}()
 }
 
 type model struct {
@@ -496,13 +510,7 @@ func (m *model) idle() *modelReader {
 
 func (m *model) read(*rapid.T) {
 	r := one(m, slices.DeleteFunc(slices.Clone(m.readers), func(r *modelReader) bool { return r.result != nil || r.closed || r.over }))
-	buffer := make([]byte, rapid.SampledFrom([]int{1, 10, 1000, 32 << 10}).Draw(m.T, "buffer"))
-	result := make(chan modelRead, 1)
-	r.result = result
-	go func() {
-		n, err := r.Read(buffer)
-		result <- modelRead{buffer[:n], err}
-	}()
+	r.begin(rapid.SampledFrom([]int{1, 10, 1000, 32 << 10}).Draw(m.T, "buffer"))
 }
 
 func (m *model) readerLeaves(*rapid.T) { m.open().Leave() }

@@ -55,7 +55,7 @@ func (m *model) took(r *modelReader, result modelRead) {
 		m.Fatal("bytes behind the end")
 	case result.err == errPanicked || result.err == errAbandoned && !r.left && !r.closed:
 		m.Fatalf("one who reads got: %v", result.err)
-	case r.left && result.err != errLeft:
+	case result.late && result.err != errLeft:
 		m.Fatalf("one who has left got %d bytes, %v", len(result.data), result.err)
 	}
 	r.over = r.over || result.err != nil
@@ -210,13 +210,7 @@ func (m *model) drain() {
 		for _, r := range m.readers {
 			if r.result == nil && !r.closed && !r.over {
 				busy = true
-				result := make(chan modelRead, 1)
-				r.result = result
-				go func() {
-					b := make([]byte, 32<<10)
-					n, err := r.Read(b)
-					result <- modelRead{b[:n], err}
-				}()
+				r.begin(32 << 10)
 			}
 		}
 		m.check()
