@@ -227,17 +227,19 @@ func (t *turns) busyOf(owner string) int {
 func TestAnotherTenantIsServedWhileABombIsInspected(t *testing.T) {
 	b := edgetest.NewBackend(t)
 	n := start(t, threeTenants(b.URL), func(o *Options) { o.Limits.KeepAliveRequests = -1 })
-	hostile := posting(formType, "a="+strings.Repeat("%3Ca+on=x+style=b:url(j+a+v+", hostileSize/28))
+	hostile := func(i int) string { // another value each time: what was seen is not looked at again
+		return posting(formType, fmt.Sprint("a=", i, strings.Repeat("%3Ca+on=x+style=b:url(j+a+v+", hostileSize/28)))
+	}
 	other := edgetest.Dial(t, n.http)
 	light := head("GET", "detect.test", "/bytes?n=1", "User-Agent: test", "Accept: */*") + "\r\n"
 	heavy := head("GET", "detect.test", "/bytes?n=1", "User-Agent: test", "Accept: */*", "Cookie: "+strings.Repeat("a=1; ", 200)) + "\r\n"
 	for _, request := range []string{light, heavy} {
 		meanwhile := 0
-		for range 5 { // the bomb may be over first, on a busy machine
+		for i := range 50 { // the bomb may be over first, on a busy machine
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
-				edgetest.Dial(t, n.http).Do("POST", hostile)
+				edgetest.Dial(t, n.http).Do("POST", hostile(i))
 			}()
 			edgetest.WaitFor(t, "the bomb to be inspected", func() bool { return n.turns.busyOf("tenant block") == 1 || isClosed(done) })
 			if got := other.Do("GET", request); got.Status != 200 {
