@@ -118,9 +118,9 @@ func (n *Node) startOver(ctx context.Context, from position) error {
 		return err
 	}
 	n.store.Purge(cache.Purge{Kind: cache.PurgeAll})
-	n.metrics.losses.Inc()
 	n.log.Error("purges may have been missed: all that this node has stored is purged", "applied", from.id, "from", at.id,
 		"reason", "the stream of purges does not have what was read last: it was trimmed, flushed or lost")
+	n.metrics.losses.Inc()
 	n.setLast(at)
 	// Other nodes may have more of the old stream than this one, and yet not what was published here.
 	if err := n.published.again(ctx, n, n.published.all()); err != nil {
