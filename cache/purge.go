@@ -34,28 +34,33 @@ type Purge struct {
 
 // Purge takes microseconds, whatever is stored: nothing is deleted, each entry is compared with it when it is next
 // asked for. When Purge returns, no Lookup finds what it names, and no response that was asked for before is stored or
-// given to those who come from now on. The memory comes back later, see lurk.
-func (s *Store) Purge(p Purge) {
-	s.purge(p)
+// given to those who come from now on, nor anything that Restore brings. The memory comes back later, see lurk. It returns the
+// purge's place in the sequence of all purges and stores, for SavedStore.Since.
+func (s *Store) Purge(p Purge) (seq uint64) {
+	seq = s.purge(p)
 	s.metrics.purged(p.Kind)
 	s.lurker.wakeUp()
+	return seq
 }
 
-func (s *Store) purge(p Purge) {
+func (s *Store) purge(p Purge) (seq uint64) {
 	s.purging.Lock()
 	defer s.purging.Unlock()
-	switch {
+	switch { // a scope that is new here has nothing stored, and may have something to restore
 	case p.Vhost != "":
-		if v := s.vhosts.known(p.Tenant, p.Vhost); v != nil { // else nothing of it was ever stored
-			s.note(&v.purges, &p, v)
-		}
+		v := s.Vhost(p.Tenant, p.Vhost)
+		seq, _ = s.note(&v.purges, &p)
+		v.last.Store(seq)
 	case p.Tenant != "":
-		if t, of := s.vhosts.ofTenant(p.Tenant); t != nil {
-			s.note(&t.purges, &p, of...)
-		}
+		t := s.tenant(p.Tenant)
+		seq, _ = s.note(&t.purges, &p)
+		s.vhosts.concern(seq, func(v *Vhost) bool { return v.tenant == t })
 	default:
-		s.note(&s.purges, &p, append(s.vhosts.all(), &s.nobody)...)
+		seq, _ = s.note(&s.purges, &p)
+		s.vhosts.concern(seq, func(*Vhost) bool { return true })
+		s.nobody.last.Store(seq)
 	}
+	return seq
 }
 
 // InvalidateURL is Invalidate for a vhost whose Policy has a Key: for all that is stored of the URL, whatever else is in
@@ -80,17 +85,18 @@ func (s *Store) InvalidateGroups(v *Vhost, groups []string) {
 func (s *Store) invalidateBy(v *Vhost, p Purge) {
 	v = s.account(v)
 	s.purging.Lock()
-	n := s.note(&v.purges, &p, v)
+	seq, n := s.note(&v.purges, &p)
+	v.last.Store(seq)
 	s.purging.Unlock()
 	if n > maxPurged/2 { // clients cause these: their memory is not worth a look through all that is stored
 		s.lurker.wakeUp()
 	}
 }
 
-// note notes a purge in the scope that it is for, and lets those vhosts know whose entries it may concern. It returns how
-// many purges the scope has. The caller holds purging: whoever sees a vhost's last must find all that came before it.
-func (s *Store) note(scope *purges, p *Purge, concerned ...*Vhost) int {
-	seq := s.seq.Add(1)
+// note notes a purge in the scope that it is for, and returns how many that has. The caller holds purging, and then lets those
+// vhosts know whose entries it may concern: whoever sees a vhost's last must find all that came before it.
+func (s *Store) note(scope *purges, p *Purge) (seq uint64, of int) {
+	seq = s.seq.Add(1)
 	at := purged{hard: seq}
 	if p.Soft {
 		at = purged{soft: seq, at: s.now().UnixNano()}
@@ -100,10 +106,7 @@ func (s *Store) note(scope *purges, p *Purge, concerned ...*Vhost) int {
 		s.metrics.merged.Inc()
 	}
 	scope.last.Store(seq)
-	for _, v := range concerned {
-		v.last.Store(seq)
-	}
-	return n
+	return seq, n
 }
 
 // usable reports whether e may be used as far as purges go; a soft one makes it stale. It is one comparison unless there was
@@ -191,36 +194,15 @@ func (s *Store) dead(o *object) bool {
 	return dead
 }
 
-// known returns a vhost if there is an account of it.
-func (vs *vhosts) known(tenant, name string) *Vhost {
+// concern lets vhosts know of a purge of more than one.
+func (vs *vhosts) concern(seq uint64, which func(*Vhost) bool) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	return vs.by[vhostKey{tenant, name}]
-}
-
-// ofTenant returns a tenant and its vhosts; nil: there is no account of any.
-func (vs *vhosts) ofTenant(name string) (t *Tenant, of []*Vhost) {
-	vs.mu.Lock()
-	defer vs.mu.Unlock()
-	if t = vs.tenants[name]; t == nil {
-		return nil, nil
-	}
 	for _, v := range vs.by {
-		if v.tenant == t {
-			of = append(of, v)
+		if which(v) {
+			v.last.Store(seq)
 		}
 	}
-	return t, of
-}
-
-func (vs *vhosts) all() []*Vhost {
-	vs.mu.Lock()
-	defer vs.mu.Unlock()
-	out := make([]*Vhost, 0, len(vs.by)+1)
-	for _, v := range vs.by {
-		out = append(out, v)
-	}
-	return out
 }
 
 // cutURL divides the Arg of a purge by URL or prefix.

@@ -18,6 +18,9 @@ type SavedStore struct {
 	Position string
 	// Taken is when the snapshot was.
 	Taken time.Time
+	// Since is for a snapshot whose store has been through a purge of this one, and all before it: what Purge has returned
+	// for it. Only purges after it purge what is restored. 0: all do.
+	Since uint64
 
 	frames    *frameReader
 	templates Templates
@@ -62,8 +65,8 @@ type Restored struct {
 
 // Restore stores what a snapshot holds, in its order, which puts the most valuable first. It never replaces what was stored
 // since the store was made, brings nothing back that was invalidated since, evicts nothing, and stores nothing that nobody
-// could be answered from. An entry that comes back counts as asked for before anything else in this store was, so whatever
-// purges those of before purges it.
+// could be answered from. An entry that comes back counts as asked for before anything else in this store was, or at
+// SavedStore.Since, so whatever purges those of before purges it.
 //
 // vhost says whose a key is by its first two parts, and nil where nothing of it is wanted; it is asked once for each. The
 // vhost's settings may have changed: what of them tells answers apart is in the key, so what was stored under other
@@ -127,7 +130,7 @@ func (r *restoring) object(payload []byte) error {
 	}
 	r.done.Expired += int64(len(o.variants) - len(useful.variants))
 	for _, e := range useful.variants {
-		e.vhost, e.id = o.vhost, entryIDs.Add(1)
+		e.vhost, e.id, e.checked = o.vhost, entryIDs.Add(1), r.saved.Since
 		// With a monotonic reading again: what becomes of the wall clock while this process runs changes no age.
 		e.received = now.Add(-max(now.Sub(e.received), 0))
 	}

@@ -443,3 +443,44 @@ func BenchmarkSnapshot(b *testing.B) {
 		}
 	})
 }
+
+// A store that had been through all that this one was purged of hands over what is still good: only what was purged since is not.
+func TestRestoreFromAStoreThatHadThePurgesToo(t *testing.T) {
+	b := few(t)
+	s, _ := newStore(t, 1<<20)
+	s.Purge(Purge{Kind: PurgeTag, Arg: "before"})
+	since := s.Purge(Purge{Kind: PurgeAll})
+	s.Purge(Purge{Kind: PurgeURL, Arg: "www.shop.test/p"})
+	saved, err := OpenSnapshot(bytes.NewReader(b), texts{"1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	saved.Since = since
+	if done, err := s.Restore(context.Background(), saved, func(tenant, name string) *Vhost { return s.Vhost(tenant, name) }); err != nil || done.Entries != 3 {
+		t.Errorf("%+v %v", done, err)
+	}
+	wantForward(t, s, get("/p"), ForwardURIMiss)
+	wantHit(t, s, get("/v", "X-Tone", "a"), "body a")
+	s.Purge(Purge{Kind: PurgeAll})
+	wantForward(t, s, get("/v", "X-Tone", "a"), ForwardURIMiss)
+	other, _ := newStore(t, 1<<20) // which does not know that it had
+	other.Purge(Purge{Kind: PurgeAll})
+	mustRestore(t, other, b)
+	wantForward(t, other, get("/v", "X-Tone", "a"), ForwardURIMiss)
+}
+
+// A purge that comes before the vhost, or its tenant, is known here at all purges what is restored of it.
+func TestRestoreBringsNothingThatWasPurgedBefore(t *testing.T) {
+	b := few(t)
+	for _, p := range []Purge{
+		{Tenant: "shop", Vhost: "www.shop.test", Kind: PurgeURL, Arg: "www.shop.test/p"},
+		{Tenant: "shop", Kind: PurgeURL, Arg: "www.shop.test/p"},
+		{Kind: PurgeURL, Arg: "www.shop.test/p"},
+	} {
+		s, _ := newStore(t, 1<<20)
+		s.Purge(p)
+		mustRestore(t, s, b)
+		wantForward(t, s, get("/p"), ForwardURIMiss)
+		wantHit(t, s, get("/v", "X-Tone", "a"), "body a")
+	}
+}

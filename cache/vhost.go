@@ -62,21 +62,38 @@ func (s *Store) Vhost(tenant, name string) *Vhost {
 		return v
 	}
 	if vs.by == nil {
-		vs.by, vs.tenants = map[vhostKey]*Vhost{}, map[string]*Tenant{}
+		vs.by = map[vhostKey]*Vhost{}
 	}
 	key = vhostKey{strings.Clone(tenant), strings.Clone(name)}
 	owner := key.tenant
 	if owner == "" {
 		owner = "\x00" + key.name // a vhost without tenant is one of its own
 	}
-	t := vs.tenants[owner]
-	if t == nil {
-		t = &Tenant{name: key.tenant}
-		vs.tenants[owner] = t
-	}
+	t := vs.tenant(owner, key.tenant)
 	v := &Vhost{name: key.name, tenant: t}
+	v.last.Store(max(t.purges.last.Load(), s.purges.last.Load())) // what is restored has not been through these
 	vs.by[key] = v
 	return v
+}
+
+// tenant returns the store's account of a tenant with a name.
+func (s *Store) tenant(name string) *Tenant {
+	s.vhosts.mu.Lock()
+	defer s.vhosts.mu.Unlock()
+	name = strings.Clone(name)
+	return s.vhosts.tenant(name, name)
+}
+
+func (vs *vhosts) tenant(owner, name string) *Tenant {
+	t := vs.tenants[owner]
+	if t == nil {
+		if vs.tenants == nil {
+			vs.tenants = map[string]*Tenant{}
+		}
+		t = &Tenant{name: name}
+		vs.tenants[owner] = t
+	}
+	return t
 }
 
 // Tenant is the account of the vhost's tenant, which is the vhost's alone if it has none.

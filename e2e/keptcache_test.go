@@ -194,6 +194,39 @@ func TestUpgradeHandsTheCacheOver(t *testing.T) {
 	s.finish()
 }
 
+// With Redis the heir also has been told of all purges that its predecessor had been through.
+func TestUpgradeWithPurgesOfAllNodesHandsTheCacheOver(t *testing.T) {
+	b, redis := edgetest.NewBackend(t), edgetest.Redis(t)
+	redis.CLI("rpush", "frontend:www.shop.test", "shop", b.URL)
+	redis.CLI("set", "vhost:www.shop.test", `{"cache": {"enabled": true}}`)
+	n := prepare(t, "routes: "+redis.URL(), nil)
+	n.start()
+	begin := time.Now()
+	s := succeed(n)
+	const tagged = kept + "&Surrogate-Key=news"
+	for _, page := range []string{kept, tagged, kept + "&gone"} {
+		n.get("www.shop.test", page)
+	}
+	n.must("cache", "purge", "--url", "http://www.shop.test"+kept+"&gone")
+	was := s.pid
+	s.upgrade()
+	s.gone(was)
+	edgetest.WaitFor(t, "the cache", func() bool { return has(n.stderr.String(), `"cache restored"`) })
+	n.wantHitOf(b, begin)
+	status := func(page string) string { return n.get("www.shop.test", page).Header.Get("Cache-Status") }
+	if got := status(kept + "&gone"); !strings.Contains(got, "fwd=uri-miss") {
+		t.Errorf("of what was purged: %s", got)
+	}
+	if got := status(tagged); !strings.Contains(got, "; hit") {
+		t.Errorf("of what has a tag: %s", got)
+	}
+	n.must("cache", "purge", "--host", "www.shop.test", "--tag", "news")
+	if got := status(tagged); !strings.Contains(got, "fwd=uri-miss") {
+		t.Errorf("of what was purged since: %s", got)
+	}
+	s.finish()
+}
+
 func TestUpgradeToANodeThatKeepsNoCache(t *testing.T) {
 	n, _ := cached(t, "")
 	n.start()

@@ -39,7 +39,7 @@ const (
 
 // A Store is where purges act: a cache.Store.
 type Store interface {
-	Purge(cache.Purge)
+	Purge(cache.Purge) (seq uint64)
 	SetBlind(bool)
 }
 
@@ -79,6 +79,7 @@ type Node struct {
 	mute   bool // Redis refuses acknowledgements
 
 	applied   atomic.Pointer[string] // last.id for others
+	began     atomic.Pointer[origin] // nil: where it was told to
 	published published
 }
 
@@ -86,6 +87,12 @@ type Node struct {
 type position struct {
 	id    string
 	nonce string // of the entry; empty: not known
+}
+
+// An origin is a position in the stream from which a node has begun, and the purge of all that it had stored before.
+type origin struct {
+	id  string
+	seq uint64
 }
 
 type keys struct{ stream, nodes, node string }
@@ -119,6 +126,15 @@ func nonce() string {
 
 // Applied is the ID of the last entry that was applied; empty: none was yet. Whoever saves what is stored asks for it first.
 func (n *Node) Applied() string { return *n.applied.Load() }
+
+// Since is cache.SavedStore.Since for what another process, which shares the Redis, has stored, and whose Applied was this: 0
+// unless it had applied all that came before this node began to read.
+func (n *Node) Since(applied string) uint64 {
+	if o := n.began.Load(); o != nil && reaches(applied, o.id) {
+		return o.seq
+	}
+	return 0
+}
 
 // StartAt is Options.After for who learns of it later. It is called before Run.
 func (n *Node) StartAt(id string) { n.setLast(position{id: id}) }

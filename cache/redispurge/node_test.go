@@ -366,3 +366,18 @@ func TestPurgeThatDoesNotComeBackIsPublishedAnew(t *testing.T) {
 	edgetest.WaitFor(t, "n2 to purge it", func() bool { return all[1].page("a.test", "/news") == "" })
 	edgetest.WaitFor(t, "it to be said", func() bool { return strings.Contains(all[0].log.String(), "published anew") })
 }
+
+// What another process has stored is good from where this one began, if it had come that far.
+func TestSinceAnotherProcessHadComeThatFar(t *testing.T) {
+	redis := edgetest.Redis(t)
+	first := joinAll(t, redis, "n1")[0]
+	before := first.Applied()
+	second := joinAll(t, redis, "n1")[0]
+	edgetest.WaitFor(t, "the first to come that far", func() bool { return second.Since(first.Applied()) > 0 })
+	if second.Since(before) != 0 || second.Since("") != 0 {
+		t.Errorf("since %d and %d", second.Since(before), second.Since(""))
+	}
+	was := second.Since(first.Applied())
+	redis.CLI("DEL", "edge:gatehouse:{purge}:stream") // it begins anew, and knows nothing of before
+	edgetest.WaitFor(t, "the second to begin anew", func() bool { return second.Since(second.Applied()) > was })
+}

@@ -86,10 +86,15 @@ func (n *Node) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.store.Purge(cache.Purge{Kind: cache.PurgeAll})
-	n.setLast(at)
+	n.beginAt(at)
 	n.log.Info("purges of other nodes are followed", "from", at.id)
 	return n.acknowledge(ctx)
+}
+
+// beginAt purges everything that is stored, and reads on from there.
+func (n *Node) beginAt(at position) {
+	n.began.Store(&origin{at.id, n.store.Purge(cache.Purge{Kind: cache.PurgeAll})})
+	n.setLast(at)
 }
 
 // confirm says how far the node is, and makes sure that the entry at a position where it was is still in the stream. If not,
@@ -117,11 +122,10 @@ func (n *Node) startOver(ctx context.Context, from position) error {
 	if err != nil {
 		return err
 	}
-	n.store.Purge(cache.Purge{Kind: cache.PurgeAll})
+	n.beginAt(at)
 	n.log.Error("purges may have been missed: all that this node has stored is purged", "applied", from.id, "from", at.id,
 		"reason", "the stream of purges does not have what was read last: it was trimmed, flushed or lost")
 	n.metrics.losses.Inc()
-	n.setLast(at)
 	// Other nodes may have more of the old stream than this one, and yet not what was published here.
 	if err := n.published.again(ctx, n, n.published.all()); err != nil {
 		return err

@@ -262,6 +262,9 @@ func (n *node) restore(ctx context.Context, r io.Reader) (cache.Restored, error)
 	if err != nil {
 		return cache.Restored{}, err
 	}
+	if n.purges != nil {
+		saved.Since = n.purges.Since(saved.Position)
+	}
 	return n.cache.Restore(ctx, saved, n.edge.CacheOf)
 }
 
