@@ -77,6 +77,9 @@ func (s *Store) Lookup(req *Request, p *Policy) Lookup {
 	}
 	l := Lookup{MayStore: req.Method == "GET" && !c.noStore && !c.malformed && !has(req.Header, "Range")}
 	s.find(req, &l)
+	if l.Entry == nil && !l.MayStore && l.Detail == "" && req.Method == "GET" && has(req.Header, "Range") {
+		l.Detail = string(ReasonRange)
+	}
 	l.OnlyIfCached = c.onlyIfCached && l.Entry == nil
 	return l
 }
@@ -120,6 +123,9 @@ func (l *Lookup) consider(s *Store, e *Entry, req *Request, now time.Time) {
 	switch fresh := ttl > 0 && !e.terms.noCache; {
 	case fresh && !unwanted:
 		l.Entry, l.Age, l.TTL = e, age, ttl
+		if blind {
+			l.Detail = detailBlind
+		}
 		return
 	case fresh:
 		l.Forward = ForwardRequest

@@ -131,3 +131,30 @@ func TestAuthorizedRequestsHitOnlyWhatPermitsIt(t *testing.T) {
 		}
 	}
 }
+
+// The vhost's word on stale answers is not for failures: one that is over would outlast its own lifetime.
+func TestStoredFailuresAreNotServedStale(t *testing.T) {
+	p := &Policy{StaleWhileRevalidate: time.Minute, StaleIfError: time.Hour, Rules: []Rule{{Status: []int{404, 503}, TTL: time.Second}}}
+	for status, stale := range map[int]bool{404: true, 503: false} {
+		s, c := newStore(t, MinMaxBytes)
+		req := get("/")
+		s.Lookup(req, p)
+		resp := answer(status)
+		if err := s.Put(NewEntry(req, resp, Decide(req, resp, p), nil, 100, []byte("gone"), "")); err != nil {
+			t.Fatal(err)
+		}
+		c.advance(2 * time.Second)
+		l := s.Lookup(get("/"), p)
+		if served := l.Entry != nil; served != stale || s.ServesOnError(&l) && !stale {
+			t.Errorf("%d: %+v", status, l)
+		}
+	}
+}
+
+func TestRangeThatNothingIsStoredForSaysSo(t *testing.T) {
+	s, _ := newStore(t, MinMaxBytes)
+	l := s.Lookup(get("/", "Range", "bytes=0-1"), &Policy{})
+	if l.MayStore || string(FormatStatus(nil, &l, Outcome{})) != "gatehouse; fwd=uri-miss; detail=range" {
+		t.Errorf("%s", FormatStatus(nil, &l, Outcome{}))
+	}
+}

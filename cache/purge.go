@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -17,6 +18,9 @@ const (
 	PurgeHost   PurgeKind = "host"   // the canonical host of requests
 	PurgeAll    PurgeKind = "all"    // nothing
 )
+
+// Known reports whether a Purge of that kind purges no more than its Arg names.
+func (k PurgeKind) Known() bool { return slices.Contains(purgeKinds, k) }
 
 var purgeKinds = []PurgeKind{PurgeURL, PurgePrefix, PurgeTag, PurgeGroup, PurgeHost, PurgeAll}
 

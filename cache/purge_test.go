@@ -276,12 +276,12 @@ func TestStoreThatIsBlindReusesForAMinute(t *testing.T) {
 	fill(t, s, get("/"), resp, "body")
 	s.SetBlind(true)
 	c.advance(BlindReuse - time.Second)
-	if l := wantHit(t, s, get("/"), "body"); l.TTL != time.Second {
-		t.Errorf("ttl %v", l.TTL)
+	if l := wantHit(t, s, get("/"), "body"); l.TTL != time.Second || string(FormatStatus(nil, &l, Outcome{})) != "gatehouse; hit; ttl=1; detail=blind" {
+		t.Errorf("%s", FormatStatus(nil, &l, Outcome{}))
 	}
 	c.advance(time.Second)
 	l := wantForward(t, s, get("/"), ForwardStale)
-	if l.Stale == nil || string(FormatStatus(nil, &l, Outcome{})) != "gatehouse; fwd=stale; detail=blind" {
+	if l.Stale == nil || string(FormatStatus(nil, &l, Outcome{Stored: true})) != "gatehouse; fwd=stale; stored; detail=blind" {
 		t.Errorf("%s", FormatStatus(nil, &l, Outcome{}))
 	}
 	s.SetBlind(false)

@@ -57,7 +57,7 @@ func FormatStatus(dst []byte, l *Lookup, o Outcome) []byte {
 	if o.Collapsed {
 		dst = append(dst, "; collapsed"...)
 	}
-	if o.Stored {
+	if o.Stored && l.Detail != detailBlind {
 		return dst
 	}
 	if o.Detail == "" {

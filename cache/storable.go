@@ -9,7 +9,7 @@ type Reason string
 // The reasons of [Decide], in the order in which they are looked for.
 const (
 	ReasonPolicy         Reason = "cache-off"        // the vhost has no Policy
-	ReasonBypass         Reason = "vhost"            // Policy.Bypass; in lookups alone
+	ReasonBypass         Reason = "bypass-rule"      // Policy.Bypass; in lookups alone
 	ReasonMethod         Reason = "method"           // not GET
 	ReasonRequestBody    Reason = "request-body"     // GET with a body: the key does not cover it
 	ReasonRange          Reason = "range"            // a part was asked for
@@ -85,7 +85,7 @@ func Decide(req *Request, resp *Response, p *Policy) Decision {
 	if r := responseRefusal(req, resp, &c, p); r != "" {
 		return Decision{Reason: r}
 	}
-	d := Decision{MaxBody: p.maxBody(), terms: termsOf(&c, p)}
+	d := Decision{MaxBody: p.maxBody(), terms: termsOf(&c, p, resp.Status)}
 	if has(req.Header, "Authorization") && !d.terms.authorized {
 		return Decision{Reason: ReasonAuthorization}
 	}
@@ -105,7 +105,7 @@ func Decide(req *Request, resp *Response, p *Policy) Decision {
 }
 
 // termsOf reads the conditions of use.
-func termsOf(c *control, p *Policy) terms {
+func termsOf(c *control, p *Policy, status int) terms {
 	t := terms{
 		// RFC 9111 §3.5. The permission also decides whether a response to an
 		// anonymous request is given to one with credentials: the RFC would allow
@@ -117,6 +117,10 @@ func termsOf(c *control, p *Policy) terms {
 	// RFC 9111 §4.2.4. That s-maxage, too, implies proxy-revalidate (§5.2.2.10) yields to an answer that states both it and
 	// how long it may be stale, as frameworks do that speak to caches of the edge; not to a setting of the vhost.
 	if c.noCache || c.mustRevalidate || c.proxyRevalid {
+		return t
+	}
+	if status >= 500 { // a failure that is over must not outlast its own lifetime, nor stand in for the next one
+		t.whileRevalidate = time.Duration(c.revalidate.n) * time.Second
 		return t
 	}
 	t.whileRevalidate = staleTime(c.revalidate, c, p.StaleWhileRevalidate)

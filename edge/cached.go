@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"gatehouse/cache"
+	"gatehouse/edge/compress"
 	"gatehouse/edge/upstream"
 	"gatehouse/internal/octets"
 )
@@ -38,7 +40,7 @@ func (c *cached) serve(r *request, next handler) error {
 			c.hit()
 			return nil
 		case c.lookup.OnlyIfCached || listHas(r.value("cache-control"), "only-if-cached"):
-			return refuse(504, "not in the cache, and nothing else was wanted")
+			return fail(504, "not in the cache, and nothing else was wanted", errNotStored)
 		case !c.lookup.MayStore:
 			return c.pass(next)
 		}
@@ -56,6 +58,9 @@ func (c *cached) serve(r *request, next handler) error {
 		}
 	}
 }
+
+// errNotStored is why a request with only-if-cached gets nothing (RFC 9111 §5.2.1.7).
+var errNotStored = errors.New("the request has only-if-cached")
 
 // cached is one request's dealings with the cache.
 type cached struct {
@@ -140,6 +145,9 @@ func (c *cached) answer(o cache.Outcome) {
 		c.close()
 		p.status, p.template, p.length = 304, nil, -1
 		p.fields = template.notModified()
+		if r.site.compress && template.codes && !template.varying && max(e.Length(), int64(len(e.Body))) >= compress.MinLength {
+			p.set(compress.VaryName, compress.VaryValue) // what a 200 would have (RFC 9110 §15.4.5)
+		}
 	case c.body != nil:
 		p.stream, p.length = c.body, e.Length()
 	default:

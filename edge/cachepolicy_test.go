@@ -3,8 +3,13 @@ package edge
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"gatehouse/internal/edgetest"
+	"gatehouse/routes"
 )
 
 // What a vhost says of its cache acts on keys, on what the backend is asked, and on what is kept.
@@ -81,6 +86,60 @@ func TestAttackWebCacheDeception(t *testing.T) {
 		n.get(t, "www.shop.test", target, "Cookie: victim")
 		if got := n.get(t, "www.shop.test", target); strings.Contains(string(got.Body), "victim") {
 			t.Errorf("%s: %q", target, got.Body)
+		}
+	}
+}
+
+// What a vhost does not want stored any more is not served any more, nor when it is wanted again.
+func TestSettingsThatKeepAnswersOutDropThem(t *testing.T) {
+	asked := atomic.Int32{}
+	b := edgetest.NewBackendWith(t, edgetest.BackendOptions{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=600")
+		w.Header().Set("Set-Cookie", "a=b")
+		fmt.Fprint(w, asked.Add(1))
+	})})
+	with := func(cache string) string { return shopSite(b.URL, "cache: {"+cache+"}") }
+	const keeps = "enabled: true, set_cookie: store"
+	for name, between := range map[string]string{
+		"off": with("enabled: false"), "no cookies": with("enabled: true"),
+		"gone":           "",
+		"another tenant": strings.Replace(with(keeps), "tenant: shop", "tenant: blog", 1),
+	} {
+		n := start(t, with(keeps))
+		first := n.get(t, "www.shop.test", "/").Body
+		if again := n.get(t, "www.shop.test", "/").Body; string(again) != string(first) {
+			t.Fatalf("%s: not stored", name)
+		}
+		n.apply(t, with(keeps+", ttl: 60s")) // another change drops nothing
+		if again := n.get(t, "www.shop.test", "/").Body; string(again) != string(first) {
+			t.Errorf("%s: a change of ttl has dropped it", name)
+		}
+		if name == "gone" {
+			table, replaced := n.table.With([]routes.Change{{Key: routes.Key{Kind: routes.KindVhost, Name: "www.shop.test"}}})
+			n.table = table
+			n.Apply(table, replaced)
+		} else {
+			n.apply(t, between)
+		}
+		n.apply(t, with(keeps))
+		if again := n.get(t, "www.shop.test", "/"); string(again.Body) == string(first) {
+			t.Errorf("%s: %v", name, again.Header)
+		}
+	}
+}
+
+// What is larger than any entry may be is not collected in vain, and the answer says why.
+func TestAnswersLargerThanAnEntryMayBe(t *testing.T) {
+	n, _ := handled(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=600")
+		w.Header().Set("Content-Length", strings.TrimPrefix(r.URL.Path, "/"))
+		size, _ := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
+		_, _ = w.Write(make([]byte, size))
+	}, ", max_body: 1GiB")
+	target := fmt.Sprintf("/%d", n.store.MaxEntry()+1)
+	for range 2 {
+		if got := n.get(t, "www.shop.test", target); got.Status != 200 || got.Header.Get("Cache-Status") != "gatehouse; fwd=uri-miss; detail=too-large" {
+			t.Errorf("%d %v", got.Status, got.Header)
 		}
 	}
 }

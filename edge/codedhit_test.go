@@ -44,6 +44,9 @@ func TestHitsHaveOneStoredFormForEachCoding(t *testing.T) {
 			if not := n.get(t, "www.shop.test", "/", "Accept-Encoding: "+coding, "If-None-Match: "+got.Header.Get("Etag")); not.Status != 304 || not.Header.Get("Etag") != got.Header.Get("Etag") {
 				t.Errorf("If-None-Match: %d %v", not.Status, not.Header)
 			}
+			if not := n.get(t, "www.shop.test", "/", fmt.Sprintf(`If-None-Match: "%d"`, v)); not.Status != 304 || not.Header.Get("Vary") != "Accept-Encoding" {
+				t.Errorf("If-None-Match, strong: %d %v", not.Status, not.Header)
+			}
 		}
 		if got := n.get(t, "www.shop.test", "/", "Accept-Encoding: br", "Range: bytes=0-8"); got.Status != 206 || string(got.Body) != want[:9] || got.Header.Get("Content-Encoding") != "" || got.Header.Get("Vary") != "Accept-Encoding" {
 			t.Errorf("Range: %d %q %v", got.Status, got.Body, got.Header)

@@ -132,6 +132,9 @@ func (c *cached) keep(origin int) error {
 	if c.decision.Store && variesByOurs(p) {
 		c.decision.Store, reason = false, "vary-forwarded"
 	}
+	if c.decision.Store && p.length > c.store.MaxEntry() {
+		c.decision.Store, reason = false, "too-large"
+	}
 	if !c.decision.Store {
 		if c.flight != nil {
 			c.flight.Release(p.status < 500)

@@ -36,14 +36,14 @@ func (s *Server) PurgePrefix(raw string) (cache.Purge, error) {
 	return cache.Purge{Tenant: st.tenant, Vhost: st.name, Kind: cache.PurgePrefix, Arg: host + target}, nil
 }
 
-// PurgeHost makes the purge of what is stored of a host, or, for the name of a vhost with a wildcard ("*.shop.test"), of all
-// that this vhost has stored.
+// PurgeHost makes the purge of what is stored of a host, or, for the name of a vhost, of all that this vhost has stored: of its
+// aliases, or of the hosts that its wildcard covers, too.
 func (s *Server) PurgeHost(host string) (cache.Purge, error) {
 	host, st, err := s.vhostOf(host)
 	if err != nil {
 		return cache.Purge{}, err
 	}
-	if strings.HasPrefix(host, "*") {
+	if host == st.name {
 		return cache.Purge{Tenant: st.tenant, Vhost: st.name, Kind: cache.PurgeAll}, nil
 	}
 	return cache.Purge{Tenant: st.tenant, Vhost: st.name, Kind: cache.PurgeHost, Arg: host}, nil

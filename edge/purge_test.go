@@ -58,6 +58,7 @@ func TestPurgesAreMadeAsTheVhostCounts(t *testing.T) {
 		"host":     {func() (cache.Purge, error) { return n.PurgeHost("Shop.Test.") }, with(shop, cache.PurgeHost, "shop.test")},
 		"a host":   {func() (cache.Purge, error) { return n.PurgeHost("a.wild.test") }, with(wild, cache.PurgeHost, "a.wild.test")},
 		"vhost":    {func() (cache.Purge, error) { return n.PurgeHost("*.wild.test") }, with(wild, cache.PurgeAll, "")},
+		"aliases":  {func() (cache.Purge, error) { return n.PurgeHost("WWW.shop.test") }, with(shop, cache.PurgeAll, "")},
 		"tag":      {func() (cache.Purge, error) { return n.PurgeTag("shop.test", "A b") }, with(shop, cache.PurgeTag, "A b")},
 	} {
 		if got, err := tt.make(); err != nil || got != tt.want {

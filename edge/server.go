@@ -191,6 +191,7 @@ func (s *Server) Apply(table *routes.Table, replaced []routes.Replaced) {
 		if change.New == nil && change.Old != nil {
 			retire(change.Old)
 		}
+		s.dropStored(change)
 		if change.Old != nil && change.Old.Vhost != nil {
 			tenant := change.Old.Vhost.Tenant
 			if _, _, known := table.Tenant(tenant); tenant != "" && !known {

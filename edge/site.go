@@ -148,6 +148,23 @@ func retire(route *routes.Route) {
 	}
 }
 
+// dropStored has nothing that a vhost has stored be served any more if the vhost is gone, does not want anything stored, or not
+// what has Set-Cookie: turned on again, it begins with nothing.
+func (s *Server) dropStored(change routes.Replaced) {
+	if s.opts.Cache == nil || change.Old == nil || change.Old.Vhost == nil {
+		return
+	}
+	was, is := change.Old.Settings(s.opts.Defaults), routes.Settings{}
+	if change.New != nil && change.New.Vhost != nil {
+		is = change.New.Settings(s.opts.Defaults)
+	}
+	same := was.Cache == is.Cache && was.Tenant == is.Tenant && (was.CacheSetCookie != "store" || is.CacheSetCookie == "store")
+	if same || !was.Cache && !is.Cache {
+		return
+	}
+	s.opts.Cache.Purge(cache.Purge{Tenant: was.Tenant, Vhost: change.Old.Name, Kind: cache.PurgeAll})
+}
+
 // tune fills in a zero profile, but for its exclusions.
 func tune(p *waf.Profile, w *routes.WAF) {
 	p.Paranoia, p.InboundThreshold, p.OutboundThreshold = w.Paranoia, w.InboundThreshold, w.OutboundThreshold

@@ -259,6 +259,10 @@ func (n *Node) apply(e redis.XMessage) {
 		return
 	}
 	n.store.Purge(p)
+	if !p.Kind.Known() {
+		n.log.Warn("a purge of a kind that is not known here: all of its vhost, its tenant, or everything is purged", "id", e.ID, "kind", string(p.Kind),
+			"tenant", p.Tenant, "vhost", p.Vhost, "node", text(e.Values, fieldNode), "by", text(e.Values, fieldBy))
+	}
 	n.log.Debug("purge applied", "id", e.ID, "kind", string(p.Kind), "arg", p.Arg, "tenant", p.Tenant, "vhost", p.Vhost, "soft", p.Soft,
 		"node", text(e.Values, fieldNode), "by", text(e.Values, fieldBy))
 }

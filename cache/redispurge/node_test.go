@@ -44,6 +44,7 @@ func TestPurgeActsOnEveryNode(t *testing.T) {
 	for _, s := range all {
 		edgetest.WaitFor(t, "all of the vhost to be purged on "+s.name, func() bool { return s.page("a.test", "/shop") == "" })
 	}
+	edgetest.WaitFor(t, "it to be said", func() bool { return strings.Contains(all[0].log.String(), "of a kind that is not known here") })
 	// Who leaves in order is not waited for.
 	all[2].stop()
 	_, answers = all[0].publish(t, tagPurge("news"))

@@ -30,8 +30,8 @@ func newCachePurge(s *session) *cobra.Command {
 		Short: "Have what is stored not be served any more, on all nodes",
 		Long: `Have stored answers not be served any more, by this node and by all that share its Redis,
 and print what each of them says. A URL is purged in all its forms: by both schemes, in
-every variant, for every cookie and device that counts. Tags are those of Surrogate-Key,
-Cache-Tag and xkey.
+every variant, for every cookie and device that counts; another query is another URL.
+Tags are those of Surrogate-Key, Cache-Tag and xkey.
 
 With --soft, answers become stale: they may still be validated, and served while they
 are, or while the backend fails, where the vhost or the answer allows that.
@@ -46,7 +46,7 @@ Exit 1: a node did not answer in time. It purges as soon as it reaches Redis aga
 	f.StringVar(&r.URL, "url", "", "this `URL`, as its vhost counts the query")
 	f.StringVar(&r.Prefix, "prefix", "", "all URLs of the same host that begin as this `URL` does")
 	f.StringVar(&r.Tag, "tag", "", "what has this `tag`, of the vhost that answers for --host, or of --tenant")
-	f.StringVar(&r.Host, "host", "", "all of this `host`, or of the vhost with this name if that has a wildcard")
+	f.StringVar(&r.Host, "host", "", "all of this `host`; by the name of a vhost: all of that, its aliases too")
 	f.StringVar(&r.Tenant, "tenant", "", "all of this `tenant`")
 	f.BoolVar(&r.All, "all", false, "everything")
 	f.BoolVar(&r.Soft, "soft", false, "make it stale in the place of unusable")
@@ -57,6 +57,11 @@ Exit 1: a node did not answer in time. It purges as soon as it reaches Redis aga
 		}
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		for _, name := range []string{"url", "prefix", "tag", "host", "tenant"} {
+			if f.Changed(name) && strings.TrimSpace(f.Lookup(name).Value.String()) == "" { // a script's variable that is not set must not purge more
+				return usagef("--%s is empty: nothing is purged", name)
+			}
+		}
 		if err := checkPurgeFlags(&r, wait); err != nil {
 			return err
 		}
@@ -168,8 +173,9 @@ func newCacheStats(s *session) *cobra.Command {
 		Long: `Print what the cache of one node has done for each vhost since the node was started, or
 for the one that answers for HOST.
 
-HIT is how many of 100 requests no backend was asked for. COLLAPSED are those that got the
-answer to an equal one; HIT-FOR-MISS those that did not wait for an equal one, since its
+HIT is how many of 100 requests no backend was asked for; BYPASS those that the cache did not
+deal with: of another method, or past it by the vhost's settings. COLLAPSED are those that got
+the answer to an equal one; HIT-FOR-MISS those that did not wait for an equal one, since its
 answer could not be shared a moment ago. SAVED is bytes of bodies that no backend sent.`,
 		Example: "  gatehouse cache stats\n  gatehouse cache stats www.shop.test -o json",
 		Args:    cobra.MaximumNArgs(1), ValidArgsFunction: s.completeVhost,
@@ -200,11 +206,11 @@ func (s *session) printStats(stats *admin.CacheStats) error {
 			hit = strconv.FormatFloat(f.HitPercent, 'f', 1, 64) + " %"
 		}
 		rows = append(rows, []string{
-			f.Vhost, dash(f.Tenant), hit, count(f.Total()), byteCount(f.Bytes), strconv.FormatInt(f.Entries, 10), count(f.Evictions),
+			f.Vhost, dash(f.Tenant), hit, count(f.Total()), count(f.Requests["bypass"]), byteCount(f.Bytes), strconv.FormatInt(f.Entries, 10), count(f.Evictions),
 			count(f.Requests["collapsed"]), count(f.HitForMiss), byteCount(int64(f.SavedBytes)),
 		})
 	}
-	return s.printTable([]string{"VHOST", "TENANT", "HIT", "REQUESTS", "STORED", "ENTRIES", "EVICTED", "COLLAPSED", "HIT-FOR-MISS", "SAVED"}, rows)
+	return s.printTable([]string{"VHOST", "TENANT", "HIT", "REQUESTS", "BYPASS", "STORED", "ENTRIES", "EVICTED", "COLLAPSED", "HIT-FOR-MISS", "SAVED"}, rows)
 }
 
 // byteCount writes a number of bytes with three digits or so.

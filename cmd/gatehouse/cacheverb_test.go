@@ -86,6 +86,9 @@ func TestCachePurgePrintsEachNodesAnswer(t *testing.T) {
 		"--all --wait soon":              "want a time with its unit",
 		"--url https://a.test/ --hots x": `did you mean "--host"?`,
 		"www.shop.test":                  "unknown command",
+		"--tag= --host a.test":           "--tag is empty: nothing is purged", // a variable of a script that is not set
+		"--url= --host a.test":           "--url is empty",
+		"--prefix= --tenant shop":        "--prefix is empty",
 	} {
 		code, _, errOut := invoke(t, append([]string{"cache", "purge"}, strings.Fields(args)...)...)
 		want(t, args, code, exitUsage)
@@ -100,9 +103,9 @@ func TestCacheStats(t *testing.T) {
 	code, out, errOut := invoke(t, "cache", "stats")
 	want(t, "all"+errOut, code, exitOK)
 	want(t, "table", out, strings.TrimLeft(`
-VHOST          TENANT  HIT     REQUESTS  STORED   ENTRIES  EVICTED  COLLAPSED  HIT-FOR-MISS  SAVED
-blog.test      -       -       0         0 B      0        0        0          0             0 B
-www.shop.test  shop    66.7 %  3         1.5 KiB  2        7        1          4             3.0 GiB
+VHOST          TENANT  HIT     REQUESTS  BYPASS  STORED   ENTRIES  EVICTED  COLLAPSED  HIT-FOR-MISS  SAVED
+blog.test      -       -       0         0       0 B      0        0        0          0             0 B
+www.shop.test  shop    66.7 %  3         0       1.5 KiB  2        7        1          4             3.0 GiB
 `, "\n"))
 	_, out, _ = invoke(t, "cache", "stats", "www.shop.test", "-o", "json")
 	contains(t, "JSON", out, `"hit_for_miss": 4`, `"collapsed": 1`)
