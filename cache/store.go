@@ -77,6 +77,9 @@ type Store struct {
 	closed bool
 }
 
+// maxCounters bounds what ristretto's own counters take, to a quarter of a gigabyte.
+const maxCounters = 1 << 26
+
 // New makes a Store. It starts ristretto's goroutines and one of its own, which Close ends.
 func New(o Options) (*Store, error) {
 	if o.MaxBytes == 0 {
@@ -104,7 +107,7 @@ func New(o Options) (*Store, error) {
 	s.ledger.max.Store(o.MaxBytes)
 	// Costs are bytes, so the counters follow from the bytes: about a hundred
 	// per object of usual size gave the best hit ratio.
-	counters := max(100_000, o.MaxBytes/320)
+	counters := min(max(100_000, o.MaxBytes/320), maxCounters)
 	var err error
 	s.cache, err = ristretto.NewCache(&ristretto.Config[uint64, *object]{
 		NumCounters:        counters,

@@ -201,3 +201,18 @@ func TestKillDuringAnUpgradeLeavesANodeThatServes(t *testing.T) {
 		t.Errorf("status %d", got.Status)
 	}
 }
+
+// Out of habit, and by terminals that close, nodes get SIGHUP: it ends nothing, and the log says what there is in its place.
+func TestHangupChangesNothing(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	n := prepare(t, "", map[string]string{"site.yaml": vhost("www.shop.test", b.URL)})
+	n.start()
+	if err := n.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	edgetest.WaitFor(t, "the log to say so", func() bool { return has(n.stderr.String(), "SIGHUP changes nothing", "gatehouse upgrade") })
+	if got := n.get("www.shop.test", "/"); got.Status != 200 {
+		t.Errorf("status %d", got.Status)
+	}
+	n.stop()
+}

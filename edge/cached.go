@@ -40,6 +40,7 @@ func (c *cached) serve(r *request, next handler) error {
 			c.hit()
 			return nil
 		case c.lookup.OnlyIfCached || listHas(r.value("cache-control"), "only-if-cached"):
+			c.lookup.OnlyIfCached = true
 			return fail(504, "not in the cache, and nothing else was wanted", errNotStored)
 		case !c.lookup.MayStore:
 			return c.pass(next)
@@ -156,7 +157,9 @@ func (c *cached) answer(o cache.Outcome) {
 			c.part(e.PartOf(header, p.length))
 		}
 	}
-	r.response.set("Age", strconv.FormatInt(int64(c.lookup.Age/time.Second), 10))
+	start := len(r.scratch)
+	r.scratch = strconv.AppendInt(r.scratch, int64(c.lookup.Age/time.Second), 10)
+	r.response.fields = append(r.response.fields, upstream.Field{Name: ageName, Value: slices.Clip(r.scratch[start:])})
 	c.status(o)
 }
 
@@ -196,7 +199,7 @@ func (c *cached) status(o cache.Outcome) {
 	r.response.fields = append(r.response.fields, upstream.Field{Name: cacheStatus, Value: slices.Clip(r.scratch[start:])})
 }
 
-var cacheStatus = []byte("Cache-Status")
+var cacheStatus, ageName = []byte("Cache-Status"), []byte("Age")
 
 // A requestHeader is a request's fields, for the cache.
 type requestHeader request

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -139,5 +140,24 @@ func TestAttackOversizedHeadIsNotStored(t *testing.T) {
 	n.get(t, "www.shop.test", refusal)
 	if got := n.get(t, "www.shop.test", refusal); got.Status != 400 || !strings.Contains(got.Header.Get("Cache-Status"), "hit") {
 		t.Errorf("without it: %d, %q", got.Status, got.Header.Get("Cache-Status"))
+	}
+}
+
+// What ends as an error says what the cache had to do with it.
+func TestErrorsHaveACacheStatus(t *testing.T) {
+	n, b := handled(t, func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) }, "")
+	for want, fields := range map[string][]string{
+		"gatehouse; detail=only-if-cached": {"Cache-Control: only-if-cached"},
+		"gatehouse; fwd=uri-miss":          nil,
+	} {
+		if got := n.get(t, "www.shop.test", "/", fields...); got.Status < 500 || got.Header.Get("Cache-Status") != want {
+			t.Errorf("%v: %d %q, want %q", fields, got.Status, got.Header.Get("Cache-Status"), want)
+		}
+	}
+	if b.Deliveries("/") == 0 {
+		t.Error("the backend was never asked")
+	}
+	if log := n.log.String(); strings.Count(log, "request failed") != 1 || strings.Contains(log, "only-if-cached") {
+		t.Errorf("log: %s", log)
 	}
 }

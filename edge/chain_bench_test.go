@@ -82,7 +82,7 @@ const answerSize = 1 << 10
 
 var (
 	errOfBelow  = refuse(404, "no site answers for this host")
-	storable    = []upstream.Field{{Name: []byte("Content-Type"), Value: []byte("text/html")}, {Name: []byte("Cache-Control"), Value: []byte("max-age=60")}}
+	storable    = []upstream.Field{{Name: []byte("Content-Type"), Value: []byte("text/html")}, {Name: []byte("Cache-Control"), Value: []byte("max-age=60000")}, {Name: []byte("Age"), Value: []byte("5000")}}
 	notStorable = []upstream.Field{{Name: []byte("Content-Type"), Value: []byte("text/html")}, {Name: []byte("Cache-Control"), Value: []byte("no-store")}}
 )
 

@@ -2,12 +2,16 @@ package edge
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 
 	"gatehouse/cache"
 	"gatehouse/edge/compress"
 	"gatehouse/edge/overload"
 )
+
+// mostForming is how many coded forms of stored answers are made at a time: each is work for a processor, and requests come first.
+var mostForming = int64(max(1, runtime.GOMAXPROCS(0)/2))
 
 // codeHit answers with the coded form of what is stored. There is one for each coding, made once, behind the first hit that
 // wants it; until then hits leave as they are stored. Parts are parts of the form without a coding.
@@ -25,7 +29,9 @@ func (s *Server) codeHit(r *request) {
 	form := s.opts.Cache.Form(e, uint8(coding))
 	if form == nil {
 		r.varies()
-		s.makeForm(r, e, coding)
+		if r.Method == "GET" { // HEAD costs a client nothing
+			s.makeForm(r, e, coding)
+		}
 		return
 	}
 	p.template, p.body, p.length = form.Template.(*storedHead), form.Body, int64(len(form.Body))
@@ -44,13 +50,19 @@ func (s *Server) makeForm(r *request, e *cache.Entry, coding compress.Coding) {
 	if s.level() >= overload.NoKeepAlive || !s.opts.Cache.WantsForm(e, uint8(coding)) {
 		return
 	}
+	if s.forming.Add(1) > mostForming { // a later hit asks again
+		s.forming.Add(-1)
+		return
+	}
 	tenant := &r.site.meter.encoders
 	if !s.encoders.take(tenant) {
+		s.forming.Add(-1)
 		s.metrics.uncoded.WithLabelValues(uncodedBusy).Inc()
 		return
 	}
 	s.refreshing.Add(1)
 	go func() {
+		defer s.forming.Add(-1)
 		defer s.refreshing.Add(-1)
 		defer s.encoders.release(tenant)
 		defer func() {

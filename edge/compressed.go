@@ -48,7 +48,7 @@ func (s *Server) code(r *request) {
 		s.codeHit(r)
 		return
 	case p.template != nil: // what another request brings is coded as it comes
-		p.fields = append(p.template.fields(), p.fields...)
+		p.fields = append(append(p.template.fields(), fieldsOf(p.template.hsts)...), p.fields...)
 		p.template = nil
 	}
 	h := compress.Head{Method: r.Method, Status: p.status, Length: p.length}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 
+	"gatehouse/cache"
 	"gatehouse/edge/upstream"
 	"gatehouse/edge/wire"
 )
@@ -122,6 +123,9 @@ func (s *Server) errorPages(next handler) handler {
 		r.response.discard()
 		r.response = errorResponse(r, asHTTPError(err))
 		r.response.close = r.response.status == 400 // what came next could be misread, too
+		if r.cached.policy != nil {
+			r.cached.status(cache.Outcome{})
+		}
 		r.record.Err = err
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"gatehouse/cache"
 	"gatehouse/edge/compress"
 	"gatehouse/internal/octets"
 )
@@ -34,7 +35,8 @@ var rules = func() map[string]rule {
 		rewritten: "x-forwarded-for x-forwarded-proto x-forwarded-host x-real-ip x-request-id",
 		claim: "forwarded x-client-ip client-ip true-client-ip cf-connecting-ip cf-connecting-ipv6 fastly-client-ip " +
 			"x-cluster-client-ip x-remote-ip x-remote-addr x-remote-user remote-user x-originating-ip x-proxyuser-ip " +
-			"x-original-url x-original-uri x-original-host x-rewrite-url x-host x-http-host-override x-client-cert " +
+			"x-original-url x-original-uri x-original-path x-original-host x-rewrite-url x-override-url x-envoy-original-path " +
+			"x-host x-backend-host x-http-host-override x-forwarded x-client-cert " +
 			"x-client-verify x-client-dn front-end-https x-url-scheme proxy",
 	} {
 		for name := range strings.FieldsSeq(names) {
@@ -54,8 +56,8 @@ func ruleOf(lower []byte) rule {
 	if r == hopByHop || r == rewritten || bytes.IndexByte(lower, '_') >= 0 {
 		return max(r, hopByHop)
 	}
-	if bytes.IndexByte(lower, '.') >= 0 { // PHP reads a dot as an underscore, too
-		lower = bytes.ReplaceAll(lower, []byte{'.'}, []byte{'-'})
+	if hyphens := withHyphens(lower); len(hyphens) > 0 && &hyphens[0] != &lower[0] {
+		lower = hyphens
 		if r = max(r, rules[string(lower)]); r == rewritten {
 			return r
 		}
@@ -82,27 +84,75 @@ func (r *request) dropped(lower []byte) bool {
 	return true
 }
 
-// outboundHead returns the field lines of the request to the backend: the
-// client's end-to-end fields in their order, and what we say of the client.
-func (r *request) outboundHead(dst []byte) []byte {
-	var listed []string // by Connection: hop-by-hop in this request
+// unlist takes the fields out that Connection names: they end here (RFC 9110 §7.6.1). Nobody behind this may go by what the
+// backend does not get, a key of the cache least of all: whoever lists Accept-Language would choose what those get who
+// send it. Fields with a rule of their own keep to that: what a proxy says of the client is not for the client to take out.
+func (r *request) unlist() {
+	var listed []string
 	for _, f := range r.Fields {
 		if f.Is("connection") {
 			if f.Value = octets.TrimOWS(f.Value); octets.Is(f.Value, "keep-alive") || octets.Is(f.Value, "close") {
 				continue // the usual ones, which name no field
 			}
 			for token := range strings.SplitSeq(string(f.Value), ",") {
-				listed = append(listed, strings.ToLower(strings.Trim(token, " \t")))
+				if token = strings.ToLower(strings.Trim(token, " \t")); ruleOf([]byte(token)) == passes {
+					listed = append(listed, token)
+				}
 			}
 		}
 	}
+	if len(listed) == 0 {
+		return
+	}
 	var lower [64]byte
-	coding := r.asksCoding()
-	shared := r.cached.policy != nil && (r.Method == "GET" || r.Method == "HEAD")
+	r.Fields = slices.DeleteFunc(r.Fields, func(f field) bool { return slices.Contains(listed, string(appendLower(lower[:0], f.Name))) })
+}
+
+// shared reports whether others may get the answer: the backend then gets nothing that is in no key and that it might act on.
+func (r *request) shared() bool {
+	return r.cached.policy != nil && (r.Method == "GET" || r.Method == "HEAD") && r.cached.lookup.Forward != cache.ForwardBypass
+}
+
+// isUnkeyed reports whether a field changes, for some backends, what is asked for: the method, the URL, the host, or who asks. Others
+// would get an answer that is not theirs (cache poisoning, cache-poisoned denial of service), be the field believed or not:
+// a trusted proxy may well pass on what its clients send. Addresses of clients are no more than X-Forwarded-For is. lower is the
+// name in lower case.
+func isUnkeyed(lower []byte) bool {
+	lower = withHyphens(lower)
+	switch string(lower) {
+	case "x-http-method-override", "x-http-method", "x-method-override":
+		return true
+	}
+	return ruleOf(lower) == claim && !isAddress[string(lower)]
+}
+
+// isAddress has the claims that say from which address the client comes.
+var isAddress = func() map[string]bool {
+	names := map[string]bool{}
+	for name := range strings.FieldsSeq("x-client-ip client-ip true-client-ip cf-connecting-ip cf-connecting-ipv6 fastly-client-ip " +
+		"x-cluster-client-ip x-remote-ip x-remote-addr x-originating-ip x-proxyuser-ip") {
+		names[name] = true
+	}
+	return names
+}()
+
+// withHyphens is a name as PHP reads it, which takes a dot for a hyphen, or both for an underscore.
+func withHyphens(lower []byte) []byte {
+	if bytes.IndexByte(lower, '.') < 0 {
+		return lower
+	}
+	return bytes.ReplaceAll(lower, []byte{'.'}, []byte{'-'})
+}
+
+// outboundHead returns the field lines of the request to the backend: the
+// client's end-to-end fields in their order, and what we say of the client.
+func (r *request) outboundHead(dst []byte) []byte {
+	var lower [64]byte
+	coding, shared := r.asksCoding(), r.shared()
 	for _, f := range r.Fields {
 		name := appendLower(lower[:0], f.Name)
-		if r.dropped(name) || len(listed) > 0 && slices.Contains(listed, string(name)) || coding != "" && string(name) == "accept-encoding" ||
-			r.cached.conditional && isCondition(name) || shared && isOverride(name) || r.cached.device != "" && string(name) == "x-device-class" {
+		if r.dropped(name) || coding != "" && string(name) == "accept-encoding" || r.cached.conditional && isCondition(name) ||
+			shared && isUnkeyed(name) || r.cached.device != "" && string(name) == "x-device-class" {
 			continue
 		}
 		dst = appendField(dst, f.Name, f.Value)
@@ -122,16 +172,6 @@ func (r *request) outboundHead(dst []byte) []byte {
 // isCondition reports whether a field holds a condition that the cache answers itself. lower is its name in lower case.
 func isCondition(lower []byte) bool {
 	return string(lower) == "if-none-match" || string(lower) == "if-modified-since"
-}
-
-// isOverride reports whether a field makes another method of the request, for some backends. A GET whose answer others may get
-// is a GET: with another method it has an answer that is not theirs (cache-poisoned denial of service).
-func isOverride(lower []byte) bool {
-	switch string(lower) {
-	case "x-http-method-override", "x-http-method", "x-method-override":
-		return true
-	}
-	return false
 }
 
 // identity is no content coding. It is asked for in words: without the field any coding
@@ -173,7 +213,7 @@ func (r *request) appendForwarded(dst []byte) []byte {
 			}
 		}
 		forwardedFor = strings.Join(append(chain, forwardedFor), ", ")
-		if h := r.value("x-forwarded-host"); h != "" {
+		if h := r.value("x-forwarded-host"); h != "" && !r.shared() { // it is in no key
 			host = h
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -16,10 +17,15 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	_, _ = fmt.Fprintf(w, "method=%s host=%s uri=%s body=%s", r.Method, r.Host, r.RequestURI, body)
 	for _, name := range []string{
-		"X-Forwarded-Host", "X-Forwarded-Scheme", "X-Forwarded-Server", "X-Host", "X-Original-URL", "X-Rewrite-URL", "Forwarded", "X-Forwarded-Port",
+		"X.HTTP.Method.Override", "X-HTTP-Method.Override", "X-Forwarded-Host", "X-Forwarded-Scheme", "X-Forwarded-Server", "X-Host", "X-Original-URL", "X-Rewrite-URL", "Forwarded", "X-Forwarded-Port",
 		"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Forwarded-Prefix", "Authorization",
 	} {
 		if v := r.Header.Get(name); v != "" {
+			_, _ = fmt.Fprintf(w, " %s=%s", name, v)
+		}
+	}
+	for name, v := range r.Header {
+		if strings.Contains(name, ".") { // a hyphen to PHP
 			_, _ = fmt.Fprintf(w, " %s=%s", name, v)
 		}
 	}
@@ -47,7 +53,7 @@ func TestAttackUnkeyedHeaders(t *testing.T) {
 
 // CPDoS by method override: the answer to a DELETE stored as the page.
 func TestAttackMethodOverride(t *testing.T) {
-	for _, name := range []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "x_http_method_override"} {
+	for _, name := range []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "x_http_method_override", "X.HTTP.Method.Override", "X-HTTP-Method.Override"} {
 		poisoned(t, "/", name+": evil")
 	}
 }
@@ -127,5 +133,52 @@ func TestAttackAuthorization(t *testing.T) {
 	}
 	if got := n.get(t, "www.shop.test", "/own", "Authorization: Basic mine"); !strings.Contains(string(got.Body), "mine") {
 		t.Errorf("with credentials: %q", got.Body)
+	}
+}
+
+// Fields that Connection names end here: whoever names one that is in the key, or that answers vary by, would have those who send
+// it get the answer for those who do not (hop-by-hop header abuse).
+func TestAttackHopByHop(t *testing.T) {
+	n, _ := handled(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Vary", "Accept-Language, Origin")
+		fmt.Fprintf(w, "%s %s %s %s", r.Header.Get("Accept-Language"), r.Header.Get("Origin"), r.Header.Get("Cookie"), r.Header.Get("X-Country"))
+	}, ", key: {cookies: [lang], headers: [X-Country]}")
+	fields := []string{"Accept-Language: de", "Origin: https://app.test", "Cookie: lang=de", "X-Country: DE"}
+	const want = "de https://app.test lang=de DE"
+	for i, listed := range []string{
+		"Accept-Language", "keep-alive, accept-language", "close,ORIGIN", "cookie, x-country", "Keep-Alive,\tCookie ,close",
+		"x-forwarded-for, origin", // which has a rule of its own
+	} {
+		target := fmt.Sprint("/", i)
+		n.get(t, "www.shop.test", target, append(fields, "Connection: "+listed)...)
+		if got := n.get(t, "www.shop.test", target, fields...); string(got.Body) != want {
+			t.Errorf("Connection: %s: the visitor gets %q, %s", listed, got.Body, got.Header.Get("Cache-Status"))
+		}
+	}
+	n.get(t, "www.shop.test", "/two", append(fields, "Connection: close", "Connection: origin")...)
+	if got := n.get(t, "www.shop.test", "/two", fields...); string(got.Body) != want {
+		t.Errorf("two Connection fields: the visitor gets %q", got.Body)
+	}
+}
+
+// What a trusted proxy passes on from its clients is in no key either.
+func TestAttackClaimsThroughATrustedProxy(t *testing.T) {
+	b := edgetest.NewBackendWith(t, edgetest.BackendOptions{Handler: http.HandlerFunc(echo)})
+	n := start(t, shopSite(b.URL, "cache: {enabled: true, bypass: {paths: [/own/*]}}"), func(o *Options) {
+		o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	})
+	for i, name := range []string{
+		"X-Forwarded-Host", "X-Original-URL", "X-Rewrite-URL", "X-Host", "Forwarded", "X-Forwarded-Prefix", "X-Forwarded-Port", "X-Forwarded-Server",
+	} {
+		target := fmt.Sprint("/", i)
+		n.get(t, "www.shop.test", target, "X-Forwarded-For: 192.0.2.1", name+": evil.test")
+		if got := n.get(t, "www.shop.test", target, "X-Forwarded-For: 192.0.2.2"); strings.Contains(string(got.Body), "evil") {
+			t.Errorf("%s: the visitor gets %q (%s)", name, got.Body, got.Header.Get("Cache-Status"))
+		}
+	}
+	// What nobody else gets may be as the proxy says.
+	if got := n.get(t, "www.shop.test", "/own/", "X-Forwarded-Host: front.test"); !strings.Contains(string(got.Body), "X-Forwarded-Host=front.test") {
+		t.Errorf("bypassed: %q", got.Body)
 	}
 }

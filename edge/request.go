@@ -172,6 +172,7 @@ func (s *Server) newRequest(ctx *fasthttp.RequestCtx, conn http1Conn) (*request,
 	if h.Refused != nil {
 		return r, refused(h.Refused)
 	}
+	r.unlist()
 	level := s.level()
 	r.last = r.last || level >= overload.NoKeepAlive
 	if level >= overload.Shed {

@@ -87,6 +87,7 @@ type Server struct {
 
 	waiters    waiters
 	refreshing atomic.Int64 // requests behind stale hits
+	forming    atomic.Int64 // coded forms in the making
 	draining   atomic.Bool
 	settled    chan struct{} // see Settled
 	settle     func()        // closes it, once

@@ -41,7 +41,7 @@ func storeHead(p *response) *storedHead {
 	for _, f := range p.fields {
 		name := field(f)
 		h.Add(f.Name, f.Value)
-		if name.Is("age") || name.Is("cache-status") || name.Is("x-request-id") {
+		if name.Is("age") || name.Is("cache-status") || name.Is("x-request-id") || name.Is("content-range") { // a whole has no range; its parts get ours
 			continue
 		}
 		if name.Is("strict-transport-security") {
@@ -80,9 +80,10 @@ func (h *storedHead) coded(coding compress.Coding) *storedHead {
 }
 
 // fields returns the head's field lines, but for Strict-Transport-Security.
-func (h *storedHead) fields() []upstream.Field {
-	var out []upstream.Field
-	for line := range bytes.SplitSeq(h.lines, []byte("\r\n")) {
+func (h *storedHead) fields() []upstream.Field { return fieldsOf(h.lines) }
+
+func fieldsOf(lines []byte) (out []upstream.Field) {
+	for line := range bytes.SplitSeq(lines, []byte("\r\n")) {
 		if name, value, ok := bytes.Cut(line, []byte(": ")); ok {
 			out = append(out, upstream.Field{Name: name, Value: value})
 		}

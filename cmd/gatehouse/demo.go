@@ -8,8 +8,10 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,7 +44,9 @@ do what it should.`,
 			if broken != "" && !slices.Contains(demoBreaks, broken) {
 				return usagef("--break takes %s", strings.Join(demoBreaks, ", "))
 			}
-			return runDemo(cmd.Context(), cmd.OutOrStdout(), check, broken)
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP) // its terminal has gone
+			defer stop()
+			return runDemo(ctx, cmd.OutOrStdout(), check, broken)
 		},
 	}
 	cmd.Flags().BoolVar(&check, "check", false, "run the printed commands and verify their outcome")

@@ -68,6 +68,7 @@ func serve(ctx context.Context, cfg *Config, out io.Writer, in *inheritance) (er
 	usr2 := make(chan os.Signal, 1)
 	signal.Notify(usr2, syscall.SIGUSR2) // from now on: unheard, it would end the process
 	defer signal.Stop(usr2)
+	defer n.explainHangups()()
 	defer func() { err = errors.Join(err, n.close()) }()
 	for _, step := range []func() error{
 		n.openListeners, n.openRoutes, n.openData, n.openAccessLog, n.openEngines, n.openEdge, n.openAdmin,
@@ -86,6 +87,27 @@ func ignoreBrokenPipes() (stop func()) {
 	broken := make(chan os.Signal, 1)
 	signal.Notify(broken, syscall.SIGPIPE)
 	return func() { signal.Stop(broken) }
+}
+
+// explainHangups keeps SIGHUP from ending the process, and says what to do in its place: by habit it is a wish to have settings
+// read anew. Where hangups are ignored, as under nohup, they stay so.
+func (n *node) explainHangups() (stop func()) {
+	if signal.Ignored(syscall.SIGHUP) {
+		return func() {}
+	}
+	hangups, ended := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		defer close(ended)
+		for range hangups {
+			n.log.Warn("SIGHUP changes nothing: routes act as they are written; for gatehouse.yaml and for another binary there is gatehouse upgrade, or SIGUSR2")
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		<-ended
+	}
 }
 
 func newLogger(out io.Writer, level string) *slog.Logger {
@@ -148,6 +170,10 @@ func (n *node) openEngines() (err error) {
 	}
 	if err := n.openEvents(); err != nil {
 		return err
+	}
+	if limit, most := n.memoryLimit, int64(n.cfg.Cache.Memory); limit > 0 && most > limit/4*3 {
+		n.log.Warn("cache.memory leaves little of the memory that this process may use: the cache will be made smaller when it is short",
+			"cache.memory", n.cfg.Cache.Memory.String(), "limit", routes.Size(limit).String())
 	}
 	if n.cache, err = cache.New(cache.Options{MaxBytes: int64(n.cfg.Cache.Memory), Registerer: n.metrics, Logger: n.log}); err != nil {
 		return fmt.Errorf("cache: %w", err)
