@@ -81,6 +81,7 @@ type Node struct {
 	applied   atomic.Pointer[string] // last.id for others
 	began     atomic.Pointer[origin] // nil: where it was told to
 	published published
+	peers     peers
 }
 
 // A position in the stream is that of an entry that is known to have been in it.

@@ -382,3 +382,30 @@ func TestSinceAnotherProcessHadComeThatFar(t *testing.T) {
 	redis.CLI("DEL", "edge:gatehouse:{purge}:stream") // it begins anew, and knows nothing of before
 	edgetest.WaitFor(t, "the second to begin anew", func() bool { return second.Since(second.Applied()) > was })
 }
+
+// A Redis that has lost its data does not know of a node that is cut off: that one still serves what is purged, and is called late.
+func TestNodeThatRedisHasForgottenIsWaitedFor(t *testing.T) {
+	redis := edgetest.Redis(t)
+	all := joinAll(t, redis, "n1", "n2", "n3")
+	for _, s := range all {
+		edgetest.WaitFor(t, s.name+" to know the others", func() bool {
+			s.peers.mu.Lock()
+			defer s.peers.mu.Unlock()
+			return len(s.peers.seen) == 3
+		})
+	}
+	all[1].gate.cut()
+	redis.CLI("FLUSHALL")
+	id, err := all[0].Publish(t.Context(), tagPurge("x"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answers []Answer
+	edgetest.WaitFor(t, "n3 to be back", func() bool {
+		answers = all[0].await(t, id, 2*time.Second)
+		return len(answers) == 3 && answers[2].Applied
+	})
+	wantAll(t, answers, "n1", "n2 late", "n3")
+	all[1].gate.mend()
+	wantAll(t, all[0].await(t, id, edgetest.Patience), "n1", "n2", "n3")
+}

@@ -67,10 +67,15 @@ func (n *Node) Await(ctx context.Context, id string) ([]Answer, error) {
 					a.Applied, a.After = reaches(applied[i], id), now
 				}
 			}
+			missing := n.peers.missing(members)
 			for member := range answers { // who has left is not waited for
 				if !slices.Contains(members, member) && !answers[member].Applied {
 					delete(answers, member)
 				}
+			}
+			for member, seen := range missing {
+				name, _ := cutMember(member)
+				answers[member] = &Answer{Node: name, Silent: time.Since(seen)}
 			}
 		} else if ctx.Err() == nil {
 			failed = err
@@ -133,7 +138,7 @@ func (n *Node) sorted(ctx context.Context, answers map[string]*Answer) []Answer 
 		if !a.Applied {
 			if left, err := n.client.PTTL(ctx, n.keys.node+member).Result(); err == nil && left > 0 {
 				a.Silent = max(Forgotten-left, 0)
-			}
+			} // else it is of peers, which knows
 		}
 		out = append(out, *a)
 	}

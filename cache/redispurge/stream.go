@@ -102,6 +102,7 @@ func (n *Node) beginAt(at position) {
 func (n *Node) confirm(ctx context.Context, at position) error {
 	pipe := n.client.Pipeline()
 	n.ackIn(ctx, pipe)
+	members := pipe.SMembers(ctx, n.keys.nodes)
 	found := pipe.XRange(ctx, n.keys.stream, at.id, at.id)
 	if err := n.exec(ctx, pipe); err != nil {
 		return err
@@ -111,8 +112,12 @@ func (n *Node) confirm(ctx context.Context, at position) error {
 	case err != nil:
 		return fmt.Errorf("read the stream of purges: %w", err)
 	case len(entries) == 1 && (at.nonce == "" || at.nonce == text(entries[0].Values, fieldNonce)):
+		if all, err := members.Result(); err == nil {
+			n.peers.note(all)
+		}
 		return nil
 	}
+	n.peers.lose()
 	return n.startOver(ctx, at)
 }
 
