@@ -199,6 +199,7 @@ func (s *Server) Apply(table *routes.Table, replaced []routes.Replaced) {
 			}
 		}
 	}
+	s.giveBack(table, replaced)
 }
 
 // Table returns the table that requests see now; nil before the first Apply.
