@@ -153,6 +153,9 @@ func (e *Entry) refresh(now time.Time) bool {
 	return now.UnixNano()-last >= int64(refreshPause) && atomic.CompareAndSwapInt64(&e.refreshed, last, now.UnixNano())
 }
 
+// PutOff is for whoever was to ask for e anew (see Lookup.Refresh) and cannot: the next hit is to try.
+func (e *Entry) PutOff() { atomic.StoreInt64(&e.refreshed, 0) }
+
 // failing reports whether the backend has failed a moment ago.
 func (e *Entry) failing(now time.Time) bool {
 	return now.UnixNano()-atomic.LoadInt64(&e.failed) < int64(failurePause)
