@@ -94,7 +94,8 @@ func (s *Store) find(req *Request, l *Lookup) {
 		l.Forward = ForwardURIMiss
 		return
 	}
-	e := o.pick(req.Header)
+	now := s.now()
+	e := s.pick(o, req.Header, now)
 	if e == nil {
 		l.Forward = ForwardVaryMiss
 		return
@@ -103,7 +104,7 @@ func (s *Store) find(req *Request, l *Lookup) {
 		l.Forward = ForwardURIMiss
 		return
 	}
-	l.consider(s, e, req, s.now())
+	l.consider(s, e, req, now)
 	if l.Entry != nil {
 		if n := o.uses.Load(); n < maxUses { // a load that is shared costs less than a store; one count more or less is nothing
 			o.uses.Store(n + 1)

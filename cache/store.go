@@ -211,7 +211,8 @@ func (s *Store) put(e *Entry) error {
 	if old != nil && (old.invalid.Load() || !bytes.Equal(old.key, e.key)) {
 		base = nil
 	}
-	o := base.with(e, variantRoom*s.maxCost, s.usable)
+	now := s.now()
+	o := base.with(e, variantRoom*s.maxCost, func(old *Entry) bool { return s.keeps(old, e, now) })
 	if o == nil {
 		return errSuperseded
 	}
