@@ -16,6 +16,9 @@ type Request struct {
 	HasBody bool
 	// HeadSize is the bytes of all fields. Refusals are not stored of requests that are large, see Decide. Default 0: small.
 	HeadSize int
+	// Explicit has only an answer be stored that states for how long it is fresh, as one to a POST has to (RFC 9110 §9.3.3):
+	// nothing that the vhost has set gives it freshness, nor is a validator enough. Default: what Policy says.
+	Explicit bool
 
 	seq     uint64  // the store's sequence at Lookup: when this request's fill began
 	control control // its Cache-Control, as far as it counts

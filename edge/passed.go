@@ -94,10 +94,7 @@ func (c *cached) posted() bool {
 
 // keepPosted keeps the answer to a POST for those who GET the same.
 func (c *cached) keepPosted() error {
-	stated := *c.policy
-	stated.TTL, stated.Heuristic = 0, false
-	c.policy = &stated
-	c.request.Method, c.request.HasBody = "GET", false
+	c.request.Method, c.request.HasBody, c.request.Explicit = "GET", false, true
 	c.store.Begin(&c.request) // behind the invalidation
 	return c.keep(0)
 }

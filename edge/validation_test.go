@@ -139,3 +139,44 @@ func TestPostedAnswers(t *testing.T) {
 		}
 	}
 }
+
+// What a vhost has set gives an answer to a POST no freshness (RFC 9110 §9.3.3), whichever way it gives it; what keeps answers
+// out keeps it out, too.
+func TestSettingsGivePostedAnswersNoFreshness(t *testing.T) {
+	n, _ := handled(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "POST" {
+			w.Header().Set("Content-Location", r.URL.RequestURI())
+			w.Header().Set("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
+			if control := r.URL.Query().Get("control"); control != "" {
+				w.Header().Set("Cache-Control", control)
+			}
+		}
+		fmt.Fprint(w, r.Method)
+	}, `, ttl: 60s, heuristic: true, rules: [{paths: ["/rule/*"], ttl: 1h}, {paths: ["/override/*"], ttl: 1h, override: true},
+      {paths: ["/silent/*"], ttl: 0s}, {paths: ["/never/*"], ttl: 0s, override: true}, {paths: ["/rule/*", "/override/*"], ttl: 0s, override: true}]`)
+	for target, stored := range map[string]bool{
+		"/":                                false,
+		"/?control=max-age%3D60":           true,
+		"/?control=no-cache":               false,
+		"/rule/a":                          false,
+		"/rule/a?control=max-age%3D60":     true,
+		"/override/a":                      false,
+		"/override/a?control=max-age%3D60": true,
+		"/override/a?control=no-cache":     false,
+		"/override/a?control=max-age%3D0":  false, // what it states counts
+		"/silent/a":                        false,
+		"/silent/a?control=max-age%3D60":   true, // as for a GET
+		"/never/a?control=max-age%3D60":    false,
+		"/override/a?control=private":      false,
+		"/rule/a?control=s-maxage%3D60":    true,
+		"/rule/a?control=must-revalidate":  false,
+		"/rule/a?control=public":           false,
+		"/rule/a?control=no-cache,private": false,
+	} {
+		edgetest.Dial(t, n.http).Do("POST", head("POST", "www.shop.test", target, "Content-Length: 1")+"\r\nx")
+		got := n.get(t, "www.shop.test", target)
+		if hit := strings.Contains(got.Header.Get("Cache-Status"), "; hit"); hit != stored || (string(got.Body) == "POST") != stored {
+			t.Errorf("%s: %q, %q", target, got.Body, got.Header.Get("Cache-Status"))
+		}
+	}
+}
