@@ -87,8 +87,9 @@ func (s *Store) Lookup(req *Request, p *Policy) Lookup {
 	return l
 }
 
-// Begin notes in req that it is sent now, for one that is not looked up.
-func (s *Store) Begin(req *Request) { req.seq = s.seq.Load() }
+// Begin is for a request that is not looked up, but sent for another one that leads f: it counts as asked for when that began.
+// What was purged since must not come back by a 304 that says that it is as it was.
+func (f *Flight) Begin(req *Request) { req.seq = f.seq }
 
 // find sets l's hit, or why there is none.
 func (s *Store) find(req *Request, l *Lookup) {

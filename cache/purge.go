@@ -67,36 +67,6 @@ func (s *Store) purge(p Purge) (seq uint64) {
 	return seq
 }
 
-// InvalidateURL is Invalidate for a vhost whose Policy has a Key: for all that is stored of the URL, whatever else is in
-// the key (RFC 9111 §4.4). target is as Policy.Target gives it. v may be nil. Too many of them at a time cost the vhost
-// what it has stored before, and nobody else.
-func (s *Store) InvalidateURL(v *Vhost, host, target string) {
-	s.invalidateBy(v, Purge{Kind: PurgeURL, Arg: host + target})
-}
-
-// InvalidateGroups makes the responses of a vhost that are in one of the groups unusable (RFC 9875 §3), see
-// InvalidatedGroups. If there are more than a thousand, all of the vhost's are.
-func (s *Store) InvalidateGroups(v *Vhost, groups []string) {
-	if len(groups) > maxInvalidated {
-		s.invalidateBy(v, Purge{Kind: PurgeAll})
-		return
-	}
-	for _, group := range groups {
-		s.invalidateBy(v, Purge{Kind: PurgeGroup, Arg: group})
-	}
-}
-
-func (s *Store) invalidateBy(v *Vhost, p Purge) {
-	v = s.account(v)
-	s.purging.Lock()
-	seq, n := s.note(&v.purges, &p)
-	v.last.Store(seq)
-	s.purging.Unlock()
-	if n > maxPurged/2 { // clients cause these: their memory is not worth a look through all that is stored
-		s.lurker.wakeUp()
-	}
-}
-
 // note notes a purge in the scope that it is for, and returns how many that has. The caller holds purging, and then lets those
 // vhosts know whose entries it may concern: whoever sees a vhost's last must find all that came before it.
 func (s *Store) note(scope *purges, p *Purge) (seq uint64, of int) {

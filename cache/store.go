@@ -257,25 +257,6 @@ func (s *Store) set(hash uint64, o, old *object) bool {
 	return !o.released.Load()
 }
 
-// Invalidate makes all responses under key unusable, and so those to requests
-// that were looked up before (RFC 9111 §4.4). The caller does so when an unsafe
-// request to the key was answered 2xx or 3xx.
-func (s *Store) Invalidate(key []byte) {
-	s.life.RLock()
-	defer s.life.RUnlock()
-	if s.closed {
-		return
-	}
-	hash := s.hash(key)
-	mu := &s.stripe[hash%stripes]
-	mu.Lock()
-	defer mu.Unlock()
-	s.invalidated[hash%invalidSlots].Store(s.seq.Add(1))
-	if o := s.stored(hash, key); o != nil {
-		o.invalid.Store(true)
-	}
-}
-
 // Stats is a snapshot of the store's figures; they are read one by one.
 type Stats struct {
 	Bytes     int64  // cost of what is stored

@@ -36,28 +36,28 @@ func (c *cached) invalidate() {
 	if p.status < 200 || p.status >= 400 {
 		return
 	}
-	c.forget(c.r.Target)
+	header := (*responseHeader)(c.r)
+	changes := cache.Changes{Groups: cache.InvalidatedGroups(header)}
+	c.forget(&changes, c.r.Target)
 	for _, name := range []string{"location", "content-location"} {
 		if target, ok := c.targetOf(p.value(name)); ok && target != c.r.Target {
-			c.forget(target)
+			c.forget(&changes, target)
 		}
 	}
-	if groups := cache.InvalidatedGroups((*responseHeader)(c.r)); len(groups) > 0 {
-		c.store.InvalidateGroups(c.r.site.account, groups)
-	}
+	c.store.Answered(&c.request, header, &changes)
 }
 
-// forget makes what is stored of a target of the request's own host unusable. Where more than the target is in the key, that
-// is of other clients, too: what this one changed, they must not get either.
-func (c *cached) forget(target string) {
+// forget adds what is stored of a target of the request's own host to what has changed. Where more than the target is in the key,
+// that is of other clients, too: what this one changed, they must not get either.
+func (c *cached) forget(changes *cache.Changes, target string) {
 	if !c.policy.Keyed() {
-		c.store.Invalidate(c.keyOf(nil, target))
+		changes.Keys = append(changes.Keys, c.keyOf(nil, target))
 		return
 	}
 	if counted, changed := c.policy.Target(nil, target); changed {
 		target = string(counted)
 	}
-	c.store.InvalidateURL(c.r.site.account, c.r.Host, target)
+	changes.URLs = append(changes.URLs, c.r.Host+target)
 }
 
 // targetOf returns the target of a reference in the answer, as a request for it would have it. ok is false if there is none, or
@@ -95,7 +95,6 @@ func (c *cached) posted() bool {
 // keepPosted keeps the answer to a POST for those who GET the same.
 func (c *cached) keepPosted() error {
 	c.request.Method, c.request.HasBody, c.request.Explicit = "GET", false, true
-	c.store.Begin(&c.request) // behind the invalidation
 	return c.keep(0)
 }
 

@@ -80,7 +80,7 @@ func (r *request) fetch(l cache.Lookup, flight *cache.Flight) error {
 	c := &r.cached
 	c.begin(r)
 	c.lookup = l
-	c.store.Begin(&c.request)
+	flight.Begin(&c.request)
 	if err := c.lead(r.srv.fetch, flight); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"gatehouse/cache"
 	"gatehouse/edge/overload"
 	"gatehouse/internal/edgetest"
 
@@ -127,4 +128,43 @@ func TestNothingIsRefreshedWhileMemoryIsShort(t *testing.T) {
 	}
 	level.Store(int32(overload.Normal))
 	edgetest.WaitFor(t, "the new version", func() bool { return string(n.get(t, "www.shop.test", "/").Body) == "version 2" })
+}
+
+// A purge between a stale hit and the request behind it: that it is found good brings nothing back.
+func TestPurgeOvertakesTheRequestBehindAHit(t *testing.T) {
+	for _, purged := range []bool{false, true} {
+		n, _ := handled(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("ETag", `"1"`)
+			w.Header().Set("Cache-Control", "max-age=1000, stale-while-revalidate=6000")
+			if r.Header.Get("If-None-Match") != "" {
+				w.WriteHeader(304)
+				return
+			}
+			w.Header().Set("Age", "1005")
+			fmt.Fprint(w, "page")
+		}, "")
+		n.get(t, "www.shop.test", "/")
+		r := n.hold(t, "serveCached", head("GET", "www.shop.test", "/")+"\r\n")
+		c := &r.cached
+		c.begin(r)
+		c.lookup = c.store.Lookup(&c.request, c.policy)
+		l := cache.Lookup{MayStore: true, Stale: c.lookup.Entry, Forward: cache.ForwardStale}
+		flight := c.store.Lead(&c.request, &l)
+		if flight == nil || !c.lookup.Refresh {
+			t.Fatalf("nothing to refresh: %+v", c.lookup)
+		}
+		behind := r.copy()
+		if purged {
+			n.store.Purge(cache.Purge{Kind: cache.PurgeAll})
+		}
+		if err := behind.fetch(l, flight); err != nil {
+			t.Error(err)
+		}
+		flight.Abandon()
+		behind.done()
+		l = c.store.Lookup(&c.request, c.policy)
+		if hit := l.Entry != nil && l.TTL > 0; hit == purged {
+			t.Errorf("purged %v: a fresh hit %v (%s)", purged, hit, l.Forward)
+		}
+	}
 }

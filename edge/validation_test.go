@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"gatehouse/cache"
 	"gatehouse/internal/edgetest"
 )
 
@@ -177,6 +178,34 @@ func TestSettingsGivePostedAnswersNoFreshness(t *testing.T) {
 		got := n.get(t, "www.shop.test", target)
 		if hit := strings.Contains(got.Header.Get("Cache-Status"), "; hit"); hit != stored || (string(got.Body) == "POST") != stored {
 			t.Errorf("%s: %q, %q", target, got.Body, got.Header.Get("Cache-Status"))
+		}
+	}
+}
+
+// The answer to a POST that was under way when a purge came is not stored: it may be of before.
+func TestPurgeOvertakesAPost(t *testing.T) {
+	for name, settings := range map[string]string{"one key": "", "many keys": ", key: {cookies: [lang]}"} {
+		for kind, arg := range map[cache.PurgeKind]string{cache.PurgeAll: "", cache.PurgeURL: "www.shop.test/p", cache.PurgeTag: "red", "": ""} {
+			t.Run(name+" "+string(kind), func(t *testing.T) {
+				var n *node
+				n, _ = handled(t, func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set("Content-Location", r.URL.RequestURI())
+					w.Header().Set("Cache-Control", "max-age=60")
+					w.Header().Set("Surrogate-Key", "red")
+					if r.Method == "POST" && kind != "" {
+						n.store.Purge(cache.Purge{Tenant: "shop", Vhost: "www.shop.test", Kind: kind, Arg: arg})
+					}
+					fmt.Fprint(w, r.Method)
+				}, settings)
+				edgetest.Dial(t, n.http).Do("POST", head("POST", "www.shop.test", "/p", "Content-Length: 1")+"\r\nx")
+				want := "GET"
+				if kind == "" {
+					want = "POST"
+				}
+				if got := n.get(t, "www.shop.test", "/p"); string(got.Body) != want {
+					t.Errorf("%q, %q, want %q", got.Body, got.Header.Get("Cache-Status"), want)
+				}
+			})
 		}
 	}
 }
