@@ -37,12 +37,15 @@ type object struct {
 // room is worth more hits.
 func worth(uses int32, bytes int64) float64 { return float64(uses+1) / float64(bytes) }
 
-// worth is the object's, its uses halved as often as its tenant's counts were since it was last asked.
-func (o *object) worth(halvings uint32) float64 {
+// worth is the object's.
+func (o *object) worth(halvings uint32) float64 { return worth(o.used(halvings), o.cost) }
+
+// used is the object's uses, halved as often as its tenant's counts were since it was last asked.
+func (o *object) used(halvings uint32) int32 {
 	if last := o.halvings.Swap(halvings); last != halvings {
 		o.uses.Store(o.uses.Load() >> min(halvings-last, 31))
 	}
-	return worth(o.uses.Load(), o.cost)
+	return o.uses.Load()
 }
 
 // pick finds the entry of o that the request selects: the most recent one (RFC 9111 §4). Of those before it, one with a Vary is

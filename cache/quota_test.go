@@ -205,3 +205,63 @@ func TestAttackIdleSharesDoNotVoidTheQuota(t *testing.T) {
 		t.Errorf("hits under attack: %.1f %% without and %.1f %% with idle tenants that have a share", without, with)
 	}
 }
+
+// What is asked for anew is the same page: its uses are neither forgotten nor, but for the time that passes, fewer.
+func TestUsesOutlastAReplacement(t *testing.T) {
+	for name, between := range map[string]func(*Store, *Request){
+		"it is refreshed":   func(*Store, *Request) {},
+		"it is invalidated": func(s *Store, req *Request) { s.Invalidate(req.Key) },
+		"it is purged":      func(s *Store, _ *Request) { s.Purge(Purge{Kind: PurgeAll, Soft: true}) },
+	} {
+		s, _ := newStore(t, 8<<20)
+		v := s.Vhost("shop", "www.shop.test")
+		ask := func(path string) *Request {
+			req := get(path)
+			req.Vhost = v
+			return req
+		}
+		uses := func(path string) int32 {
+			req := ask(path)
+			return s.stored(s.hash(req.Key), req.Key).uses.Load()
+		}
+		fill(t, s, ask("/hot"), answer(200, fresh...), "hot")
+		for range 50 {
+			wantHit(t, s, ask("/hot"), "hot")
+		}
+		for range 3 {
+			req := ask("/hot")
+			between(s, req)
+			s.Lookup(req, &Policy{})
+			put(t, s, req, answer(200, fresh...), "hot")
+		}
+		if got := uses("/hot"); got < 50 {
+			t.Errorf("%s: %d uses, want 50", name, got)
+		}
+		fill(t, s, ask("/cold"), answer(200, fresh...), "cold")
+		wantHit(t, s, ask("/cold"), "cold")
+		if got := s.valued()[0]; string(got.variants[0].Body) != "hot" {
+			t.Errorf("%s: the page that is asked for most is not written first", name)
+		}
+		v.tenant.halvings.Add(2)
+		req := ask("/hot")
+		s.Lookup(req, &Policy{})
+		put(t, s, req, answer(200, fresh...), "hot")
+		if got := uses("/hot"); got < 12 || got > 15 {
+			t.Errorf("%s: %d uses after two halvings", name, got)
+		}
+	}
+}
+
+// Of two keys that share a hash one takes the other's place, and not its uses.
+func TestUsesOfAnotherKeyAreNotTakenOver(t *testing.T) {
+	s, _ := newStore(t, 8<<20)
+	s.hash = func([]byte) uint64 { return 42 }
+	fill(t, s, get("/a"), answer(200, fresh...), "a")
+	for range 5 {
+		wantHit(t, s, get("/a"), "a")
+	}
+	fill(t, s, get("/b"), answer(200, fresh...), "b")
+	if o := s.stored(42, get("/b").Key); o.uses.Load() != 0 {
+		t.Errorf("%d uses", o.uses.Load())
+	}
+}

@@ -217,10 +217,16 @@ func (s *Store) put(e *Entry) error {
 		return errSuperseded
 	}
 	o.seq = s.seq.Add(1)
-	o.uses.Store(uses)
 	if o.vhost != nil {
 		o.halvings.Store(o.vhost.tenant.halvings.Load())
 	}
+	if old != nil && bytes.Equal(old.key, e.key) {
+		// It is the same page, and as much in use as before. Halved with its tenant's counts, but not for being replaced: how
+		// often a page is asked for says nothing of how often it changes, and those that are fresh for seconds only would be
+		// the first to leave.
+		uses = old.used(o.halvings.Load())
+	}
+	o.uses.Store(uses)
 	if !s.set(hash, o, old) {
 		return errAdmission
 	}
