@@ -79,13 +79,13 @@ func NewEntry(req *Request, resp *Response, d Decision, template any, templateSi
 		terms:      d.terms,
 		seq:        req.seq,
 		checked:    req.seq,
-		tags:       tagsOf(resp.Header),
 	}
 	e.etag, e.weak = opaqueTag(resp.Header)
 	nameLanguage(e.vary, resp.Header)
 	if e.key = req.owned; e.key == nil {
 		e.key = bytes.Clone(req.Key)
 	}
+	e.tags = tagsOf(resp.Header, e.key)
 	e.vhost, e.id = req.Vhost, entryIDs.Add(1)
 	e.most, e.length = d.MaxBody, resp.BodyLength
 	e.refused = !d.Store

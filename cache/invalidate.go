@@ -34,7 +34,9 @@ type Changes struct {
 	// URLs are hosts with targets as Policy.Target gives them, for a vhost whose Policy has a Key: all that is stored of such
 	// a URL, whatever else is in the key.
 	URLs []string
-	// Groups are those of InvalidatedGroups. If there are more than a thousand, all of the vhost counts as one.
+	// Groups are those of InvalidatedGroups. They are of the request's origin, its scheme and host, whatever other hosts the
+	// vhost has: who writes the pages of one must not reach those of another. If there are more than a thousand, all of the host
+	// counts as one.
 	Groups []string
 }
 
@@ -53,19 +55,21 @@ func (s *Store) Answered(req *Request, h Header, c *Changes) {
 		}
 	}
 	many := false
-	note := func(kind PurgeKind, arg string) {
-		seq, n := s.note(&v.purges, &Purge{Kind: kind, Arg: arg})
+	note := func(p Purge) {
+		seq, n := s.note(&v.purges, &p)
 		v.last.Store(seq)
 		many = many || n > maxPurged/2
 	}
 	for _, url := range c.URLs {
-		note(PurgeURL, url)
+		note(Purge{Kind: PurgeURL, Arg: url})
 	}
 	if len(c.Groups) > maxInvalidated {
-		note(PurgeAll, "")
-	} else {
+		host, _, _ := urlOf(req.Key)
+		note(Purge{Kind: PurgeHost, Arg: host})
+	} else if len(c.Groups) > 0 {
+		origin := originOf(req.Key)
 		for _, group := range c.Groups {
-			note(PurgeGroup, group)
+			note(Purge{Kind: PurgeGroup, Arg: group, origin: origin})
 		}
 	}
 	seq, first := s.invalidate(req.Key, req.seq) // last, so that all of the above is before it
@@ -83,6 +87,6 @@ func (s *Store) unpurged(v *Vhost, req *Request, h Header) bool {
 	if req.seq >= v.last.Load() {
 		return true
 	}
-	found := s.purgedSince(v, req.Key, tagsOf(h), req.seq)
+	found := s.purgedSince(v, req.Key, tagsOf(h, req.Key), req.seq)
 	return max(found.hard, found.soft) <= req.seq
 }

@@ -34,6 +34,8 @@ type Purge struct {
 	// Soft has the responses be stale from now on in the place of unusable: they may still be validated, and served
 	// while they are, or while the backend fails, for as long as if they had become stale by themselves.
 	Soft bool
+
+	origin string // of a group: that of the response that invalidates it, see originOf; empty: whatever the origin
 }
 
 // Purge takes microseconds, whatever is stored: nothing is deleted, each entry is compared with it when it is next
@@ -137,7 +139,7 @@ func (s *Store) purgedSince(v *Vhost, key []byte, tags []uint64, since uint64) (
 	if !ok {
 		return purged{hard: since + 1} // nobody can tell what it is
 	}
-	sub := subject{host: host, target: target, tags: tags}
+	sub := subject{key: key, host: host, target: target, tags: tags}
 	for _, scope := range [...]*purges{&v.purges, &v.tenant.purges, &s.purges} {
 		if scope.last.Load() > since {
 			scope.find(&sub, &found)
