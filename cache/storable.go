@@ -31,6 +31,15 @@ const (
 	ReasonTooLarge       Reason = "too-large"     // Content-Length over Policy.MaxBody
 )
 
+// OfRequest reports whether the request is why, whatever its response says: that tells nothing of what else is stored.
+func (r Reason) OfRequest() bool {
+	switch r {
+	case ReasonBypass, ReasonMethod, ReasonRequestBody, ReasonRange, ReasonPrecondition, ReasonRequestNoStore, ReasonRequestFault, ReasonAuthorization:
+		return true
+	}
+	return false
+}
+
 // Response is the head of an origin's final response, before the caller changes
 // it.
 type Response struct {

@@ -98,8 +98,8 @@ func (c *cached) keepPosted() error {
 	return c.keep(0)
 }
 
-// freshen brings what is stored up to date by the answer to a HEAD, or forgets it where that tells of another (RFC 9111
-// §4.3.5).
+// freshen brings what is stored up to date by the answer to a HEAD, or forgets it where that tells of another, or may not be stored
+// any more (RFC 9111 §4.3.5).
 func (c *cached) freshen() {
 	e, p := c.lookup.Stale, &c.r.response
 	if e == nil || p.status != e.Status {
@@ -116,10 +116,13 @@ func (c *cached) freshen() {
 	p.fields = updated.fields // where responseHeader reads them
 	c.request.Method = "GET"
 	head := cache.Response{Status: p.status, Header: header, BodyLength: int64(len(e.Body)), Received: p.received, RequestTime: p.asked}
-	if d := cache.Decide(&c.request, &head, c.policy); d.Store && !variesByOurs(p) {
+	switch d := cache.Decide(&c.request, &head, c.policy); {
+	case d.Store && !variesByOurs(p):
 		template := storeHead(&updated)
 		// That it is not admitted is counted there, and changes nothing for this request.
 		_ = c.store.Put(cache.NewEntry(&c.request, &head, d, template, template.size(), e.Body, e.Digest))
+	case !d.Reason.OfRequest(): // else any client could have it forgotten, by a no-store of its own
+		c.store.Invalidate(c.key)
 	}
 	p.fields = fields
 }

@@ -209,3 +209,46 @@ func TestPurgeOvertakesAPost(t *testing.T) {
 		}
 	}
 }
+
+// A HEAD whose answer may not be stored says so of what is stored, too (RFC 9111 §4.3.5); one that is not to be stored for the
+// client's sake says nothing.
+func TestAHeadThatForbidsStoringEndsWhatIsStored(t *testing.T) {
+	for name, tt := range map[string]struct {
+		control string // of the answer to HEAD
+		field   string // of the HEAD
+		kept    bool
+	}{
+		"no-store":                            {"no-store", "X-A: 1", false},
+		"private":                             {"private", "X-A: 1", false},
+		"fresh":                               {"max-age=1000, stale-if-error=6000", "X-A: 1", true},
+		"stale":                               {"max-age=1, stale-if-error=6000", "X-A: 1", true},
+		"a client's no-store":                 {"max-age=1, stale-if-error=6000", "Cache-Control: no-store", true},
+		"a client's no-store, and a no-store": {"no-store", "Cache-Control: no-store", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fails := atomic.Bool{}
+			n, _ := handled(t, func(w http.ResponseWriter, r *http.Request) {
+				if fails.Load() {
+					w.WriteHeader(500)
+					return
+				}
+				w.Header().Set("ETag", `"1"`)
+				w.Header().Set("Content-Length", "4")
+				if r.Method == "HEAD" {
+					w.Header().Set("Cache-Control", tt.control)
+					return
+				}
+				w.Header().Set("Cache-Control", "max-age=1000, stale-if-error=6000")
+				w.Header().Set("Age", "1005")
+				fmt.Fprint(w, "page")
+			}, "")
+			n.get(t, "www.shop.test", "/")
+			edgetest.Dial(t, n.http).Do("HEAD", head("HEAD", "www.shop.test", "/", tt.field)+"\r\n")
+			fails.Store(true)
+			got := n.get(t, "www.shop.test", "/")
+			if kept := got.Status == 200; kept != tt.kept {
+				t.Errorf("%d, %q", got.Status, got.Header.Get("Cache-Status"))
+			}
+		})
+	}
+}
