@@ -15,11 +15,10 @@ func (c *cached) pass(next handler) error {
 		return err
 	}
 	r.record.Cache = "bypass"
-	switch r.Method {
-	case "GET", "OPTIONS", "TRACE":
-	case "HEAD":
+	switch {
+	case r.Method == "HEAD":
 		c.freshen()
-	default:
+	case !safe(r.Method):
 		c.invalidate()
 		if c.posted() {
 			return c.keepPosted()
@@ -27,6 +26,20 @@ func (c *cached) pass(next handler) error {
 	}
 	c.status(cache.Outcome{})
 	return nil
+}
+
+// safe reports whether a method is registered as one that changes nothing (RFC 9110 §16.1, https://www.iana.org/assignments/http-methods).
+// PRI is none that a request can have. Any other may change what it is for, one that nobody has heard of, too.
+func safe(method string) bool {
+	switch method {
+	case "GET", "HEAD", "OPTIONS", "TRACE", // RFC 9110
+		"PROPFIND", // RFC 4918
+		"REPORT",   // RFC 3253
+		"SEARCH",   // RFC 5323
+		"QUERY":    // draft-ietf-httpbis-safe-method-w-body
+		return true
+	}
+	return false
 }
 
 // invalidate forgets what an unsafe method has probably changed (RFC 9111 §4.4): its target, and what the answer says that

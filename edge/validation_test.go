@@ -95,6 +95,13 @@ func TestMethodsThatInvalidate(t *testing.T) {
 		{"GET", []string{"Authorization: x"}, true},
 		{"HEAD", []string{"Cache-Control: no-cache"}, true},
 		{"OPTIONS", nil, true},
+		{"PROPFIND", nil, true},
+		{"REPORT", nil, true},
+		{"SEARCH", nil, true},
+		{"QUERY", nil, true},
+		{"propfind", nil, false}, // another method
+		{"PROPPATCH", nil, false},
+		{"MKCOL", nil, false},
 		{"POST", []string{"X-Fail: 1"}, true},
 		{"POST", nil, false},
 		{"PUT", nil, false},
