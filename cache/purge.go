@@ -161,6 +161,9 @@ func (s *Store) dead(o *object) bool {
 	if o.invalid.Load() {
 		return true
 	}
+	if e := o.variants[0]; e.formOf != 0 {
+		return s.orphaned(e) // no purge names a form
+	}
 	dead := true
 	for _, e := range o.variants { // all of them: those that live are to be checked
 		if s.usable(e) {

@@ -112,7 +112,7 @@ func New(o Options) (*Store, error) {
 		BufferItems:        64,
 		IgnoreInternalCost: true, // entryOverhead and objectOverhead have it
 		OnEvict:            func(i *ristretto.Item[*object]) { s.ledger.evicted(i.Value) },
-		OnExit:             s.ledger.release,
+		OnExit:             s.exited,
 		ShouldUpdate:       func(cur, prev *object) bool { return cur.seq >= prev.seq },
 	})
 	if err != nil {

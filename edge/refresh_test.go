@@ -7,11 +7,11 @@ import (
 	"sync/atomic"
 	"testing"
 
+	dto "github.com/prometheus/client_model/go"
+
 	"gatehouse/cache"
 	"gatehouse/edge/overload"
 	"gatehouse/internal/edgetest"
-
-	dto "github.com/prometheus/client_model/go"
 )
 
 // refreshed is how often a stale hit had that result.
