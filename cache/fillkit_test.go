@@ -190,6 +190,17 @@ func filling(t testing.TB, s *Store, req *Request, length int64, src Source) *Fi
 	return f
 }
 
+// held is how many bytes f holds that the store does not count, with its lock held.
+func (f *Fill) held() (n int64) {
+	if f.err == io.EOF && f.outcome == nil {
+		return 0
+	}
+	for _, p := range f.pieces {
+		n += int64(cap(p))
+	}
+	return n
+}
+
 // wantNothingLeft fails the test if anything of fills or flights is left in the store, or its accounts are wrong.
 func wantNothingLeft(t reporter, s *Store) {
 	t.Helper()

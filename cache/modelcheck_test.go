@@ -82,14 +82,14 @@ func (m *model) checkFill(f *modelFill) int64 {
 	switch {
 	case f.err == nil && f.expected != expected:
 		m.Fatalf("%d readers are expected, %d are to come", f.expected, expected)
-	case f.over && f.reserved > 0:
-		m.Fatal("memory is reserved for what is not stored")
+	case f.reserved != f.held():
+		m.Fatalf("%d bytes are held, %d reserved", f.held(), f.reserved)
 	case f.err != nil && f.src.closed != 1:
 		m.Fatal("the fill has ended, its source has not")
 	case f.err == nil && f.src.closed != 0 && !f.src.closing:
 		m.Fatal("the source has ended, the fill has not")
-	case f.err != nil && f.reserved != 0:
-		m.Fatal("memory is reserved for what has ended")
+	case f.err != nil && f.reserved != 0 && f.expected == 0 && f.slowest() == f.size:
+		m.Fatal("memory is reserved for what nobody will read")
 	case f.err == io.EOF && !f.resp.whole:
 		m.Fatal("a body that is not whole has ended so")
 	case f.storedAt > 0 && (f.size > modelMaxBody || f.resp.asked < m.invalidated[f.resp.key] && f.storedAt >= m.invalidated[f.resp.key]):
