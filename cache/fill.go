@@ -15,7 +15,8 @@ import (
 // and no goroutine stands behind it. It is stored when it is whole, and never if it is not.
 //
 // A body of unknown length that outgrows what may be stored is no longer kept: from then on only what the slowest
-// reader has not had yet is held, as much as might have been stored, and the others wait for it.
+// reader has not had yet is held, as much as might have been stored, and the others wait for it: for a short time, then it is
+// cut.
 //
 // What a fill holds is counted for as long as it holds it, see room.go.
 type Fill struct {
@@ -42,6 +43,7 @@ type Fill struct {
 	first    Reader     // the first of them
 	one      [1]*Reader // room for readers
 	expected int        // readers to come, see Flight.Share
+	held     held
 	err      error      // why there is no more; io.EOF: the body is whole
 	outcome  error      // of Put, once err is io.EOF
 }
@@ -52,6 +54,9 @@ var (
 	errSurplus   = errors.New("the answer is longer than it said")
 	errPanicked  = errors.New("panic while reading the answer")
 	errLeft      = errors.New("reader is closed")
+
+	// ErrSlow is what a reader gets who held up others.
+	ErrSlow = errors.New("too slow for others who read the same answer")
 )
 
 // A Source is the body of a response as it comes from the backend. Read and Close are called by one goroutine at a time,

@@ -260,6 +260,85 @@ func TestOneWhoHasLeftHoldsNobody(t *testing.T) {
 	})
 }
 
+// Clients who take nothing, or little, of a body that is not kept hold the others for a short time, however many they are.
+func TestAttackSlowReadersStopOthers(t *testing.T) {
+	for name, pause := range map[string]time.Duration{"they take nothing": time.Hour, "they take one byte after the other": maxHeld / 10} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, _ := newStore(t, MinMaxBytes)
+				src := newScript()
+				e := begin(t, s, get("/"), -1, &Policy{MaxBody: 1000}, fresh...)
+				f := s.NewFill(e, -1, func() Source { return src })
+				cut := make(chan error, 100)
+				for range cap(cut) {
+					r := f.Reader()
+					go func() {
+						defer r.Close()
+						for {
+							if _, err := r.Read(make([]byte, 1)); err != nil {
+								cut <- err
+								return
+							}
+							time.Sleep(pause)
+						}
+					}()
+					if pause < time.Hour {
+						time.Sleep(pause / 100) // each at another place
+					}
+				}
+				piece := strings.Repeat("x", firstPiece)
+				for range 10 {
+					src.say(step{data: piece})
+				}
+				src.say(step{err: io.EOF})
+				begun := time.Now()
+				got := <-read(f.Reader())
+				if took := time.Since(begun); got != strings.Repeat(piece, 10) || took > maxHeld {
+					t.Errorf("%d bytes in %v", len(got), took)
+				}
+				for range cap(cut) {
+					if err := <-cut; err != ErrSlow {
+						t.Errorf("a slow one got %v", err)
+					}
+				}
+				src.want(t)
+				wantNothingLeft(t, s)
+			})
+		})
+	}
+}
+
+// Who is slower than another, but not for long, is not cut: only the time counts in which somebody waits.
+func TestWhoIsSlowNowAndThenIsNotCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newStore(t, MinMaxBytes)
+		src := newScript()
+		e := begin(t, s, get("/"), -1, &Policy{MaxBody: 1000}, fresh...)
+		f := s.NewFill(e, -1, func() Source { return src })
+		steady, quick := f.Reader(), f.Reader()
+		got := read(quick)
+		piece := strings.Repeat("x", firstPiece)
+		for range 20 {
+			src.say(step{data: piece}, step{data: piece})
+			time.Sleep(maxHeld / 30) // the quick one has to wait
+			if _, err := io.ReadFull(steady, make([]byte, 2*firstPiece)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute) // both wait for the backend
+		}
+		src.say(step{err: io.EOF})
+		if rest, err := io.ReadAll(steady); err != nil || len(rest) != 0 {
+			t.Errorf("%d bytes, %v", len(rest), err)
+		}
+		if got := wantEnded(t, "the quick one", got); len(got) != 40*firstPiece {
+			t.Errorf("%d bytes", len(got))
+		}
+		steady.Close()
+		src.want(t)
+		wantNothingLeft(t, s)
+	})
+}
+
 // Bodies that are not what was announced.
 func TestFillsOfBrokenSources(t *testing.T) {
 	broken := errors.New("connection reset")
@@ -411,7 +490,7 @@ func TestAttackSlowClientsHoldNoMoreThanTheBound(t *testing.T) {
 		t.Helper()
 		held := int64(0)
 		for _, f := range fills {
-			held += f.held()
+			held += f.holds()
 		}
 		if held != s.filling.Load() || held > s.room() {
 			t.Fatalf("%d bytes are held, %d are counted, %d are the bound", held, s.filling.Load(), s.room())

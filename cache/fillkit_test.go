@@ -190,8 +190,8 @@ func filling(t testing.TB, s *Store, req *Request, length int64, src Source) *Fi
 	return f
 }
 
-// held is how many bytes f holds that the store does not count, with its lock held.
-func (f *Fill) held() (n int64) {
+// holds is how many bytes f holds that the store does not count, with its lock held.
+func (f *Fill) holds() (n int64) {
 	if f.err == io.EOF && f.outcome == nil {
 		return 0
 	}

@@ -73,6 +73,7 @@ type modelReader struct {
 	of     *modelFill
 	got    []byte
 	result chan modelRead // of the Read that runs; nil: none does
+	held   time.Time      // since when it waits for a slower one
 	over   bool           // it has seen the end, or an error
 	closed bool
 }
@@ -571,7 +572,7 @@ func (m *model) resize(*rapid.T) {
 
 func (m *model) pass(*rapid.T) {
 	m.ahead.Add(int64(rapid.SampledFrom([]time.Duration{time.Second, 12 * time.Second, 3 * time.Minute}).Draw(m.T, "ahead")))
-	time.Sleep(5 * time.Millisecond) // patience
+	time.Sleep(rapid.SampledFrom([]time.Duration{5 * time.Millisecond, time.Second, maxHeld}).Draw(m.T, "sleep")) // the first is patience
 }
 
 // memory takes all that fills may have, or gives it back.

@@ -55,7 +55,9 @@ func (m *model) took(r *modelReader, result modelRead) {
 		m.Fatal("bytes behind the end")
 	case result.err == errPanicked || result.err == errAbandoned && !r.left && !r.closed:
 		m.Fatalf("one who reads got: %v", result.err)
-	case result.late && result.err != errLeft:
+	case result.err == ErrSlow && (!r.slow || !r.of.over || r.of.held.time() < maxHeld):
+		m.Fatal("a reader is cut that held nobody for long")
+	case result.late && result.err != errLeft && result.err != ErrSlow:
 		m.Fatalf("one who has left got %d bytes, %v", len(result.data), result.err)
 	}
 	r.over = r.over || result.err != nil
@@ -82,8 +84,8 @@ func (m *model) checkFill(f *modelFill) int64 {
 	switch {
 	case f.err == nil && f.expected != expected:
 		m.Fatalf("%d readers are expected, %d are to come", f.expected, expected)
-	case f.reserved != f.held():
-		m.Fatalf("%d bytes are held, %d reserved", f.held(), f.reserved)
+	case f.reserved != f.holds():
+		m.Fatalf("%d bytes are held, %d reserved", f.holds(), f.reserved)
 	case f.err != nil && f.src.closed != 1:
 		m.Fatal("the fill has ended, its source has not")
 	case f.err == nil && f.src.closed != 0 && !f.src.closing:
@@ -168,6 +170,13 @@ func (m *model) checkReader(r *modelReader) {
 	behind := false // somebody slower is to read first
 	for _, other := range f.readers {
 		behind = behind || other != r.Reader && !other.left && other.at < r.at
+	}
+	if held := r.result != nil && !r.left && behind && f.over && f.err == nil && f.expected == 0 && !f.src.reading; !held {
+		r.held = time.Time{}
+	} else if r.held.IsZero() {
+		r.held = time.Now()
+	} else if time.Since(r.held) >= maxHeld {
+		m.Fatalf("a reader is held by slower ones for %v", time.Since(r.held))
 	}
 	switch {
 	case r.result == nil || f.src.closing:

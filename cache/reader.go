@@ -10,6 +10,7 @@ type Reader struct {
 	f    *Fill
 	at   int64
 	left bool
+	slow bool // it was cut
 }
 
 // Read implements io.Reader. It waits for the backend if all that has come was read.
@@ -22,6 +23,8 @@ func (r *Reader) Read(p []byte) (int, error) {
 	defer f.mu.Unlock()
 	for {
 		switch {
+		case r.slow:
+			return 0, ErrSlow
 		case r.left:
 			return 0, errLeft
 		case r.at < f.size:
@@ -32,6 +35,8 @@ func (r *Reader) Read(p []byte) (int, error) {
 		case f.err != nil:
 			return 0, f.err
 		case !f.pulling && f.mayPull() && f.pull():
+		case !f.pulling && f.over && f.expected == 0:
+			f.hold()
 		default:
 			f.moved.Wait()
 		}

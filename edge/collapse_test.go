@@ -407,3 +407,52 @@ func TestUnsafeMethodInvalidatesWhatItsAnswerNames(t *testing.T) {
 		}
 	}
 }
+
+// Of a body that is too large to be kept, a client who takes nothing holds the others for a moment, whether he leads or joins.
+// Then he gets no more of it.
+func TestAttackSlowClientStopsOthersDownload(t *testing.T) {
+	const size = 40 << 20
+	for _, slowLeads := range []bool{false, true} {
+		t.Run(fmt.Sprint("leads ", slowLeads), func(t *testing.T) {
+			goOn := make(chan struct{})
+			n, b := handled(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Cache-Control", "max-age=60")
+				_, _ = w.Write(make([]byte, 100_000))
+				w.(http.Flusher).Flush()
+				<-goOn
+				_, _ = io.CopyN(w, edgetest.PatternReader(size), size)
+			}, "")
+			ask := func() (*http.Response, error) {
+				r, err := http.NewRequest("GET", "http://"+n.http+"/large", nil)
+				if err != nil {
+					return nil, err
+				}
+				r.Host = "www.shop.test"
+				return (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
+			}
+			var answers [2]*http.Response
+			for i := range answers {
+				var err error
+				if answers[i], err = ask(); err != nil {
+					t.Fatal(err)
+				}
+				defer answers[i].Body.Close()
+			}
+			if len(b.Requests()) > 1 || !strings.Contains(answers[1].Header.Get("Cache-Status"), "collapsed") {
+				t.Fatalf("the second has not joined: %v", answers[1].Header)
+			}
+			slow, quick := answers[1], answers[0]
+			if slowLeads {
+				slow, quick = quick, slow
+			}
+			close(goOn)
+			if got, err := io.Copy(io.Discard, quick.Body); err != nil || got != 100_000+size {
+				t.Errorf("the quick one has %d bytes, %v", got, err)
+			}
+			if got, err := io.Copy(io.Discard, slow.Body); err == nil || got >= size {
+				t.Errorf("the slow one has %d bytes, %v", got, err)
+			}
+			edgetest.WaitFor(t, "both to be done", func() bool { return n.InFlight() == 0 })
+		})
+	}
+}
