@@ -21,6 +21,7 @@ import (
 // What a fill holds is counted for as long as it holds it, see room.go.
 type Fill struct {
 	store  *Store
+	tenant *Tenant
 	head   *Entry // all but the body; what others note in it is not in whole
 	whole  *Entry // what is stored: head, and the body when it is there
 	length int64  // announced; -1: unknown
@@ -74,7 +75,7 @@ type Source interface {
 // does not ask for the source.
 func (s *Store) NewFill(e *Entry, length int64, src func() Source) *Fill {
 	whole := *e
-	f := &Fill{store: s, head: e, whole: &whole, length: length, most: min(e.most, s.maxCost)}
+	f := &Fill{store: s, tenant: s.account(e.vhost).tenant, head: e, whole: &whole, length: length, most: min(e.most, s.maxCost)}
 	f.moved.L = &f.mu
 	f.readers, f.pieces = f.one[:0], f.piece[:0]
 	first := max(length, 1) // of an empty one, for a byte too much

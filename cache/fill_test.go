@@ -3,6 +3,7 @@ package cache
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -444,32 +445,87 @@ func TestGather(t *testing.T) {
 	}
 }
 
+// A pile is many fills that nobody reads.
+type pile struct {
+	*testing.T
+	s       *Store
+	readers []*Reader
+	sources []*script
+}
+
+// one begins a fill for a tenant, if there is room.
+func (p *pile) one(tenant string, length int64) bool {
+	req := get("/")
+	req.Vhost = p.s.Vhost(tenant, "www")
+	f := p.s.NewFill(begin(p, p.s, req, length, &Policy{}, fresh...), length, func() Source {
+		src := newScript()
+		p.sources = append(p.sources, src)
+		return src
+	})
+	if f != nil {
+		p.readers = append(p.readers, f.Reader())
+	}
+	return f != nil
+}
+
+// all begins as many as there is room for, and returns what the tenant's hold.
+func (p *pile) all(tenant string, length int64) int64 {
+	for p.one(tenant, length) {
+	}
+	return p.s.Vhost(tenant, "www").tenant.filling.Load()
+}
+
+func (p *pile) end() {
+	for i, r := range p.readers {
+		r.Close()
+		p.sources[i].want(p)
+	}
+	if len(p.sources) != len(p.readers) {
+		p.Errorf("%d sources for %d fills", len(p.sources), len(p.readers))
+	}
+	wantNothingLeft(p, p.s)
+}
+
 // What all bodies that come may take together is bounded.
 func TestFillsAreBoundedTogether(t *testing.T) {
-	s, _ := newStore(t, 256<<20) // an eighth of it is 32 MiB
-	var readers []*Reader
-	var sources []*script
-	fill := func(length int64) *Fill {
-		src := newScript()
-		f := s.NewFill(begin(t, s, get("/"), length, &Policy{}, fresh...), length, func() Source { sources = append(sources, src); return src })
-		if f != nil {
-			readers = append(readers, f.Reader())
-		}
-		return f
+	s, _ := newStore(t, 256<<20)
+	p := &pile{T: t, s: s}
+	for i := range 1000 {
+		p.all(fmt.Sprint(i), []int64{1 << 20, 100_000, 10_000}[i%3])
 	}
-	for range 32 {
-		if fill(1<<20) == nil {
-			t.Fatal("no memory")
+	if got := s.filling.Load(); got > 32<<20 || got < 31<<20 {
+		t.Errorf("%d bytes in all, want an eighth", got)
+	}
+	for _, length := range []int64{1 << 20, 10_000, -1} {
+		if p.one("late", length) {
+			t.Errorf("one of length %d is more than the bound", length)
 		}
 	}
-	if fill(1) != nil || fill(0) != nil || fill(-1) != nil || len(sources) != 32 {
-		t.Error("more than the bound, or a source was made for nothing")
+	p.end()
+}
+
+// A tenant whose clients take nothing of large answers leaves the other tenants room for theirs.
+func TestAttackSlowFillsOfOneTenantLeaveRoomForOthers(t *testing.T) {
+	s, _ := newStore(t, 256<<20)
+	p := &pile{T: t, s: s}
+	if got := p.all("evil", 1<<20); got != 16<<20 {
+		t.Errorf("one tenant holds %d bytes, want half", got)
 	}
-	for i, r := range readers {
-		r.Close()
-		sources[i].want(t)
+	if p.one("evil", 1) || p.one("evil", -1) {
+		t.Error("more than that")
 	}
-	wantNothingLeft(t, s)
+	if got := p.all("shop", 100_000); got < 7<<20 {
+		t.Errorf("another gets %d bytes, want a quarter", got)
+	}
+	if got := p.all("accomplice", 10_000); got < ownRoom-10_000 || got > ownRoom {
+		t.Errorf("of the rest one gets %d bytes", got)
+	}
+	for i := range 7 {
+		if tenant := fmt.Sprint(i); i%2 == 0 && p.all(tenant, 1<<20) != 1<<20 || i%2 == 1 && p.all(tenant, -1) != 1<<20 {
+			t.Errorf("tenant %d does not get its own", i)
+		}
+	}
+	p.end()
 }
 
 // An endless source has always more at hand.

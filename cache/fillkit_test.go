@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -206,6 +208,11 @@ func wantNothingLeft(t reporter, s *Store) {
 	t.Helper()
 	if n := s.filling.Load(); n != 0 {
 		t.Errorf("%d bytes are counted as on their way", n)
+	}
+	for _, v := range append(slices.Collect(maps.Values(s.vhosts.by)), &s.nobody) {
+		if n := v.tenant.filling.Load(); n != 0 {
+			t.Errorf("%d bytes of %q are counted as on their way", n, v.tenant.name)
+		}
 	}
 	for i := range s.flights.shards {
 		shard := &s.flights.shards[i]

@@ -17,6 +17,7 @@ type Tenant struct {
 	bytes  atomic.Int64
 	share  atomic.Int64 // that it was given; 0: an equal part of what is left
 
+	filling  atomic.Int64 // bytes of bodies on their way in, see Store.reserve
 	objects  atomic.Int64
 	sketch   atomic.Pointer[sketch]
 	halvings atomic.Uint32 // of the counts, of objects' too

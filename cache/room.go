@@ -5,22 +5,30 @@ const (
 	lastPiece  = 256 << 10
 )
 
-// reserve takes memory for a body that comes, if there is any: all of them together get an eighth of what may be stored,
-// or 16 MiB.
-func (s *Store) reserve(n int64) bool {
-	if s.filling.Add(n) <= s.room() {
-		return true
+// ownRoom is what a tenant may always hold of bodies on their way, as long as others have left so much.
+const ownRoom = 1 << 20
+
+// room is what all bodies on their way may hold together: an eighth of what may be stored, or 16 MiB. One tenant may hold half
+// of it, and the last quarter is for those who hold little, so that no tenant's slow fills keep all others' answers out.
+func (s *Store) room() int64 { return max(16<<20, s.setting/8) }
+
+// reserve takes memory for a body of the tenant's that comes, if there is any.
+func (s *Store) reserve(t *Tenant, n int64) bool {
+	room := s.room()
+	own := t.filling.Add(n)
+	if own <= room/2 { // who has all that he may have does not get in others' way
+		if all := s.filling.Add(n); all <= room-room/4 || own <= ownRoom && all <= room {
+			return true
+		}
+		s.filling.Add(-n)
 	}
-	s.filling.Add(-n)
+	t.filling.Add(-n)
 	return false
 }
 
-// room is what all bodies on their way may hold together.
-func (s *Store) room() int64 { return max(16<<20, s.setting/8) }
-
 // add adds a piece, if there is memory for it.
 func (f *Fill) add(size int64) bool {
-	if !f.store.reserve(size) {
+	if !f.store.reserve(f.tenant, size) {
 		return false
 	}
 	f.reserved += size
@@ -32,6 +40,7 @@ func (f *Fill) add(size int64) bool {
 func (f *Fill) release(n int64) {
 	f.reserved -= n
 	f.store.filling.Add(-n)
+	f.tenant.filling.Add(-n)
 }
 
 // room returns the piece that is read into next: the last one, or a new one. Nil: there is no memory for one, and somebody
