@@ -39,7 +39,8 @@ type Fill struct {
 	pulling  bool // somebody is reading src
 	ending   bool // src is being closed
 	alone    bool // finish is at work
-	over     bool // it is too large to be stored
+	over     bool // it cannot be stored: it is too large, or there was no memory
+	large    bool // it is too large
 	readers  []*Reader
 	first    Reader     // the first of them
 	one      [1]*Reader // room for readers
@@ -219,8 +220,10 @@ func (f *Fill) end(piece []byte, n int, err error) {
 	}
 	outcome := errUnfit
 	switch {
-	case err == io.EOF && f.over:
+	case err == io.EOF && f.large:
 		outcome = errSize
+	case err == io.EOF && f.over:
+		outcome = errBusy
 	case err == io.EOF:
 		f.join()
 		f.whole.complete(f.pieces[0])

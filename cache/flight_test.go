@@ -1,7 +1,9 @@
 package cache
 
 import (
+	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -235,6 +237,33 @@ func TestMarks(t *testing.T) {
 			}
 		})
 	}
+	t.Run("no memory for a body does not", func(t *testing.T) {
+		s, _ := newStore(t, 8<<20)
+		req := get("/")
+		f := lead(t, s, req)
+		src := newScript()
+		fill := filling(t, s, req, -1, src)
+		r := fill.Reader()
+		f.Share(fill)
+		others := &pile{T: t, s: s}
+		for i := range 100 {
+			others.all(fmt.Sprint(i), 10_000)
+		}
+		body := strings.Repeat("x", 2*firstPiece)
+		src.say(whole(body)...)
+		if got, err := io.ReadAll(r); err != nil || string(got) != body {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+		if _, err := fill.Outcome(); Refused(err) != "busy" {
+			t.Errorf("outcome %v", err)
+		}
+		r.Close()
+		if !joins(s) {
+			t.Error("marked")
+		}
+		src.want(t)
+		others.end()
+	})
 	t.Run("a body that is too large marks", func(t *testing.T) {
 		s, _ := newStore(t, MinMaxBytes)
 		req := get("/")

@@ -103,7 +103,8 @@ type model struct {
 	ahead       *atomic.Int64 // of the clock
 	step        int
 	responses   int
-	short       bool
+	short       bool // now
+	wasShort    bool
 	focused     bool           // on bodies: all are asked for alike and may be shared
 	alone       []*modelClient // go to the backend: leaders, too
 	waiting     []*modelClient
@@ -578,6 +579,7 @@ func (m *model) pass(*rapid.T) {
 // memory takes all that fills may have, or gives it back.
 func (m *model) memory(*rapid.T) {
 	m.short = !m.short
+	m.wasShort = true
 	if m.short {
 		m.s.filling.Add(shortage)
 	} else {

@@ -84,6 +84,8 @@ func (m *model) checkFill(f *modelFill) int64 {
 	switch {
 	case f.err == nil && f.expected != expected:
 		m.Fatalf("%d readers are expected, %d are to come", f.expected, expected)
+	case f.large != (f.size > modelMaxBody) || f.large && !f.over || f.over && !f.large && !m.wasShort:
+		m.Fatalf("of %d bytes: too large %v, given up %v", f.size, f.large, f.over)
 	case f.reserved != f.holds():
 		m.Fatalf("%d bytes are held, %d reserved", f.holds(), f.reserved)
 	case f.err != nil && f.src.closed != 1:

@@ -84,16 +84,18 @@ func (f *Fill) again() []byte {
 func (f *Fill) took(piece []byte, n int) {
 	f.pieces[len(f.pieces)-1] = piece[:len(piece)+n]
 	f.size += int64(n)
-	if f.size > f.most && !f.over {
+	if f.size > f.most && !f.large {
+		f.large = true
 		f.outgrow()
 	}
 }
 
-// outgrow gives up storing the body. Whoever has not joined yet asks the backend itself.
+// outgrow gives up storing the body. Whoever has not joined yet asks the backend for one of his own, or with others: that
+// there was no memory says nothing of the next one, but that it is too large does.
 func (f *Fill) outgrow() {
 	f.over = true
 	if f.flight != nil {
-		f.flight.close(true)
+		f.flight.close(f.large)
 	}
 }
 
