@@ -73,6 +73,7 @@ type modelReader struct {
 	of     *modelFill
 	got    []byte
 	result chan modelRead // of the Read that runs; nil: none does
+	held   time.Time      // since when it waits for a slower one
 	over   bool           // it has seen the end, or an error
 	closed bool
 }
@@ -102,7 +103,8 @@ type model struct {
 	ahead       *atomic.Int64 // of the clock
 	step        int
 	responses   int
-	short       bool
+	short       bool // now
+	wasShort    bool
 	focused     bool           // on bodies: all are asked for alike and may be shared
 	alone       []*modelClient // go to the backend: leaders, too
 	waiting     []*modelClient
@@ -604,12 +606,13 @@ func (m *model) resize(*rapid.T) {
 
 func (m *model) pass(*rapid.T) {
 	m.ahead.Add(int64(rapid.SampledFrom([]time.Duration{time.Second, 12 * time.Second, 3 * time.Minute}).Draw(m.T, "ahead")))
-	time.Sleep(5 * time.Millisecond) // patience
+	time.Sleep(rapid.SampledFrom([]time.Duration{5 * time.Millisecond, time.Second, maxHeld}).Draw(m.T, "sleep")) // the first is patience
 }
 
 // memory takes all that fills may have, or gives it back.
 func (m *model) memory(*rapid.T) {
 	m.short = !m.short
+	m.wasShort = true
 	if m.short {
 		m.s.filling.Add(shortage)
 	} else {

@@ -18,6 +18,7 @@ type Tenant struct {
 	share  atomic.Int64 // that it was given; 0: an equal part of what is left
 	taken  atomic.Int64 // what of it counts in quotas.given: the share, as long as the tenant holds anything
 
+	filling  atomic.Int64 // bytes of bodies on their way in, see Store.reserve
 	objects  atomic.Int64
 	sketch   atomic.Pointer[sketch]
 	halvings atomic.Uint32 // of the counts, of objects' too

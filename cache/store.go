@@ -170,12 +170,14 @@ var (
 	errSuperseded = errors.New("superseded")
 	errAdmission  = errors.New("admission")
 	errClosed     = errors.New("closed")
+	errBusy       = errors.New("busy") // of a Fill: no memory for its body
 )
 
-// Refused is the reason in an error of Put: unfit, size, superseded, admission or closed. It is empty for other errors.
+// Refused is the reason in an error of Put, or of Fill.Outcome for a whole body: unfit, size, superseded, admission, closed or
+// busy. It is empty for other errors.
 func Refused(err error) string {
 	switch err {
-	case errUnfit, errSize, errSuperseded, errAdmission, errClosed:
+	case errUnfit, errSize, errSuperseded, errAdmission, errClosed, errBusy:
 		return err.Error()
 	}
 	return ""
