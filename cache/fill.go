@@ -36,18 +36,18 @@ type Fill struct {
 	base     int64
 	size     int64 // of what has come
 	reserved int64 // what is held of it, in bytes; 0 once it is stored
-	pulling  bool // somebody is reading src
-	ending   bool // src is being closed
-	alone    bool // finish is at work
-	over     bool // it cannot be stored: it is too large, or there was no memory
-	large    bool // it is too large
+	pulling  bool  // somebody is reading src
+	ending   bool  // src is being closed
+	alone    bool  // finish is at work
+	over     bool  // it cannot be stored: it is too large, or there was no memory
+	large    bool  // it is too large
 	readers  []*Reader
 	first    Reader     // the first of them
 	one      [1]*Reader // room for readers
 	expected int        // readers to come, see Flight.Share
 	held     held
-	err      error      // why there is no more; io.EOF: the body is whole
-	outcome  error      // of Put, once err is io.EOF
+	err      error // why there is no more; io.EOF: the body is whole
+	outcome  error // of Put, once err is io.EOF
 }
 
 // Why a fill's readers get less than the body.

@@ -21,6 +21,8 @@ type Request struct {
 	control control // its Cache-Control, as far as it counts
 	reload  bool    // it wants no stored response
 	owned   []byte  // Key, where somebody keeps it
+	variant []byte  // see Store.variant; nil: none is known
+	parted  bool    // it has waited for what turned out to be another variant
 }
 
 // The values of Lookup.Forward (RFC 9211 §2.2).
@@ -59,7 +61,7 @@ type Lookup struct {
 // the plain case and may be called by any number of goroutines. It notes in
 // req when the request came, so req must go on to NewEntry and Put.
 func (s *Store) Lookup(req *Request, p *Policy) Lookup {
-	req.seq = s.seq.Load()
+	req.seq, req.variant, req.parted = s.seq.Load(), nil, false
 	switch {
 	case p == nil:
 		return Lookup{Forward: ForwardBypass, Detail: string(ReasonPolicy)}

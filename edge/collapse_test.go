@@ -63,6 +63,70 @@ func TestAHundredColdClientsAreOneRequest(t *testing.T) {
 	}
 }
 
+// Clients who wait for what turns out to be another variant are one request for each variant.
+func TestAHundredColdClientsOfTwoVariantsAreTwoRequests(t *testing.T) {
+	for _, size := range []int{10, 200_000} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			var n *node
+			asked := atomic.Int32{}
+			n, _ = handled(t, func(w http.ResponseWriter, r *http.Request) {
+				if asked.Add(1) == 1 {
+					edgetest.WaitFor(t, "all clients to be there", func() bool { return n.InFlight() == 100 })
+				}
+				w.Header().Set("Cache-Control", "max-age=60")
+				w.Header().Set("Vary", "Accept-Language")
+				fmt.Fprint(w, r.Header.Get("Accept-Language"), strings.Repeat("x", size))
+			}, "")
+			var all sync.WaitGroup
+			for i := range 100 {
+				c := edgetest.Dial(t, n.http)
+				language := []string{"de", "fr"}[i%2]
+				all.Go(func() {
+					a := c.Do("GET", head("GET", "www.shop.test", "/", "Accept-Language: "+language)+"\r\n")
+					if a.Status != 200 || string(a.Body) != language+strings.Repeat("x", size) {
+						t.Errorf("who wants %s gets %d, %.2s, %d bytes", language, a.Status, a.Body, len(a.Body))
+					}
+				})
+			}
+			all.Wait()
+			if asked.Load() != 2 {
+				t.Errorf("%d requests to the backend for two variants", asked.Load())
+			}
+		})
+	}
+}
+
+// Of many variants none waits for another's end: all go to the backend once the first answer says that it varies.
+func TestColdClientsOfManyVariantsGoTogether(t *testing.T) {
+	var n *node
+	asked := atomic.Int32{}
+	together := make(chan struct{})
+	n, _ = handled(t, func(w http.ResponseWriter, r *http.Request) {
+		switch asked.Add(1) {
+		case 1:
+			edgetest.WaitFor(t, "all clients to be there", func() bool { return n.InFlight() == 20 })
+		case 20:
+			close(together)
+			fallthrough
+		default:
+			<-together
+		}
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Vary", "X-Cell")
+		fmt.Fprint(w, r.Header.Get("X-Cell"))
+	}, "")
+	var all sync.WaitGroup
+	for i := range 20 {
+		c := edgetest.Dial(t, n.http)
+		all.Go(func() {
+			if a := c.Do("GET", head("GET", "www.shop.test", "/", fmt.Sprint("X-Cell: ", i))+"\r\n"); string(a.Body) != fmt.Sprint(i) {
+				t.Errorf("%d gets %q", i, a.Body)
+			}
+		})
+	}
+	all.Wait()
+}
+
 // Souin 1.7.7 gave one client's private answer to all who had waited for it.
 func TestAttackPrivateAnswersAreNotSharedByWaiting(t *testing.T) {
 	for _, control := range []string{"private, no-store", "private", "no-store", "no-cache", "max-age=0", "", "max-age=60|Set-Cookie"} {
