@@ -143,7 +143,7 @@ func (s *Store) joinVariant(url uint64, req *Request, l *Lookup) (f *Flight, lea
 		}
 		return f, false, false
 	}
-	if o := s.stored(url, req.Key); o != nil && o.seq > req.seq { // a flight has ended between Lookup and here
+	if o := s.stored(url, req.Key); o != nil && o.seq != req.saw { // a flight has ended between Lookup and here
 		s.again(req, l)
 		return nil, false, l.Entry == nil
 	}

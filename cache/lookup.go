@@ -21,6 +21,7 @@ type Request struct {
 	Explicit bool
 
 	seq     uint64  // the store's sequence at Lookup: when this request's fill began
+	saw     uint64  // that of the object which was found; 0: there was none
 	control control // its Cache-Control, as far as it counts
 	reload  bool    // it wants no stored response
 	owned   []byte  // Key, where somebody keeps it
@@ -96,6 +97,10 @@ func (f *Flight) Begin(req *Request) { req.seq = f.seq }
 // find sets l's hit, or why there is none.
 func (s *Store) find(req *Request, l *Lookup) {
 	o := s.stored(s.hash(req.Key), req.Key)
+	req.saw = 0
+	if o != nil {
+		req.saw = o.seq
+	}
 	if o == nil || o.invalid.Load() {
 		l.Forward = ForwardURIMiss
 		return
