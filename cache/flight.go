@@ -130,7 +130,7 @@ func (s *Store) joinVariant(url uint64, req *Request, l *Lookup) (f *Flight, lea
 	defer shard.mu.Unlock()
 	f = shard.by[hash]
 	switch {
-	case f == nil || f.closed.Load() || s.superseded(f.url, f.seq) || s.outdated(f):
+	case f == nil || f.closed.Load() || s.superseded(f.vhost, f.url, f.seq) || s.outdated(f):
 	case !bytes.Equal(f.key, req.Key) || !bytes.Equal(f.vary, req.variant) || f.waiting.Load() >= maxWaiting:
 		return nil, false, false
 	case f.fill == nil || f.fill.expect(1):

@@ -552,7 +552,7 @@ func (m *model) invalidate(*rapid.T) {
 	key := rapid.SampledFrom([]string{"/a", "/b", "/c"}).Draw(m.T, "key")
 	m.step++
 	m.invalidated[key] = m.step
-	m.s.Invalidate(get(key).Key)
+	m.s.Invalidate(m.s.Vhost("shop", key), get(key).Key)
 }
 
 // post sends an unsafe request.

@@ -21,8 +21,7 @@ const (
 	// one entry may cost holds no page.
 	MinMaxBytes = 1 << 20
 
-	stripes      = 256     // locks of writers, by hash
-	invalidSlots = 1 << 14 // sequences of invalidations, by hash
+	stripes = 256 // locks of writers, by hash
 )
 
 // Options configures a Store. The zero value works.
@@ -54,8 +53,7 @@ type Store struct {
 
 	// seq orders writes and invalidations. A lookup notes it, so that a fill
 	// which began before one of them is not stored after it.
-	seq         atomic.Uint64
-	invalidated [invalidSlots]atomic.Uint64
+	seq atomic.Uint64
 
 	// stripe serialises writers of one key: ristretto keeps the older of two
 	// racing Sets of a new key. Readers do not take it.
@@ -206,9 +204,7 @@ func (s *Store) put(e *Entry) error {
 	mu := &s.stripe[hash%stripes]
 	mu.Lock()
 	defer mu.Unlock()
-	// A slot is shared by many keys: it may refuse a fill too many, which costs
-	// one more fetch, but never one too few.
-	if s.superseded(hash, e.seq) || s.bornStale(e) {
+	if s.superseded(e.vhost, hash, e.seq) || s.bornStale(e) {
 		return errSuperseded
 	}
 	old, _ := s.cache.Get(hash)
@@ -242,11 +238,6 @@ func (s *Store) put(e *Entry) error {
 		s.setMark(hash, false)
 	}
 	return nil
-}
-
-// superseded reports whether the key, known by its hash, was invalidated since seq.
-func (s *Store) superseded(hash, seq uint64) bool {
-	return s.invalidated[hash%invalidSlots].Load() > seq
 }
 
 // set replaces old, which may be nil, with o and waits for the policy's word.

@@ -107,7 +107,7 @@ func (c *cached) stale(o cache.Outcome, err error) {
 func (c *cached) validated() error {
 	r, e := c.r, c.lookup.Stale
 	if !e.Validates((*responseHeader)(r)) {
-		c.store.Invalidate(c.key)
+		c.store.Invalidate(c.request.Vhost, c.key)
 		return fail(502, "the site's answer does not fit the request", errors.New("304 for another entity tag than that which was asked about"))
 	}
 	p := &r.response
@@ -140,7 +140,7 @@ func (c *cached) keep(origin int) error {
 			c.flight.Release(p.status < 500)
 		}
 		if c.lookup.Stale != nil && p.status < 500 {
-			c.store.Invalidate(c.key) // what is stored is not what the backend says any more
+			c.store.Invalidate(c.request.Vhost, c.key) // what is stored is not what the backend says any more
 		}
 		return c.unstored(reason, origin)
 	}
