@@ -77,6 +77,9 @@ func (s *Store) superseded(v *Vhost, hash, seq uint64) bool {
 // §4.4). See Answered for unsafe requests.
 func (s *Store) Invalidate(v *Vhost, key []byte) { s.invalidate(v, key, 0) }
 
+// Forget is Invalidate for a request that is sent once more after it: it counts as looked up then.
+func (s *Store) Forget(req *Request) { req.seq, _ = s.invalidate(req.Vhost, req.Key, 0) }
+
 // invalidate is Invalidate, and returns its place in the sequence of all writes and invalidations, and whether the key was not
 // invalidated since the sequence since.
 func (s *Store) invalidate(v *Vhost, key []byte, since uint64) (seq uint64, newest bool) {

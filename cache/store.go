@@ -30,6 +30,9 @@ type Options struct {
 	// Default DefaultMaxBytes, at least MinMaxBytes. One entry may cost a
 	// hundredth of it. Objects on their way in or out come on top.
 	MaxBytes int64
+	// Patience is how long requests wait for the answer that an equal one is to bring until one of them asks, too, and half of it how
+	// long the body of one may not get on until nobody joins it any more. Default 10 s.
+	Patience time.Duration
 	// Now is the clock that freshness is measured by. Default time.Now.
 	Now func() time.Time
 	// Registerer receives the gatehouse_cache_* metrics. Nil: none.
@@ -45,11 +48,13 @@ type Store struct {
 	maxCost int64 // of one entry
 	setting int64 // Options.MaxBytes; ledger.max is the bound in force
 	now     func() time.Time
-	hash    func(key []byte) uint64
-	blind   atomic.Bool // see SetBlind; read by every hit
-	ledger  ledger
-	metrics *metrics
-	log     *slog.Logger
+	// patience is Options.Patience.
+	patience time.Duration
+	hash     func(key []byte) uint64
+	blind    atomic.Bool // see SetBlind; read by every hit
+	ledger   ledger
+	metrics  *metrics
+	log      *slog.Logger
 
 	// seq orders writes and invalidations. A lookup notes it, so that a fill
 	// which began before one of them is not stored after it.
@@ -86,6 +91,9 @@ func New(o Options) (*Store, error) {
 	if o.MaxBytes < MinMaxBytes {
 		return nil, fmt.Errorf("cache memory is %d bytes, must be at least %d", o.MaxBytes, MinMaxBytes)
 	}
+	if o.Patience <= 0 {
+		o.Patience = defaultPatience
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -94,10 +102,11 @@ func New(o Options) (*Store, error) {
 	}
 	seed := maphash.MakeSeed()
 	s := &Store{
-		maxCost: o.MaxBytes / 100,
-		now:     o.Now,
-		log:     o.Logger,
-		hash:    func(key []byte) uint64 { return maphash.Bytes(seed, key) },
+		maxCost:  o.MaxBytes / 100,
+		now:      o.Now,
+		patience: o.Patience,
+		log:      o.Logger,
+		hash:     func(key []byte) uint64 { return maphash.Bytes(seed, key) },
 	}
 	s.ledger.quotas = &s.quotas
 	s.setting = o.MaxBytes
