@@ -213,7 +213,7 @@ func TestAttackASilentBodyIsNotJoined(t *testing.T) {
 		second.Leave()
 		r.Leave() // more than half is there, so it goes on for nobody
 		synctest.Wait()
-		if src.wasCut {
+		if ended, _ := fill.Outcome(); ended {
 			t.Error("it ends at once")
 		}
 		time.Sleep(defaultPatience)
