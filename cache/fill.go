@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"time"
 )
@@ -34,13 +33,15 @@ type Fill struct {
 	pieces   [][]byte  // the body from base on; the last one grows in place
 	piece    [1][]byte // room for pieces
 	base     int64
-	size     int64 // of what has come
-	reserved int64 // what is held of it, in bytes; 0 once it is stored
-	pulling  bool  // somebody is reading src
-	ending   bool  // src is being closed
-	alone    bool  // finish is at work
-	over     bool  // it cannot be stored: it is too large, or there was no memory
-	large    bool  // it is too large
+	size     int64       // of what has come
+	reserved int64       // what is held of it, in bytes; 0 once it is stored
+	pulling  bool        // somebody is reading src
+	pulled   time.Time   // since when
+	lonely   *time.Timer // see watch
+	ending   bool        // src is being closed
+	alone    bool        // finish is at work
+	over     bool        // it cannot be stored: it is too large, or there was no memory
+	large    bool        // it is too large
 	readers  []*Reader
 	first    Reader     // the first of them
 	one      [1]*Reader // room for readers
@@ -97,11 +98,12 @@ func (f *Fill) Reader() *Reader {
 	return f.reader()
 }
 
-// expect has the fill wait for n more readers, each of which calls meet. It is false if there can be none.
+// expect has the fill wait for n more readers, each of which calls meet. It is false if there can be none, or they would wait for
+// what may never come.
 func (f *Fill) expect(n int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.base > 0 || f.over || f.err != nil {
+	if f.base > 0 || f.over || f.err != nil || f.stalled() {
 		return false
 	}
 	f.expected += n
@@ -179,7 +181,7 @@ func (f *Fill) pull() bool {
 	if piece == nil {
 		return false
 	}
-	f.pulling = true
+	f.pulling, f.pulled = true, time.Now()
 	f.mu.Unlock()
 	n, err := 0, errPanicked
 	defer func() {
@@ -235,6 +237,9 @@ func (f *Fill) end(piece []byte, n int, err error) {
 		}
 	}
 	f.err, f.outcome = err, outcome
+	if f.lonely != nil {
+		f.lonely.Stop()
+	}
 	if f.flight != nil {
 		f.flight.close(false)
 	}
@@ -276,62 +281,4 @@ func (f *Fill) guarded(run func()) {
 		}
 	}()
 	run()
-}
-
-// wanted reports whether anybody reads the body, or is about to.
-func (f *Fill) wanted() bool {
-	return f.expected > 0 || slices.ContainsFunc(f.readers, func(r *Reader) bool { return !r.left })
-}
-
-// half reports whether so much is there that the rest is worth having.
-func (f *Fill) half() bool { return !f.over && f.length > 0 && 2*f.size >= f.length }
-
-// abandon ends a fill that nobody reads. One that is half done goes on, for those who come next.
-func (f *Fill) abandon() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch {
-	case f.wanted() || f.err != nil || f.alone:
-		return
-	case f.half():
-		f.alone = true
-		go f.guarded(f.finish)
-		return
-	case f.pulling: // see Gather, or by one who has left
-		if !f.ending {
-			f.src.Cut()
-		}
-		return
-	}
-	f.pulling = true // nobody else may
-	f.mu.Unlock()
-	f.end(nil, 0, errAbandoned)
-	f.pulling = false
-	f.forget()
-}
-
-// Finish has the rest of the body come for nobody in particular.
-func (f *Fill) Finish() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.err == nil && !f.alone && !f.over {
-		f.alone = true
-		go f.guarded(f.finish)
-	}
-}
-
-// finish reads the rest of the body for nobody in particular, as long as it may be stored: one that may not is left to
-// those who read it.
-func (f *Fill) finish() {
-	defer f.abandon()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for f.err == nil && !f.over {
-		if f.pulling {
-			f.moved.Wait()
-		} else {
-			f.pull()
-		}
-	}
-	f.alone = false
 }

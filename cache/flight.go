@@ -37,7 +37,8 @@ type mark struct{ hash, until atomic.Uint64 }
 var ErrAgain = errors.New("the request that others waited for was given up")
 
 // A Flight is one request to a backend that equal ones wait for, so that many of them at once are one for the backend. Who
-// leads it decides when it has the response's head, and ends it by one of Share, Answer, Release and Fail.
+// leads it decides when it has the response's head, and ends it by one of Share, Answer, Release and Fail, or leaves it to others by
+// Abandon and GiveUp. It may have several leaders, see leader.go: what the first of them decides counts.
 //
 // Whether requests are equal shows when the answer's Vary is known: each variant has a flight of its own then, see variant.
 type Flight struct {
@@ -50,8 +51,16 @@ type Flight struct {
 	seq   uint64 // when it began
 
 	decided chan struct{} // made for the first who waits
+	vacancy chan int      // with it, see GiveUp
 	waiting atomic.Int32  // changed with the shard locked
 	closed  atomic.Bool   // nobody joins any more
+
+	// With the shard locked.
+	leaders, attempts int       // requests to the backend that are under way, and all that were
+	failures          int       // of them
+	asked             time.Time // when the last of them began
+	vacant            bool      // nobody leads; vacancy has the number of those who may
+	cause             error     // why
 
 	// What was decided, with the shard locked. Without any of it each goes on its own.
 	done  bool
@@ -130,30 +139,43 @@ func (s *Store) joinVariant(url uint64, req *Request, l *Lookup) (f *Flight, lea
 	defer shard.mu.Unlock()
 	f = shard.by[hash]
 	switch {
-	case f == nil || f.closed.Load() || s.superseded(f.url, f.seq) || s.outdated(f):
+	case f == nil || f.closed.Load() || s.superseded(f.vhost, f.url, f.seq) || s.outdated(f):
+		f = nil
 	case !bytes.Equal(f.key, req.Key) || !bytes.Equal(f.vary, req.variant) || f.waiting.Load() >= maxWaiting:
 		return nil, false, false
+	case f.due() <= 0: // it leads, too
 	case f.fill == nil || f.fill.expect(1):
-		f.waiting.Add(1)
-		if f.decided == nil {
-			f.decided = make(chan struct{})
-			if f.done {
-				close(f.decided)
-			}
-		}
+		f.expect()
 		return f, false, false
+	default: // its fill has ended, or does not get on
+		f = nil
 	}
 	if o := s.stored(url, req.Key); o != nil && o.seq != req.saw { // a flight has ended between Lookup and here
 		s.again(req, l)
 		return nil, false, l.Entry == nil
 	}
-	f = &Flight{store: s, hash: hash, url: url, key: bytes.Clone(req.Key), vary: req.variant, vhost: req.Vhost, seq: req.seq}
-	req.owned = f.key
-	if shard.by == nil {
-		shard.by = make(map[uint64]*Flight)
+	if f == nil {
+		f = &Flight{store: s, hash: hash, url: url, key: bytes.Clone(req.Key), vary: req.variant, vhost: req.Vhost, seq: req.seq}
+		if shard.by == nil {
+			shard.by = make(map[uint64]*Flight)
+		}
+		shard.by[hash] = f
 	}
-	shard.by[hash] = f
+	req.owned = f.key
+	f.lead()
 	return f, true, false
+}
+
+// expect has f expect one more who waits. The caller holds the shard.
+func (f *Flight) expect() {
+	f.waiting.Add(1)
+	if f.decided != nil {
+		return
+	}
+	f.decided, f.vacancy = make(chan struct{}), make(chan int, 1)
+	if f.done {
+		close(f.decided)
+	}
 }
 
 // again looks the request up anew.
@@ -213,6 +235,9 @@ func (f *Flight) Take(req *Request) (l Lookup, body *Reader, err error) {
 		l.Stale = nil // f.entry has no body
 		if body = f.fill.meet(l.Entry != nil); body == nil && l.Entry != nil {
 			l.Entry, l.Forward = nil, ForwardURIMiss
+			if f.fill.broken() { // all who come too late for it would ask at once
+				err = ErrAgain
+			}
 		}
 	}
 	return l, body, err
@@ -222,7 +247,9 @@ func (f *Flight) Take(req *Request) (l Lookup, body *Reader, err error) {
 func (f *Flight) Leave() {
 	shard := f.shard()
 	shard.mu.Lock()
-	f.waiting.Add(-1)
+	if f.waiting.Add(-1) == 0 && f.vacant && !f.done { // there is nobody to lead it
+		f.settle(shard, nil, nil, ErrAgain)
+	}
 	fill := f.fill
 	shard.mu.Unlock()
 	if fill != nil {
@@ -234,7 +261,6 @@ func (f *Flight) shard() *flightShard { return &f.store.flights.shards[f.hash%fl
 
 // Share has the waiters answered from a response whose body is still on its way, and those who come until it is there.
 func (f *Flight) Share(fill *Fill) {
-	fill.flight = f // nobody else knows it yet
 	f.decide(fill.head, fill, nil)
 }
 
@@ -253,21 +279,34 @@ func (f *Flight) Release(mark bool) {
 // Fail has the waiters answered with the error that the leader got.
 func (f *Flight) Fail(err error) { f.decide(nil, nil, err) }
 
-// Abandon ends a flight that was not decided: waiters join anew. One that was decided is left alone.
-func (f *Flight) Abandon() { f.decide(nil, nil, ErrAgain) }
+// Abandon is for a leader who leads no longer. If there is no other, and nothing was decided, waiters join anew. One that was
+// decided is left alone.
+func (f *Flight) Abandon() {
+	shard := f.shard()
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if f.leaders--; f.leaders <= 0 && !f.done {
+		f.settle(shard, nil, nil, ErrAgain)
+	}
+}
 
 // decide makes the first decision; later ones are none.
 func (f *Flight) decide(e *Entry, fill *Fill, err error) {
 	shard := f.shard()
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if f.done {
-		return
+	if !f.done {
+		f.settle(shard, e, fill, err)
 	}
-	f.done, f.entry, f.fill, f.err = true, e, fill, err
+}
+
+// settle is decide for the first one, with f's shard held.
+func (f *Flight) settle(shard *flightShard, e *Entry, fill *Fill, err error) {
+	f.done, f.entry, f.fill, f.err, f.vacant = true, e, fill, err, false
 	if fill == nil {
 		f.remove(shard)
 	} else {
+		fill.flight = f // nobody else knows the fill yet
 		fill.expect(int(f.waiting.Load()))
 	}
 	if f.decided != nil {

@@ -161,7 +161,7 @@ func TestWaitersForAnotherVariantJoinAgain(t *testing.T) {
 		s, _ := newStore(t, MinMaxBytes)
 		reqs := variantsOf(t, s, "fr", "fr", "fr")
 		_, before, _ := rejoin(s, reqs[0])
-		s.Invalidate(reqs[0].Key)
+		s.Invalidate(nil, reqs[0].Key)
 		_, behind, leads := rejoin(s, reqs[1])
 		if !leads {
 			t.Error("joins a request from before the invalidation")
@@ -505,7 +505,7 @@ func TestNobodyJoinsAFlightFromBeforeAnInvalidation(t *testing.T) {
 		f := lead(t, s, first)
 		waiter := get("/")
 		wait(t, s, waiter)
-		s.Invalidate(first.Key)
+		s.Invalidate(nil, first.Key)
 		second := get("/")
 		g := lead(t, s, second)
 		src := newScript()

@@ -62,7 +62,7 @@ func TestAFormLeavesBehindItsEntry(t *testing.T) {
 		"evicted":  {func(s *Store, e *Entry) { s.drop(s.stored(s.hash(e.key), e.key)) }, 0},
 		"replaced": {func(s *Store, e *Entry) { putAgain(t, s) }, 1},
 		"invalidated and replaced": {func(s *Store, e *Entry) {
-			s.Invalidate(e.key)
+			s.Invalidate(e.vhost, e.key)
 			putAgain(t, s)
 		}, 1},
 		"purged": {func(s *Store, e *Entry) { s.Purge(Purge{Tenant: "shop", Vhost: "shop", Kind: PurgeTag, Arg: "red"}) }, 0},

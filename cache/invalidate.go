@@ -1,14 +1,88 @@
 package cache
 
-import "bytes"
+import (
+	"bytes"
+	"sync"
+	"sync/atomic"
+	"time"
+)
 
-// Invalidate makes all responses under key unusable, and so those to requests that were looked up before (RFC 9111 §4.4). See
-// Answered for unsafe requests.
-func (s *Store) Invalidate(key []byte) { s.invalidate(key, 0) }
+const (
+	// An account's table of invalidations has so many slots at first, and at most. The least is a multiple of stripes, so that
+	// all keys of a slot have one lock.
+	firstSlots = stripes
+	mostSlots  = 1 << 14
+	// It grows when as many are written within busyTime as it has slots.
+	busyTime = 10 * time.Second
+)
+
+// invalidations are the sequences of a vhost's last invalidations, in slots by the hashes of keys. A slot is shared by many keys: it
+// may refuse a fill too many, which costs one more fetch, but never one too few. Each vhost has its own, so that what its
+// visitors post refuses nobody else's answers; most never have any.
+type invalidations struct {
+	slots atomic.Pointer[[]atomic.Uint64]
+	mu    sync.Mutex // held by writers
+	since time.Time  // when it was last begun to count
+	count int
+}
+
+// last is the sequence of the last invalidation that may have been of the key with that hash.
+func (i *invalidations) last(hash uint64) uint64 {
+	slots := i.slots.Load()
+	if slots == nil {
+		return 0
+	}
+	return (*slots)[hash%uint64(len(*slots))].Load()
+}
+
+// note notes an invalidation. Who holds the key's stripe sees it from then on.
+func (i *invalidations) note(hash, seq uint64) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	slots := i.room()
+	(*slots)[hash%uint64(len(*slots))].Store(seq)
+}
+
+// room returns the slots, making more of them if there are too few. The caller holds mu.
+func (i *invalidations) room() *[]atomic.Uint64 {
+	slots, now := i.slots.Load(), time.Now()
+	if now.Sub(i.since) > busyTime {
+		i.since, i.count = now, 0
+	}
+	i.count++
+	size := firstSlots
+	switch {
+	case slots == nil:
+	case i.count > len(*slots) && len(*slots) < mostSlots:
+		size = 2 * len(*slots)
+	default:
+		return slots
+	}
+	more := make([]atomic.Uint64, size)
+	if slots != nil { // two keys of one new slot had one old slot, too
+		for n := range more {
+			more[n].Store((*slots)[n%len(*slots)].Load())
+		}
+	}
+	i.slots.Store(&more)
+	return &more
+}
+
+// superseded reports whether the vhost's key, known by its hash, was invalidated since seq.
+func (s *Store) superseded(v *Vhost, hash, seq uint64) bool {
+	return s.account(v).invalidated.last(hash) > seq
+}
+
+// Invalidate makes all responses under a key of the vhost unusable, and so those to requests that were looked up before (RFC 9111
+// §4.4). See Answered for unsafe requests.
+func (s *Store) Invalidate(v *Vhost, key []byte) { s.invalidate(v, key, 0) }
+
+// Forget is Invalidate for a request that is sent once more after it: it counts as looked up then.
+func (s *Store) Forget(req *Request) { req.seq, _ = s.invalidate(req.Vhost, req.Key, 0) }
 
 // invalidate is Invalidate, and returns its place in the sequence of all writes and invalidations, and whether the key was not
 // invalidated since the sequence since.
-func (s *Store) invalidate(key []byte, since uint64) (seq uint64, newest bool) {
+func (s *Store) invalidate(v *Vhost, key []byte, since uint64) (seq uint64, newest bool) {
 	s.life.RLock()
 	defer s.life.RUnlock()
 	if s.closed {
@@ -18,9 +92,9 @@ func (s *Store) invalidate(key []byte, since uint64) (seq uint64, newest bool) {
 	mu := &s.stripe[hash%stripes] // all keys of a slot have this one
 	mu.Lock()
 	defer mu.Unlock()
-	newest = !s.superseded(hash, since)
+	newest = !s.superseded(v, hash, since)
 	seq = s.seq.Add(1)
-	s.invalidated[hash%invalidSlots].Store(seq)
+	s.account(v).invalidated.note(hash, seq)
 	if o := s.stored(hash, key); o != nil {
 		o.invalid.Store(true)
 	}
@@ -51,7 +125,7 @@ func (s *Store) Answered(req *Request, h Header, c *Changes) {
 	newest := s.unpurged(v, req, h)
 	for _, key := range c.Keys {
 		if !bytes.Equal(key, req.Key) {
-			s.Invalidate(key)
+			s.Invalidate(v, key)
 		}
 	}
 	many := false
@@ -72,7 +146,7 @@ func (s *Store) Answered(req *Request, h Header, c *Changes) {
 			note(Purge{Kind: PurgeGroup, Arg: group, origin: origin})
 		}
 	}
-	seq, first := s.invalidate(req.Key, req.seq) // last, so that all of the above is before it
+	seq, first := s.invalidate(v, req.Key, req.seq) // last, so that all of the above is before it
 	s.purging.Unlock()
 	if newest && first {
 		req.seq = seq

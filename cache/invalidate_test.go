@@ -34,11 +34,11 @@ func TestAnswersToUnsafeRequestsAndWhatComesMeanwhile(t *testing.T) {
 		"a purge of its tag":                {meanwhile: shop(PurgeTag, "red")},
 		"a purge of its group":              {meanwhile: shop(PurgeGroup, "g"), changes: Changes{Groups: []string{"g"}}},
 		"a purge of something else":         {meanwhile: shop(PurgeTag, "green"), stored: true},
-		"another's change":                  {meanwhile: func(s *Store) { s.Invalidate(pages["a"].asked(s).Key) }},
-		"another's change of something":     {meanwhile: func(s *Store) { s.Invalidate(pages["ab"].asked(s).Key) }, stored: true},
+		"another's change":                  {meanwhile: func(s *Store) { invalidate(s, pages["a"].asked(s)) }},
+		"another's change of something":     {meanwhile: func(s *Store) { invalidate(s, pages["ab"].asked(s)) }, stored: true},
 		"another POST to it":                {meanwhile: func(s *Store) { s.Answered(changing(s), head(), &Changes{}) }},
 		"a purge of all afterwards":         {then: shop(PurgeAll, "")},
-		"another's change of it afterwards": {then: func(s *Store) { s.Invalidate(pages["a"].asked(s).Key) }},
+		"another's change of it afterwards": {then: func(s *Store) { invalidate(s, pages["a"].asked(s)) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := newStore(t, MinMaxBytes)

@@ -122,3 +122,6 @@ func wantForward(t testing.TB, s *Store, req *Request, forward string) Lookup {
 	}
 	return l
 }
+
+// invalidate invalidates what is stored for req.
+func invalidate(s *Store, req *Request) { s.Invalidate(req.Vhost, req.Key) }

@@ -119,7 +119,7 @@ func TestModelOfFillsAndFlights(t *testing.T) {
 	runModel(t, false, func(m *model) map[string]func(*rapid.T) {
 		return map[string]func(*rapid.T){
 			"request": m.request, "request again": m.request, "request once more": m.request, "rejoin": m.rejoin, "whole": m.answerWhole, "fill": m.answerFill, "fill another": m.answerFill,
-			"give up": m.giveUp, "take": m.take, "take another": m.take, "take one more": m.take, "leave": m.leave, "refresh": m.refresh, "stale": m.onError,
+			"give up": m.giveUp, "succeed": m.succeed, "succeed at once": m.succeed, "beside": m.beside, "take": m.take, "take another": m.take, "take one more": m.take, "leave": m.leave, "refresh": m.refresh, "stale": m.onError,
 			"feed": m.feed, "feed more": m.feed, "feed well": m.feedWell, "read": m.read, "read more": m.read, "read on": m.read,
 			"reader leaves": m.readerLeaves, "reader closes": m.readerCloses, "another closes": m.readerCloses, "gather": m.gather, "finish": m.finishFill,
 			"post": m.post, "post answered": m.posted, "invalidate": m.invalidate, "purge": m.purge, "resize": m.resize, "time": m.pass, "memory": m.memory,
@@ -155,7 +155,7 @@ func runModel(t *testing.T, focused bool, actions func(*model) map[string]func(*
 		rapid.Check(struct{ rapid.TB }{t}, func(rt *rapid.T) { // without t.Deadline, which a bubble has not
 			m := &model{T: rt, focused: focused, ahead: &atomic.Int64{}, invalidated: map[string]int{}}
 			var err error
-			m.s, err = New(Options{MaxBytes: MinMaxBytes, Now: func() time.Time { return epoch.Add(time.Duration(m.ahead.Load())) }})
+			m.s, err = New(Options{MaxBytes: MinMaxBytes, Patience: 2 * time.Second, Now: func() time.Time { return epoch.Add(time.Duration(m.ahead.Load())) }})
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -380,15 +380,47 @@ func (m *model) giveUp(*rapid.T) {
 	if c.flight == nil {
 		return
 	}
-	switch rapid.IntRange(0, 3).Draw(m.T, "how") {
+	switch rapid.IntRange(0, 5).Draw(m.T, "how") {
 	case 0:
 		c.flight.Fail(errLeader)
+	case 4, 5:
+		c.flight.GiveUp(errLeader)
+		return
 	case 1:
 		c.flight.Release(false)
 	case 2:
 		c.flight.Release(true)
 	}
 	c.flight.Abandon()
+}
+
+// succeed has one who waits for a flight take the place of a leader who has failed, or not.
+func (m *model) succeed(*rapid.T) {
+	c := one(m, m.waiting)
+	select {
+	case number := <-c.flight.Vacancy():
+		leads, cause := c.flight.Succeed(number)
+		if leads && cause != errLeader {
+			m.Fatalf("leads because of %v", cause)
+		}
+		m.leadsNow(c, leads)
+	default:
+		m.Skip("there is a leader")
+	}
+}
+
+// beside has one who waits for a flight lead it, too, if it is time.
+func (m *model) beside(*rapid.T) {
+	c := one(m, m.waiting)
+	m.leadsNow(c, c.flight.Beside())
+}
+
+func (m *model) leadsNow(c *modelClient, leads bool) {
+	if leads {
+		c.leads = true
+		m.waiting = remove(m.waiting, c)
+		m.alone = append(m.alone, c)
+	}
 }
 
 // take gives a waiter what was decided.
@@ -552,7 +584,7 @@ func (m *model) invalidate(*rapid.T) {
 	key := rapid.SampledFrom([]string{"/a", "/b", "/c"}).Draw(m.T, "key")
 	m.step++
 	m.invalidated[key] = m.step
-	m.s.Invalidate(get(key).Key)
+	m.s.Invalidate(m.s.Vhost("shop", key), get(key).Key)
 }
 
 // post sends an unsafe request.

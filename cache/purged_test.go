@@ -172,7 +172,7 @@ func TestMemoryOfPurgedPagesComesBack(t *testing.T) {
 	if now := s.Stats(); now.Evictions != held.Evictions || now.Bytes >= held.Bytes {
 		t.Errorf("before %+v, now %+v", held, now)
 	}
-	s.Invalidate(tagged("a", "/2").asked(s).Key)
+	invalidate(s, tagged("a", "/2").asked(s))
 	purgeTag(s, "a", "all")
 	edgetest.WaitFor(t, "the vhost to be empty", func() bool { return s.Stats().Entries == 1 })
 	if kept.forward(s) != "hit" {

@@ -210,7 +210,7 @@ func TestAttackIdleSharesDoNotVoidTheQuota(t *testing.T) {
 func TestUsesOutlastAReplacement(t *testing.T) {
 	for name, between := range map[string]func(*Store, *Request){
 		"it is refreshed":   func(*Store, *Request) {},
-		"it is invalidated": func(s *Store, req *Request) { s.Invalidate(req.Key) },
+		"it is invalidated": func(s *Store, req *Request) { invalidate(s, req) },
 		"it is purged":      func(s *Store, _ *Request) { s.Purge(Purge{Kind: PurgeAll, Soft: true}) },
 	} {
 		s, _ := newStore(t, 8<<20)

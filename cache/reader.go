@@ -102,7 +102,11 @@ func (r *Reader) Leave() {
 	r.left = true
 	f.forget()
 	f.moved.Broadcast()
-	if f.pulling && !f.wanted() && !f.alone && !f.half() && !f.ending && f.err == nil {
+	switch {
+	case !f.pulling || f.wanted() || f.ending || f.err != nil:
+	case f.alone || f.half():
+		f.watch()
+	default:
 		f.src.Cut()
 	}
 }

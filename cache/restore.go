@@ -173,7 +173,7 @@ func (r *restoring) bring(o *object) {
 	mu.Lock()
 	defer mu.Unlock()
 	old, _ := s.cache.Get(hash)
-	if s.closed || s.superseded(hash, 0) || old != nil && !bytes.Equal(old.key, o.key) {
+	if s.closed || s.superseded(o.vhost, hash, 0) || old != nil && !bytes.Equal(old.key, o.key) {
 		r.done.Newer += entries
 		return
 	}

@@ -312,7 +312,7 @@ func TestRestoreBringsNoVariantsOfWhatVariesNoMore(t *testing.T) {
 func TestRestoreBringsNothingBackThatWasInvalidated(t *testing.T) {
 	b := few(t)
 	s, _ := newStore(t, 1<<20)
-	s.Invalidate(get("/p").Key)
+	s.Invalidate(s.Vhost("shop", "www.shop.test"), get("/p").Key)
 	if done := mustRestore(t, s, b); done.Newer != 1 || done.Entries != 2 {
 		t.Errorf("%+v", done)
 	}

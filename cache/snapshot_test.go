@@ -254,7 +254,7 @@ func TestSnapshotLeavesOutWhatIsOfNoUse(t *testing.T) {
 	} {
 		fill(t, s, get(path), answer(200, "Cache-Control", control), path)
 	}
-	s.Invalidate(get("/invalid").Key)
+	s.Invalidate(nil, get("/invalid").Key)
 	clock.advance(30 * time.Second)
 	b, done := snapshot(t, s, SnapshotOptions{})
 	if done.Entries != 3 || done.Useless != 2 {
@@ -294,7 +294,7 @@ func TestSnapshotWhileEverythingRuns(t *testing.T) {
 			}
 			switch i % 40 {
 			case 0:
-				s.Invalidate(req.Key)
+				invalidate(s, req)
 			case 20:
 				s.Shrink(0.9)
 			}

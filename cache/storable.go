@@ -188,7 +188,7 @@ func responseRefusal(req *Request, resp *Response, c *control, p *Policy) Reason
 		return ReasonMalformed
 	case c.mustUnderstand && !understood(resp.Status):
 		return ReasonStatus
-	case faultOfRequest(resp.Status) && req.HeadSize > usualHead:
+	case FaultOfRequest(resp.Status) && req.HeadSize > usualHead:
 		return ReasonRequestFault
 	case c.noStore && !c.mustUnderstand:
 		return ReasonNoStore
@@ -215,8 +215,8 @@ func understood(status int) bool {
 // its own bound: who knows it could have everybody see the refusal.
 const usualHead = 4 << 10
 
-// faultOfRequest reports whether a status says that a request was at fault and not what it asked for.
-func faultOfRequest(status int) bool {
+// FaultOfRequest reports whether a status says that a request was at fault and not what it asked for.
+func FaultOfRequest(status int) bool {
 	switch status {
 	case 400, 405, 413, 414, 431, 501:
 		return true

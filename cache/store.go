@@ -21,8 +21,7 @@ const (
 	// one entry may cost holds no page.
 	MinMaxBytes = 1 << 20
 
-	stripes      = 256     // locks of writers, by hash
-	invalidSlots = 1 << 14 // sequences of invalidations, by hash
+	stripes = 256 // locks of writers, by hash
 )
 
 // Options configures a Store. The zero value works.
@@ -31,6 +30,9 @@ type Options struct {
 	// Default DefaultMaxBytes, at least MinMaxBytes. One entry may cost a
 	// hundredth of it. Objects on their way in or out come on top.
 	MaxBytes int64
+	// Patience is how long requests wait for the answer that an equal one is to bring until one of them asks, too, and half of it how
+	// long the body of one may not get on until nobody joins it any more. Default 10 s.
+	Patience time.Duration
 	// Now is the clock that freshness is measured by. Default time.Now.
 	Now func() time.Time
 	// Registerer receives the gatehouse_cache_* metrics. Nil: none.
@@ -46,16 +48,17 @@ type Store struct {
 	maxCost int64 // of one entry
 	setting int64 // Options.MaxBytes; ledger.max is the bound in force
 	now     func() time.Time
-	hash    func(key []byte) uint64
-	blind   atomic.Bool // see SetBlind; read by every hit
-	ledger  ledger
-	metrics *metrics
-	log     *slog.Logger
+	// patience is Options.Patience.
+	patience time.Duration
+	hash     func(key []byte) uint64
+	blind    atomic.Bool // see SetBlind; read by every hit
+	ledger   ledger
+	metrics  *metrics
+	log      *slog.Logger
 
 	// seq orders writes and invalidations. A lookup notes it, so that a fill
 	// which began before one of them is not stored after it.
-	seq         atomic.Uint64
-	invalidated [invalidSlots]atomic.Uint64
+	seq atomic.Uint64
 
 	// stripe serialises writers of one key: ristretto keeps the older of two
 	// racing Sets of a new key. Readers do not take it.
@@ -88,6 +91,9 @@ func New(o Options) (*Store, error) {
 	if o.MaxBytes < MinMaxBytes {
 		return nil, fmt.Errorf("cache memory is %d bytes, must be at least %d", o.MaxBytes, MinMaxBytes)
 	}
+	if o.Patience <= 0 {
+		o.Patience = defaultPatience
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -96,10 +102,11 @@ func New(o Options) (*Store, error) {
 	}
 	seed := maphash.MakeSeed()
 	s := &Store{
-		maxCost: o.MaxBytes / 100,
-		now:     o.Now,
-		log:     o.Logger,
-		hash:    func(key []byte) uint64 { return maphash.Bytes(seed, key) },
+		maxCost:  o.MaxBytes / 100,
+		now:      o.Now,
+		patience: o.Patience,
+		log:      o.Logger,
+		hash:     func(key []byte) uint64 { return maphash.Bytes(seed, key) },
 	}
 	s.ledger.quotas = &s.quotas
 	s.setting = o.MaxBytes
@@ -206,9 +213,7 @@ func (s *Store) put(e *Entry) error {
 	mu := &s.stripe[hash%stripes]
 	mu.Lock()
 	defer mu.Unlock()
-	// A slot is shared by many keys: it may refuse a fill too many, which costs
-	// one more fetch, but never one too few.
-	if s.superseded(hash, e.seq) || s.bornStale(e) {
+	if s.superseded(e.vhost, hash, e.seq) || s.bornStale(e) {
 		return errSuperseded
 	}
 	old, _ := s.cache.Get(hash)
@@ -242,11 +247,6 @@ func (s *Store) put(e *Entry) error {
 		s.setMark(hash, false)
 	}
 	return nil
-}
-
-// superseded reports whether the key, known by its hash, was invalidated since seq.
-func (s *Store) superseded(hash, seq uint64) bool {
-	return s.invalidated[hash%invalidSlots].Load() > seq
 }
 
 // set replaces old, which may be nil, with o and waits for the policy's word.

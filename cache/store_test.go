@@ -69,7 +69,7 @@ func TestACollisionNeverServesAnotherTenantsPage(t *testing.T) {
 	}
 	wantHit(t, s, b, "page of b")
 	wantForward(t, s, a, ForwardURIMiss)
-	s.Invalidate(a.Key)
+	s.Invalidate(nil, a.Key)
 	wantHit(t, s, b, "page of b")
 	if st := s.Stats(); st.Objects != 1 || st.Entries != 1 {
 		t.Errorf("%+v", st)
@@ -92,7 +92,7 @@ func TestInvalidateRFC9111Section4_4(t *testing.T) {
 
 	running := get("/", "Foo", "3")
 	wantForward(t, s, running, ForwardVaryMiss)
-	s.Invalidate(get("/").Key)
+	s.Invalidate(nil, get("/").Key)
 	wantForward(t, s, get("/", "Foo", "1"), ForwardURIMiss)
 	wantForward(t, s, get("/", "Foo", "2"), ForwardURIMiss)
 	wantHit(t, s, get("/other"), "other")
@@ -109,7 +109,7 @@ func TestInvalidateRFC9111Section4_4(t *testing.T) {
 	// A fill of a key that nothing is stored for yet.
 	running = get("/new")
 	wantForward(t, s, running, ForwardURIMiss)
-	s.Invalidate(running.Key)
+	s.Invalidate(nil, running.Key)
 	if put(t, s, running, answer(200, fresh...), "old") {
 		t.Error("a fill that began before the invalidation is stored after it")
 	}
@@ -247,7 +247,7 @@ func TestConcurrentFills(t *testing.T) {
 						t.Errorf("%s: got %.20q", want, l.Entry.Body)
 					}
 					if i%7 == 0 {
-						s.Invalidate(req.Key)
+						invalidate(s, req)
 					}
 					continue
 				}
@@ -277,7 +277,7 @@ func TestCloseEndsEverything(t *testing.T) {
 		if put(t, s, req, answer(200, fresh...), "body") {
 			t.Error("stored after Close")
 		}
-		s.Invalidate(req.Key)
+		invalidate(s, req)
 		wantForward(t, s, req, ForwardURIMiss)
 		if st := s.Stats(); st.Bytes != 0 || st.Entries != 0 || st.Evictions != 0 {
 			t.Errorf("%+v", st)

@@ -14,7 +14,10 @@ type Vhost struct {
 	tenant *Tenant
 	last   atomic.Uint64 // sequence of the last purge that may concern its entries; read by every hit
 	purges purges        // its own
-	_      [64]byte      // what follows is written by every request: on another line of the processor's caches
+
+	invalidated invalidations
+
+	_ [64]byte // what follows is written by every request: on another line of the processor's caches
 
 	bytes     atomic.Int64 // cost of what is stored
 	entries   atomic.Int64

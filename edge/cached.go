@@ -34,7 +34,7 @@ func (c *cached) serve(r *request, next handler) error {
 	c.lookup = c.store.Lookup(&c.request, c.policy)
 	r.record.Looked = time.Now()
 	c.inspectHit()
-	for {
+	for again := 0; ; again++ {
 		switch {
 		case c.lookup.Entry != nil:
 			c.hit()
@@ -48,6 +48,9 @@ func (c *cached) serve(r *request, next handler) error {
 		flight, lead := c.store.Join(&c.request, &c.lookup)
 		c.inspectHit() // it may have come since
 		switch {
+		case flight != nil && !lead && again == mostAgain:
+			flight.Leave()
+			return c.lead(next, nil)
 		case flight != nil && !lead:
 			if err := c.wait(next, flight); err != cache.ErrAgain {
 				return err
@@ -71,6 +74,7 @@ type cached struct {
 	head     cache.Response
 	decision cache.Decision
 	flight   *cache.Flight // that the request leads
+	repeats  bool          // for another one, which has failed
 	fill     *cache.Fill   // that it has begun
 
 	// Of a request that goes to the backend to be stored: its conditions are what is stored, and not the client's.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -51,7 +52,7 @@ func start(t testing.TB, yaml string, adjust ...func(*Options)) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n.store, err = cache.New(cache.Options{MaxBytes: 64 << 20}); err != nil {
+	if n.store, err = cache.New(cache.Options{MaxBytes: 64 << 20, Patience: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(n.store.Close)

@@ -25,19 +25,18 @@ var errBackend = errors.New("the backend answered with an error")
 func (c *cached) lead(next handler, flight *cache.Flight) error {
 	r := c.r
 	c.flight = flight
-	if flight != nil {
-		defer flight.Abandon()
-	}
+	defer c.abandon()
 	c.conditional = flight != nil || c.lookup.Stale != nil
-	err := next(r)
+	err := c.ask(next)
 	if failure := c.failure(err); failure != nil {
 		if c.store.ServesOnError(&c.lookup) {
 			c.release(failure)
 			c.stale(cache.Outcome{Forwarded: true}, err)
 			return nil
 		}
-		if err != nil { // else keep decides: an error may be stored, too, if the vhost has it so
-			c.release(err)
+		if err != nil && c.flight != nil { // else keep decides: an error may be stored, too, if the vhost has it so
+			c.flight.GiveUp(err)
+			c.flight = nil
 		}
 	} else if err != nil {
 		c.withheld(err)
@@ -48,17 +47,46 @@ func (c *cached) lead(next handler, flight *cache.Flight) error {
 	r.record.Cache = "miss"
 	origin := r.response.status
 	if origin == 304 && c.lookup.Stale != nil {
-		if err := c.validated(); err != nil {
-			c.release(err)
-			return err
-		}
+		c.validated()
 	} else {
 		origin = 0
 	}
 	return c.keep(origin)
 }
 
-// release decides the flight, if any, for a request whose backend has failed.
+// ask sends the request on. A 304 that is not about what is stored (RFC 9111 §4.3.4) answers nobody: then all of it is asked for,
+// once, and what is stored is forgotten. An answer that is inspected is not asked for twice, since the rules have seen the first.
+func (c *cached) ask(next handler) error {
+	r := c.r
+	err := next(r)
+	stale := c.lookup.Stale
+	if err != nil || stale == nil || r.response.status != 304 || stale.Validates((*responseHeader)(r)) {
+		return err
+	}
+	r.response.discard()
+	c.lookup.Stale = nil
+	c.store.Forget(&c.request)
+	if !r.site.profile.Responses {
+		r.response = response{}
+		if err = next(r); err != nil || r.response.status != 304 {
+			return err
+		}
+		r.response.discard()
+	}
+	return fail(502, "the site's answer does not fit the request", errMisfit)
+}
+
+var errMisfit = errors.New("304 for another entity tag than that which was asked about")
+
+// abandon ends the leading of a flight that is not decided.
+func (c *cached) abandon() {
+	if c.flight != nil {
+		c.flight.Abandon()
+		c.flight = nil
+	}
+}
+
+// release decides the flight, if any, for a request whose backend has failed, and which has a stale answer all the same.
 func (c *cached) release(err error) {
 	if c.flight != nil {
 		c.flight.Fail(err)
@@ -104,18 +132,13 @@ func (c *cached) stale(o cache.Outcome, err error) {
 
 // validated makes the response the stored one that the backend has found good, with the fields that its 304 brought
 // (RFC 9111 §3.2, §4.3.4).
-func (c *cached) validated() error {
+func (c *cached) validated() {
 	r, e := c.r, c.lookup.Stale
-	if !e.Validates((*responseHeader)(r)) {
-		c.store.Invalidate(c.key)
-		return fail(502, "the site's answer does not fit the request", errors.New("304 for another entity tag than that which was asked about"))
-	}
 	p := &r.response
 	p.fields = e.Template.(*storedHead).updated(p.fields)
 	p.discard()
 	p.status, p.body, p.length = e.Status, e.Body, int64(len(e.Body))
 	r.record.Cache = "validated"
-	return nil
 }
 
 // keep stores what may be stored of the answer. origin is the backend's status if the response has another.
@@ -136,11 +159,9 @@ func (c *cached) keep(origin int) error {
 		c.decision.Store, reason = false, "too-large"
 	}
 	if !c.decision.Store {
-		if c.flight != nil {
-			c.flight.Release(p.status < 500)
-		}
+		c.letGo()
 		if c.lookup.Stale != nil && p.status < 500 {
-			c.store.Invalidate(c.key) // what is stored is not what the backend says any more
+			c.store.Invalidate(c.request.Vhost, c.key) // what is stored is not what the backend says any more
 		}
 		return c.unstored(reason, origin)
 	}
@@ -159,6 +180,18 @@ func (c *cached) keep(origin int) error {
 	c.body = c.fill.Reader()
 	c.share(entry)
 	return c.fromFill(entry)
+}
+
+// letGo decides the flight, if any, for an answer that is not stored. Where that is the request's doing it says nothing of what
+// others get, who join anew.
+func (c *cached) letGo() {
+	switch status := c.r.response.status; {
+	case c.flight == nil:
+	case c.decision.Reason.OfRequest() || cache.FaultOfRequest(status):
+		c.abandon()
+	default:
+		c.flight.Release(status < 500)
+	}
 }
 
 // share gives the response to those who wait for it, if it may answer them.

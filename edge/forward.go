@@ -101,12 +101,13 @@ func (s *Server) tryBackends(r *request, out *upstream.Request) (*upstream.Respo
 	if !ok {
 		return nil, nil, fail(503, "the site is not available", errNoBackend)
 	}
+	out.Fresh = r.cached.repeats // it is the second try, if not its own
 	answer, err := ask(r, first, out)
 	if err == nil {
 		return answer, first, nil
 	}
 	second := repeater(r.site.pool, first, err)
-	if second == nil || !r.body.rewind() {
+	if second == nil || r.cached.repeats || !r.body.rewind() {
 		return nil, nil, err
 	}
 	if !budget.Take(time.Now()) {

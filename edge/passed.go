@@ -102,7 +102,28 @@ func (c *cached) posted() bool {
 		return false
 	}
 	target, ok := c.targetOf(r.response.value("content-location"))
-	return ok && target == r.Target
+	return ok && target == r.Target && c.sentAsKeyed()
+}
+
+// sentAsKeyed reports whether a GET like this request would have been answered from the cache, and the backend got nothing that is
+// in no key and that it might act on. A request that goes past the cache is sent as it came: with the parameters that do not
+// count, in the client's order, and with what the client, or a trusted proxy, claims.
+func (c *cached) sentAsKeyed() bool {
+	r := c.r
+	if c.policy.Bypasses(r.Target, c.request.Header) {
+		return false
+	}
+	if _, changed := c.policy.Target(nil, r.Target); changed {
+		return false
+	}
+	var lower [64]byte
+	for _, f := range r.Fields {
+		name := appendLower(lower[:0], f.Name)
+		if isUnkeyed(name) && !r.dropped(name) || r.PeerTrusted && string(name) == "x-forwarded-host" {
+			return false
+		}
+	}
+	return true
 }
 
 // keepPosted keeps the answer to a POST for those who GET the same.
@@ -120,7 +141,7 @@ func (c *cached) freshen() {
 	}
 	header := (*responseHeader)(c.r)
 	if !e.Validates(header) || p.length >= 0 && p.length != int64(len(e.Body)) || !e.SameModified(header) {
-		c.store.Invalidate(c.key)
+		c.store.Invalidate(c.request.Vhost, c.key)
 		return
 	}
 	updated := *p
@@ -135,7 +156,7 @@ func (c *cached) freshen() {
 		// That it is not admitted is counted there, and changes nothing for this request.
 		_ = c.store.Put(cache.NewEntry(&c.request, &head, d, template, template.size(), e.Body, e.Digest))
 	case !d.Reason.OfRequest(): // else any client could have it forgotten, by a no-store of its own
-		c.store.Invalidate(c.key)
+		c.store.Invalidate(c.request.Vhost, c.key)
 	}
 	p.fields = fields
 }

@@ -54,7 +54,8 @@ func (s *Server) refresh(c *cached) {
 		defer s.refreshing.Add(-1)
 		defer s.refreshes.release(owner)
 		defer b.done()
-		defer flight.Abandon()
+		b.cached.flight = flight
+		defer b.cached.abandon()
 		defer func() {
 			if v := recover(); v != nil {
 				b.tainted = true
