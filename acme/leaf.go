@@ -29,6 +29,10 @@ type leaf struct {
 	internal   bool     // signed by this node's own CA
 	responders []string // OCSP responder URLs; nil: none, or no issuer to check answers with
 	warning    string   // what is odd about it, though it is served
+	directory  string   // of the issuer that it was ordered from
+	generation uint64   // see record
+	// replacedBy: the issuer has an order already that replaces it, whose certificate never came here.
+	replacedBy atomic.Bool
 	digest     [sha256.Size]byte
 }
 

@@ -74,13 +74,10 @@ func New(o Options) (*Manager, error) {
 	}
 	m.files = newCertFiles(m.store, m.judge, m.replaced, o.Logger)
 	if o.Issuer == IssuerACME {
-		if m.issuer, err = newIssuer(o, m.store, m.challenges, m.metrics.orders); err != nil {
+		if m.issuer, err = newIssuer(o, m.store, m.challenges, m.authority, m.metrics.orders); err != nil {
 			return nil, err
 		}
 		m.issuer.replaced = m.replaced
-		if err := m.issuer.load(); err != nil {
-			return nil, err
-		}
 	}
 	return m, m.register(o.Registerer)
 }
@@ -153,7 +150,21 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 	if ctx == nil { // a hello that no handshake made
 		ctx = context.Background()
 	}
+	if l := m.demand(ctx, name, true); l != nil {
+		return l.served.Load(), nil
+	}
 	return m.minter.get(ctx, name, m.store.isTold(name))
+}
+
+// demand returns the certificate of a name: from memory, nearly always. After a start it may still be in the folder, or, if ask, with the
+// other nodes.
+func (m *Manager) demand(ctx context.Context, name string, ask bool) *leaf {
+	now := time.Now()
+	if l := m.store.find(name, now); l != nil || m.issuer == nil {
+		return l
+	}
+	m.issuer.demand(ctx, name, ask)
+	return m.store.find(name, now)
 }
 
 // WrapSession seals a session ticket for tls.Config.WrapSession. It can be opened
@@ -192,7 +203,7 @@ func (m *Manager) Covers(sni, host string) bool {
 	if sni == host {
 		return sni != ""
 	}
-	l := m.store.find(sni, time.Now())
+	l := m.demand(context.Background(), sni, false)
 	return l != nil && l.covers(host)
 }
 
@@ -200,7 +211,7 @@ func (m *Manager) Covers(sni, host string) bool {
 // the internal CA did not issue. It follows GetCertificate: the file of another entry
 // of the table counts only if it covers host, since only then it is served for it.
 func (m *Manager) Trusted(host string) bool {
-	l := m.store.find(host, time.Now())
+	l := m.demand(context.Background(), host, false)
 	return l != nil && !l.internal
 }
 

@@ -27,6 +27,7 @@ type shard struct {
 	files  map[string]*leaf    // attached to this exact name
 	wild   map[string]*leaf    // attached to "*." + key
 	issued map[string]*leaf    // from the ACME issuer
+	below  map[string]*leaf    // from the ACME issuer, for "*." + key
 }
 
 func newStore() *store {
@@ -37,6 +38,7 @@ func newStore() *store {
 		s.shards[i].files = make(map[string]*leaf)
 		s.shards[i].wild = make(map[string]*leaf)
 		s.shards[i].issued = make(map[string]*leaf)
+		s.shards[i].below = make(map[string]*leaf)
 	}
 	return s
 }
@@ -47,7 +49,7 @@ func (s *store) shard(name string) *shard {
 
 // find returns the certificate to serve for a canonical name, or nil if the
 // internal CA must help. Order: the file of the name, the file of the wildcard one
-// label up, the issued certificate unless it has expired, the file of "*".
+// label up, the issued certificate unless it has expired, that of the wildcard, the file of "*".
 //
 // A file is served as told, whether it fits or not, where its own pattern selects
 // the name. For a name that belongs to another entry of the table, the file of a
@@ -61,7 +63,8 @@ func (s *store) find(name string, now time.Time) *leaf {
 	if file != nil {
 		return file
 	}
-	if wild := s.wildcard(name); wild != nil && (!told || wild.covers(name)) {
+	wild, below := s.wildcard(name)
+	if wild != nil && (!told || wild.covers(name)) {
 		return wild
 	}
 	// An expired certificate is worse than the internal one: clients that trust
@@ -69,22 +72,25 @@ func (s *store) find(name string, now time.Time) *leaf {
 	if issued != nil && now.Before(issued.notAfter) {
 		return issued
 	}
+	if below != nil && now.Before(below.notAfter) {
+		return below
+	}
 	if all := s.fallback.Load(); all != nil && (all.covers(name) || !told && !s.belowWildcard(name)) {
 		return all
 	}
 	return nil
 }
 
-// wildcard returns the file of the wildcard one label up from name, or nil.
-func (s *store) wildcard(name string) *leaf {
+// wildcard returns the file of the wildcard one label up from name, and its issued certificate; nil where there is none.
+func (s *store) wildcard(name string) (file, issued *leaf) {
 	up := parent(name)
 	if up == "" {
-		return nil
+		return nil, nil
 	}
 	sh := s.shard(up)
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
-	return sh.wild[up]
+	return sh.wild[up], sh.below[up]
 }
 
 // hasFile reports whether a certificate file goes before an issued certificate of
@@ -93,7 +99,7 @@ func (s *store) hasFile(name string) bool {
 	if s.file(name) != nil {
 		return true
 	}
-	wild := s.wildcard(name)
+	wild, _ := s.wildcard(name)
 	return wild != nil && wild.covers(name)
 }
 
@@ -131,22 +137,30 @@ func (s *store) putFile(pattern string, l *leaf) (old *leaf) {
 	return swap(sh.files, key, l)
 }
 
-// putIssued is putFile for the ACME issuer's certificate of an exact name.
-func (s *store) putIssued(name string, l *leaf) (old *leaf) {
+// putIssued is putFile for the ACME issuer's certificate of a name or wildcard.
+func (s *store) putIssued(pattern string, l *leaf) (old *leaf) {
 	if l != nil {
 		s.chains.share(l.served.Load())
 	}
-	sh := s.shard(name)
+	key, wild := strings.CutPrefix(pattern, "*.")
+	sh := s.shard(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	return swap(sh.issued, name, l)
+	if wild {
+		return swap(sh.below, key, l)
+	}
+	return swap(sh.issued, key, l)
 }
 
-func (s *store) issued(name string) *leaf {
-	sh := s.shard(name)
+func (s *store) issued(pattern string) *leaf {
+	key, wild := strings.CutPrefix(pattern, "*.")
+	sh := s.shard(key)
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
-	return sh.issued[name]
+	if wild {
+		return sh.below[key]
+	}
+	return sh.issued[key]
 }
 
 // count returns how many names have a certificate of each source.
@@ -155,7 +169,7 @@ func (s *store) count() (files, issued int) {
 		sh := &s.shards[i]
 		sh.mu.RLock()
 		files += len(sh.files) + len(sh.wild)
-		issued += len(sh.issued)
+		issued += len(sh.issued) + len(sh.below)
 		sh.mu.RUnlock()
 	}
 	if s.fallback.Load() != nil {

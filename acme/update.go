@@ -15,12 +15,15 @@ type Change struct {
 	// both may be the same file. Relative paths belong to the working folder. Both
 	// empty leaves the choice to the issuer; one without the other is a problem.
 	CertFile, KeyFile string
+
+	// RSA has the name's certificate ordered for an RSA key, for clients that know no ECDSA.
+	RSA bool
 }
 
 // Update applies changes of the table, in order; a name that is there already is
 // changed. Certificate files are read before it returns. If they are bad, the last
 // good certificate is served on and Problem tells why. An exact name without files
-// is ordered from the ACME issuer, if there is one; "*" and wildcards never are.
+// is ordered from the ACME issuer, if there is one; a wildcard only with Options.DNSHook, "*" never.
 func (m *Manager) Update(changes []Change) {
 	m.updating.Lock()
 	defer m.updating.Unlock()
@@ -39,7 +42,7 @@ func (m *Manager) Update(changes []Change) {
 
 func (m *Manager) add(name string, c Change) {
 	m.store.tell(name)
-	order := m.issuer != nil && isExact(name)
+	order := m.issuer != nil && m.issuer.orders(name)
 	if c.CertFile != "" || c.KeyFile != "" {
 		m.files.attach(name, pairPaths{cert: c.CertFile, key: c.KeyFile})
 		if order {
@@ -50,18 +53,18 @@ func (m *Manager) add(name string, c Change) {
 	}
 	m.files.detach(name)
 	if order {
-		m.issuer.want(name)
+		m.issuer.want(name, c.RSA)
 	}
 }
 
 func (m *Manager) remove(name string) {
 	m.store.untell(name)
 	m.files.detach(name)
-	if !isExact(name) {
-		return
-	}
 	if m.issuer != nil {
 		m.issuer.unwant(name, true)
+	}
+	if !isExact(name) {
+		return
 	}
 	m.minter.drop(name)
 }
