@@ -35,7 +35,7 @@ func (i *issuer) attempt(ctx context.Context, name string, o *order, force bool)
 		return
 	}
 	defer end()
-	if i.settled(held, name, force) {
+	if i.settled(held, name, o, force) {
 		return
 	}
 	f, err := i.vault.failure(held, name)
@@ -71,7 +71,7 @@ func (i *issuer) later(name string, o *order, err error, wait time.Duration) {
 }
 
 // settled reports whether another node, or another process of this folder, has issued a certificate meanwhile that is not due.
-func (i *issuer) settled(ctx context.Context, name string, force bool) bool {
+func (i *issuer) settled(ctx context.Context, name string, o *order, force bool) bool {
 	if force {
 		return false
 	}
@@ -83,10 +83,16 @@ func (i *issuer) settled(ctx context.Context, name string, force bool) bool {
 	} else {
 		l, _ = i.vault.local(name) // absent or bad: in need of a new one anyway
 	}
-	if l == nil || !time.Now().Before(renewal(l, time.Time{})) {
+	if l == nil {
 		return false
 	}
-	if old := i.store.issued(name); old != nil && old.digest == l.digest { // the one that is due by the issuer's word
+	var ari time.Time
+	if old := i.store.issued(name); old != nil && old.digest == l.digest { // the issuer's word was about this one
+		i.mu.Lock()
+		ari = o.ari
+		i.mu.Unlock()
+	}
+	if !time.Now().Before(renewal(l, ari)) {
 		return false
 	}
 	i.take(name, l)

@@ -2,9 +2,6 @@ package acme
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +14,7 @@ const (
 	eventToken = "token " // an answer to HTTP-01 is there
 	eventALPN  = "alpn "  // an answer to TLS-ALPN-01 is there
 	eventARI   = "ari "   // the issuer has said when to renew
+	eventFail  = "fail "  // an order has failed
 )
 
 const (
@@ -121,10 +119,18 @@ func (f *fleet) heed(ctx context.Context, event string) {
 		if i.isWanted(name) {
 			f.bring(ctx, name)
 		}
-	case eventToken:
-		i.solver.fetchToken(ctx, name)
-	case eventALPN:
-		i.solver.fetchCertificate(ctx, name)
+	case eventToken, eventALPN:
+		limited, cancel := context.WithTimeout(ctx, sharedWait)
+		defer cancel()
+		if word+" " == eventToken {
+			i.solver.fetchToken(limited, name)
+		} else {
+			i.solver.fetchCertificate(limited, name)
+		}
+	case eventFail:
+		if i.isWanted(name) && i.store.issued(name) == nil {
+			i.plan.set(name, time.Now().Add(jitter(time.Second))) // by then its lease is given back
+		}
 	case eventARI:
 		if i.isWanted(name) {
 			i.ari.plan.set(name, time.Now())
@@ -137,48 +143,4 @@ func (i *issuer) isWanted(name string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.wanted[name] != nil
-}
-
-// fetchToken has this node answer a request for a token that another one has got.
-func (s *solver) fetchToken(ctx context.Context, token string) {
-	ctx, cancel := context.WithTimeout(ctx, sharedWait)
-	defer cancel()
-	found, err := s.shared.Read(ctx, tokenKey(token))
-	if err != nil || found[0] == nil {
-		return // it is away, or answered already
-	}
-	if host, body, ok := strings.Cut(string(found[0]), " "); ok {
-		s.challenges.putToken(host, token, []byte(body))
-	}
-}
-
-// fetchCertificate has this node answer TLS-ALPN-01 handshakes for a name that another one orders.
-func (s *solver) fetchCertificate(ctx context.Context, host string) {
-	ctx, cancel := context.WithTimeout(ctx, sharedWait)
-	defer cancel()
-	found, err := s.shared.Read(ctx, alpnKey(host))
-	if err != nil || found[0] == nil {
-		return
-	}
-	text, _, err := s.keys.open(alpnKey(host), found[0])
-	if err != nil {
-		s.log.Warn("another node's answer to a challenge cannot be opened", "host", host, "err", err)
-		return
-	}
-	if cert, err := tls.X509KeyPair(text, text); err == nil {
-		s.challenges.putCertificate(host, &cert)
-	}
-}
-
-// pairPEM writes a certificate and its key as PEM.
-func pairPEM(cert *tls.Certificate) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
-	if err != nil {
-		return nil, err
-	}
-	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	for _, c := range cert.Certificate {
-		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c})...)
-	}
-	return text, nil
 }

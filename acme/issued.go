@@ -38,7 +38,7 @@ func newIssuer(o Options, s *store, c *challenges, mint *authority, orders *prom
 		quota: &quota{most: o.OrdersPerTenant, shared: o.Shared},
 		owner: o.Node + "/" + processID(),
 	}
-	i.solver = &solver{challenges: c, shared: o.Shared, keys: o.Keys, log: o.Logger}
+	i.solver = &solver{challenges: c, shared: o.Shared, keys: o.Keys, log: o.Logger, borrowing: make(chan struct{}, mostBorrowing)}
 	if o.DNSHook != "" {
 		i.solver.dns = &dnsHook{program: o.DNSHook, limit: dnsHookTime}
 	}

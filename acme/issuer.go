@@ -117,9 +117,12 @@ func (i *issuer) take(name string, l *leaf) {
 	if !wanted {
 		return
 	}
+	before := i.store.issued(name)
 	i.place(name, l)
 	i.mu.Lock()
-	o.err, o.ari = nil, time.Time{}
+	if o.err = nil; before == nil || before.digest != l.digest {
+		o.ari = time.Time{}
+	}
 	i.mu.Unlock()
 	i.planFor(name, i.store.issued(name))
 }

@@ -26,7 +26,8 @@ const filePoll = 10 * time.Second
 
 // Manager holds the certificates of a node. Its methods are safe for concurrent
 // use. Those that handshakes and requests use, GetCertificate, WrapSession,
-// UnwrapSession, Challenge, Covers and Trusted, do no I/O.
+// UnwrapSession, Challenge, Covers and Trusted, do no I/O for a name whose certificate is in memory; GetCertificate and Challenge say what else
+// they do.
 type Manager struct {
 	known      func(string) bool
 	log        *slog.Logger
@@ -138,7 +139,7 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 		return nil, nil
 	}
 	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == ALPNProto {
-		return m.challenges.certificate(name), nil
+		return m.challenge(name), nil
 	}
 	if !m.known(name) {
 		return nil, nil
@@ -154,6 +155,16 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 		return l.served.Load(), nil
 	}
 	return m.minter.get(ctx, name, m.store.isTold(name))
+}
+
+// challenge returns the answer to TLS-ALPN-01, nil if there is none.
+func (m *Manager) challenge(name string) *tls.Certificate {
+	cert := m.challenges.certificate(name)
+	if cert == nil && m.shares() && m.known(name) {
+		m.issuer.solver.borrowCertificate(name)
+		cert = m.challenges.certificate(name)
+	}
+	return cert
 }
 
 // demand returns the certificate of a name: from memory, nearly always. After a start it may still be in the folder, or, if ask, with the
@@ -181,9 +192,9 @@ func (m *Manager) UnwrapSession(ticket []byte, cs tls.ConnectionState) (*tls.Ses
 }
 
 // Challenge answers an HTTP-01 validation request (RFC 8555 section 8.3) while an
-// order for the host is under way. The host may carry a port.
+// order for the host is under way, here or on another node; for that it may wait a quarter of a second. The host may carry a port.
 func (m *Manager) Challenge(host, path string) (body []byte, ok bool) {
-	if m.challenges.pending.Load() == 0 {
+	if m.challenges.pending.Load() == 0 && !m.shares() {
 		return nil, false
 	}
 	if h, _, err := net.SplitHostPort(host); err == nil {
@@ -192,8 +203,15 @@ func (m *Manager) Challenge(host, path string) (body []byte, ok bool) {
 	if host, ok = canonicalName(host); !ok {
 		return nil, false
 	}
-	return m.challenges.token(host, path)
+	if body, ok = m.challenges.token(host, path); !ok && m.shares() && m.known(host) {
+		m.issuer.solver.borrowToken(path)
+		body, ok = m.challenges.token(host, path)
+	}
+	return body, ok
 }
+
+// shares reports whether other nodes order certificates of the same names.
+func (m *Manager) shares() bool { return m.issuer != nil && m.issuer.fleet != nil }
 
 // Covers reports whether the certificate that a handshake with this server name
 // gets verifies for host too; both are canonical. A name always covers itself,

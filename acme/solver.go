@@ -18,6 +18,7 @@ type solver struct {
 	keys       *Keyring
 	dns        *dnsHook // nil: no DNS-01
 	log        *slog.Logger
+	borrowing  chan struct{} // a slot for each look that somebody else causes
 }
 
 const (

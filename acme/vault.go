@@ -246,7 +246,10 @@ func (v *vault) putFailure(ctx context.Context, name string, f *failure) error {
 		return err
 	}
 	if v.shared != nil {
-		return v.shared.Write(ctx, failKey(name), text, failureLife)
+		if err := v.shared.Write(ctx, failKey(name), text, failureLife); err != nil {
+			return err
+		}
+		return v.shared.Announce(ctx, eventFail+name)
 	}
 	return writeFile(v.failFile(name), text, 0o600)
 }
