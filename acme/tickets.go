@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"context"
 	"crypto/cipher"
 	"crypto/rand"
 	"crypto/tls"
@@ -42,25 +43,36 @@ type tickets struct {
 	log   *slog.Logger
 	count *prometheus.CounterVec
 	ring  atomic.Pointer[ticketRing]
+
+	shared Shared   // nil: this node's keys are its own
+	keys   *Keyring // not nil if shared is not
+	asks   bool     // for what is shared: in run, and not in New
 }
 
 // ticketRing is immutable; each rotation makes a new one.
 type ticketRing struct {
-	current uint32
-	keys    [ticketsKept + 1 + ticketsAhead]ticketKey // oldest epoch first
+	epoch      uint32                                    // for which it was made
+	current    uint32                                    // whose key seals
+	alone      bool                                      // that one is this node's own, for want of a shared one
+	incomplete bool                                      // a key of the present or the next epoch is missing
+	keys       [ticketsKept + 1 + ticketsAhead]ticketKey // oldest epoch first
 }
+
+// isAlone reports whether an epoch's key is this node's own though keys are shared; the ring may be nil.
+func (r *ticketRing) isAlone(epoch uint32) bool { return r != nil && r.alone && r.current == epoch }
 
 type ticketKey struct {
 	epoch  uint32
 	sealer cipher.AEAD // nil: no key of that epoch
+	since  time.Time   // when it came from the others; zero: it was there
 }
 
 func openTickets(o Options, count *prometheus.CounterVec) (*tickets, error) {
-	t := &tickets{dir: filepath.Join(o.Data, "tickets"), known: o.Known, log: o.Logger, count: count}
+	t := &tickets{dir: filepath.Join(o.Data, "tickets"), known: o.Known, log: o.Logger, count: count, shared: o.Shared, keys: o.Keys}
 	if err := os.MkdirAll(t.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("acme: folder of ticket keys: %w", err)
 	}
-	if err := t.rotate(time.Now()); err != nil {
+	if err := t.rotate(context.Background(), time.Now()); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -68,12 +80,19 @@ func openTickets(o Options, count *prometheus.CounterVec) (*tickets, error) {
 
 // find returns the sealer of an epoch, or nil; the ring may be nil.
 func (r *ticketRing) find(epoch uint32) cipher.AEAD {
+	if key := r.key(epoch); key != nil {
+		return key.sealer
+	}
+	return nil
+}
+
+func (r *ticketRing) key(epoch uint32) *ticketKey {
 	if r == nil {
 		return nil
 	}
 	for i := range r.keys {
 		if r.keys[i].epoch == epoch {
-			return r.keys[i].sealer
+			return &r.keys[i]
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -161,7 +162,10 @@ func hostsOf(n int) []string {
 // more, four nodes, one host: seven orders, four accounts, three failed handshakes.)
 func TestEightColdNodesOrderEachNameOnce(t *testing.T) {
 	f := newFleet(t)
-	hosts := hostsOf(200)
+	hosts := hostsOf(48)
+	if n, err := strconv.Atoi(os.Getenv("FLEET_HOSTS")); err == nil {
+		hosts = hostsOf(n)
+	}
 	if testing.Short() {
 		hosts = hosts[:4]
 	}
