@@ -173,6 +173,17 @@ func (i *issuer) hurry(name string) error {
 	return nil
 }
 
+// revoked has the names of a certificate that the issuer has revoked ordered anew, with another key.
+func (i *issuer) revoked(l *leaf) {
+	for _, name := range l.names {
+		if i.store.issued(name) == l {
+			if err := i.hurry(name); err != nil {
+				i.log.Debug("revoked certificate not ordered anew", "name", name, "err", err)
+			}
+		}
+	}
+}
+
 // run works until ctx ends.
 func (i *issuer) run(ctx context.Context) {
 	end := func() {

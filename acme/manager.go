@@ -79,6 +79,7 @@ func New(o Options) (*Manager, error) {
 			return nil, err
 		}
 		m.issuer.replaced = m.replaced
+		m.stapler.revoked = m.issuer.revoked
 	}
 	return m, m.register(o.Registerer)
 }
