@@ -72,6 +72,8 @@ data=./data
 routes=file:conf.d
 certificates.issuer=internal
 certificates.acme.directory=https://acme-v02.api.letsencrypt.org/directory
+certificates.acme.challenge=auto
+certificates.acme.orders_per_tenant=100
 defaults.waf.mode=detect
 cache.memory=256MiB
 cache.snapshot=true
@@ -299,7 +301,7 @@ func TestFileThatIsNamedMustBeThere(t *testing.T) {
 
 func TestSecretsStayOutOfExcerpts(t *testing.T) {
 	for _, text := range []string{
-		"redis: redis://user:hunter2@h:1\n",
+		"redis: http://user:hunter2@h:1\n",
 		"certificates: {acme: {eab: {kid: k, hmac: '!hunter2!'}}}\n",
 		"seal_keys: [hunter2]\n",
 	} {

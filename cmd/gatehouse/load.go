@@ -181,6 +181,8 @@ func (l *loader) resolvePaths() {
 	}
 	join("data", &l.cfg.Data)
 	join("certificates.acme.trust", &l.cfg.Certificates.ACME.Trust)
+	join("certificates.acme.fallback.trust", &l.cfg.Certificates.ACME.Fallback.Trust)
+	join("certificates.acme.dns_hook", &l.cfg.Certificates.ACME.DNSHook)
 	if l.cfg.WAF.CRS != embeddedCRS {
 		join("waf.crs", &l.cfg.WAF.CRS)
 	}

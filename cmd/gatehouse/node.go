@@ -45,6 +45,7 @@ type node struct {
 
 	store      routes.Store
 	redis      *redisconn.Client // nil: routes in files
+	shared     *redisconn.Client // of what nodes have in common; nil: this one is alone
 	redisAddrs []string          // host:port of the servers that the settings name
 	follower   *routes.Follower
 	metrics    *prometheus.Registry

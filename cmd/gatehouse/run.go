@@ -149,6 +149,9 @@ func (n *node) openRoutes() (err error) {
 			n.redisAddrs = opts.Addrs
 		}
 	}
+	if err := n.openShared(); err != nil {
+		return err
+	}
 	acceptLoss := "" // with files, a restart accepts
 	if n.redis != nil {
 		acceptLoss = n.redis.Prefix() + routes.AcceptLossKey
@@ -186,23 +189,32 @@ func (n *node) openEngines() (err error) {
 	if err != nil {
 		return err
 	}
-	n.certs, err = acme.New(acme.Options{
-		Data: n.cfg.Data, Issuer: n.cfg.Certificates.Issuer, ACME: acmeOptions(&n.cfg.Certificates.ACME),
+	return n.openCertificates()
+}
+
+func (n *node) openCertificates() (err error) {
+	first, fallbacks := acmeIssuers(&n.cfg.Certificates.ACME)
+	o := acme.Options{
+		Data: n.cfg.Data, Issuer: n.cfg.Certificates.Issuer, ACME: first, Fallbacks: fallbacks, Node: n.cfg.Node,
+		DNSHook: n.cfg.Certificates.ACME.DNSHook, OrdersPerTenant: n.cfg.Certificates.ACME.OrdersPerTenant,
 		Known:  func(host string) bool { return n.follower.Table().Match(host) != nil },
-		Logger: n.log, Registerer: n.metrics,
-	})
-	if err != nil {
+		Tenant: n.tenantOf, Logger: n.log, Registerer: n.metrics,
+	}
+	if err := n.shareCertificates(&o); err != nil {
+		return fmt.Errorf("certificates: %w", err)
+	}
+	if n.certs, err = acme.New(o); err != nil {
 		return fmt.Errorf("certificates: %w", err)
 	}
 	return nil
 }
 
-func acmeOptions(c *ACME) acme.ACME {
-	out := acme.ACME{Directory: c.Directory, Email: c.Email, Trust: c.Trust}
-	if c.EAB != (EAB{}) {
-		out.EAB = &acme.EAB{KID: c.EAB.KID, HMAC: c.EAB.HMAC}
+// tenantOf is whose a host is; "" of a vhost without tenant.
+func (n *node) tenantOf(host string) string {
+	if route := n.follower.Table().Match(host); route != nil && route.Vhost != nil {
+		return route.Vhost.Tenant
 	}
-	return out
+	return ""
 }
 
 func (n *node) openEdge() (err error) {
