@@ -97,22 +97,6 @@ func (v *vault) pack(name string, r *record) []byte {
 	return v.keys.seal(certKey(name), r.encode())
 }
 
-// localNames are the names that the folder has a record of.
-func (v *vault) localNames() ([]string, error) {
-	entries, err := os.ReadDir(v.dir)
-	if err != nil {
-		return nil, fmt.Errorf("acme: folder of certificates: %w", err)
-	}
-	var names []string
-	for _, entry := range entries {
-		name, ok := strings.CutSuffix(entry.Name(), filepath.Ext(v.file("x")))
-		if pattern, valid := canonicalPattern(name); ok && valid && pattern == name && !entry.IsDir() {
-			names = append(names, name)
-		}
-	}
-	return names, nil
-}
-
 // put keeps a certificate: shared first, unless one of a higher rank is there already (then stale is true, and that one counts),
 // then in the folder. An error means that it is not kept everywhere; it is served all the same.
 func (v *vault) put(ctx context.Context, name string, r *record, l *leaf) (stale bool, err error) {
