@@ -190,7 +190,7 @@ func TestEightColdNodesOrderEachNameOnce(t *testing.T) {
 		t.Errorf("%d orders of %d hosts, %d accounts, %d failed validations", f.orders(), len(hosts), f.accounts(), f.invalid())
 	}
 	// What is in Redis tells nothing.
-	for _, key := range strings.FieldsSeq(f.redis.CLI("KEYS", "*")) {
+	for key := range strings.FieldsSeq(f.redis.CLI("KEYS", "*")) {
 		dump := f.redis.CLI("DUMP", key)
 		if strings.Contains(dump, "PRIVATE KEY") || strings.Contains(dump, "CERTIFICATE") {
 			t.Errorf("%s is not sealed", key)
