@@ -39,6 +39,8 @@ type Manager struct {
 	issuer     *issuer // nil unless Options.Issuer is acme
 	stapler    *stapler
 	files      *certFiles
+	imports    *imports
+	fleet      *fleet // nil: this node shares nothing
 	tickets    *tickets
 	running    atomic.Bool
 
@@ -81,6 +83,15 @@ func New(o Options) (*Manager, error) {
 		m.issuer.replaced = m.replaced
 		m.stapler.revoked = m.issuer.revoked
 	}
+	if m.imports, err = newImports(o, m.store, m.replaced); err != nil {
+		return nil, err
+	}
+	if o.Shared != nil {
+		m.fleet = newFleet(m, o.Shared)
+		if m.issuer != nil {
+			m.issuer.fleet = m.fleet
+		}
+	}
 	return m, m.register(o.Registerer)
 }
 
@@ -105,6 +116,10 @@ func (m *Manager) Run(ctx context.Context) error {
 	if m.issuer != nil {
 		parts.Go(func() { m.issuer.run(ctx) })
 	}
+	if m.fleet != nil {
+		parts.Go(func() { m.fleet.run(ctx) })
+	}
+	parts.Go(func() { m.imports.load(ctx) })
 	parts.Go(func() { m.stapler.run(ctx) })
 	parts.Go(func() { m.tickets.run(ctx) })
 	parts.Go(func() { m.watch(ctx) })
@@ -128,7 +143,7 @@ func (m *Manager) watch(ctx context.Context) {
 
 // GetCertificate is tls.Config's hook. It serves, in this order: the answer to a
 // pending TLS-ALPN-01 challenge, the certificate file of the name, that of its
-// wildcard, the issued certificate, the file of "*", the internal CA's. A name that
+// wildcard, what was imported for the name, for its wildcard, the issued certificate, that of the wildcard, the file of "*", the internal CA's. A name that
 // is in the table itself gets the file of a wildcard or of "*" only if that covers
 // it; a name below a wildcard of the table gets that of "*" only if that covers it.
 //
@@ -172,6 +187,10 @@ func (m *Manager) challenge(name string) *tls.Certificate {
 // other nodes.
 func (m *Manager) demand(ctx context.Context, name string, ask bool) *leaf {
 	now := time.Now()
+	if l := m.store.find(name, now); l != nil {
+		return l
+	}
+	m.imports.demand(name)
 	if l := m.store.find(name, now); l != nil || m.issuer == nil {
 		return l
 	}

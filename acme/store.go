@@ -26,8 +26,10 @@ type shard struct {
 	above  map[string]struct{} // the table has "*." + key
 	files  map[string]*leaf    // attached to this exact name
 	wild   map[string]*leaf    // attached to "*." + key
-	issued map[string]*leaf    // from the ACME issuer
-	below  map[string]*leaf    // from the ACME issuer, for "*." + key
+	manual map[string]*leaf    // imported for this exact name, and for "*." + key
+	under  map[string]*leaf
+	issued map[string]*leaf // from the ACME issuer
+	below  map[string]*leaf // from the ACME issuer, for "*." + key
 }
 
 func newStore() *store {
@@ -37,6 +39,8 @@ func newStore() *store {
 		s.shards[i].above = make(map[string]struct{})
 		s.shards[i].files = make(map[string]*leaf)
 		s.shards[i].wild = make(map[string]*leaf)
+		s.shards[i].manual = make(map[string]*leaf)
+		s.shards[i].under = make(map[string]*leaf)
 		s.shards[i].issued = make(map[string]*leaf)
 		s.shards[i].below = make(map[string]*leaf)
 	}
@@ -49,7 +53,7 @@ func (s *store) shard(name string) *shard {
 
 // find returns the certificate to serve for a canonical name, or nil if the
 // internal CA must help. Order: the file of the name, the file of the wildcard one
-// label up, the issued certificate unless it has expired, that of the wildcard, the file of "*".
+// label up, what was imported for the name, for the wildcard, the issued certificate unless it has expired, that of the wildcard, the file of "*".
 //
 // A file is served as told, whether it fits or not, where its own pattern selects
 // the name. For a name that belongs to another entry of the table, the file of a
@@ -57,15 +61,20 @@ func (s *store) shard(name string) *shard {
 func (s *store) find(name string, now time.Time) *leaf {
 	sh := s.shard(name)
 	sh.mu.RLock()
-	file, issued := sh.files[name], sh.issued[name]
+	file, manual, issued := sh.files[name], sh.manual[name], sh.issued[name]
 	_, told := sh.told[name]
 	sh.mu.RUnlock()
 	if file != nil {
 		return file
 	}
-	wild, below := s.wildcard(name)
-	if wild != nil && (!told || wild.covers(name)) {
+	wild, under, below := s.wildcard(name)
+	switch {
+	case wild != nil && (!told || wild.covers(name)):
 		return wild
+	case manual != nil && now.Before(manual.notAfter):
+		return manual
+	case under != nil && now.Before(under.notAfter):
+		return under
 	}
 	// An expired certificate is worse than the internal one: clients that trust
 	// the internal CA can still connect, and Trusted must turn false.
@@ -81,16 +90,16 @@ func (s *store) find(name string, now time.Time) *leaf {
 	return nil
 }
 
-// wildcard returns the file of the wildcard one label up from name, and its issued certificate; nil where there is none.
-func (s *store) wildcard(name string) (file, issued *leaf) {
+// wildcard returns what the wildcard one label up from name has: its file, what was imported for it, and its issued certificate; nil where there is none.
+func (s *store) wildcard(name string) (file, imported, issued *leaf) {
 	up := parent(name)
 	if up == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
 	sh := s.shard(up)
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
-	return sh.wild[up], sh.below[up]
+	return sh.wild[up], sh.under[up], sh.below[up]
 }
 
 // hasFile reports whether a certificate file goes before an issued certificate of
@@ -99,8 +108,11 @@ func (s *store) hasFile(name string) bool {
 	if s.file(name) != nil {
 		return true
 	}
-	wild, _ := s.wildcard(name)
-	return wild != nil && wild.covers(name)
+	if l := s.imported(name); l != nil && time.Now().Before(l.notAfter) {
+		return true
+	}
+	wild, under, _ := s.wildcard(name)
+	return wild != nil && wild.covers(name) || under != nil && time.Now().Before(under.notAfter)
 }
 
 // file returns what is attached to a pattern itself.
@@ -137,6 +149,32 @@ func (s *store) putFile(pattern string, l *leaf) (old *leaf) {
 	return swap(sh.files, key, l)
 }
 
+// putImported is putFile for what was imported.
+func (s *store) putImported(pattern string, l *leaf) (old *leaf) {
+	if l != nil {
+		s.chains.share(l.served.Load())
+	}
+	key, wild := strings.CutPrefix(pattern, "*.")
+	sh := s.shard(key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if wild {
+		return swap(sh.under, key, l)
+	}
+	return swap(sh.manual, key, l)
+}
+
+func (s *store) imported(pattern string) *leaf {
+	key, wild := strings.CutPrefix(pattern, "*.")
+	sh := s.shard(key)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	if wild {
+		return sh.under[key]
+	}
+	return sh.manual[key]
+}
+
 // putIssued is putFile for the ACME issuer's certificate of a name or wildcard.
 func (s *store) putIssued(pattern string, l *leaf) (old *leaf) {
 	if l != nil {
@@ -164,18 +202,19 @@ func (s *store) issued(pattern string) *leaf {
 }
 
 // count returns how many names have a certificate of each source.
-func (s *store) count() (files, issued int) {
+func (s *store) count() (files, imported, issued int) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.RLock()
 		files += len(sh.files) + len(sh.wild)
+		imported += len(sh.manual) + len(sh.under)
 		issued += len(sh.issued) + len(sh.below)
 		sh.mu.RUnlock()
 	}
 	if s.fallback.Load() != nil {
 		files++
 	}
-	return files, issued
+	return files, imported, issued
 }
 
 func swap(m map[string]*leaf, key string, l *leaf) (old *leaf) {
