@@ -36,6 +36,11 @@ type site struct {
 	budget   *upstream.Budget // of retries, on all backends together
 	redirect redirecting
 	hsts     time.Duration
+
+	// What tls.client_auth says: whether clients are asked for a certificate, have to
+	// have one, and the backend is told of it.
+	asksCertificate, needsCertificate, tellsCertificate bool
+
 	err      error // why the site cannot serve
 	policy   cache.Policy
 	profile  waf.Profile
@@ -75,6 +80,9 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	st := &site{
 		name: route.Name, meter: s.metrics.tenants.meter(settings.Tenant),
 		redirect: redirectings[settings.RedirectHTTP], hsts: settings.HSTS, compress: settings.Compress == "on", settings: settings,
+	}
+	if c := clientAuthOf(route); c != nil {
+		st.asksCertificate, st.needsCertificate, st.tellsCertificate = true, c.Mode == routes.AuthRequired, c.Tells()
 	}
 	st.tenant = st.meter.tenant // one string for all vhosts of a tenant
 	st.owner = "tenant " + st.tenant
