@@ -7,6 +7,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"strings"
+
+	"gatehouse/cache"
 )
 
 // certificate is the client's, where the site asks for one and it has been verified;
@@ -21,6 +23,14 @@ func (r *request) certificate() *x509.Certificate {
 // hasClientCert reports whether the backend learns of a client's certificate: its
 // answer may then be for that client alone.
 func (r *request) hasClientCert() bool { return r.site.tellsCertificate && r.certificate() != nil }
+
+// pastCache is a policy by which nothing is taken from the cache and nothing gets into
+// it, by an answer to a POST either; that a request changes something is seen all the same.
+func pastCache(p cache.Policy) *cache.Policy {
+	p.Bypass = cache.Bypass{Paths: cache.NewPaths("*")}
+	p.Rules = []cache.Rule{{Override: true}}
+	return &p
+}
 
 // appendCertificate appends what the backend is told of the client's certificate.
 func (r *request) appendCertificate(dst []byte) []byte {

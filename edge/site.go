@@ -43,6 +43,8 @@ type site struct {
 
 	err      error // why the site cannot serve
 	policy   cache.Policy
+	// certified is the policy of requests whose client has a certificate that the backend is told of.
+	certified *cache.Policy
 	profile  waf.Profile
 
 	settings routes.Settings
@@ -95,6 +97,9 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	s.exclude(st, route)
 	if settings.Cache && s.opts.Cache != nil {
 		st.policy = cachePolicy(&settings)
+		if st.tellsCertificate {
+			st.certified = pastCache(st.policy)
+		}
 		st.cache, st.account = &st.policy, s.opts.Cache.Vhost(st.tenant, st.name)
 		s.opts.Cache.SetShare(st.account.Tenant(), settings.CacheShare)
 	}
