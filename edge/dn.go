@@ -27,7 +27,7 @@ func distinguishedName(der []byte) string {
 	parts := make([]string, 0, len(name))
 	for _, set := range slices.Backward(name) {
 		one := make([]string, 0, len(set))
-		for _, a := range set {
+		for _, a := range slices.Backward(set) {
 			one = append(one, attribute(a))
 		}
 		parts = append(parts, strings.Join(one, "+"))

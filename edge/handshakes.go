@@ -54,12 +54,12 @@ func handshakeFailure(err error) string {
 		return handshakeAlert
 	}
 	switch {
+	case strings.HasSuffix(err.Error(), errSigning.Error()): // crypto/tls keeps its text alone
+		return handshakeBusy
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return handshakeTimeout
 	case errors.Is(err, errNoAuthorities):
 		return handshakeAuthorities
-	case errors.Is(err, errSigning):
-		return handshakeBusy
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return handshakeLeft
 	}
