@@ -83,7 +83,6 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 
 func effectiveClientAuth(t *routes.TLS, add func(path, value string)) {
 	if t == nil || t.ClientAuth == nil {
-		add("tls.client_auth", "none")
 		return
 	}
 	c := t.ClientAuth

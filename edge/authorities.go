@@ -25,9 +25,9 @@ type bundle struct {
 // Vhosts that name the same share it.
 type authority struct {
 	from  routes.ClientAuth
-	users int         // guarded by authorities.mu, as what follows
-	stamp fs.FileInfo // of the file when it was last read; nil: it could not be
-	err   error       // why the present file is not used
+	users int                   // guarded by authorities.mu
+	stamp fs.FileInfo           // of the file when it was last read; nil: it could not be; guarded likewise
+	err   atomic.Pointer[error] // why the present file is not used; nil: it is
 	good  atomic.Pointer[bundle]
 }
 
@@ -139,19 +139,36 @@ func (a *authorities) release(route *routes.Route) {
 
 // read reads a source and notes the outcome, with mu held. What is new is logged.
 func (a *authorities) read(source *authority) {
-	before := source.err
-	source.stamp, source.err = stampOf(&source.from)
-	var list []*x509.Certificate
-	if source.err == nil {
-		list, source.err = source.from.Authorities()
-	}
-	old := source.good.Load()
-	if err := source.err; err != nil {
-		if before == nil || before.Error() != err.Error() {
+	before, old := source.err.Load(), source.good.Load()
+	list, err := source.load()
+	if err != nil {
+		source.err.Store(&err)
+		if before == nil || (*before).Error() != err.Error() {
 			a.log.Error("authorities of client certificates not usable", "ca", source.name(), "err", err, "kept_last_good", old != nil)
 		}
 		return
 	}
+	source.err.Store(nil)
+	b := bundleOf(list)
+	if old != nil && old.digest == b.digest {
+		return
+	}
+	source.good.Store(b)
+	if old != nil || before != nil {
+		a.log.Info("authorities of client certificates read again", "ca", source.name(), "certificates", len(list))
+	}
+}
+
+// load reads the certificates and how a change of the file will show: first that, or a
+// change between the two would go unseen.
+func (source *authority) load() (list []*x509.Certificate, err error) {
+	if source.stamp, err = stampOf(&source.from); err != nil {
+		return nil, err
+	}
+	return source.from.Authorities()
+}
+
+func bundleOf(list []*x509.Certificate) *bundle {
 	b := &bundle{pool: x509.NewCertPool()}
 	digest := sha256.New()
 	for _, c := range list {
@@ -160,13 +177,7 @@ func (a *authorities) read(source *authority) {
 		digest.Write(sum[:])
 	}
 	digest.Sum(b.digest[:0])
-	if old != nil && old.digest == b.digest {
-		return
-	}
-	source.good.Store(b)
-	if old != nil || before != nil {
-		a.log.Info("authorities of client certificates read again", "ca", source.name(), "certificates", len(list))
-	}
+	return b
 }
 
 func (source *authority) name() string {
@@ -193,7 +204,7 @@ func (a *authorities) poll() {
 			continue
 		}
 		now, err := stampOf(&source.from)
-		if was := source.stamp; err == nil && source.err == nil && was != nil && os.SameFile(was, now) && was.ModTime().Equal(now.ModTime()) && was.Size() == now.Size() {
+		if was := source.stamp; err == nil && source.err.Load() == nil && was != nil && os.SameFile(was, now) && was.ModTime().Equal(now.ModTime()) && was.Size() == now.Size() {
 			continue
 		}
 		a.read(source)
@@ -220,7 +231,7 @@ func (s *Server) FollowAuthorities(ctx context.Context) error {
 }
 
 // ClientAuthProblem returns why the authorities that a vhost names are not those in
-// use; nil: they are, or it names none. It does no I/O.
+// use; nil: they are, or it names none. It does not block.
 func (s *Server) ClientAuthProblem(vhost string) error {
 	table := s.table.Load()
 	if table == nil {
@@ -234,14 +245,13 @@ func (s *Server) ClientAuthProblem(vhost string) error {
 	if held == nil {
 		return nil
 	}
-	s.authorities.mu.Lock()
-	defer s.authorities.mu.Unlock()
 	source := held.key.authority
+	err := source.err.Load()
 	switch {
-	case source.err == nil:
+	case err == nil:
 		return nil
 	case source.good.Load() == nil:
-		return fmt.Errorf("connections are refused: %w", source.err)
+		return fmt.Errorf("connections are refused: %w", *err)
 	}
-	return fmt.Errorf("the last good ones are in use: %w", source.err)
+	return fmt.Errorf("the last good ones are in use: %w", *err)
 }

@@ -240,7 +240,9 @@ func TestAuthoritiesFollowTheirFile(t *testing.T) {
 	g := guard(t, mutual(file))
 	follow(t, g.Server)
 	one, two := first.Issue(t, "client"), second.Issue(t, "client")
-	in := func(leaf *edgetest.Leaf) bool { return g.status(t, g.client("must.test", showing(leaf)), "must.test") == 200 }
+	in := func(leaf *edgetest.Leaf) bool {
+		return g.status(t, g.client("must.test", showing(leaf)), "must.test") == 200
+	}
 	if err := g.ClientAuthProblem("must.test"); in(one) || err == nil || !strings.Contains(err.Error(), "connections are refused: ") {
 		t.Errorf("without a file: %v", err)
 	}

@@ -86,7 +86,7 @@ type Server struct {
 	presets    presetSets
 
 	authorities authorities
-	ignored    ignoredOnce // exclusions without effect that were logged
+	ignored     ignoredOnce // exclusions without effect that were logged
 
 	listening listenerSet
 

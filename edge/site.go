@@ -41,11 +41,11 @@ type site struct {
 	// have one, and the backend is told of it.
 	asksCertificate, needsCertificate, tellsCertificate bool
 
-	err      error // why the site cannot serve
-	policy   cache.Policy
+	err    error // why the site cannot serve
+	policy cache.Policy
 	// certified is the policy of requests whose client has a certificate that the backend is told of.
 	certified *cache.Policy
-	profile  waf.Profile
+	profile   waf.Profile
 
 	settings routes.Settings
 	backends *holding

@@ -188,10 +188,10 @@ func (n *node) openEngines() (err error) {
 	}
 	n.certs, err = acme.New(acme.Options{
 		Data: n.cfg.Data, Issuer: n.cfg.Certificates.Issuer, ACME: acmeOptions(&n.cfg.Certificates.ACME),
-		Known:  func(host string) bool { return n.follower.Table().Match(host) != nil },
+		Known: func(host string) bool { return n.follower.Table().Match(host) != nil },
 		// There is no handshake before there is an edge.
 		Binding: func(dst []byte, name string) []byte { return n.edge.AppendBinding(dst, name) },
-		Logger: n.log, Registerer: n.metrics,
+		Logger:  n.log, Registerer: n.metrics,
 	})
 	if err != nil {
 		return fmt.Errorf("certificates: %w", err)
