@@ -77,8 +77,19 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 	add("tls.min_version", s.MinTLS)
 	effectiveClientAuth(r.Vhost.TLS, add)
 	add("tls.redirect_http", s.RedirectHTTP)
-	add("tls.hsts", routes.Duration(s.HSTS).String())
+	add("tls.hsts", hstsText(&s.HSTS))
 	return out
+}
+
+func hstsText(h *routes.HSTS) string {
+	text := h.MaxAge.String()
+	if h.Subdomains {
+		text += ", subdomains"
+	}
+	if h.Preload {
+		text += ", preload"
+	}
+	return text
 }
 
 func effectiveClientAuth(t *routes.TLS, add func(path, value string)) {

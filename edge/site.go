@@ -36,6 +36,7 @@ type site struct {
 	budget   *upstream.Budget // of retries, on all backends together
 	redirect redirecting
 	hsts     time.Duration
+	hstsMore string // behind its max-age
 
 	// What tls.client_auth says: whether clients are asked for a certificate, have to
 	// have one, and the backend is told of it.
@@ -81,7 +82,13 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	settings := route.Settings(s.opts.Defaults)
 	st := &site{
 		name: route.Name, meter: s.metrics.tenants.meter(settings.Tenant),
-		redirect: redirectings[settings.RedirectHTTP], hsts: settings.HSTS, compress: settings.Compress == "on", settings: settings,
+		redirect: redirectings[settings.RedirectHTTP], hsts: time.Duration(settings.HSTS.MaxAge), compress: settings.Compress == "on", settings: settings,
+	}
+	if settings.HSTS.Subdomains {
+		st.hstsMore = "; includeSubDomains"
+	}
+	if settings.HSTS.Preload {
+		st.hstsMore += "; preload"
 	}
 	if c := clientAuthOf(route); c != nil {
 		st.asksCertificate, st.needsCertificate, st.tellsCertificate = true, c.Mode == routes.AuthRequired, c.Tells()

@@ -30,7 +30,7 @@ type Settings struct {
 	TLSPolicy                 string      // "modern", "intermediate" or "old"
 	MinTLS                    string      // the least version: "1.0", "1.2" or "1.3"
 	RedirectHTTP              string      // "auto", "true" or "false"
-	HSTS                      time.Duration
+	HSTS                      HSTS
 }
 
 // Settings resolves what is in force for the route. defaults is used for a vhost
@@ -78,7 +78,9 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 		s.TLSPolicy = or(t.Policy, s.TLSPolicy)
 		s.MinTLS = t.MinVersion
 		s.RedirectHTTP = or(string(t.RedirectHTTP), s.RedirectHTTP)
-		s.HSTS = time.Duration(t.HSTS)
+		if t.HSTS != nil {
+			s.HSTS = *t.HSTS
+		}
 	}
 	s.MinTLS = or(s.MinTLS, least[s.TLSPolicy])
 	return s

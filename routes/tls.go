@@ -20,8 +20,8 @@ type TLS struct {
 	// RedirectHTTP: "auto" (default: once a certificate is in place that is not
 	// the internal CA's), "true" or "false".
 	RedirectHTTP Switch `yaml:"redirect_http,omitempty" json:"redirect_http,omitempty"`
-	// HSTS is the max-age of Strict-Transport-Security on https answers. Default 0: no such field.
-	HSTS Duration `yaml:"hsts,omitempty" json:"hsts,omitempty"`
+	// HSTS: nil: no Strict-Transport-Security but the backend's own.
+	HSTS *HSTS `yaml:"hsts,omitempty" json:"hsts,omitempty"`
 }
 
 // The words of TLS.Policy.
@@ -53,6 +53,7 @@ func checkTLS(t *TLS, mode checkMode) []finding {
 			t.MinVersion, t.Policy, least[t.Policy])})
 	}
 	out = append(out, oneOf("tls.redirect_http", string(t.RedirectHTTP), []string{"auto", "true", "false"})...)
+	out = append(out, checkHSTS("tls.hsts", t.HSTS)...)
 	out = append(out, checkCertificate("tls.certificate", t.Certificate, mode)...)
 	out = append(out, checkClientAuth("tls.client_auth", t.ClientAuth, mode)...)
 	if c := t.ClientAuth; c != nil && c.Mode == AuthRequired && t.RedirectHTTP == "false" {
