@@ -17,23 +17,18 @@ func (s *Server) belongs(r *request, route *routes.Route) error {
 	if t == nil && (r.peer == nil || r.peer.terms == s.plainTerms[gradeIntermediate]) {
 		return nil // the usual case
 	}
-	if r.TLS == nil && clientAuthOf(route) == nil {
-		return nil // plain HTTP has no terms
-	}
-	if s.opts.Certificates == nil {
-		return refuse(421, "this site asks for a certificate of its clients")
+	if r.TLS == nil { // plain HTTP has no terms
+		c := clientAuthOf(route)
+		if c != nil && c.Mode == routes.AuthRequired && r.Scheme == "https" { // by the word of a proxy: who its client is, we have not seen
+			return refuse(421, "this site asks for a certificate of its clients")
+		}
+		return nil // or it is sent to https, see mustRedirect
 	}
 	demanded, err := s.termsOf(route)
 	if err != nil {
 		return fail(503, "the site is not available", err)
 	}
-	if r.TLS == nil {
-		if demanded.auth.required && r.Scheme == "https" { // by the word of a proxy: who its client is, we have not seen
-			return refuse(421, "this site asks for a certificate of its clients")
-		}
-		return nil // or it is sent to https, see mustRedirect
-	}
-	if r.peer != nil && !s.meets(r, demanded, route) {
+	if r.peer == nil || !s.meets(r, demanded, route) {
 		r.last = true // whoever asks again on this one would be refused again
 		return refuse(421, "this connection is not as the site demands")
 	}

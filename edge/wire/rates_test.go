@@ -130,7 +130,8 @@ func TestHandshakesOfTrustedPeersAreNotCountedButThoseOfWhomTheyName(t *testing.
 		header  string
 		refused bool
 	}{
-		{"", false}, {"", false},
+		{"", false},
+		{"", false},
 		{"PROXY TCP4 192.0.2.7 192.0.2.1 1000 443\r\n", false},
 		{"PROXY TCP4 192.0.2.7 192.0.2.1 1001 443\r\n", true},
 		{"PROXY TCP6 2001:db8::1 2001:db8::2 1000 443\r\n", false},
