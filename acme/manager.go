@@ -199,14 +199,14 @@ func (m *Manager) demand(ctx context.Context, name string, ask bool) *leaf {
 }
 
 // WrapSession seals a session ticket for tls.Config.WrapSession. It can be opened
-// on this node only, under the same server name, for 24 to 36 hours.
+// on this node only, under the same server name and Options.Binding, for 24 to 36 hours.
 func (m *Manager) WrapSession(cs tls.ConnectionState, state *tls.SessionState) ([]byte, error) {
 	return m.tickets.wrap(cs, state)
 }
 
 // UnwrapSession opens a session ticket for tls.Config.UnwrapSession. It returns
-// nil, nil, which leads to a full handshake, for a ticket of another server name,
-// of a name that is not known any more, of an old key, or not of ours.
+// nil, nil, which leads to a full handshake, for a ticket of another server name or
+// binding, of a name that is not known any more, of an old key, or not of ours.
 func (m *Manager) UnwrapSession(ticket []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
 	return m.tickets.unwrap(ticket, cs)
 }
