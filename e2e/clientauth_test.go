@@ -85,9 +85,14 @@ func TestPolicyIsAsOpenSSLSeesIt(t *testing.T) {
 		host, version string
 		ok            bool
 	}{
-		{"old.test", "-tls1", true}, {"old.test", "-tls1_1", true}, {"old.test", "-tls1_3", true},
-		{"usual.test", "-tls1_1", false}, {"usual.test", "-tls1_2", true}, {"usual.test", "-tls1_3", true},
-		{"modern.test", "-tls1_2", false}, {"modern.test", "-tls1_3", true},
+		{"old.test", "-tls1", true},
+		{"old.test", "-tls1_1", true},
+		{"old.test", "-tls1_3", true},
+		{"usual.test", "-tls1_1", false},
+		{"usual.test", "-tls1_2", true},
+		{"usual.test", "-tls1_3", true},
+		{"modern.test", "-tls1_2", false},
+		{"modern.test", "-tls1_3", true},
 	} {
 		out := sClient(t, n.https, "-servername", c.host, c.version, "-cipher", "ALL:@SECLEVEL=0")
 		if ok := strings.Contains(out, "\nNew, TLSv1"); ok != c.ok {
