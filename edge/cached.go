@@ -46,9 +46,7 @@ func (c *cached) serve(r *request, next handler) error {
 			return c.pass(next)
 		}
 		flight, lead := c.store.Join(&c.request, &c.lookup)
-		if flight == nil {
-			c.inspectHit() // it may have come since
-		}
+		c.inspectHit() // it may have come since
 		switch {
 		case flight != nil && !lead:
 			if err := c.wait(next, flight); err != cache.ErrAgain {

@@ -45,7 +45,7 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 		coded:      counter("gatehouse_responses_compressed_total", "Responses that were compressed here, by coding.", "coding"),
 		uncoded:    counter("gatehouse_responses_uncompressed_total", "Responses that were not compressed although client and site want it, by reason (busy, memory, fault).", "reason"),
 		retries:    counter("gatehouse_backend_retries_total", "Requests that a backend failed and that could be repeated, by whether the budget allowed it (taken, refused).", "result"),
-		refreshes:  counter("gatehouse_cache_refreshes_total", "Stored responses asked for anew behind the requests that they still answered, by result (done, failed).", "result"),
+		refreshes:  counter("gatehouse_cache_refreshes_total", "Stored responses asked for anew behind the requests that they still answered, by result (done, failed), or that could not be (busy, memory).", "result"),
 		turnedAway: counter("gatehouse_connections_refused_total", "Client connections refused, by reason.", "reason"),
 		handshakes: counter("gatehouse_tls_handshakes_total", "TLS handshakes that succeeded, by version, whether a session was resumed, and group of the key exchange.", "version", "resumed", "group"),
 		unshaken:   counter("gatehouse_tls_handshakes_failed_total", "TLS handshakes that failed, by reason.", "reason"),
@@ -78,7 +78,7 @@ func (m *metrics) preset() {
 		m.turnedAway: wire.Reasons(),
 		m.unshaken:   handshakeFailures,
 		m.retries:    {"taken", "refused"},
-		m.refreshes:  {"done", "failed"},
+		m.refreshes:  {refreshDone, refreshFailed, refreshBusy, refreshMemory},
 	} {
 		for _, value := range values {
 			vec.WithLabelValues(value)
@@ -163,9 +163,9 @@ func (m *metrics) forget(tenant string) {
 
 // refreshed counts a request behind a stale hit.
 func (m *metrics) refreshed(done bool) {
-	result := "failed"
+	result := refreshFailed
 	if done {
-		result = "done"
+		result = refreshDone
 	}
 	m.refreshes.WithLabelValues(result).Inc()
 }

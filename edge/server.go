@@ -82,6 +82,7 @@ type Server struct {
 	tunnels    connSet // upgraded connections
 	turns      turns
 	encoders   encoders
+	refreshes  refreshes
 	exclusions exclusionSets
 	presets    presetSets
 
@@ -91,7 +92,7 @@ type Server struct {
 	listening listenerSet
 
 	waiters    waiters
-	refreshing atomic.Int64 // requests behind stale hits
+	refreshing atomic.Int64 // what goes on behind hits: requests for what is stale, and coding
 	forming    atomic.Int64 // coded forms in the making
 	draining   atomic.Bool
 	settled    chan struct{} // see Settled
@@ -214,6 +215,7 @@ func (s *Server) Apply(table *routes.Table, replaced []routes.Replaced) {
 			}
 		}
 	}
+	s.giveBack(table, replaced)
 }
 
 // Table returns the table that requests see now; nil before the first Apply.

@@ -108,7 +108,9 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 			st.certified = pastCache(st.policy)
 		}
 		st.cache, st.account = &st.policy, s.opts.Cache.Vhost(st.tenant, st.name)
-		s.opts.Cache.SetShare(st.account.Tenant(), settings.CacheShare)
+		if table := s.table.Load(); table == nil || table.Vhost(route.Name) == route { // else what it says is no longer so
+			s.opts.Cache.SetShare(st.account.Tenant(), settings.CacheShare)
+		}
 	}
 	old, _ := previous.(*site)
 	s.compileOwn(st, old)
@@ -183,6 +185,48 @@ func (s *Server) dropStored(change routes.Replaced) {
 		return
 	}
 	s.opts.Cache.Purge(cache.Purge{Tenant: was.Tenant, Vhost: change.Old.Name, Kind: cache.PurgeAll})
+}
+
+// giveBack takes the shares of the cache's memory from those whose last vhost with a cache is gone, or has none any more.
+func (s *Server) giveBack(table *routes.Table, replaced []routes.Replaced) {
+	if s.opts.Cache == nil {
+		return
+	}
+	lost := map[string]*cache.Tenant{} // by tenant
+	for _, change := range replaced {
+		if change.Old == nil || change.Old.Vhost == nil {
+			continue
+		}
+		was := change.Old.Settings(s.opts.Defaults)
+		if !was.Cache || was.CacheShare == 0 || s.caches(change.New, was.Tenant) {
+			continue
+		}
+		account := s.opts.Cache.Vhost(was.Tenant, change.Old.Name).Tenant()
+		if was.Tenant == "" { // it was one of its own
+			s.opts.Cache.SetShare(account, 0)
+			continue
+		}
+		lost[was.Tenant] = account
+	}
+	if len(lost) == 0 {
+		return
+	}
+	for route := range table.Vhosts() {
+		if route.Vhost != nil && lost[route.Vhost.Tenant] != nil && s.caches(route, route.Vhost.Tenant) {
+			delete(lost, route.Vhost.Tenant)
+		}
+	}
+	for _, account := range lost {
+		s.opts.Cache.SetShare(account, 0)
+	}
+}
+
+// caches reports whether a route, which may be nil, is of a vhost of that tenant that has a cache.
+func (s *Server) caches(route *routes.Route, tenant string) bool {
+	if route == nil || route.Vhost == nil || route.Vhost.Tenant != tenant {
+		return false
+	}
+	return route.Settings(s.opts.Defaults).Cache
 }
 
 // tune fills in a zero profile, but for its exclusions.
