@@ -51,11 +51,17 @@ func (i *issuer) attempt(ctx context.Context, name string, o *order, force bool)
 		i.later(name, o, errQuota, jitter(wait))
 		return
 	}
+	before := i.store.issued(name)
 	i.setActive(o, true)
 	l, err := i.issue(held, name, o, f.Count)
 	i.setActive(o, false)
 	if ctx.Err() != nil && err != nil {
 		return // the stop made it fail
+	}
+	if err != nil {
+		f.Told = i.notices.failed(name, before, f.Told, err)
+	} else if before != nil || !f.Told.IsZero() {
+		i.notices.renewed(name, l)
 	}
 	i.conclude(context.WithoutCancel(ctx), name, o, l, f, err)
 }
@@ -64,7 +70,7 @@ func (i *issuer) attempt(ctx context.Context, name string, o *order, force bool)
 func (i *issuer) later(name string, o *order, err error, wait time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	o.err = err
+	o.err, o.tried = err, time.Now()
 	if i.wanted[name] == o {
 		i.plan.set(name, time.Now().Add(wait))
 	}
@@ -239,13 +245,13 @@ func (i *issuer) conclude(ctx context.Context, name string, o *order, l *leaf, f
 		i.ari.watch(name)
 	} else {
 		wait := i.waitAfter(name, f.Count, err)
-		next = &failure{Count: f.Count, Next: time.Now().Add(wait), Err: err.Error()}
+		next = &failure{Count: f.Count, Next: time.Now().Add(wait), Err: err.Error(), Told: f.Told}
 		if _, not := errors.AsType[*notTriedError](err); !not {
 			next.Count++
 		}
 		i.finish(name, o, err, wait)
 	}
-	if next == nil && f.Count == 0 {
+	if next == nil && f == (failure{}) {
 		return
 	}
 	if err := i.vault.putFailure(ctx, name, next); err != nil {

@@ -40,6 +40,7 @@ type Manager struct {
 	stapler    *stapler
 	files      *certFiles
 	tickets    *tickets
+	notices    *notices
 	running    atomic.Bool
 
 	updating sync.Mutex // one Update at a time, so that changes apply in order
@@ -62,6 +63,7 @@ func New(o Options) (*Manager, error) {
 		metrics:    newMetrics(),
 		store:      newStore(),
 		challenges: newChallenges(),
+		notices:    newNotices(o),
 	}
 	if m.authority, err = openAuthority(filepath.Join(o.Data, "ca")); err != nil {
 		return nil, err
@@ -79,8 +81,9 @@ func New(o Options) (*Manager, error) {
 			return nil, err
 		}
 		m.issuer.replaced = m.replaced
-		m.stapler.revoked = m.issuer.revoked
+		m.issuer.notices = m.notices
 	}
+	m.stapler.revoked = m.revoked
 	return m, m.register(o.Registerer)
 }
 
@@ -92,6 +95,14 @@ func (m *Manager) judge(l *leaf) { l.internal = m.authority.issued(l.served.Load
 func (m *Manager) replaced(old, l *leaf) {
 	m.stapler.hold(l)
 	m.stapler.release(old)
+}
+
+// revoked has a certificate replaced that its issuer has revoked, if that can be done here.
+func (m *Manager) revoked(l *leaf) {
+	m.notices.revoked(l)
+	if m.issuer != nil {
+		m.issuer.revoked(l)
+	}
 }
 
 // Run orders and renews certificates, fetches OCSP responses, rotates ticket keys
@@ -108,6 +119,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	parts.Go(func() { m.stapler.run(ctx) })
 	parts.Go(func() { m.tickets.run(ctx) })
 	parts.Go(func() { m.watch(ctx) })
+	parts.Go(func() { m.notices.run(ctx, m) })
 	parts.Wait()
 	return nil
 }
