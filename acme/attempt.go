@@ -232,29 +232,34 @@ func (i *issuer) keep(ctx context.Context, name string, r *record) (*leaf, error
 	return l, nil
 }
 
-// conclude notes how an attempt ended, for all nodes, and plans the next look.
+// conclude notes how an attempt ended, for all nodes, and plans the next look. The note comes first: whoever sees how it ended may have it
+// tried again at once, and that attempt reads the note.
 func (i *issuer) conclude(ctx context.Context, name string, o *order, l *leaf, f failure, err error) {
-	ctx, cancel := context.WithTimeout(ctx, sharedWait)
-	defer cancel()
-	var next *failure
 	if err == nil {
+		if f != (failure{}) {
+			i.note(ctx, name, nil)
+		}
 		i.mu.Lock()
 		o.ari = time.Time{}
 		i.mu.Unlock()
 		i.finish(name, o, nil, max(time.Until(renewal(l, time.Time{})), minRenewWait))
 		i.ari.watch(name)
-	} else {
-		wait := i.waitAfter(name, f.Count, err)
-		next = &failure{Count: f.Count, Next: time.Now().Add(wait), Err: err.Error(), Told: f.Told}
-		if _, not := errors.AsType[*notTriedError](err); !not {
-			next.Count++
-		}
-		i.finish(name, o, err, wait)
-	}
-	if next == nil && f == (failure{}) {
 		return
 	}
-	if err := i.vault.putFailure(ctx, name, next); err != nil {
+	wait := i.waitAfter(name, f.Count, err)
+	next := failure{Count: f.Count, Next: time.Now().Add(wait), Err: err.Error(), Told: f.Told}
+	if _, not := errors.AsType[*notTriedError](err); !not {
+		next.Count++
+	}
+	i.note(ctx, name, &next)
+	i.finish(name, o, err, wait)
+}
+
+// note is putFailure, for a while at most.
+func (i *issuer) note(ctx context.Context, name string, f *failure) {
+	ctx, cancel := context.WithTimeout(ctx, sharedWait)
+	defer cancel()
+	if err := i.vault.putFailure(ctx, name, f); err != nil {
 		i.log.Warn("other nodes do not know how an order ended", "name", name, "err", err)
 	}
 }

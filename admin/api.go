@@ -38,6 +38,8 @@ type Options struct {
 	// CertificateProblem returns why the certificate files of the vhost with that
 	// name are not served. It must not block. Nil: there are no problems.
 	CertificateProblem func(name string) error
+	// Certificates are listed, renewed and imported by it.
+	Certificates Certificates
 	// RulesProblem returns what is wrong with a vhost's own rules beside its tenant's.
 	// Nil: there are no problems.
 	RulesProblem func(tenants, vhosts string) error
@@ -127,6 +129,10 @@ func New(opts Options) *API {
 //	POST   /waf/undo          UndoRequest → UndoResult
 //	POST   /cache/purge       PurgeRequest → PurgeResult
 //	GET    /cache/stats       CacheStats; ?host=
+//	GET    /certs             CertificateList; ?name= (may be repeated) &issuer= &expiring=10d
+//	POST   /certs/renew       RenewRequest → RenewResult
+//	POST   /certs/import      ImportRequest → ImportResult
+//	POST   /certs/remove      RemoveCertRequest → RemoveCertResult
 //	POST   /upgrade           Upgraded
 //	GET    /version           Version
 //	GET    /health            Readiness, as /readyz
@@ -157,6 +163,11 @@ func (a *API) Private() http.Handler {
 
 		"POST /cache/purge": a.purge,
 		"GET /cache/stats":  a.cacheStats,
+
+		"GET /certs":         a.listCerts,
+		"POST /certs/renew":  a.renewCerts,
+		"POST /certs/import": a.importCert,
+		"POST /certs/remove": a.removeCerts,
 
 		"POST /upgrade": a.upgrade,
 		"GET /version":  a.version,
