@@ -50,6 +50,15 @@ var noConnection = []string{
 	"error getting validation data", " eof",
 }
 
+// wrongAnswer is how an answer that is not ours is called.
+var wrongAnswer = []string{": unauthorized: ", ": incorrectresponse: "}
+
+const (
+	otherServer = "another server answers for {name}: does its DNS (A and AAAA) lead here, does something in front keep /.well-known/acme-challenge/ to itself? ({detail})"
+	otherAtTLS  = "another server answers for {name} at port 443: does its DNS (A and AAAA) lead here, does something in front end TLS? " +
+		"Then set certificates.acme.challenge: http-01"
+)
+
 // orderProblems are looked through in order: the more exact ones come first.
 var orderProblems = []orderProblem{
 	{
@@ -72,6 +81,13 @@ var orderProblems = []orderProblem{
 		all:  []string{"dns-01 needs a hook"},
 		says: "{name} needs dns-01, and there is no program for that: set certificates.acme.dns_hook, or certificates.acme.challenge",
 	},
+	{
+		all: []string{"dns-01: "}, any: []string{"looking up txt", "txt record"},
+		says: "the issuer does not see the TXT record at _acme-challenge.{base}: is it in the zone that the DNS asks, and does certificates.acme.dns_hook wait until all its servers have it?",
+	},
+	// What follows "unauthorized" is what a server said, and may be anything: so these come early.
+	{all: []string{notValidated, "tls-alpn-01"}, any: wrongAnswer, says: otherAtTLS},
+	{all: []string{notValidated}, any: wrongAnswer, detail: notValidated + ": ", says: otherServer},
 	{
 		any:  []string{"externalaccountrequired", "external account"},
 		says: "the issuer wants an external account binding, or does not know the one it gets: set certificates.acme.eab.kid and .hmac as it gave them to you",
@@ -106,12 +122,12 @@ var orderProblems = []orderProblem{
 		says: "the issuer cannot be reached: may this node connect to it, is certificates.acme.directory right? ({detail})",
 	},
 	{
-		any:  []string{"servfail", "server failure", "refused looking up", "timed out looking up", "dnssec"},
-		says: "the name servers of {name} do not answer the issuer as they should: check the zone, and DNSSEC if it is signed",
+		any: []string{`post "https://`, `head "https://`}, detail: `https://`,
+		says: "the issuer cannot be reached, or does not answer in time: tried again {when} ({detail})",
 	},
 	{
-		any:  []string{"looking up txt", "txt record"},
-		says: "the issuer does not see the TXT record at _acme-challenge.{base}: is it in the zone that the DNS asks, and does certificates.acme.dns_hook wait until all its servers have it?",
+		any:  []string{"servfail", "server failure", "refused looking up", "timed out looking up", "dnssec"},
+		says: "the name servers of {name} do not answer the issuer as they should: check the zone, and DNSSEC if it is signed",
 	},
 	{
 		any:  []string{"nxdomain", "no such host", "no valid ip address", "no valid a record", "no a or aaaa", ": dns: "},
@@ -125,19 +141,12 @@ var orderProblems = []orderProblem{
 		all: []string{notValidated, "tls-alpn-01"}, any: noConnection,
 		says: "the issuer cannot reach {name} at port 443: does its DNS lead here, is port 443 open?",
 	},
-	{
-		all: []string{notValidated, "tls-alpn-01"},
-		says: "another server answers for {name} at port 443: does its DNS (A and AAAA) lead here, does something in front end TLS? " +
-			"Then set certificates.acme.challenge: http-01",
-	},
+	{all: []string{notValidated, "tls-alpn-01"}, says: otherAtTLS},
 	{
 		all: []string{notValidated}, any: noConnection,
 		says: "the issuer cannot reach http://{name}/: does its DNS lead here, is port 80 open?",
 	},
-	{
-		any: []string{notValidated, "incorrectresponse", "did not match this challenge"}, detail: notValidated + ": ",
-		says: "another server answers for {name}: does its DNS (A and AAAA) lead here, does something in front keep /.well-known/acme-challenge/ to itself? ({detail})",
-	},
+	{any: []string{notValidated, "incorrectresponse"}, detail: notValidated + ": ", says: otherServer},
 	{
 		all: []string{"acme:error:unauthorized"}, detail: "acme:error:unauthorized: ",
 		says: "the issuer does not accept this node's account: {detail}",
@@ -145,10 +154,6 @@ var orderProblems = []orderProblem{
 	{
 		all:  []string{"the issuer offers no "},
 		says: "the issuer does not validate {name} the way that certificates.acme.challenge says: set another, or auto",
-	},
-	{
-		any: []string{`post "https://`, `get "https://`, `head "https://`}, detail: `https://`,
-		says: "the issuer cannot be reached, or does not answer in time: tried again {when} ({detail})",
 	},
 	{
 		any: []string{"serverinternal", "500 ", "502 ", "503 "}, detail: "acme:error:",
