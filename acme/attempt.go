@@ -51,11 +51,17 @@ func (i *issuer) attempt(ctx context.Context, name string, o *order, force bool)
 		i.later(name, o, errQuota, jitter(wait))
 		return
 	}
+	before := i.store.issued(name)
 	i.setActive(o, true)
 	l, err := i.issue(held, name, o, f.Count)
 	i.setActive(o, false)
 	if ctx.Err() != nil && err != nil {
 		return // the stop made it fail
+	}
+	if err != nil {
+		f.Told = i.notices.failed(name, before, f.Told, err)
+	} else if before != nil || !f.Told.IsZero() {
+		i.notices.renewed(name, l)
 	}
 	i.conclude(context.WithoutCancel(ctx), name, o, l, f, err)
 }
@@ -64,7 +70,7 @@ func (i *issuer) attempt(ctx context.Context, name string, o *order, force bool)
 func (i *issuer) later(name string, o *order, err error, wait time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	o.err = err
+	o.err, o.tried = err, time.Now()
 	if i.wanted[name] == o {
 		i.plan.set(name, time.Now().Add(wait))
 	}
@@ -226,29 +232,34 @@ func (i *issuer) keep(ctx context.Context, name string, r *record) (*leaf, error
 	return l, nil
 }
 
-// conclude notes how an attempt ended, for all nodes, and plans the next look.
+// conclude notes how an attempt ended, for all nodes, and plans the next look. The note comes first: whoever sees how it ended may have it
+// tried again at once, and that attempt reads the note.
 func (i *issuer) conclude(ctx context.Context, name string, o *order, l *leaf, f failure, err error) {
-	ctx, cancel := context.WithTimeout(ctx, sharedWait)
-	defer cancel()
-	var next *failure
 	if err == nil {
+		if f != (failure{}) {
+			i.note(ctx, name, nil)
+		}
 		i.mu.Lock()
 		o.ari = time.Time{}
 		i.mu.Unlock()
 		i.finish(name, o, nil, max(time.Until(renewal(l, time.Time{})), minRenewWait))
 		i.ari.watch(name)
-	} else {
-		wait := i.waitAfter(name, f.Count, err)
-		next = &failure{Count: f.Count, Next: time.Now().Add(wait), Err: err.Error()}
-		if _, not := errors.AsType[*notTriedError](err); !not {
-			next.Count++
-		}
-		i.finish(name, o, err, wait)
-	}
-	if next == nil && f.Count == 0 {
 		return
 	}
-	if err := i.vault.putFailure(ctx, name, next); err != nil {
+	wait := i.waitAfter(name, f.Count, err)
+	next := failure{Count: f.Count, Next: time.Now().Add(wait), Err: err.Error(), Told: f.Told}
+	if _, not := errors.AsType[*notTriedError](err); !not {
+		next.Count++
+	}
+	i.note(ctx, name, &next)
+	i.finish(name, o, err, wait)
+}
+
+// note is putFailure, for a while at most.
+func (i *issuer) note(ctx context.Context, name string, f *failure) {
+	ctx, cancel := context.WithTimeout(ctx, sharedWait)
+	defer cancel()
+	if err := i.vault.putFailure(ctx, name, f); err != nil {
 		i.log.Warn("other nodes do not know how an order ended", "name", name, "err", err)
 	}
 }

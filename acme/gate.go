@@ -157,7 +157,7 @@ func (g *gate) note(body []byte) {
 		Identifier            struct{ Value string }
 		Challenges            []struct {
 			Type  string
-			Error *struct{ Detail string }
+			Error *struct{ Type, Detail string }
 		}
 	}
 	if json.Unmarshal(body, &object) != nil {
@@ -173,7 +173,8 @@ func (g *gate) note(body []byte) {
 	}
 	for _, c := range object.Challenges {
 		if c.Error != nil {
-			g.reasons[object.Identifier.Value] = fmt.Sprintf("%s: %.300s", c.Type, c.Error.Detail)
+			kind := c.Error.Type[strings.LastIndexByte(c.Error.Type, ':')+1:] // Explain goes by it
+			g.reasons[object.Identifier.Value] = fmt.Sprintf("%s: %s: %.300s", c.Type, kind, c.Error.Detail)
 		}
 	}
 }

@@ -50,6 +50,7 @@ type issuer struct {
 	plan     *schedule[string]
 	unread   *schedule[string] // names whose folder was not looked into yet
 	fleet    *fleet            // nil: this node is alone
+	notices  *notices
 
 	mu     sync.Mutex
 	wanted map[string]*order
@@ -58,6 +59,7 @@ type issuer struct {
 // order is what is known about getting the certificate of one name.
 type order struct {
 	err    error     // of the last attempt; nil after success
+	tried  time.Time // when err was set
 	force  bool      // order though the certificate is not due
 	active bool      // an attempt is under way
 	ari    time.Time // when to renew by the issuer's word; zero: it has not said
@@ -271,7 +273,7 @@ func (i *issuer) finish(name string, o *order, err error, wait time.Duration) {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	o.err, o.force = err, false
+	o.err, o.tried, o.force = err, time.Now(), false
 	if i.wanted[name] == o { // not removed, nor removed and added again, meanwhile
 		i.plan.set(name, time.Now().Add(wait))
 	}
@@ -283,18 +285,30 @@ func (i *issuer) setActive(o *order, active bool) {
 	o.active = active
 }
 
-// status returns when a name is tried or renewed next, and the last attempt's error.
-func (i *issuer) status(name string) (next time.Time, err error) {
+// status returns when a name is tried or renewed next, when the last attempt ended, and its error.
+func (i *issuer) status(name string) (next, tried time.Time, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	o, ok := i.wanted[name]
 	if !ok {
-		return time.Time{}, nil
+		return next, tried, nil
 	}
 	if o.active {
-		return time.Now(), o.err
+		return time.Now(), o.tried, o.err
 	}
-	return i.plan.at(name), o.err
+	return i.plan.at(name), o.tried, o.err
+}
+
+// failing counts the names whose last attempt failed, or was put off.
+func (i *issuer) failing() (n int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, o := range i.wanted {
+		if o.err != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // waiting counts the names without an issued certificate.

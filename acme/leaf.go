@@ -83,9 +83,14 @@ func isSelfSigned(x *x509.Certificate) bool {
 		x.CheckSignature(x.SignatureAlgorithm, x.RawTBSCertificate, x.Signature) == nil
 }
 
+// issuerName is what operators know an issuer by: its common name, else its organization, else the unit, the first that there is.
 func issuerName(x *x509.Certificate) string {
-	if x.Issuer.CommonName != "" {
-		return x.Issuer.CommonName
+	for _, names := range [][]string{{x.Issuer.CommonName}, x.Issuer.Organization, x.Issuer.OrganizationalUnit} {
+		for _, name := range names {
+			if name = strings.TrimSpace(name); name != "" {
+				return name
+			}
+		}
 	}
 	return x.Issuer.String()
 }

@@ -42,6 +42,7 @@ type Manager struct {
 	imports    *imports
 	fleet      *fleet // nil: this node shares nothing
 	tickets    *tickets
+	notices    *notices
 	running    atomic.Bool
 
 	updating sync.Mutex // one Update at a time, so that changes apply in order
@@ -64,6 +65,7 @@ func New(o Options) (*Manager, error) {
 		metrics:    newMetrics(),
 		store:      newStore(),
 		challenges: newChallenges(),
+		notices:    newNotices(o),
 	}
 	if m.authority, err = openAuthority(filepath.Join(o.Data, "ca")); err != nil {
 		return nil, err
@@ -81,7 +83,7 @@ func New(o Options) (*Manager, error) {
 			return nil, err
 		}
 		m.issuer.replaced = m.replaced
-		m.stapler.revoked = m.issuer.revoked
+		m.issuer.notices = m.notices
 	}
 	if m.imports, err = newImports(o, m.store, m.replaced); err != nil {
 		return nil, err
@@ -92,6 +94,7 @@ func New(o Options) (*Manager, error) {
 			m.issuer.fleet = m.fleet
 		}
 	}
+	m.stapler.revoked = m.revoked
 	return m, m.register(o.Registerer)
 }
 
@@ -103,6 +106,14 @@ func (m *Manager) judge(l *leaf) { l.internal = m.authority.issued(l.served.Load
 func (m *Manager) replaced(old, l *leaf) {
 	m.stapler.hold(l)
 	m.stapler.release(old)
+}
+
+// revoked has a certificate replaced that its issuer has revoked, if that can be done here.
+func (m *Manager) revoked(l *leaf) {
+	m.notices.revoked(l)
+	if m.issuer != nil {
+		m.issuer.revoked(l)
+	}
 }
 
 // Run orders and renews certificates, fetches OCSP responses, rotates ticket keys
@@ -123,6 +134,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	parts.Go(func() { m.stapler.run(ctx) })
 	parts.Go(func() { m.tickets.run(ctx) })
 	parts.Go(func() { m.watch(ctx) })
+	parts.Go(func() { m.notices.run(ctx, m) })
 	parts.Wait()
 	return nil
 }

@@ -67,6 +67,7 @@ func (m *Manager) register(registry prometheus.Registerer) error {
 			}
 			return float64(m.issuer.waiting())
 		}),
+		newExpiries(m),
 	}
 	var failed []error
 	for _, c := range all {

@@ -94,6 +94,10 @@ type Options struct {
 	// Logger receives what an operator should read. Nil discards it.
 	Logger *slog.Logger
 
+	// Notify is told of what operators want to hear of without asking. It is called from several goroutines, and must not block. Nil:
+	// nobody is told.
+	Notify func(Notice)
+
 	// Registerer gets the gatehouse_* metrics of this package. Nil registers none.
 	Registerer prometheus.Registerer
 }

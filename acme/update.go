@@ -71,22 +71,22 @@ func (m *Manager) remove(name string) {
 
 // Renew makes a new certificate for a name now: an order at the ACME issuer, made
 // in the background by Run, or another internal certificate at the next handshake.
-// It is an error for a name that is not in the table, is a wildcard or has
-// certificate files.
+// It is an error for a name that is not in the table or has certificate files, and for
+// a wildcard that is not ordered.
 func (m *Manager) Renew(name string) error {
-	canonical, ok := canonicalName(name)
-	if !ok {
-		return fmt.Errorf("acme: %q is no exact host name", name)
+	pattern, ok := canonicalPattern(name)
+	switch {
+	case !ok:
+		return fmt.Errorf("acme: %q is no host name", name)
+	case !m.store.isTold(pattern):
+		return fmt.Errorf("acme: %s is not in the table", pattern)
+	case m.store.file(pattern) != nil:
+		return fmt.Errorf("acme: %s has a certificate file; replace the file instead", pattern)
+	case m.issuer != nil && m.issuer.orders(pattern):
+		return m.issuer.hurry(pattern)
+	case !isExact(pattern):
+		return fmt.Errorf("acme: no certificate is ordered for %s: each host below it has one of the internal CA; orders of wildcards need certificates.acme.dns_hook", pattern)
 	}
-	if !m.store.isTold(canonical) {
-		return fmt.Errorf("acme: %s is not in the table", canonical)
-	}
-	if m.store.file(canonical) != nil {
-		return fmt.Errorf("acme: %s has a certificate file; replace the file instead", canonical)
-	}
-	if m.issuer != nil {
-		return m.issuer.hurry(canonical)
-	}
-	m.minter.drop(canonical)
+	m.minter.drop(pattern)
 	return nil
 }

@@ -217,6 +217,7 @@ type failure struct {
 	Count int       `json:"count"`
 	Next  time.Time `json:"next"`
 	Err   string    `json:"err"`
+	Told  time.Time `json:"told,omitzero"` // when somebody was told of it last, see Notice
 }
 
 // failureLife is how long a failure is remembered.

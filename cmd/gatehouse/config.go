@@ -70,6 +70,8 @@ type Certificates struct {
 	// Issuer is "internal" (own CA, works offline) or "acme".
 	Issuer string `json:"issuer" help:"internal or acme"`
 	ACME   ACME   `json:"acme"`
+	// Webhook is told of certificates that end, whose orders fail or work again, or that are revoked. What stands in it may be a secret.
+	Webhook string `json:"webhook" help:"https URL that is told of certificates that end, fail or are revoked; empty: none"`
 }
 
 // ACME describes the issuer's directory; it acts when the issuer is "acme".

@@ -29,7 +29,7 @@ import (
 	"gatehouse/routes/redisstore"
 )
 
-// This file and its neighbours node.go, inspect.go, rules.go, purges.go and eventlog.go are the only
+// This file and its neighbours node.go, inspect.go, rules.go, purges.go, certs.go and eventlog.go are the only
 // places that know every package of the program.
 
 func init() {
@@ -205,6 +205,9 @@ func (n *node) openCertificates() (err error) {
 	if err := n.shareCertificates(&o); err != nil {
 		return fmt.Errorf("certificates: %w", err)
 	}
+	if err := n.openWebhook(&o); err != nil {
+		return err
+	}
 	if n.certs, err = acme.New(o); err != nil {
 		return fmt.Errorf("certificates: %w", err)
 	}
@@ -256,7 +259,7 @@ func noneIfZero[T int | routes.Size | routes.Duration](v T) T {
 func (n *node) openAdmin() error {
 	n.api = admin.New(admin.Options{
 		Table: n.table, Status: n.follower.Status, Store: n.store, Defaults: n.cfg.Defaults,
-		CertificateProblem: n.certs.Problem, ClientAuthProblem: n.edge.ClientAuthProblem, RulesProblem: repeatedRule, ExclusionProblems: exclusionsAgainst(n.rules),
+		Certificates: n.certificates(), CertificateProblem: n.certs.Problem, ClientAuthProblem: n.edge.ClientAuthProblem, RulesProblem: repeatedRule, ExclusionProblems: exclusionsAgainst(n.rules),
 		Inspect: func(_ context.Context, r admin.InspectRequest) (admin.InspectResult, error) {
 			return inspect(n.edge, r)
 		},
@@ -293,6 +296,9 @@ func (n *node) run(ctx context.Context, usr2 <-chan os.Signal) error {
 	w.begin(w.data, "waf events", func() error { return n.events.Run(w.data) })
 	w.begin(w.all, "client authorities", func() error { return n.edge.FollowAuthorities(w.all) })
 	w.begin(w.data, "certificates", func() error { return n.workInData(w.data) })
+	if n.webhook != nil {
+		w.begin(w.all, "webhook", func() error { return n.webhook.Run(w.all) })
+	}
 	if n.watch != nil {
 		w.begin(w.all, "waf rules", func() error { n.watch.run(w.all); return nil })
 	}

@@ -22,6 +22,7 @@ func (l *loader) check() {
 	l.checkListen()
 	l.checkPlaces()
 	l.checkCertificates()
+	l.checkWebhook()
 	l.checkWords()
 	l.checkLimits()
 	l.checkProxyProtocol()
@@ -150,6 +151,14 @@ func (l *loader) checkCertificates() {
 	}
 	if c.ACME.OrdersPerTenant < 0 {
 		l.fail(path+"orders_per_tenant", fmt.Sprintf("bad number %d: want 0 (no bound) or more", c.ACME.OrdersPerTenant), "")
+	}
+}
+
+// checkWebhook leaves the value out of what it says: it may be a secret.
+func (l *loader) checkWebhook() {
+	text := l.cfg.Certificates.Webhook
+	if u, err := url.Parse(text); text != "" && (err != nil || u.Scheme != "https" || u.Hostname() == "") {
+		l.fail("certificates.webhook", "bad URL: want https://host/path; it is told by POST", "")
 	}
 }
 
