@@ -226,7 +226,14 @@ func ariPause(h http.Header, every time.Duration) time.Duration {
 // Empty: it has none of the first.
 func certID(l *leaf) string {
 	x, err := x509.ParseCertificate(l.served.Load().Certificate[0])
-	if err != nil || len(x.AuthorityKeyId) == 0 {
+	if err != nil {
+		return ""
+	}
+	return certIDOf(x)
+}
+
+func certIDOf(x *x509.Certificate) string {
+	if len(x.AuthorityKeyId) == 0 {
 		return ""
 	}
 	der, err := asn1.Marshal(x.SerialNumber)

@@ -83,7 +83,7 @@ func (i *issuer) settled(ctx context.Context, name string, o *order, force bool)
 	}
 	var l *leaf
 	if i.vault.shared != nil {
-		if found, err := i.vault.fetch(ctx, name); err == nil {
+		if found, err := i.vault.fetch(ctx, i.store.issued, name); err == nil {
 			l = found[0]
 		}
 	} else {
@@ -209,17 +209,17 @@ func (i *issuer) orderAt(ctx context.Context, a *account, name string, o *order)
 
 // keep checks an issued certificate, keeps it and puts it in place.
 func (i *issuer) keep(ctx context.Context, name string, r *record) (*leaf, error) {
-	l, err := r.leaf(name)
+	l, err := r.leaf(SourceACME, name)
 	if err != nil {
 		return nil, fmt.Errorf("check certificate of %s: %w", name, err)
 	}
-	stale, err := i.vault.put(context.WithoutCancel(ctx), name, r, l)
+	stale, err := i.vault.put(context.WithoutCancel(ctx), name, r, l.notAfter)
 	if err != nil {
 		// It is served all the same; after a restart it would be ordered again.
 		i.log.Error("issued certificate not kept", "name", name, "err", err)
 	}
 	if stale { // somebody was faster, in spite of the lease
-		found, err := i.vault.fetch(context.WithoutCancel(ctx), name)
+		found, err := i.vault.fetch(context.WithoutCancel(ctx), i.store.issued, name)
 		if err == nil && found[0] != nil {
 			l = found[0]
 		}

@@ -6,13 +6,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// own returns the certificate that a pattern of the table has for itself, expired or not: its file, else the issued one. Nil: there is none,
-// or it is not what is served, since a wildcard's file goes before it.
+// own returns the certificate that a pattern of the table has for itself, expired or not: its file, else what was imported, else the
+// issued one. Nil: there is none, or it is not what is served, since a wildcard's file goes before it.
 func (s *store) own(pattern string) *leaf {
 	if l := s.file(pattern); l != nil || pattern == "*" {
 		return l
 	}
-	if isExact(pattern) && s.hasFile(pattern) {
+	imported := s.imported(pattern)
+	switch {
+	case imported.validAt(time.Now()), imported != nil && s.issued(pattern) == nil:
+		return imported
+	case isExact(pattern) && s.hasFile(pattern):
 		return nil
 	}
 	return s.issued(pattern)
@@ -20,22 +24,9 @@ func (s *store) own(pattern string) *leaf {
 
 // eachOwn calls visit with the certificates that patterns have for themselves.
 func (s *store) eachOwn(visit func(pattern string, l *leaf)) {
-	var names []string
-	for i := range s.shards {
-		sh := &s.shards[i]
-		names = names[:0]
-		sh.mu.RLock()
-		for name := range sh.told {
-			names = append(names, name)
-		}
-		for name := range sh.above {
-			names = append(names, "*."+name)
-		}
-		sh.mu.RUnlock()
-		for _, name := range names { // own takes the locks of other shards, too
-			if l := s.own(name); l != nil {
-				visit(name, l)
-			}
+	for _, name := range s.patterns() {
+		if l := s.own(name); l != nil {
+			visit(name, l)
 		}
 	}
 }

@@ -2,6 +2,8 @@ package acme
 
 import (
 	"context"
+	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -10,11 +12,12 @@ import (
 
 // Events tell nodes what has changed where they share it: a word and a name.
 const (
-	eventCert  = "cert "  // a certificate was issued or imported
-	eventToken = "token " // an answer to HTTP-01 is there
-	eventALPN  = "alpn "  // an answer to TLS-ALPN-01 is there
-	eventARI   = "ari "   // the issuer has said when to renew
-	eventFail  = "fail "  // an order has failed
+	eventCert   = "cert "   // a certificate was issued
+	eventManual = "manual " // one was imported, or removed
+	eventToken  = "token "  // an answer to HTTP-01 is there
+	eventALPN   = "alpn "   // an answer to TLS-ALPN-01 is there
+	eventARI    = "ari "    // the issuer has said when to renew
+	eventFail   = "fail "   // an order has failed
 )
 
 const (
@@ -26,10 +29,13 @@ const (
 
 // A fleet keeps a node in step with what is shared.
 type fleet struct {
-	issuer *issuer
-	shared Shared
-	synced atomic.Bool // all that is shared was read once
-	wake   chan struct{}
+	issuer  *issuer // nil: nothing is ordered
+	imports *imports
+	names   func() []string // of the table
+	shared  Shared
+	log     *slog.Logger
+	synced  atomic.Bool // all that is shared was read once
+	wake    chan struct{}
 
 	asking chan struct{} // of handshakes: a slot for each that waits
 
@@ -38,9 +44,9 @@ type fleet struct {
 	flying map[string]chan struct{}
 }
 
-func newFleet(i *issuer, shared Shared) *fleet {
+func newFleet(m *Manager, shared Shared) *fleet {
 	return &fleet{
-		issuer: i, shared: shared, wake: make(chan struct{}, 1), asking: make(chan struct{}, mostAsking),
+		issuer: m.issuer, imports: m.imports, names: m.store.patterns, shared: shared, log: m.log, wake: make(chan struct{}, 1), asking: make(chan struct{}, mostAsking),
 		absent: make(map[string]time.Time), flying: make(map[string]chan struct{}),
 	}
 }
@@ -79,7 +85,7 @@ func (f *fleet) lookSoon() {
 // look reads all that is shared of the names of the table.
 func (f *fleet) look(ctx context.Context) {
 	whole := true
-	names := f.issuer.names()
+	names := f.names()
 	for len(names) > 0 && ctx.Err() == nil {
 		n := min(len(names), lookBatch)
 		whole = f.bring(ctx, names[:n]...) && whole
@@ -90,51 +96,86 @@ func (f *fleet) look(ctx context.Context) {
 	}
 }
 
-// bring puts certificates in place that others have issued, and reports whether it could ask for them.
+// bring puts certificates in place that others have issued or imported, and reports whether it could ask for them.
 func (f *fleet) bring(ctx context.Context, names ...string) bool {
 	limited, cancel := context.WithTimeout(ctx, sharedWait)
 	defer cancel()
-	found, err := f.issuer.vault.fetch(limited, names...)
+	err := f.bringIssued(limited, names...)
+	if err == nil {
+		err = f.imports.bring(limited, withWildcards(names)...)
+	}
 	if err != nil {
-		f.issuer.log.Debug("what other nodes have issued cannot be read", "err", err)
-		return false
+		f.log.Debug("certificates of other nodes cannot be read", "err", err)
+	}
+	return err == nil
+}
+
+// withWildcards are the names, and the wildcards above them, each once.
+func withWildcards(names []string) []string {
+	out := slices.Clone(names)
+	seen := make(map[string]bool, len(names))
+	for _, name := range names {
+		seen[name] = true
+	}
+	for _, name := range names {
+		up := parent(name)
+		if wild := "*." + up; up != "" && !seen[wild] {
+			seen[wild] = true
+			out = append(out, wild)
+		}
+	}
+	return out
+}
+
+func (f *fleet) bringIssued(ctx context.Context, names ...string) error {
+	if f.issuer == nil {
+		return nil
+	}
+	wanted := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !f.issuer.isWanted(name) })
+	if len(wanted) == 0 {
+		return nil
+	}
+	found, err := f.issuer.vault.fetch(ctx, f.issuer.store.issued, wanted...)
+	if err != nil {
+		return err
 	}
 	for n, l := range found {
 		if l == nil {
 			continue
 		}
-		if old := f.issuer.store.issued(names[n]); old == nil || old.rank() < l.rank() {
-			f.issuer.take(names[n], l)
+		if old := f.issuer.store.issued(wanted[n]); old == nil || old.rank() < l.rank() {
+			f.issuer.take(wanted[n], l)
 		}
 	}
-	return true
+	return nil
 }
 
 // heed acts on an event.
 func (f *fleet) heed(ctx context.Context, event string) {
 	i := f.issuer
 	word, name, _ := strings.Cut(event, " ")
-	switch word + " " {
-	case eventCert:
-		if i.isWanted(name) {
-			f.bring(ctx, name)
-		}
-	case eventToken, eventALPN:
-		limited, cancel := context.WithTimeout(ctx, sharedWait)
-		defer cancel()
-		if word+" " == eventToken {
-			i.solver.fetchToken(limited, name)
-		} else {
-			i.solver.fetchCertificate(limited, name)
-		}
-	case eventFail:
-		if i.isWanted(name) && i.store.issued(name) == nil {
-			i.plan.set(name, time.Now().Add(jitter(time.Second))) // by then its lease is given back
-		}
-	case eventARI:
-		if i.isWanted(name) {
-			i.ari.plan.set(name, time.Now())
-		}
+	word += " "
+	limited, cancel := context.WithTimeout(ctx, sharedWait)
+	defer cancel()
+	var err error
+	switch {
+	case word == eventManual:
+		err = f.imports.bring(limited, name)
+	case i == nil:
+	case word == eventCert:
+		err = f.bringIssued(limited, name)
+	case word == eventToken:
+		i.solver.fetchToken(limited, name)
+	case word == eventALPN:
+		i.solver.fetchCertificate(limited, name)
+	case word == eventFail && i.isWanted(name) && i.store.issued(name) == nil:
+		i.plan.set(name, time.Now().Add(jitter(time.Second))) // by then its lease is given back
+	case word == eventARI && i.isWanted(name):
+		i.ari.plan.set(name, time.Now())
+	}
+	if err != nil {
+		f.log.Debug("what another node has changed cannot be read", "event", event, "err", err)
+		f.lookSoon()
 	}
 }
 

@@ -27,7 +27,7 @@ func directoryFolder(directory string) string {
 
 // newIssuer makes what orders certificates, of options that were checked.
 func newIssuer(o Options, s *store, c *challenges, mint *authority, orders *prometheus.CounterVec) (*issuer, error) {
-	v := &vault{dir: filepath.Join(o.Data, "certs", directoryFolder(o.ACME.Directory)), shared: o.Shared, keys: o.Keys, log: o.Logger}
+	v := &vault{dir: filepath.Join(o.Data, "certs", directoryFolder(o.ACME.Directory)), source: SourceACME, event: eventCert, shared: o.Shared, keys: o.Keys, log: o.Logger}
 	if err := os.MkdirAll(v.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("acme: folder of certificates: %w", err)
 	}
@@ -41,9 +41,6 @@ func newIssuer(o Options, s *store, c *challenges, mint *authority, orders *prom
 	i.solver = &solver{challenges: c, shared: o.Shared, keys: o.Keys, log: o.Logger, borrowing: make(chan struct{}, mostBorrowing)}
 	if o.DNSHook != "" {
 		i.solver.dns = &dnsHook{program: o.DNSHook, limit: dnsHookTime}
-	}
-	if o.Shared != nil {
-		i.fleet = newFleet(i, o.Shared)
 	}
 	i.check = newSelfCheck(i.solver, mint.mint, o.AllowPrivateResponders, o.HTTPPort, o.TLSPort)
 	for n, conf := range append([]ACME{o.ACME}, o.Fallbacks...) {

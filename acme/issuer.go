@@ -217,9 +217,6 @@ func (i *issuer) run(ctx context.Context) {
 	for range ariPollers {
 		workers.Go(func() { i.ari.run(ctx, i) })
 	}
-	if i.fleet != nil {
-		workers.Go(func() { i.fleet.run(ctx) })
-	}
 	workers.Wait()
 }
 

@@ -77,7 +77,7 @@ func (f *fleet) demand(ctx context.Context, name string) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.issuer.store.issued(name) == nil {
+	if f.issuer.store.issued(name) == nil && f.imports.store.imported(name) == nil {
 		now := time.Now()
 		for other, until := range f.absent {
 			if now.After(until) {

@@ -39,6 +39,8 @@ type Manager struct {
 	issuer     *issuer // nil unless Options.Issuer is acme
 	stapler    *stapler
 	files      *certFiles
+	imports    *imports
+	fleet      *fleet // nil: this node shares nothing
 	tickets    *tickets
 	notices    *notices
 	running    atomic.Bool
@@ -84,6 +86,15 @@ func New(o Options) (*Manager, error) {
 		m.issuer.notices = m.notices
 	}
 	m.stapler.revoked = m.revoked
+	if m.imports, err = newImports(o, m.store, m.replaced); err != nil {
+		return nil, err
+	}
+	if o.Shared != nil {
+		m.fleet = newFleet(m, o.Shared)
+		if m.issuer != nil {
+			m.issuer.fleet = m.fleet
+		}
+	}
 	return m, m.register(o.Registerer)
 }
 
@@ -116,6 +127,10 @@ func (m *Manager) Run(ctx context.Context) error {
 	if m.issuer != nil {
 		parts.Go(func() { m.issuer.run(ctx) })
 	}
+	if m.fleet != nil {
+		parts.Go(func() { m.fleet.run(ctx) })
+	}
+	parts.Go(func() { m.imports.load(ctx) })
 	parts.Go(func() { m.stapler.run(ctx) })
 	parts.Go(func() { m.tickets.run(ctx) })
 	parts.Go(func() { m.watch(ctx) })
@@ -140,7 +155,7 @@ func (m *Manager) watch(ctx context.Context) {
 
 // GetCertificate is tls.Config's hook. It serves, in this order: the answer to a
 // pending TLS-ALPN-01 challenge, the certificate file of the name, that of its
-// wildcard, the issued certificate, the file of "*", the internal CA's. A name that
+// wildcard, what was imported for the name, for its wildcard, the issued certificate, that of the wildcard, the file of "*", the internal CA's. A name that
 // is in the table itself gets the file of a wildcard or of "*" only if that covers
 // it; a name below a wildcard of the table gets that of "*" only if that covers it.
 //
@@ -184,6 +199,10 @@ func (m *Manager) challenge(name string) *tls.Certificate {
 // other nodes.
 func (m *Manager) demand(ctx context.Context, name string, ask bool) *leaf {
 	now := time.Now()
+	if l := m.store.find(name, now); l != nil {
+		return l
+	}
+	m.imports.demand(name)
 	if l := m.store.find(name, now); l != nil || m.issuer == nil {
 		return l
 	}
@@ -192,14 +211,14 @@ func (m *Manager) demand(ctx context.Context, name string, ask bool) *leaf {
 }
 
 // WrapSession seals a session ticket for tls.Config.WrapSession. It can be opened
-// on this node only, under the same server name, for 24 to 36 hours.
+// on this node only, under the same server name and Options.Binding, for 24 to 36 hours.
 func (m *Manager) WrapSession(cs tls.ConnectionState, state *tls.SessionState) ([]byte, error) {
 	return m.tickets.wrap(cs, state)
 }
 
 // UnwrapSession opens a session ticket for tls.Config.UnwrapSession. It returns
-// nil, nil, which leads to a full handshake, for a ticket of another server name,
-// of a name that is not known any more, of an old key, or not of ours.
+// nil, nil, which leads to a full handshake, for a ticket of another server name or
+// binding, of a name that is not known any more, of an old key, or not of ours.
 func (m *Manager) UnwrapSession(ticket []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
 	return m.tickets.unwrap(ticket, cs)
 }

@@ -71,6 +71,12 @@ type Options struct {
 	// handshake, from many goroutines, and must not block. Nil is an error.
 	Known func(host string) bool
 
+	// Binding appends to dst what session tickets of a canonical name are bound to beside
+	// the name: a ticket opens only while it is what it was when the ticket was sealed. It
+	// is called in handshakes, from many goroutines, and must not block; it allocates only
+	// where dst has too little room. Nil binds them to the name alone.
+	Binding func(dst []byte, name string) []byte
+
 	// AllowPrivateResponders lets OCSP requests, and the check of which challenge can be met, go to loopback, private and
 	// link-local addresses. The responder's address comes out of an uploaded
 	// certificate, so this lets whoever uploads certificates make the node send

@@ -17,7 +17,11 @@ type record struct {
 	Directory string `json:"directory"`
 	// PEM is the key and the chain.
 	PEM string `json:"pem"`
+	// Removed: there is none any more, which those who were away have to learn, too.
+	Removed bool `json:"removed,omitempty"`
 }
+
+var errRemoved = errors.New("it was removed")
 
 var errOtherIssuer = errors.New("it is of an issuer that the settings do not name")
 
@@ -38,8 +42,11 @@ func (r *record) encode() []byte {
 }
 
 // leaf is the certificate of a name.
-func (r *record) leaf(name string) (*leaf, error) {
-	l, err := parsePair(SourceACME, []byte(r.PEM), []byte(r.PEM))
+func (r *record) leaf(source Source, name string) (*leaf, error) {
+	if r.Removed {
+		return nil, errRemoved
+	}
+	l, err := parsePair(source, []byte(r.PEM), []byte(r.PEM))
 	if err != nil {
 		return nil, err
 	}

@@ -53,3 +53,6 @@ type Ranked struct {
 func rankOf(generation uint64, notAfter time.Time) uint64 {
 	return generation<<36 | uint64(max(notAfter.Unix(), 0))&(1<<36-1)
 }
+
+// generationOf is the generation of a rank.
+func generationOf(rank uint64) uint64 { return rank >> 36 }

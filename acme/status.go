@@ -15,6 +15,7 @@ const (
 	SourceInternal Source = "internal" // this node's own CA
 	SourceACME     Source = "acme"     // ordered from the ACME issuer
 	SourceFile     Source = "file"     // certificate files attached to the name
+	SourceImported Source = "imported" // brought in by Manager.Import
 )
 
 // The states of stapling.

@@ -33,13 +33,15 @@ const (
 // binds tickets to nothing: it resumes a ticket of one tenant's name under
 // another's, in TLS 1.2 (against RFC 6066 section 3) and 1.3, and a resumption in
 // 1.3 never asks for a certificate. So a ticket is opened only under the name for
-// which it was sealed, and only while that name is known.
+// which it was sealed, and only while that name is known and what it is bound to beside
+// (tenant, policy, whose certificates clients have) is the same.
 //
 // The state's Extra field is left to other layers (quic-go keeps its own there):
 // the binding needs no field of its own.
 type tickets struct {
 	dir   string
 	known func(string) bool
+	bound func(dst []byte, name string) []byte // nil: to nothing but the name
 	log   *slog.Logger
 	count *prometheus.CounterVec
 	ring  atomic.Pointer[ticketRing]
@@ -68,7 +70,7 @@ type ticketKey struct {
 }
 
 func openTickets(o Options, count *prometheus.CounterVec) (*tickets, error) {
-	t := &tickets{dir: filepath.Join(o.Data, "tickets"), known: o.Known, log: o.Logger, count: count, shared: o.Shared, keys: o.Keys}
+	t := &tickets{dir: filepath.Join(o.Data, "tickets"), known: o.Known, bound: o.Binding, log: o.Logger, count: count, shared: o.Shared, keys: o.Keys}
 	if err := os.MkdirAll(t.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("acme: folder of ticket keys: %w", err)
 	}
@@ -98,11 +100,22 @@ func (r *ticketRing) key(epoch uint32) *ticketKey {
 	return nil
 }
 
-func additionalData(epoch []byte, name string) []byte {
-	data := make([]byte, 0, len(ticketLabel)+len(epoch)+len(name))
+// boundRoom is room for what most names are bound to.
+const boundRoom = 200
+
+func (t *tickets) additionalData(epoch []byte, name string) []byte {
+	room := len(ticketLabel) + len(epoch) + len(name)
+	if t.bound != nil {
+		room += boundRoom
+	}
+	data := make([]byte, 0, room)
 	data = append(data, ticketLabel...)
 	data = append(data, epoch...)
-	return append(data, name...)
+	data = append(data, name...)
+	if t.bound == nil {
+		return data
+	}
+	return t.bound(append(data, 0), name) // no name has a zero byte
 }
 
 // wrap seals a session under the connection's server name. A connection without a
@@ -119,7 +132,7 @@ func (t *tickets) wrap(cs tls.ConnectionState, state *tls.SessionState) ([]byte,
 	binary.BigEndian.PutUint32(out, ring.current)
 	rand.Read(out[4:ticketHeader]) // never fails, see crypto/rand
 	t.count.WithLabelValues("issued").Inc()
-	return sealer.Seal(out, out[4:ticketHeader], plain, additionalData(out[:4], name)), nil
+	return sealer.Seal(out, out[4:ticketHeader], plain, t.additionalData(out[:4], name)), nil
 }
 
 // unwrap opens a ticket; nil, nil makes a full handshake of it.
@@ -142,7 +155,7 @@ func (t *tickets) open(ticket []byte, serverName string) *tls.SessionState {
 	if sealer == nil {
 		return nil
 	}
-	plain, err := sealer.Open(nil, ticket[4:ticketHeader], ticket[ticketHeader:], additionalData(ticket[:4], name))
+	plain, err := sealer.Open(nil, ticket[4:ticketHeader], ticket[ticketHeader:], t.additionalData(ticket[:4], name))
 	if err != nil {
 		return nil // not ours, or sealed under another name
 	}

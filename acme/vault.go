@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -16,7 +17,10 @@ import (
 // also after a restart; what is shared counts.
 type vault struct {
 	dir         string
-	directories []string // of the issuers that the settings name; the first is that of records that name none
+	source      Source   // of what is in it
+	suffix      string   // of the keys where it is shared
+	event       string   // word of changes
+	directories []string // of the issuers that the settings name; the first is that of records that name none. Nil: they do not matter
 	shared      Shared   // nil: this node is alone
 	keys        *Keyring // not nil if shared is not
 	log         *slog.Logger
@@ -29,6 +33,10 @@ const forgetAfter = 7 * 24 * time.Hour
 const sharedWait = 2 * time.Second
 
 func certKey(name string) string { return "cert:{" + name + "}" }
+
+// key is that of a name where it is shared.
+func (v *vault) key(name string) string { return certKey(name) + v.suffix }
+
 func lockKey(name string) string { return certKey(name) + ":lock" }
 func failKey(name string) string { return certKey(name) + ":fail" }
 
@@ -57,7 +65,7 @@ func (v *vault) local(name string) (*leaf, error) {
 // unpack opens a record, as the folder and Shared have it.
 func (v *vault) unpack(name string, text []byte) (*leaf, error) {
 	if v.shared != nil {
-		plain, _, err := v.keys.open(certKey(name), text)
+		plain, _, err := v.keys.open(v.key(name), text)
 		if err != nil {
 			return nil, err
 		}
@@ -67,49 +75,60 @@ func (v *vault) unpack(name string, text []byte) (*leaf, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Directory == "" {
-		r.Directory = v.directories[0]
-	}
-	if !contains(v.directories, r.Directory) {
-		return nil, fmt.Errorf("%w: %s", errOtherIssuer, r.Directory)
-	}
-	return r.leaf(name)
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
+	if v.directories != nil {
+		if r.Directory == "" {
+			r.Directory = v.directories[0]
+		}
+		if !slices.Contains(v.directories, r.Directory) {
+			return nil, fmt.Errorf("%w: %s", errOtherIssuer, r.Directory)
 		}
 	}
-	return false
+	return r.leaf(v.source, name)
 }
 
 // pack is the reverse of unpack.
 func (v *vault) pack(name string, r *record) []byte {
 	if v.shared == nil {
-		if r.Generation == 0 && r.Directory == v.directories[0] {
+		if r.Generation == 0 && !r.Removed && (v.directories == nil || r.Directory == v.directories[0]) {
 			return []byte(r.PEM) // readable for other programs
 		}
 		return r.encode()
 	}
-	return v.keys.seal(certKey(name), r.encode())
+	return v.keys.seal(v.key(name), r.encode())
 }
 
 // put keeps a certificate: shared first, unless one of a higher rank is there already (then stale is true, and that one counts),
 // then in the folder. An error means that it is not kept everywhere; it is served all the same.
-func (v *vault) put(ctx context.Context, name string, r *record, l *leaf) (stale bool, err error) {
+func (v *vault) put(ctx context.Context, name string, r *record, notAfter time.Time) (stale bool, err error) {
 	packed := v.pack(name, r)
 	if v.shared != nil {
-		written, sharedErr := v.shared.WriteRanked(ctx, certKey(name), Ranked{packed, rankOf(r.Generation, l.notAfter)}, time.Until(l.notAfter)+forgetAfter)
+		written, sharedErr := v.share(ctx, name, packed, rankOf(r.Generation, notAfter), notAfter)
 		if sharedErr == nil && !written {
 			return true, nil
 		}
 		if err = sharedErr; err == nil {
-			err = v.shared.Announce(ctx, eventCert+name)
+			err = v.shared.Announce(ctx, v.event+name)
 		}
 	}
 	return false, errors.Join(err, writeFile(v.file(name), packed, 0o600))
+}
+
+func (v *vault) share(ctx context.Context, name string, packed []byte, rank uint64, notAfter time.Time) (bool, error) {
+	return v.shared.WriteRanked(ctx, v.key(name), Ranked{packed, rank}, max(time.Until(notAfter), 0)+forgetAfter)
+}
+
+// restore shares what this node has and the others have lost, as where a Redis was emptied.
+func (v *vault) restore(ctx context.Context, name string, l *leaf) {
+	if time.Now().After(l.notAfter) {
+		return
+	}
+	packed, err := readCapped(v.file(name), maxPairBytes)
+	if err == nil {
+		_, err = v.share(ctx, name, packed, l.rank(), l.notAfter)
+	}
+	if err != nil {
+		v.log.Warn("certificate that is not shared any more cannot be shared again", "name", name, "err", err)
+	}
 }
 
 // keepLocal writes what came from the others into the folder.
@@ -122,11 +141,15 @@ func (v *vault) keepLocal(name string, packed []byte) {
 	}
 }
 
-// fetch reads certificates that are shared; nil where there is none, or none that can be used. What is there and cannot is in the log.
-func (v *vault) fetch(ctx context.Context, names ...string) ([]*leaf, error) {
+// removedLeaf stands for a name whose certificate was removed.
+var removedLeaf = &leaf{}
+
+// fetch reads certificates that are shared; nil where there is none, or none that can be used. What is there and cannot is in the log. held
+// is what this node has of a name; nil: nothing.
+func (v *vault) fetch(ctx context.Context, held func(name string) *leaf, names ...string) ([]*leaf, error) {
 	keys := make([]string, len(names))
 	for i, name := range names {
-		keys[i] = certKey(name)
+		keys[i] = v.key(name)
 	}
 	found, err := v.shared.ReadRanked(ctx, keys...)
 	if err != nil {
@@ -135,9 +158,15 @@ func (v *vault) fetch(ctx context.Context, names ...string) ([]*leaf, error) {
 	out := make([]*leaf, len(names))
 	for i, f := range found {
 		if f.Value == nil {
+			if l := held(names[i]); l != nil {
+				v.restore(ctx, names[i], l)
+			}
 			continue
 		}
 		l, err := v.unpack(names[i], f.Value)
+		if errors.Is(err, errRemoved) {
+			l, err = removedLeaf, nil
+		}
 		if err != nil {
 			v.log.Warn("shared certificate not usable", "name", names[i], "err", err)
 			continue

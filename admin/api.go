@@ -40,6 +40,9 @@ type Options struct {
 	CertificateProblem func(name string) error
 	// Certificates are listed, renewed and imported by it.
 	Certificates Certificates
+	// ClientAuthProblem returns why the authorities that the vhost with that name has for
+	// its clients' certificates are not those in use. It must not block. Nil: there are no problems.
+	ClientAuthProblem func(name string) error
 	// RulesProblem returns what is wrong with a vhost's own rules beside its tenant's.
 	// Nil: there are no problems.
 	RulesProblem func(tenants, vhosts string) error
@@ -90,6 +93,9 @@ func New(opts Options) *API {
 	}
 	if opts.CertificateProblem == nil {
 		opts.CertificateProblem = func(string) error { return nil }
+	}
+	if opts.ClientAuthProblem == nil {
+		opts.ClientAuthProblem = func(string) error { return nil }
 	}
 	if opts.RulesProblem == nil {
 		opts.RulesProblem = func(string, string) error { return nil }

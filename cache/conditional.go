@@ -138,15 +138,25 @@ func (e *Entry) AppendConditions(dst []byte) []byte {
 	return dst
 }
 
-// Validates reports whether a response 304 with the header h can be about e (RFC 9111
-// §4.3.4): it names e's entity tag or none.
+// Validates reports whether a response 304 with the header h can be about e (RFC 9111 §4.3.4): it names e's entity tag or none. If
+// e has none, a strong one is of another response, unless Last-Modified, being a strong validator, too, says that it is this one.
+// A weak or malformed one tells nothing.
 func (e *Entry) Validates(h Header) bool {
 	lines := h.PeekAll("Etag")
-	if len(lines) == 0 || e.validators.tag == "" {
+	if len(lines) == 0 {
 		return true
 	}
-	tag, _ := opaqueTag(h)
+	tag, weak := opaqueTag(h)
+	if e.validators.tag == "" {
+		return tag == "" || weak || has(h, "Last-Modified") && e.SameModified(h) && e.modifiedStrongly()
+	}
 	return tag == e.etag && (tag != "" || string(octets.TrimOWS(lines[0])) == e.validators.tag)
+}
+
+// modifiedStrongly reports whether e's Last-Modified is a strong validator: what is a second older than the response that tells of it
+// cannot stand for two of them (RFC 9110 §8.8.2.2).
+func (e *Entry) modifiedStrongly() bool {
+	return e.validators.modified != "" && e.date.Sub(e.modified) >= time.Second
 }
 
 // SameModified reports whether a response with the header h says of its modification what e does, or nothing.

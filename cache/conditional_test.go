@@ -64,6 +64,38 @@ func TestNotModifiedRFC9111Section4_3_2(t *testing.T) {
 	}
 }
 
+func TestValidatesRFC9111Section4_3_4(t *testing.T) {
+	const modified, justNow = "Wed, 04 Mar 2026 05:06:00 GMT", epochDate
+	for _, tt := range []struct {
+		name        string
+		stored, now []string
+		want        bool
+	}{
+		{"the same tag", []string{"ETag", `"1"`}, []string{"ETag", `"1"`}, true},
+		{"another tag", []string{"ETag", `"1"`}, []string{"ETag", `"2"`}, false},
+		{"no tag", []string{"ETag", `"1"`}, nil, true},
+		{"the same malformed tag", []string{"ETag", "1"}, []string{"ETag", "1"}, true},
+		{"nothing of nothing", nil, nil, true},
+		{"a strong tag where none was", nil, []string{"ETag", `"1"`}, false},
+		{"a strong tag where a date was", []string{"Last-Modified", modified}, []string{"ETag", `"1"`}, false},
+		{"a strong tag beside another date", []string{"Last-Modified", modified}, []string{"ETag", `"1"`, "Last-Modified", justNow}, false},
+		{"a strong tag beside the same date", []string{"Last-Modified", modified}, []string{"ETag", `"1"`, "Last-Modified", modified}, true},
+		{"a strong tag beside the same date, too young to tell", []string{"Last-Modified", justNow}, []string{"ETag", `"1"`, "Last-Modified", justNow}, false},
+		{"a strong tag beside the same date, which is none", []string{"Last-Modified", "x"}, []string{"ETag", `"1"`, "Last-Modified", "x"}, false},
+		{"a weak tag where none was", []string{"Last-Modified", modified}, []string{"ETag", `W/"1"`}, true},
+		{"a malformed tag where none was", []string{"Last-Modified", modified}, []string{"ETag", `1`}, true},
+		{"the same date", []string{"Last-Modified", modified}, []string{"Last-Modified", modified}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			req, resp := get("/"), answer(200, append([]string{"Cache-Control", "max-age=60", "Date", epochDate}, tt.stored...)...)
+			e := NewEntry(req, resp, Decide(req, resp, &Policy{}), nil, 0, nil, "")
+			if got := e.Validates(head(tt.now...)); got != tt.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
 // FuzzIfNoneMatch: a tag that is not in the text is never found in it.
 func FuzzIfNoneMatch(f *testing.F) {
 	for _, s := range []string{`"v1"`, `W/"v1"`, `"a", "v1"`, `*`, `"`, `W/`, `"a"v1"`} {

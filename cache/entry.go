@@ -79,13 +79,13 @@ func NewEntry(req *Request, resp *Response, d Decision, template any, templateSi
 		terms:      d.terms,
 		seq:        req.seq,
 		checked:    req.seq,
-		tags:       tagsOf(resp.Header),
 	}
 	e.etag, e.weak = opaqueTag(resp.Header)
 	nameLanguage(e.vary, resp.Header)
 	if e.key = req.owned; e.key == nil {
 		e.key = bytes.Clone(req.Key)
 	}
+	e.tags = tagsOf(resp.Header, e.key)
 	e.vhost, e.id = req.Vhost, entryIDs.Add(1)
 	e.most, e.length = d.MaxBody, resp.BodyLength
 	e.refused = !d.Store
@@ -152,6 +152,9 @@ func (e *Entry) refresh(now time.Time) bool {
 	last := atomic.LoadInt64(&e.refreshed)
 	return now.UnixNano()-last >= int64(refreshPause) && atomic.CompareAndSwapInt64(&e.refreshed, last, now.UnixNano())
 }
+
+// PutOff is for whoever was to ask for e anew (see Lookup.Refresh) and cannot: the next hit is to try.
+func (e *Entry) PutOff() { atomic.StoreInt64(&e.refreshed, 0) }
 
 // failing reports whether the backend has failed a moment ago.
 func (e *Entry) failing(now time.Time) bool {

@@ -15,9 +15,13 @@ import (
 // and no goroutine stands behind it. It is stored when it is whole, and never if it is not.
 //
 // A body of unknown length that outgrows what may be stored is no longer kept: from then on only what the slowest
-// reader has not had yet is held, as much as might have been stored, and the others wait for it.
+// reader has not had yet is held, as much as might have been stored, and the others wait for it: for a short time, then it is
+// cut.
+//
+// What a fill holds is counted for as long as it holds it, see room.go.
 type Fill struct {
 	store  *Store
+	tenant *Tenant
 	head   *Entry // all but the body; what others note in it is not in whole
 	whole  *Entry // what is stored: head, and the body when it is there
 	length int64  // announced; -1: unknown
@@ -31,17 +35,19 @@ type Fill struct {
 	piece    [1][]byte // room for pieces
 	base     int64
 	size     int64 // of what has come
-	reserved int64
-	pulling  bool // somebody is reading src
-	ending   bool // src is being closed
-	alone    bool // finish is at work
-	over     bool // it is too large to be stored
+	reserved int64 // what is held of it, in bytes; 0 once it is stored
+	pulling  bool  // somebody is reading src
+	ending   bool  // src is being closed
+	alone    bool  // finish is at work
+	over     bool  // it cannot be stored: it is too large, or there was no memory
+	large    bool  // it is too large
 	readers  []*Reader
 	first    Reader     // the first of them
 	one      [1]*Reader // room for readers
 	expected int        // readers to come, see Flight.Share
-	err      error      // why there is no more; io.EOF: the body is whole
-	outcome  error      // of Put, once err is io.EOF
+	held     held
+	err      error // why there is no more; io.EOF: the body is whole
+	outcome  error // of Put, once err is io.EOF
 }
 
 // Why a fill's readers get less than the body.
@@ -50,11 +56,9 @@ var (
 	errSurplus   = errors.New("the answer is longer than it said")
 	errPanicked  = errors.New("panic while reading the answer")
 	errLeft      = errors.New("reader is closed")
-)
 
-const (
-	firstPiece = 16 << 10
-	lastPiece  = 256 << 10
+	// ErrSlow is what a reader gets who held up others.
+	ErrSlow = errors.New("too slow for others who read the same answer")
 )
 
 // A Source is the body of a response as it comes from the backend. Read and Close are called by one goroutine at a time,
@@ -68,31 +72,22 @@ type Source interface {
 }
 
 // NewFill begins to fill e, whose Body is nil, from the source that src makes, and takes that over. The length is that of
-// the response, -1 if unknown. If there is no memory to spare for it, NewFill returns nil and does not ask for the source.
+// the response, -1 if unknown. If that is more than may be stored, or there is no memory to spare, NewFill returns nil and
+// does not ask for the source.
 func (s *Store) NewFill(e *Entry, length int64, src func() Source) *Fill {
 	whole := *e
-	f := &Fill{store: s, head: e, whole: &whole, length: length, most: min(e.most, s.maxCost)}
+	f := &Fill{store: s, tenant: s.account(e.vhost).tenant, head: e, whole: &whole, length: length, most: min(e.most, s.maxCost)}
 	f.moved.L = &f.mu
 	f.readers, f.pieces = f.one[:0], f.piece[:0]
-	if length > 0 {
-		if !s.reserve(length) {
-			return nil
-		}
-		f.reserved = length
-		f.pieces = append(f.pieces, make([]byte, 0, length))
+	first := max(length, 1) // of an empty one, for a byte too much
+	if length < 0 {
+		first = firstPiece
+	}
+	if length > f.most || !f.add(first) {
+		return nil
 	}
 	f.src = src()
 	return f
-}
-
-// reserve takes memory for a body that comes, if there is any: all of them together get an eighth of what may be stored,
-// or 16 MiB.
-func (s *Store) reserve(n int64) bool {
-	if s.filling.Add(n) <= max(16<<20, s.setting/8) {
-		return true
-	}
-	s.filling.Add(-n)
-	return false
 }
 
 // Reader returns a new reader of the body from its beginning; nil if there can be none any more.
@@ -120,6 +115,7 @@ func (f *Fill) meet(wanted bool) (r *Reader) {
 		r = f.reader()
 	}
 	f.expected--
+	f.forget()
 	f.moved.Broadcast()
 	f.mu.Unlock()
 	if r == nil {
@@ -148,7 +144,9 @@ func (f *Fill) Gather(most int64, patience time.Duration) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for f.err == nil && f.size < most && !f.pulling && (f.length > 0 && f.size == 0 || f.src.Buffered() > 0) {
-		f.pull()
+		if !f.pull() {
+			break
+		}
 	}
 	if f.err != nil || f.length < 0 || f.size >= most || f.pulling {
 		return f.err == io.EOF
@@ -174,9 +172,13 @@ func (f *Fill) Gather(most int64, patience time.Duration) bool {
 	return f.err == io.EOF
 }
 
-// pull reads once from src, without the lock, which the caller holds. What has come is everybody's.
-func (f *Fill) pull() {
+// pull reads once from src, without the lock, which the caller holds. What has come is everybody's. It is false if there is
+// no room to read into.
+func (f *Fill) pull() bool {
 	piece := f.room()
+	if piece == nil {
+		return false
+	}
 	f.pulling = true
 	f.mu.Unlock()
 	n, err := 0, errPanicked
@@ -188,6 +190,7 @@ func (f *Fill) pull() {
 			f.end(piece, n, err)
 		}
 		f.pulling = false
+		f.forget()
 		f.moved.Broadcast()
 	}()
 	n, err = f.src.Read(piece[len(piece):cap(piece)])
@@ -199,51 +202,7 @@ func (f *Fill) pull() {
 			err = errSurplus
 		}
 	}
-}
-
-// room returns the piece that is read into next: the last one, or a new one.
-func (f *Fill) room() []byte {
-	if f.over && f.base == f.size && len(f.pieces) > 0 {
-		f.pieces = append(f.pieces[:0], f.pieces[len(f.pieces)-1][:0]) // all have had it
-	}
-	if n := len(f.pieces); n > 0 && len(f.pieces[n-1]) < cap(f.pieces[n-1]) {
-		return f.pieces[n-1]
-	}
-	size := int64(firstPiece)
-	if f.length >= 0 {
-		size = 1 // for the end, or a byte too much
-	} else if n := len(f.pieces); n > 0 {
-		size = min(2*int64(cap(f.pieces[n-1])), lastPiece)
-	}
-	if !f.over && f.length < 0 {
-		if f.store.reserve(size) {
-			f.reserved += size
-		} else {
-			f.outgrow()
-		}
-	}
-	piece := make([]byte, 0, size)
-	f.pieces = append(f.pieces, piece)
-	return piece
-}
-
-// took adds n bytes that were read into piece, the last one.
-func (f *Fill) took(piece []byte, n int) {
-	f.pieces[len(f.pieces)-1] = piece[:len(piece)+n]
-	f.size += int64(n)
-	if f.size > f.most && !f.over {
-		f.outgrow()
-	}
-}
-
-// outgrow gives up storing the body. Whoever has not joined yet asks the backend itself.
-func (f *Fill) outgrow() {
-	f.over = true
-	f.store.filling.Add(-f.reserved)
-	f.reserved = 0
-	if f.flight != nil {
-		f.flight.close(true)
-	}
+	return true
 }
 
 // end closes src after its last n bytes, and stores the body if it is whole. It takes the lock, which stays held.
@@ -261,17 +220,21 @@ func (f *Fill) end(piece []byte, n int, err error) {
 	}
 	outcome := errUnfit
 	switch {
-	case err == io.EOF && f.over:
+	case err == io.EOF && f.large:
 		outcome = errSize
+	case err == io.EOF && f.over:
+		outcome = errBusy
 	case err == io.EOF:
-		f.whole.complete(f.body())
+		f.join()
+		f.whole.complete(f.pieces[0])
 		f.mu.Unlock() // a Put waits
 		outcome = f.store.Put(f.whole)
 		f.mu.Lock()
+		if outcome == nil {
+			f.release(f.reserved) // it is counted there
+		}
 	}
 	f.err, f.outcome = err, outcome
-	f.store.filling.Add(-f.reserved)
-	f.reserved = 0
 	if f.flight != nil {
 		f.flight.close(false)
 	}
@@ -281,18 +244,6 @@ func (f *Fill) end(piece []byte, n int, err error) {
 		f.flight.leave() // its shard is locked before a fill, never after
 	}
 	f.mu.Lock()
-}
-
-// body returns what has come as one piece without spare capacity, which would be held with it.
-func (f *Fill) body() []byte {
-	if len(f.pieces) == 1 && len(f.pieces[0]) == cap(f.pieces[0]) {
-		return f.pieces[0]
-	}
-	body := make([]byte, 0, f.size)
-	for _, p := range f.pieces {
-		body = append(body, p...)
-	}
-	return body
 }
 
 // Outcome is what became of the fill: ended is false while it goes on. Otherwise err is nil if the response is stored, an
@@ -313,7 +264,8 @@ func (f *Fill) Whole() []byte {
 	if f.err != io.EOF || f.over || f.base > 0 {
 		return nil
 	}
-	return f.body()
+	f.join()
+	return f.pieces[0]
 }
 
 // guarded keeps a panic of the source from the process: nothing above run would recover it.
@@ -354,6 +306,8 @@ func (f *Fill) abandon() {
 	f.pulling = true // nobody else may
 	f.mu.Unlock()
 	f.end(nil, 0, errAbandoned)
+	f.pulling = false
+	f.forget()
 }
 
 // Finish has the rest of the body come for nobody in particular.

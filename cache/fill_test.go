@@ -3,9 +3,11 @@ package cache
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -259,6 +261,85 @@ func TestOneWhoHasLeftHoldsNobody(t *testing.T) {
 	})
 }
 
+// Clients who take nothing, or little, of a body that is not kept hold the others for a short time, however many they are.
+func TestAttackSlowReadersStopOthers(t *testing.T) {
+	for name, pause := range map[string]time.Duration{"they take nothing": time.Hour, "they take one byte after the other": maxHeld / 10} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, _ := newStore(t, MinMaxBytes)
+				src := newScript()
+				e := begin(t, s, get("/"), -1, &Policy{MaxBody: 1000}, fresh...)
+				f := s.NewFill(e, -1, func() Source { return src })
+				cut := make(chan error, 100)
+				for range cap(cut) {
+					r := f.Reader()
+					go func() {
+						defer r.Close()
+						for {
+							if _, err := r.Read(make([]byte, 1)); err != nil {
+								cut <- err
+								return
+							}
+							time.Sleep(pause)
+						}
+					}()
+					if pause < time.Hour {
+						time.Sleep(pause / 100) // each at another place
+					}
+				}
+				piece := strings.Repeat("x", firstPiece)
+				for range 10 {
+					src.say(step{data: piece})
+				}
+				src.say(step{err: io.EOF})
+				begun := time.Now()
+				got := <-read(f.Reader())
+				if took := time.Since(begun); got != strings.Repeat(piece, 10) || took > maxHeld {
+					t.Errorf("%d bytes in %v", len(got), took)
+				}
+				for range cap(cut) {
+					if err := <-cut; err != ErrSlow {
+						t.Errorf("a slow one got %v", err)
+					}
+				}
+				src.want(t)
+				wantNothingLeft(t, s)
+			})
+		})
+	}
+}
+
+// Who is slower than another, but not for long, is not cut: only the time counts in which somebody waits.
+func TestWhoIsSlowNowAndThenIsNotCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newStore(t, MinMaxBytes)
+		src := newScript()
+		e := begin(t, s, get("/"), -1, &Policy{MaxBody: 1000}, fresh...)
+		f := s.NewFill(e, -1, func() Source { return src })
+		steady, quick := f.Reader(), f.Reader()
+		got := read(quick)
+		piece := strings.Repeat("x", firstPiece)
+		for range 20 {
+			src.say(step{data: piece}, step{data: piece})
+			time.Sleep(maxHeld / 30) // the quick one has to wait
+			if _, err := io.ReadFull(steady, make([]byte, 2*firstPiece)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute) // both wait for the backend
+		}
+		src.say(step{err: io.EOF})
+		if rest, err := io.ReadAll(steady); err != nil || len(rest) != 0 {
+			t.Errorf("%d bytes, %v", len(rest), err)
+		}
+		if got := wantEnded(t, "the quick one", got); len(got) != 40*firstPiece {
+			t.Errorf("%d bytes", len(got))
+		}
+		steady.Close()
+		src.want(t)
+		wantNothingLeft(t, s)
+	})
+}
+
 // Bodies that are not what was announced.
 func TestFillsOfBrokenSources(t *testing.T) {
 	broken := errors.New("connection reset")
@@ -364,39 +445,151 @@ func TestGather(t *testing.T) {
 	}
 }
 
+// A pile is many fills that nobody reads.
+type pile struct {
+	*testing.T
+	s       *Store
+	readers []*Reader
+	sources []*script
+}
+
+// one begins a fill for a tenant, if there is room.
+func (p *pile) one(tenant string, length int64) bool {
+	req := get("/")
+	req.Vhost = p.s.Vhost(tenant, "www")
+	f := p.s.NewFill(begin(p, p.s, req, length, &Policy{}, fresh...), length, func() Source {
+		src := newScript()
+		p.sources = append(p.sources, src)
+		return src
+	})
+	if f != nil {
+		p.readers = append(p.readers, f.Reader())
+	}
+	return f != nil
+}
+
+// all begins as many as there is room for, and returns what the tenant's hold.
+func (p *pile) all(tenant string, length int64) int64 {
+	for p.one(tenant, length) {
+	}
+	return p.s.Vhost(tenant, "www").tenant.filling.Load()
+}
+
+func (p *pile) end() {
+	for i, r := range p.readers {
+		r.Close()
+		p.sources[i].want(p)
+	}
+	if len(p.sources) != len(p.readers) {
+		p.Errorf("%d sources for %d fills", len(p.sources), len(p.readers))
+	}
+	wantNothingLeft(p, p.s)
+}
+
 // What all bodies that come may take together is bounded.
 func TestFillsAreBoundedTogether(t *testing.T) {
-	s, _ := newStore(t, 256<<20) // an eighth of it is 32 MiB
+	s, _ := newStore(t, 256<<20)
+	p := &pile{T: t, s: s}
+	for i := range 1000 {
+		p.all(fmt.Sprint(i), []int64{1 << 20, 100_000, 10_000}[i%3])
+	}
+	if got := s.filling.Load(); got > 32<<20 || got < 31<<20 {
+		t.Errorf("%d bytes in all, want an eighth", got)
+	}
+	for _, length := range []int64{1 << 20, 10_000, -1} {
+		if p.one("late", length) {
+			t.Errorf("one of length %d is more than the bound", length)
+		}
+	}
+	p.end()
+}
+
+// A tenant whose clients take nothing of large answers leaves the other tenants room for theirs.
+func TestAttackSlowFillsOfOneTenantLeaveRoomForOthers(t *testing.T) {
+	s, _ := newStore(t, 256<<20)
+	p := &pile{T: t, s: s}
+	if got := p.all("evil", 1<<20); got != 16<<20 {
+		t.Errorf("one tenant holds %d bytes, want half", got)
+	}
+	if p.one("evil", 1) || p.one("evil", -1) {
+		t.Error("more than that")
+	}
+	if got := p.all("shop", 100_000); got < 7<<20 {
+		t.Errorf("another gets %d bytes, want a quarter", got)
+	}
+	if got := p.all("accomplice", 10_000); got < ownRoom-10_000 || got > ownRoom {
+		t.Errorf("of the rest one gets %d bytes", got)
+	}
+	for i := range 7 {
+		if tenant := fmt.Sprint(i); i%2 == 0 && p.all(tenant, 1<<20) != 1<<20 || i%2 == 1 && p.all(tenant, -1) != 1<<20 {
+			t.Errorf("tenant %d does not get its own", i)
+		}
+	}
+	p.end()
+}
+
+// An endless source has always more at hand.
+type endless struct{ closed atomic.Bool }
+
+func (e *endless) Read(p []byte) (int, error) { return len(p), nil }
+func (e *endless) Close() error               { e.closed.Store(true); return nil }
+func (e *endless) Buffered() int              { return 1 }
+func (e *endless) Cut()                       {}
+
+// Slow clients of answers of all kinds make fills hold no more than they may, and it is all counted.
+func TestAttackSlowClientsHoldNoMoreThanTheBound(t *testing.T) {
+	s, _ := newStore(t, 256<<20)
+	policy := &Policy{MaxBody: 100 << 20} // more than an entry may have
+	var fills []*Fill
 	var readers []*Reader
-	var sources []*script
-	fill := func(length int64) *Fill {
-		src := newScript()
-		f := s.NewFill(begin(t, s, get("/"), length, &Policy{}, fresh...), length, func() Source { sources = append(sources, src); return src })
-		if f != nil {
-			readers = append(readers, f.Reader())
+	check := func() {
+		t.Helper()
+		held := int64(0)
+		for _, f := range fills {
+			held += f.holds()
 		}
-		return f
-	}
-	for range 32 {
-		if fill(1<<20) == nil {
-			t.Fatal("no memory")
+		if held != s.filling.Load() || held > s.room() {
+			t.Fatalf("%d bytes are held, %d are counted, %d are the bound", held, s.filling.Load(), s.room())
 		}
 	}
-	if fill(1) != nil || len(sources) != 32 {
-		t.Error("more than the bound, or a source was made for nothing")
+	if s.NewFill(begin(t, s, get("/"), 10<<20, policy, fresh...), 10<<20, func() Source { t.Error("asked for"); return nil }) != nil {
+		t.Error("a body is collected that cannot be stored")
 	}
-	// One of unknown length comes, but is not kept.
-	f := fill(-1)
-	sources[32].say(whole("page")...)
-	if got, err := io.ReadAll(readers[32]); err != nil || string(got) != "page" {
-		t.Errorf("%q, %v", got, err)
+	refused := 0
+	for i := 0; refused < 20; i++ {
+		length := []int64{-1, 1 << 20, s.MaxEntry(), -1}[i%4]
+		var src Source = &endless{}
+		if i%4 == 3 { // it breaks, and its client does not take what has come
+			src = newScript().say(step{data: strings.Repeat("x", 1<<20)}, step{err: io.ErrUnexpectedEOF})
+		}
+		f := s.NewFill(begin(t, s, get("/"), length, policy, fresh...), length, func() Source { return src })
+		if f == nil {
+			refused++
+			continue
+		}
+		fills = append(fills, f)
+		fast, slow := f.Reader(), f.Reader()
+		readers = append(readers, fast, slow)
+		buffer := make([]byte, 10_000)
+		goes := func() bool { // or he would wait for the slow one
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return fast.at < f.size || f.err != nil || f.mayPull() && f.room() != nil
+		}
+		for total := 0; total < 3<<20 && goes(); {
+			n, err := fast.Read(buffer)
+			if check(); err != nil {
+				break
+			}
+			total += n
+		}
 	}
-	if _, err := f.Outcome(); err != errSize {
-		t.Errorf("outcome %v", err)
+	if len(fills) < 10 {
+		t.Errorf("%d fills", len(fills))
 	}
-	for i, r := range readers {
+	for _, r := range readers {
 		r.Close()
-		sources[i].want(t)
+		check()
 	}
 	wantNothingLeft(t, s)
 }

@@ -32,16 +32,20 @@ type flightShard struct {
 // A mark says that responses to a key, known by its hash, cannot be shared.
 type mark struct{ hash, until atomic.Uint64 }
 
-// ErrAgain is why a waiter gets nothing: the request that it waited for did not come to an end, for reasons of its own.
-// The waiter joins anew.
+// ErrAgain is why a waiter gets nothing: the request that it waited for did not come to an end, for reasons of its own, or
+// brought another variant. The waiter joins anew.
 var ErrAgain = errors.New("the request that others waited for was given up")
 
 // A Flight is one request to a backend that equal ones wait for, so that many of them at once are one for the backend. Who
 // leads it decides when it has the response's head, and ends it by one of Share, Answer, Release and Fail.
+//
+// Whether requests are equal shows when the answer's Vary is known: each variant has a flight of its own then, see variant.
 type Flight struct {
 	store *Store
-	hash  uint64
+	hash  uint64 // of all that it is for
+	url   uint64 // of key
 	key   []byte
+	vary  []byte // what it is for beside key
 	vhost *Vhost
 	seq   uint64 // when it began
 
@@ -64,6 +68,12 @@ func (s *Store) Join(req *Request, l *Lookup) (f *Flight, lead bool) {
 		return nil, false
 	}
 	hash := s.hash(req.Key)
+	if req.parted { // what it wants may have come while it waited
+		s.again(req, l)
+		if l.Entry != nil {
+			return nil, false
+		}
+	}
 	if s.marked(hash) {
 		if req.Vhost != nil {
 			req.Vhost.marked.Add(1)
@@ -87,15 +97,42 @@ func (s *Store) Lead(req *Request, l *Lookup) *Flight {
 	return f
 }
 
-func (s *Store) join(hash uint64, req *Request, l *Lookup) (f *Flight, lead bool) {
+func (s *Store) join(url uint64, req *Request, l *Lookup) (f *Flight, lead bool) {
+	for again := true; again; {
+		if v := s.variant(url, req, l); v != nil {
+			req.variant = v
+		}
+		f, lead, again = s.joinVariant(url, req, l)
+	}
+	return f, lead
+}
+
+// variant is what tells requests of req's variant from others, as far as it is known: what is stored for it, or the fields by
+// which what is stored for others varies.
+func (s *Store) variant(url uint64, req *Request, l *Lookup) []byte {
+	if l.Stale != nil {
+		return appendVariant(nil, l.Stale.vary)
+	}
+	if o := s.stored(url, req.Key); l.Forward == ForwardVaryMiss && o != nil {
+		return variantOf(o.variants[0], req)
+	}
+	return nil
+}
+
+// joinVariant is join for the variant that is known. again: more is known by now.
+func (s *Store) joinVariant(url uint64, req *Request, l *Lookup) (f *Flight, lead, again bool) {
+	hash := url
+	if req.variant != nil {
+		hash ^= s.hash(req.variant)
+	}
 	shard := &s.flights.shards[hash%flightShards]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	f = shard.by[hash]
 	switch {
-	case f == nil || f.closed.Load() || s.superseded(hash, f.seq) || s.outdated(f):
-	case !bytes.Equal(f.key, req.Key) || f.waiting.Load() >= maxWaiting:
-		return nil, false
+	case f == nil || f.closed.Load() || s.superseded(f.url, f.seq) || s.outdated(f):
+	case !bytes.Equal(f.key, req.Key) || !bytes.Equal(f.vary, req.variant) || f.waiting.Load() >= maxWaiting:
+		return nil, false, false
 	case f.fill == nil || f.fill.expect(1):
 		f.waiting.Add(1)
 		if f.decided == nil {
@@ -104,21 +141,19 @@ func (s *Store) join(hash uint64, req *Request, l *Lookup) (f *Flight, lead bool
 				close(f.decided)
 			}
 		}
-		return f, false
+		return f, false, false
 	}
-	if o := s.stored(hash, req.Key); o != nil && o.seq > req.seq { // a flight has ended between Lookup and here
+	if o := s.stored(url, req.Key); o != nil && o.seq != req.saw { // a flight has ended between Lookup and here
 		s.again(req, l)
-		if l.Entry != nil {
-			return nil, false
-		}
+		return nil, false, l.Entry == nil
 	}
-	f = &Flight{store: s, hash: hash, key: bytes.Clone(req.Key), vhost: req.Vhost, seq: req.seq}
+	f = &Flight{store: s, hash: hash, url: url, key: bytes.Clone(req.Key), vary: req.variant, vhost: req.Vhost, seq: req.seq}
 	req.owned = f.key
 	if shard.by == nil {
 		shard.by = make(map[uint64]*Flight)
 	}
 	shard.by[hash] = f
-	return f, true
+	return f, true, false
 }
 
 // again looks the request up anew.
@@ -167,6 +202,9 @@ func (f *Flight) Take(req *Request) (l Lookup, body *Reader, err error) {
 		l.Forward = ForwardURIMiss
 	case !f.entry.matches(req.Header):
 		l.Forward = ForwardVaryMiss
+		if !req.parted { // once: a backend that varies by something else each time keeps nobody waiting
+			req.variant, req.parted, err = variantOf(f.entry, req), true, ErrAgain
+		}
 	default:
 		l.consider(f.store, f.entry, req, f.store.now())
 		l.Refresh = false
@@ -177,7 +215,7 @@ func (f *Flight) Take(req *Request) (l Lookup, body *Reader, err error) {
 			l.Entry, l.Forward = nil, ForwardURIMiss
 		}
 	}
-	return l, body, nil
+	return l, body, err
 }
 
 // Leave is for a waiter that waits no longer.
@@ -207,7 +245,7 @@ func (f *Flight) Answer(e *Entry) { f.decide(e, nil, nil) }
 // cannot be shared.
 func (f *Flight) Release(mark bool) {
 	if mark {
-		f.store.setMark(f.hash, true)
+		f.store.setMark(f.url, true)
 	}
 	f.decide(nil, nil, nil)
 }
@@ -248,7 +286,7 @@ func (f *Flight) remove(shard *flightShard) {
 func (f *Flight) close(tooLarge bool) {
 	f.closed.Store(true)
 	if tooLarge {
-		f.store.setMark(f.hash, true)
+		f.store.setMark(f.url, true)
 	}
 }
 

@@ -1,7 +1,9 @@
 package cache
 
 import (
+	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,6 +61,150 @@ func TestWhatAWaiterMayNotHaveIsNoStaleAnswerWithoutABody(t *testing.T) {
 	wantNothingLeft(t, s)
 }
 
+// variantsOf has a leader get an answer that varies by language while requests for the given languages wait for it, and
+// returns these.
+func variantsOf(t *testing.T, s *Store, languages ...string) (again []*Request) {
+	t.Helper()
+	leader := get("/", "Accept-Language", "de")
+	f := lead(t, s, leader)
+	for _, language := range languages {
+		req := get("/", "Accept-Language", language)
+		wait(t, s, req)
+		again = append(again, req)
+	}
+	e := begin(t, s, leader, 2, &Policy{}, append(fresh, "Vary", "Accept-Language")...)
+	fill := s.NewFill(e, 2, func() Source { return newScript().say(whole("de")...) })
+	r := fill.Reader()
+	f.Share(fill)
+	for _, req := range again {
+		if l, body, err := f.Take(req); err != ErrAgain || l.Entry != nil || body != nil {
+			t.Fatalf("one that wants another language: %+v, %v, %v", l, body, err)
+		}
+	}
+	if got, err := io.ReadAll(r); string(got) != "de" || err != nil {
+		t.Fatalf("%q, %v", got, err)
+	}
+	r.Close()
+	return again
+}
+
+// rejoin joins again.
+func rejoin(s *Store, req *Request) (l Lookup, f *Flight, leads bool) {
+	l.MayStore = true
+	f, leads = s.Join(req, &l)
+	return l, f, leads
+}
+
+// Who waited for what turns out to be another variant waits for his own, once.
+func TestWaitersForAnotherVariantJoinAgain(t *testing.T) {
+	t.Run("each variant is one request", func(t *testing.T) {
+		s, _ := newStore(t, MinMaxBytes)
+		reqs := variantsOf(t, s, "fr", "en", "fr", "FR", "fr")
+		_, fr, leads := rejoin(s, reqs[0])
+		_, en, other := rejoin(s, reqs[1])
+		if !leads || !other {
+			t.Fatalf("the first of each does not lead: %v, %v", leads, other)
+		}
+		for _, req := range reqs[2:4] {
+			if _, f, leads := rejoin(s, req); f != fr || leads {
+				t.Errorf("%v, leads %v", f, leads)
+			}
+		}
+		late := get("/", "Accept-Language", "fr") // what is stored says by now that it varies
+		if f := wait(t, s, late); f != fr {
+			t.Error("one who comes behind waits for another variant")
+		} else {
+			f.Leave()
+		}
+		lead(t, s, get("/", "Accept-Language", "it")).Abandon() // waits for none
+		put(t, s, reqs[0], answer(200, append(fresh, "Vary", "Accept-Language")...), "fr")
+		fr.Answer(s.Lookup(get("/", "Accept-Language", "fr"), &Policy{}).Entry)
+		for _, req := range reqs[2:4] {
+			if l, body, err := fr.Take(req); err != nil || body != nil || l.Entry == nil || string(l.Entry.Body) != "fr" {
+				t.Errorf("%+v, %v, %v", l, body, err)
+			}
+		}
+		if l, f, leads := rejoin(s, reqs[4]); f != nil || leads || l.Entry == nil || string(l.Entry.Body) != "fr" {
+			t.Errorf("one who comes later: %+v, %v, %v", l, f, leads)
+		}
+		en.Abandon()
+		wantNothingLeft(t, s)
+	})
+	t.Run("those that cannot share are let go at once", func(t *testing.T) {
+		s, _ := newStore(t, MinMaxBytes)
+		reqs := variantsOf(t, s, "fr", "fr", "en")
+		_, f, _ := rejoin(s, reqs[0])
+		rejoin(s, reqs[1])
+		f.Release(true)
+		if l, body, err := f.Take(reqs[1]); err != nil || body != nil || l.Entry != nil {
+			t.Errorf("%+v, %v, %v", l, body, err)
+		}
+		if _, f, leads := rejoin(s, reqs[2]); f != nil || leads {
+			t.Errorf("one that has not joined yet: %v, %v", f, leads)
+		}
+		wantNothingLeft(t, s)
+	})
+	t.Run("a backend that varies by something else each time", func(t *testing.T) {
+		s, _ := newStore(t, MinMaxBytes)
+		reqs := variantsOf(t, s, "fr", "fr")
+		reqs[1].Header = head("Accept-Language", "fr", "Foo", "1")
+		_, f, _ := rejoin(s, reqs[0])
+		rejoin(s, reqs[1])
+		resp := answer(200, append(fresh, "Vary", "Accept-Language, Foo")...)
+		f.Answer(NewEntry(reqs[0], resp, Decide(reqs[0], resp, &Policy{}), nil, 100, []byte("fr"), ""))
+		if l, _, err := f.Take(reqs[1]); err != nil || l.Entry != nil || l.Forward != ForwardVaryMiss {
+			t.Errorf("%+v, %v", l, err)
+		}
+		wantNothingLeft(t, s)
+	})
+	t.Run("an invalidation parts those before it from those behind", func(t *testing.T) {
+		s, _ := newStore(t, MinMaxBytes)
+		reqs := variantsOf(t, s, "fr", "fr", "fr")
+		_, before, _ := rejoin(s, reqs[0])
+		s.Invalidate(reqs[0].Key)
+		_, behind, leads := rejoin(s, reqs[1])
+		if !leads {
+			t.Error("joins a request from before the invalidation")
+		}
+		if _, f, leads := rejoin(s, reqs[2]); f != behind || leads {
+			t.Errorf("%v, leads %v", f, leads)
+		} else {
+			f.Leave()
+		}
+		before.Abandon()
+		behind.Abandon()
+		wantNothingLeft(t, s)
+	})
+}
+
+// Stale variants of one URL are asked for anew side by side.
+func TestStaleVariantsDoNotWaitForEachOther(t *testing.T) {
+	s, clock := newStore(t, MinMaxBytes)
+	for _, language := range []string{"de", "fr"} {
+		req := get("/", "Accept-Language", language)
+		fill(t, s, req, answer(200, "Cache-Control", "max-age=10, stale-while-revalidate=10", "Vary", "Accept-Language", "Content-Language", language), language)
+	}
+	clock.advance(15 * time.Second)
+	behind := get("/", "Accept-Language", "fr")
+	l := wantHit(t, s, behind, "fr")
+	l = Lookup{MayStore: true, Stale: l.Entry, Forward: ForwardStale}
+	fr := s.Lead(behind, &l)
+	clock.advance(10 * time.Second) // now they serve no more
+	de := lead(t, s, get("/", "Accept-Language", "de"))
+	for f, languages := range map[*Flight][]string{de: {"de", "de, fr;q=0.5"}, fr: {"fr", "fr, de;q=0.5"}} {
+		for _, language := range languages { // what they select is the same
+			if got := wait(t, s, get("/", "Accept-Language", language)); got != f {
+				t.Errorf("%s waits for another", language)
+			} else {
+				got.Leave()
+			}
+		}
+	}
+	de.Abandon()
+	fr.Abandon()
+	wantNothingLeft(t, s)
+}
+
 // A request that is not let in is not waited for either.
 func TestARequestThatCannotWaitIsNotExpected(t *testing.T) {
 	for name, other := range map[string]func(*Store, *Flight) *Request{
@@ -105,6 +251,7 @@ func TestWhatAFlightHasBroughtIsNotAskedForAgain(t *testing.T) {
 	// Its end has three steps: stored, closed, taken away. This is between the last two.
 	shard := f.shard()
 	shard.by[f.hash] = f
+	late.seq = s.seq.Load() // one is taken before what it is for is found: late may have looked between
 	if got, leads := s.Join(late, &l); got != nil || leads || l.Entry == nil || string(l.Entry.Body) != "page" {
 		t.Errorf("flight %v, leads %v, %+v", got, leads, l)
 	}
@@ -235,6 +382,33 @@ func TestMarks(t *testing.T) {
 			}
 		})
 	}
+	t.Run("no memory for a body does not", func(t *testing.T) {
+		s, _ := newStore(t, 8<<20)
+		req := get("/")
+		f := lead(t, s, req)
+		src := newScript()
+		fill := filling(t, s, req, -1, src)
+		r := fill.Reader()
+		f.Share(fill)
+		others := &pile{T: t, s: s}
+		for i := range 100 {
+			others.all(fmt.Sprint(i), 10_000)
+		}
+		body := strings.Repeat("x", 2*firstPiece)
+		src.say(whole(body)...)
+		if got, err := io.ReadAll(r); err != nil || string(got) != body {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+		if _, err := fill.Outcome(); Refused(err) != "busy" {
+			t.Errorf("outcome %v", err)
+		}
+		r.Close()
+		if !joins(s) {
+			t.Error("marked")
+		}
+		src.want(t)
+		others.end()
+	})
 	t.Run("a body that is too large marks", func(t *testing.T) {
 		s, _ := newStore(t, MinMaxBytes)
 		req := get("/")

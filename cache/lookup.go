@@ -16,11 +16,17 @@ type Request struct {
 	HasBody bool
 	// HeadSize is the bytes of all fields. Refusals are not stored of requests that are large, see Decide. Default 0: small.
 	HeadSize int
+	// Explicit has only an answer be stored that states for how long it is fresh, as one to a POST has to (RFC 9110 §9.3.3):
+	// nothing that the vhost has set gives it freshness, nor is a validator enough. Default: what Policy says.
+	Explicit bool
 
 	seq     uint64  // the store's sequence at Lookup: when this request's fill began
+	saw     uint64  // that of the object which was found; 0: there was none
 	control control // its Cache-Control, as far as it counts
 	reload  bool    // it wants no stored response
 	owned   []byte  // Key, where somebody keeps it
+	variant []byte  // see Store.variant; nil: none is known
+	parted  bool    // it has waited for what turned out to be another variant
 }
 
 // The values of Lookup.Forward (RFC 9211 §2.2).
@@ -59,7 +65,7 @@ type Lookup struct {
 // the plain case and may be called by any number of goroutines. It notes in
 // req when the request came, so req must go on to NewEntry and Put.
 func (s *Store) Lookup(req *Request, p *Policy) Lookup {
-	req.seq = s.seq.Load()
+	req.seq, req.variant, req.parted = s.seq.Load(), nil, false
 	switch {
 	case p == nil:
 		return Lookup{Forward: ForwardBypass, Detail: string(ReasonPolicy)}
@@ -84,17 +90,23 @@ func (s *Store) Lookup(req *Request, p *Policy) Lookup {
 	return l
 }
 
-// Begin notes in req that it is sent now, for one that is not looked up.
-func (s *Store) Begin(req *Request) { req.seq = s.seq.Load() }
+// Begin is for a request that is not looked up, but sent for another one that leads f: it counts as asked for when that began.
+// What was purged since must not come back by a 304 that says that it is as it was.
+func (f *Flight) Begin(req *Request) { req.seq = f.seq }
 
 // find sets l's hit, or why there is none.
 func (s *Store) find(req *Request, l *Lookup) {
 	o := s.stored(s.hash(req.Key), req.Key)
+	req.saw = 0
+	if o != nil {
+		req.saw = o.seq
+	}
 	if o == nil || o.invalid.Load() {
 		l.Forward = ForwardURIMiss
 		return
 	}
-	e := o.pick(req.Header)
+	now := s.now()
+	e := s.pick(o, req.Header, now)
 	if e == nil {
 		l.Forward = ForwardVaryMiss
 		return
@@ -103,7 +115,7 @@ func (s *Store) find(req *Request, l *Lookup) {
 		l.Forward = ForwardURIMiss
 		return
 	}
-	l.consider(s, e, req, s.now())
+	l.consider(s, e, req, now)
 	if l.Entry != nil {
 		if n := o.uses.Load(); n < maxUses { // a load that is shared costs less than a store; one count more or less is nothing
 			o.uses.Store(n + 1)

@@ -16,14 +16,17 @@ const (
 	restShare   = 20
 	restBetween = 2
 	lookPause   = time.Second
+	// mostOrphans bounds the entries whose forms wait to leave.
+	mostOrphans = 1 << 10
 	// settleAfter is how long purges are remembered at least, unless they get many: what is asked of a slow backend meanwhile is
 	// compared with them when it comes.
 	settleAfter = time.Minute
 )
 
-// A lurker is the goroutine that gives the memory of what was purged back.
+// A lurker is the goroutine that gives the memory back of what was purged, and of forms whose entries have left.
 type lurker struct {
 	wake, quit, done chan struct{}
+	orphans          chan orphan
 	once             sync.Once // of end
 	looks            []glance  // those that may matter, the last one last
 }
@@ -48,6 +51,7 @@ func (l *lurker) oldest(now glance) (seq uint64) {
 
 func (l *lurker) start(run func()) {
 	l.wake, l.quit, l.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	l.orphans = make(chan orphan, mostOrphans)
 	go func() {
 		defer close(l.done)
 		run()
@@ -85,6 +89,9 @@ func (s *Store) lurk() {
 	for {
 		select {
 		case <-s.lurker.wake:
+		case of := <-s.lurker.orphans:
+			s.dropForms(of)
+			continue
 		case <-s.lurker.quit:
 			return
 		}

@@ -73,6 +73,7 @@ type modelReader struct {
 	of     *modelFill
 	got    []byte
 	result chan modelRead // of the Read that runs; nil: none does
+	held   time.Time      // since when it waits for a slower one
 	over   bool           // it has seen the end, or an error
 	closed bool
 }
@@ -102,10 +103,12 @@ type model struct {
 	ahead       *atomic.Int64 // of the clock
 	step        int
 	responses   int
-	short       bool
+	short       bool // now
+	wasShort    bool
 	focused     bool           // on bodies: all are asked for alike and may be shared
 	alone       []*modelClient // go to the backend: leaders, too
 	waiting     []*modelClient
+	posts       []*modelClient // unsafe requests that are under way
 	fills       []*modelFill
 	readers     []*modelReader
 	invalidated map[string]int
@@ -119,7 +122,7 @@ func TestModelOfFillsAndFlights(t *testing.T) {
 			"give up": m.giveUp, "take": m.take, "take another": m.take, "take one more": m.take, "leave": m.leave, "refresh": m.refresh, "stale": m.onError,
 			"feed": m.feed, "feed more": m.feed, "feed well": m.feedWell, "read": m.read, "read more": m.read, "read on": m.read,
 			"reader leaves": m.readerLeaves, "reader closes": m.readerCloses, "another closes": m.readerCloses, "gather": m.gather, "finish": m.finishFill,
-			"invalidate": m.invalidate, "purge": m.purge, "resize": m.resize, "time": m.pass, "memory": m.memory,
+			"post": m.post, "post answered": m.posted, "invalidate": m.invalidate, "purge": m.purge, "resize": m.resize, "time": m.pass, "memory": m.memory,
 		}
 	})
 }
@@ -448,7 +451,10 @@ func (m *model) refresh(*rapid.T) {
 	}
 	c.lookup = Lookup{MayStore: true, Stale: l.Entry, Forward: ForwardStale}
 	if c.flight = m.s.Lead(c.req, &c.lookup); c.flight != nil {
-		c.leads = true
+		behind := get(c.key, "Foo", "1")
+		behind.Vhost = c.req.Vhost
+		c.flight.Begin(behind)
+		c.req, c.leads = behind, true
 		m.alone = append(m.alone, c)
 	}
 }
@@ -549,6 +555,35 @@ func (m *model) invalidate(*rapid.T) {
 	m.s.Invalidate(get(key).Key)
 }
 
+// post sends an unsafe request.
+func (m *model) post(*rapid.T) {
+	m.step++
+	c := &modelClient{key: rapid.SampledFrom([]string{"/a", "/b", "/c"}).Draw(m.T, "key"), asked: m.step}
+	c.req = get(c.key)
+	c.req.Method, c.req.Vhost = "POST", m.s.Vhost("shop", c.key)
+	m.s.Lookup(c.req, m.policy())
+	m.posts = append(m.posts, c)
+}
+
+// posted answers one with what a GET would get from then on, unless something has been invalidated or purged meanwhile.
+func (m *model) posted(*rapid.T) {
+	c := one(m, m.posts)
+	m.posts = remove(m.posts, c)
+	overtaken := c.asked < m.invalidated[c.key]
+	m.step++
+	m.responses++
+	m.invalidated[c.key] = m.step
+	p := &modelResponse{id: m.responses, key: c.key, asked: m.step, shared: true, whole: true}
+	p.body = []byte(p.data(0, 10))
+	resp := &Response{Status: 200, Header: head(modelKinds[0]...), BodyLength: -1, Received: m.s.now()}
+	m.s.Answered(c.req, resp.Header, &Changes{})
+	c.req.Method, c.req.Explicit = "GET", true
+	e := NewEntry(c.req, resp, Decide(c.req, resp, m.policy()), p, 100, p.body, "")
+	if err := m.s.Put(e); err == nil && overtaken {
+		m.Fatal("an answer is stored although something was invalidated while it was asked for")
+	}
+}
+
 // purge purges all of one of the vhosts, or of their tenant.
 func (m *model) purge(*rapid.T) {
 	p := Purge{Tenant: "shop", Vhost: rapid.SampledFrom([]string{"/a", "/b", "/c", ""}).Draw(m.T, "vhost"), Kind: PurgeAll}
@@ -571,12 +606,13 @@ func (m *model) resize(*rapid.T) {
 
 func (m *model) pass(*rapid.T) {
 	m.ahead.Add(int64(rapid.SampledFrom([]time.Duration{time.Second, 12 * time.Second, 3 * time.Minute}).Draw(m.T, "ahead")))
-	time.Sleep(5 * time.Millisecond) // patience
+	time.Sleep(rapid.SampledFrom([]time.Duration{5 * time.Millisecond, time.Second, maxHeld}).Draw(m.T, "sleep")) // the first is patience
 }
 
 // memory takes all that fills may have, or gives it back.
 func (m *model) memory(*rapid.T) {
 	m.short = !m.short
+	m.wasShort = true
 	if m.short {
 		m.s.filling.Add(shortage)
 	} else {

@@ -55,7 +55,9 @@ func (m *model) took(r *modelReader, result modelRead) {
 		m.Fatal("bytes behind the end")
 	case result.err == errPanicked || result.err == errAbandoned && !r.left && !r.closed:
 		m.Fatalf("one who reads got: %v", result.err)
-	case result.late && result.err != errLeft:
+	case result.err == ErrSlow && (!r.slow || !r.of.over || r.of.held.time() < maxHeld):
+		m.Fatal("a reader is cut that held nobody for long")
+	case result.late && result.err != errLeft && result.err != ErrSlow:
 		m.Fatalf("one who has left got %d bytes, %v", len(result.data), result.err)
 	}
 	r.over = r.over || result.err != nil
@@ -82,14 +84,16 @@ func (m *model) checkFill(f *modelFill) int64 {
 	switch {
 	case f.err == nil && f.expected != expected:
 		m.Fatalf("%d readers are expected, %d are to come", f.expected, expected)
-	case f.over && f.reserved > 0:
-		m.Fatal("memory is reserved for what is not stored")
+	case f.large != (f.size > modelMaxBody) || f.large && !f.over || f.over && !f.large && !m.wasShort:
+		m.Fatalf("of %d bytes: too large %v, given up %v", f.size, f.large, f.over)
+	case f.reserved != f.holds():
+		m.Fatalf("%d bytes are held, %d reserved", f.holds(), f.reserved)
 	case f.err != nil && f.src.closed != 1:
 		m.Fatal("the fill has ended, its source has not")
 	case f.err == nil && f.src.closed != 0 && !f.src.closing:
 		m.Fatal("the source has ended, the fill has not")
-	case f.err != nil && f.reserved != 0:
-		m.Fatal("memory is reserved for what has ended")
+	case f.err != nil && f.reserved != 0 && f.expected == 0 && f.slowest() == f.size:
+		m.Fatal("memory is reserved for what nobody will read")
 	case f.err == io.EOF && !f.resp.whole:
 		m.Fatal("a body that is not whole has ended so")
 	case f.storedAt > 0 && (f.size > modelMaxBody || f.resp.asked < m.invalidated[f.resp.key] && f.storedAt >= m.invalidated[f.resp.key]):
@@ -168,6 +172,13 @@ func (m *model) checkReader(r *modelReader) {
 	behind := false // somebody slower is to read first
 	for _, other := range f.readers {
 		behind = behind || other != r.Reader && !other.left && other.at < r.at
+	}
+	if held := r.result != nil && !r.left && behind && f.over && f.err == nil && f.expected == 0 && !f.src.reading; !held {
+		r.held = time.Time{}
+	} else if r.held.IsZero() {
+		r.held = time.Now()
+	} else if time.Since(r.held) >= maxHeld {
+		m.Fatalf("a reader is held by slower ones for %v", time.Since(r.held))
 	}
 	switch {
 	case r.result == nil || f.src.closing:

@@ -34,6 +34,8 @@ type Purge struct {
 	// Soft has the responses be stale from now on in the place of unusable: they may still be validated, and served
 	// while they are, or while the backend fails, for as long as if they had become stale by themselves.
 	Soft bool
+
+	origin string // of a group: that of the response that invalidates it, see originOf; empty: whatever the origin
 }
 
 // Purge takes microseconds, whatever is stored: nothing is deleted, each entry is compared with it when it is next
@@ -65,36 +67,6 @@ func (s *Store) purge(p Purge) (seq uint64) {
 		s.nobody.last.Store(seq)
 	}
 	return seq
-}
-
-// InvalidateURL is Invalidate for a vhost whose Policy has a Key: for all that is stored of the URL, whatever else is in
-// the key (RFC 9111 §4.4). target is as Policy.Target gives it. v may be nil. Too many of them at a time cost the vhost
-// what it has stored before, and nobody else.
-func (s *Store) InvalidateURL(v *Vhost, host, target string) {
-	s.invalidateBy(v, Purge{Kind: PurgeURL, Arg: host + target})
-}
-
-// InvalidateGroups makes the responses of a vhost that are in one of the groups unusable (RFC 9875 §3), see
-// InvalidatedGroups. If there are more than a thousand, all of the vhost's are.
-func (s *Store) InvalidateGroups(v *Vhost, groups []string) {
-	if len(groups) > maxInvalidated {
-		s.invalidateBy(v, Purge{Kind: PurgeAll})
-		return
-	}
-	for _, group := range groups {
-		s.invalidateBy(v, Purge{Kind: PurgeGroup, Arg: group})
-	}
-}
-
-func (s *Store) invalidateBy(v *Vhost, p Purge) {
-	v = s.account(v)
-	s.purging.Lock()
-	seq, n := s.note(&v.purges, &p)
-	v.last.Store(seq)
-	s.purging.Unlock()
-	if n > maxPurged/2 { // clients cause these: their memory is not worth a look through all that is stored
-		s.lurker.wakeUp()
-	}
 }
 
 // note notes a purge in the scope that it is for, and returns how many that has. The caller holds purging, and then lets those
@@ -167,7 +139,7 @@ func (s *Store) purgedSince(v *Vhost, key []byte, tags []uint64, since uint64) (
 	if !ok {
 		return purged{hard: since + 1} // nobody can tell what it is
 	}
-	sub := subject{host: host, target: target, tags: tags}
+	sub := subject{key: key, host: host, target: target, tags: tags}
 	for _, scope := range [...]*purges{&v.purges, &v.tenant.purges, &s.purges} {
 		if scope.last.Load() > since {
 			scope.find(&sub, &found)
@@ -188,6 +160,9 @@ func (s *Store) account(v *Vhost) *Vhost {
 func (s *Store) dead(o *object) bool {
 	if o.invalid.Load() {
 		return true
+	}
+	if e := o.variants[0]; e.formOf != 0 {
+		return s.orphaned(e) // no purge names a form
 	}
 	dead := true
 	for _, e := range o.variants { // all of them: those that live are to be checked

@@ -293,10 +293,13 @@ func TestInvalidationByURLReachesEveryForm(t *testing.T) {
 	for _, p := range pages {
 		p.store(t, s)
 	}
-	s.InvalidateURL(s.Vhost("shop", "shop"), "www.shop.test", "/a")
-	s.InvalidateURL(nil, "www.shop.test", "/a?b=1")
-	s.InvalidateGroups(s.Vhost("shop", "shop"), []string{"x", "wide"})
-	s.InvalidateGroups(s.Vhost("other", "shop"), []string{"wide"})
+	answered := func(tenant string, c Changes) {
+		s.Answered(page{tenant: tenant, vhost: "shop", scheme: "https", host: "www.shop.test", target: "/post"}.asked(s), head(), &c)
+	}
+	answered("shop", Changes{URLs: []string{"www.shop.test/a"}})
+	s.Answered(get("/post"), head(), &Changes{URLs: []string{"www.shop.test/a?b=1"}}) // nobody's
+	answered("shop", Changes{Groups: []string{"x", "wide"}})
+	answered("other", Changes{Groups: []string{"wide"}})
 	for name, p := range pages {
 		want := "hit"
 		if contains("a,a plain,a cookie,a tablet,ab", name) {
@@ -306,7 +309,7 @@ func TestInvalidationByURLReachesEveryForm(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
-	s.InvalidateGroups(s.Vhost("shop", "shop"), make([]string, maxInvalidated+1))
+	answered("shop", Changes{Groups: make([]string, maxInvalidated+1)})
 	if got := pages["a german"].forward(s); got != ForwardURIMiss {
 		t.Errorf("after more groups than are told apart: %s", got)
 	}

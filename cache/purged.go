@@ -48,8 +48,8 @@ type purges struct {
 	// told apart: then it takes the place of the oldest. So what is purged stays so, at the cost of other entries of the
 	// scope that nobody has asked for since, and that no look through the store (see lurk) has reached.
 	floor    purged
-	tags     purged            // the last of any tag or group
-	by       map[uint64]purged // by the hash of URL, host, tag or group
+	tags     purged            // the last of any tag or group, but for those of one origin
+	by       map[uint64]purged // by the hash of URL, host, tag, group, or origin of any group
 	prefixes []purgedPrefix
 }
 
@@ -72,8 +72,12 @@ func (p *purges) note(what *Purge, when purged) (n int, merged bool) {
 		p.tags.add(when)
 		p.mark(hashOf(nameTag, what.Arg, ""), when)
 	case PurgeGroup:
-		p.tags.add(when)
-		p.mark(hashOf(nameGroup, what.Arg, ""), when)
+		if what.origin == "" {
+			p.tags.add(when)
+		} else {
+			p.mark(hashOf(nameOrigin, what.origin, ""), when)
+		}
+		p.mark(hashOf(nameGroup, what.Arg, what.origin), when)
 	case PurgePrefix:
 		p.markPrefix(what.Arg, when)
 	default:
@@ -159,6 +163,7 @@ func (p *purges) mergePrefixes(upTo uint64) {
 
 // A subject is what purges are compared with.
 type subject struct {
+	key          []byte
 	host, target string
 	tags         []uint64 // or everyTag
 }
@@ -177,6 +182,9 @@ func (p *purges) find(sub *subject, found *purged) {
 	}
 	if isEveryTag(sub.tags) {
 		found.add(p.tags)
+		if len(p.by) > 0 {
+			found.add(p.by[hashOf(nameOrigin, originOf(sub.key), "")])
+		}
 	}
 	for i := range p.prefixes {
 		if x := &p.prefixes[i]; x.host == sub.host && strings.HasPrefix(sub.target, x.path) {
@@ -190,7 +198,8 @@ const (
 	nameURL byte = iota
 	nameHost
 	nameTag
-	nameGroup
+	nameGroup  // with its origin, or without
+	nameOrigin // any group of it
 )
 
 // hashSeed is of this process alone: names that have the same hash cannot be prepared. Two that do are purged together.
@@ -220,6 +229,18 @@ func urlOf(key []byte) (host, target string, ok bool) {
 	host = octets.Text(part)
 	part, _, ok = cutKey(key)
 	return host, octets.Text(part), ok
+}
+
+// originOf is the origin that a key of AppendKey belongs to, but for the port, of which keys do not tell: its scheme and host.
+func originOf(key []byte) string {
+	var parts [4][]byte // tenant, vhost, scheme, host
+	for i := range parts {
+		var ok bool
+		if parts[i], key, ok = cutKey(key); !ok {
+			return "?" // of no response
+		}
+	}
+	return string(parts[2]) + "://" + string(parts[3])
 }
 
 // cutKey cuts the first part from what is left of a key; see appendPart.

@@ -104,7 +104,7 @@ func TestTooManyTagsCountAsAll(t *testing.T) {
 	if within.forward(s) == "hit" {
 		t.Error("the last of its tags is purged, and it is a hit")
 	}
-	if bounded := tagsOf(head("Surrogate-Key", strings.Join(many(maxTags), " "), "Cache-Groups", `"g"`)); !isEveryTag(bounded) {
+	if bounded := tagsOf(head("Surrogate-Key", strings.Join(many(maxTags), " "), "Cache-Groups", `"g"`), nil); !isEveryTag(bounded) {
 		t.Error("tags and groups are bounded each for itself")
 	}
 }
@@ -116,7 +116,13 @@ func TestTagsAreReadAsTheirFieldsHaveThem(t *testing.T) {
 		}
 		return out
 	}
-	group := func(text string) uint64 { return hashOf(nameGroup, text, "") }
+	key := get("/").Key
+	group := func(texts ...string) (out []uint64) {
+		for _, text := range texts {
+			out = append(out, hashOf(nameGroup, text, ""), hashOf(nameGroup, text, "https://www.shop.test"))
+		}
+		return out
+	}
 	for name, tt := range map[string]struct {
 		fields []string
 		want   []uint64
@@ -127,14 +133,14 @@ func TestTagsAreReadAsTheirFieldsHaveThem(t *testing.T) {
 		"by comma":        {[]string{"Cache-Tag", "a b , c,"}, tag("a b", "c")},
 		"lines":           {[]string{"xkey", "a", "xkey", "b\tc"}, tag("a", "b", "c")},
 		"each once":       {[]string{"xkey", "a", "Cache-Tag", "a", "Surrogate-Key", "a a"}, tag("a")},
-		"groups":          {[]string{"Cache-Groups", `"a", "b";x=1`, "Cache-Groups", `"c"`}, []uint64{group("a"), group("b"), group("c")}},
-		"groups and tags": {[]string{"Cache-Groups", `"a"`, "xkey", "a"}, append(tag("a"), group("a"))},
+		"groups":          {[]string{"Cache-Groups", `"a", "b";x=1`, "Cache-Groups", `"c"`}, group("a", "b", "c")},
+		"groups and tags": {[]string{"Cache-Groups", `"a"`, "xkey", "a"}, append(tag("a"), group("a")...)},
 		"no list":         {[]string{"Cache-Groups", `"a`}, nil},
 		"no strings":      {[]string{"Cache-Groups", `"a", b`}, nil},
 		"inner list":      {[]string{"Cache-Groups", `("a" "b")`}, nil},
 	} {
 		got := map[uint64]bool{}
-		tags := tagsOf(head(tt.fields...))
+		tags := tagsOf(head(tt.fields...), key)
 		for _, hash := range tags {
 			got[hash] = true
 		}

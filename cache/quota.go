@@ -16,7 +16,9 @@ type Tenant struct {
 	purges purges // of all its vhosts
 	bytes  atomic.Int64
 	share  atomic.Int64 // that it was given; 0: an equal part of what is left
+	taken  atomic.Int64 // what of it counts in quotas.given: the share, as long as the tenant holds anything
 
+	filling  atomic.Int64 // bytes of bodies on their way in, see Store.reserve
 	objects  atomic.Int64
 	sketch   atomic.Pointer[sketch]
 	halvings atomic.Uint32 // of the counts, of objects' too
@@ -35,21 +37,41 @@ type place struct{ hash, seq uint64 }
 // policy decides by how often what is asked for.
 type quotas struct {
 	active atomic.Int64           // tenants that hold anything
-	given  atomic.Int64           // shares that were given, together
+	given  atomic.Int64           // the shares of those of them that were given one, together
 	givers atomic.Int64           // to how many
 	debtor atomic.Pointer[Tenant] // who held more than his share when it was last looked
 }
 
 // SetShare gives a tenant a share of the memory in bytes, of which it is certain when memory is short; 0: an equal part
-// of what is left, the default.
+// of what is left, the default. A share takes nothing from others as long as its tenant has nothing stored.
 func (s *Store) SetShare(t *Tenant, bytes int64) {
-	old := t.share.Swap(max(bytes, 0))
-	s.quotas.given.Add(max(bytes, 0) - old)
-	switch {
-	case old == 0 && bytes > 0:
-		s.quotas.givers.Add(1)
-	case old > 0 && bytes <= 0:
-		s.quotas.givers.Add(-1)
+	t.share.Store(max(bytes, 0))
+	s.quotas.recount(t)
+}
+
+// Share is what SetShare has given the tenant.
+func (t *Tenant) Share() int64 { return t.share.Load() }
+
+// recount has a tenant's share count if the tenant holds anything, and only then: those who hold nothing must not have the
+// parts of the others be reckoned wrongly. It is called after each change of either; whoever comes last sees what all
+// have changed.
+func (q *quotas) recount(t *Tenant) {
+	for {
+		share := int64(0)
+		if t.bytes.Load() > 0 {
+			share = t.share.Load()
+		}
+		old := t.taken.Swap(share)
+		if old == share {
+			return
+		}
+		q.given.Add(share - old)
+		switch {
+		case old == 0:
+			q.givers.Add(1)
+		case share == 0:
+			q.givers.Add(-1)
+		}
 	}
 }
 
@@ -67,8 +89,10 @@ func (q *quotas) book(t *Tenant, bytes int64) {
 	switch now := t.bytes.Add(bytes); {
 	case bytes > 0 && now == bytes:
 		q.active.Add(1)
+		q.recount(t)
 	case bytes < 0 && now == 0:
 		q.active.Add(-1)
+		q.recount(t)
 	}
 }
 

@@ -10,6 +10,7 @@ type Reader struct {
 	f    *Fill
 	at   int64
 	left bool
+	slow bool // it was cut
 }
 
 // Read implements io.Reader. It waits for the backend if all that has come was read.
@@ -22,6 +23,8 @@ func (r *Reader) Read(p []byte) (int, error) {
 	defer f.mu.Unlock()
 	for {
 		switch {
+		case r.slow:
+			return 0, ErrSlow
 		case r.left:
 			return 0, errLeft
 		case r.at < f.size:
@@ -31,8 +34,9 @@ func (r *Reader) Read(p []byte) (int, error) {
 			return n, nil
 		case f.err != nil:
 			return 0, f.err
-		case !f.pulling && f.mayPull():
-			f.pull()
+		case !f.pulling && f.mayPull() && f.pull():
+		case !f.pulling && f.over && f.expected == 0:
+			f.hold()
 		default:
 			f.moved.Wait()
 		}
@@ -73,23 +77,6 @@ func (f *Fill) slowest() int64 {
 	return at
 }
 
-// forget drops what all readers have had of a body that is not kept.
-func (f *Fill) forget() {
-	if !f.over || f.pulling || f.expected > 0 { // the last piece is being written to
-		return
-	}
-	at := f.slowest()
-	for len(f.pieces) > 0 && f.base+int64(len(f.pieces[0])) <= at {
-		if len(f.pieces) == 1 {
-			f.base = f.size // the piece itself is used again, see room
-			break
-		}
-		f.base += int64(len(f.pieces[0]))
-		f.pieces = f.pieces[1:]
-	}
-	f.moved.Broadcast()
-}
-
 // Buffered is how many bytes can be read without waiting; more than none as well if the next Read tells the end.
 func (r *Reader) Buffered() int {
 	f := r.f
@@ -113,6 +100,7 @@ func (r *Reader) Leave() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r.left = true
+	f.forget()
 	f.moved.Broadcast()
 	if f.pulling && !f.wanted() && !f.alone && !f.half() && !f.ending && f.err == nil {
 		f.src.Cut()

@@ -185,6 +185,9 @@ func (r *restoring) bring(o *object) {
 		}
 		come, growth = int64(len(n.variants)-len(old.variants)), n.cost-old.cost
 	}
+	if n.vhost != nil {
+		n.halvings.Store(n.vhost.tenant.halvings.Load()) // its uses are of now
+	}
 	n.seq = s.seq.Add(1) // a flight that begins now looks once more, see join
 	if o.largest() > s.maxCost || n.cost > variantRoom*s.maxCost || !s.ledger.fits(growth) || !s.set(hash, n, old) {
 		r.done.Room += entries

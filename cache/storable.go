@@ -31,6 +31,15 @@ const (
 	ReasonTooLarge       Reason = "too-large"     // Content-Length over Policy.MaxBody
 )
 
+// OfRequest reports whether the request is why, whatever its response says: that tells nothing of what else is stored.
+func (r Reason) OfRequest() bool {
+	switch r {
+	case ReasonBypass, ReasonMethod, ReasonRequestBody, ReasonRange, ReasonPrecondition, ReasonRequestNoStore, ReasonRequestFault, ReasonAuthorization:
+		return true
+	}
+	return false
+}
+
 // Response is the head of an origin's final response, before the caller changes
 // it.
 type Response struct {
@@ -93,7 +102,7 @@ func Decide(req *Request, resp *Response, p *Policy) Decision {
 	if d.vary, r = parseVary(resp.Header.PeekAll("Vary")); r != "" {
 		return Decision{Reason: r}
 	}
-	if r = d.setFreshness(resp, &c, targeted, p, rule); r != "" {
+	if r = d.setFreshness(req, resp, &c, targeted, p, rule); r != "" {
 		return Decision{Reason: r}
 	}
 	if resp.BodyLength > d.MaxBody {
@@ -230,16 +239,21 @@ func (p *Policy) ruleFor(req *Request, resp *Response) (r ruling) {
 		contentType = string(lines[0])
 	}
 	r.ttl, r.override, r.is = p.TTLFor(req.Target, resp.Status, contentType)
+	if req.Explicit && r.ttl > 0 {
+		return ruling{} // such a rule only gives; that it comes before one that forbids counts all the same
+	}
 	return r
 }
 
 // setFreshness fills in lifetime and age.
-func (d *Decision) setFreshness(resp *Response, c *control, targeted bool, p *Policy, rule ruling) Reason {
+func (d *Decision) setFreshness(req *Request, resp *Response, c *control, targeted bool, p *Policy, rule ruling) Reason {
 	date := dateOf(resp)
 	lifetime, stated := statedLifetime(resp, c, targeted, date)
 	switch {
 	case rule.is && rule.ttl == 0 && (rule.override || !stated):
 		return ReasonRule
+	case req.Explicit && !stated:
+		return ReasonNoFreshness
 	case rule.is && rule.override:
 		lifetime, stated = rule.ttl, true
 		date = resp.Received // its own age was measured against what it stated

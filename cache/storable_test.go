@@ -37,6 +37,8 @@ func TestStorableRFC9111Section3(t *testing.T) {
 		{"§5.2.2.7 private beats s-maxage", nil, nil, "private, s-maxage=60", ReasonPrivate},
 		{"§5.2.2.4 no-cache", nil, nil, "no-cache, max-age=60", ReasonNoCache},
 		{"§5.2.2.4 no-cache with a field", nil, nil, `no-cache="Set-Cookie", max-age=60`, ReasonNoCache},
+		{"RFC 9110 §9.3.3 an answer to POST needs freshness", func(r *Request) { r.Explicit = true }, []string{"ETag", `"1"`}, "no-cache", ReasonNoFreshness},
+		{"RFC 9110 §9.3.3 an answer to POST that has some", func(r *Request) { r.Explicit = true }, []string{"ETag", `"1"`}, "no-cache, max-age=60", ""},
 		{"a malformed Cache-Control", nil, nil, "max-age=60; private", ReasonMalformed},
 		{"an unknown directive", nil, nil, "max-age=60, immutable, x=y", ""},
 		{"Set-Cookie", nil, []string{"Set-Cookie", "a=b"}, "", ReasonSetCookie},

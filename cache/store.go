@@ -115,7 +115,7 @@ func New(o Options) (*Store, error) {
 		BufferItems:        64,
 		IgnoreInternalCost: true, // entryOverhead and objectOverhead have it
 		OnEvict:            func(i *ristretto.Item[*object]) { s.ledger.evicted(i.Value) },
-		OnExit:             s.ledger.release,
+		OnExit:             s.exited,
 		ShouldUpdate:       func(cur, prev *object) bool { return cur.seq >= prev.seq },
 	})
 	if err != nil {
@@ -170,12 +170,14 @@ var (
 	errSuperseded = errors.New("superseded")
 	errAdmission  = errors.New("admission")
 	errClosed     = errors.New("closed")
+	errBusy       = errors.New("busy") // of a Fill: no memory for its body
 )
 
-// Refused is the reason in an error of Put: unfit, size, superseded, admission or closed. It is empty for other errors.
+// Refused is the reason in an error of Put, or of Fill.Outcome for a whole body: unfit, size, superseded, admission, closed or
+// busy. It is empty for other errors.
 func Refused(err error) string {
 	switch err {
-	case errUnfit, errSize, errSuperseded, errAdmission, errClosed:
+	case errUnfit, errSize, errSuperseded, errAdmission, errClosed, errBusy:
 		return err.Error()
 	}
 	return ""
@@ -214,15 +216,22 @@ func (s *Store) put(e *Entry) error {
 	if old != nil && (old.invalid.Load() || !bytes.Equal(old.key, e.key)) {
 		base = nil
 	}
-	o := base.with(e, variantRoom*s.maxCost, s.usable)
+	now := s.now()
+	o := base.with(e, variantRoom*s.maxCost, func(old *Entry) bool { return s.keeps(old, e, now) })
 	if o == nil {
 		return errSuperseded
 	}
 	o.seq = s.seq.Add(1)
-	o.uses.Store(uses)
 	if o.vhost != nil {
 		o.halvings.Store(o.vhost.tenant.halvings.Load())
 	}
+	if old != nil && bytes.Equal(old.key, e.key) {
+		// It is the same page, and as much in use as before. Halved with its tenant's counts, but not for being replaced: how
+		// often a page is asked for says nothing of how often it changes, and those that are fresh for seconds only would be
+		// the first to leave.
+		uses = old.used(o.halvings.Load())
+	}
+	o.uses.Store(uses)
 	if !s.set(hash, o, old) {
 		return errAdmission
 	}
@@ -257,25 +266,6 @@ func (s *Store) set(hash uint64, o, old *object) bool {
 	}
 	s.cache.Wait()
 	return !o.released.Load()
-}
-
-// Invalidate makes all responses under key unusable, and so those to requests
-// that were looked up before (RFC 9111 §4.4). The caller does so when an unsafe
-// request to the key was answered 2xx or 3xx.
-func (s *Store) Invalidate(key []byte) {
-	s.life.RLock()
-	defer s.life.RUnlock()
-	if s.closed {
-		return
-	}
-	hash := s.hash(key)
-	mu := &s.stripe[hash%stripes]
-	mu.Lock()
-	defer mu.Unlock()
-	s.invalidated[hash%invalidSlots].Store(s.seq.Add(1))
-	if o := s.stored(hash, key); o != nil {
-		o.invalid.Store(true)
-	}
 }
 
 // Stats is a snapshot of the store's figures; they are read one by one.

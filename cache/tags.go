@@ -31,27 +31,37 @@ var everyTag = []uint64{}
 
 func isEveryTag(tags []uint64) bool { return tags != nil && len(tags) == 0 }
 
-// tagsOf reads a response's tags and groups as hashes, each once. Nil: it has none.
-func tagsOf(h Header) (tags []uint64) {
-	size := 0
-	add := func(kind byte, text string) bool {
+// tagsOf reads the tags and groups of a response that is stored under key as hashes, each once. Nil: it has none. A group is
+// two: one for purges by the operator, who means it wherever it is, and one for invalidation by responses, which reaches those
+// of the same origin alone (RFC 9875 §2).
+func tagsOf(h Header, key []byte) (tags []uint64) {
+	count, size := 0, 0
+	within := func(text string) bool {
+		count++
 		size += len(text)
-		tags = append(tags, hashOf(kind, text, ""))
-		return len(tags) <= maxTags && size <= maxTagBytes
+		return count <= maxTags && size <= maxTagBytes
 	}
 	for _, f := range tagFields {
 		for _, line := range h.PeekAll(f.name) {
 			for len(line) > 0 {
 				var tag []byte
-				if tag, line = cutPart(line, f.dividers); len(tag) > 0 && !add(nameTag, octets.Text(tag)) {
+				if tag, line = cutPart(line, f.dividers); len(tag) == 0 {
+					continue
+				}
+				if !within(octets.Text(tag)) {
 					return everyTag
 				}
+				tags = append(tags, hashOf(nameTag, octets.Text(tag), ""))
 			}
 		}
 	}
-	for _, group := range groupsOf(h.PeekAll("Cache-Groups")) {
-		if !add(nameGroup, group) {
-			return everyTag
+	if groups := groupsOf(h.PeekAll("Cache-Groups")); len(groups) > 0 {
+		origin := originOf(key)
+		for _, group := range groups {
+			if !within(group) {
+				return everyTag
+			}
+			tags = append(tags, hashOf(nameGroup, group, ""), hashOf(nameGroup, group, origin))
 		}
 	}
 	slices.Sort(tags)

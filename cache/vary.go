@@ -64,6 +64,29 @@ func selectBy(names []string, h Header) []varyField {
 	return fields
 }
 
+// variantOf is what req has in the fields by which e varies: requests that have the same select the same responses, if these
+// vary as e does.
+func variantOf(e *Entry, req *Request) []byte {
+	names := make([]string, len(e.vary))
+	for i := range e.vary {
+		names[i] = e.vary[i].name
+	}
+	return appendVariant(nil, selectBy(names, req.Header))
+}
+
+func appendVariant(dst []byte, fields []varyField) []byte {
+	for i := range fields {
+		f := &fields[i]
+		dst = appendPart(dst, f.name)
+		if f.present {
+			dst = appendPart(append(dst, 1), f.value)
+		} else {
+			dst = append(dst, 0)
+		}
+	}
+	return dst
+}
+
 // matches reports whether the request with header h selects f's response.
 func (f *varyField) matches(h Header) bool {
 	lines := h.PeekAll(f.name)

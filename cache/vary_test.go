@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"gatehouse/internal/octets"
 )
@@ -115,6 +116,76 @@ func TestVariantsTogetherStayWithinTheirRoom(t *testing.T) {
 		t.Errorf("%d entries of %d bytes, room for %d", st.Entries, st.Bytes, variantRoom*s.MaxEntry())
 	}
 	wantHit(t, s, get("/", "Foo", "9"), body)
+}
+
+// RFC 9111 §4: what was stored last is used, also where it varies no more. What varied and is fresh still comes first, see above.
+func TestAResourceThatVariesNoMoreHitsAgain(t *testing.T) {
+	for name, before := range map[string]string{
+		"stale":                     "max-age=10",
+		"that serves while stale":   "max-age=10, stale-while-revalidate=600, stale-if-error=600",
+		"that is validated always":  "max-age=600, no-cache",
+		"that is fresh for nothing": "max-age=0",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, c := newStore(t, MinMaxBytes)
+			ask := func() *Request { return get("/", "Accept-Language", "de") }
+			fill(t, s, ask(), answer(200, "Cache-Control", before, "Vary", "Accept-Language", "ETag", `"1"`), "old")
+			c.advance(11 * time.Second)
+			req := ask()
+			s.Lookup(req, &Policy{})
+			now := answer(200, "Cache-Control", "max-age=60")
+			now.Received = c.now()
+			if !put(t, s, req, now, "new") {
+				t.Fatal("not stored")
+			}
+			wantHit(t, s, ask(), "new")
+			if n := s.Stats().Entries; n != 1 {
+				t.Errorf("%d entries, one of which nobody can get", n)
+			}
+		})
+	}
+}
+
+func TestAResourceThatBeginsToVaryIsNotAnsweredAsBefore(t *testing.T) {
+	s, c := newStore(t, MinMaxBytes)
+	fill(t, s, get("/"), answer(200, "Cache-Control", "max-age=600"), "for all")
+	german := get("/", "Accept-Language", "de", "Cache-Control", "no-cache")
+	s.Lookup(german, &Policy{})
+	put(t, s, german, answer(200, "Cache-Control", "max-age=10", "Vary", "Accept-Language", "ETag", `"1"`), "german")
+	wantHit(t, s, get("/", "Accept-Language", "de"), "german")
+	c.advance(11 * time.Second)
+	if l := wantForward(t, s, get("/", "Accept-Language", "de"), ForwardStale); l.Stale == nil || string(l.Stale.Body) != "german" {
+		t.Error("what came later is not what is validated")
+	}
+	wantHit(t, s, get("/", "Accept-Language", "fr"), "for all")
+}
+
+func TestVariantsOfNoMoreUseLeave(t *testing.T) {
+	s, c := newStore(t, MinMaxBytes)
+	stored := func(foo string, pairs ...string) {
+		t.Helper()
+		resp := answer(200, append(pairs, "Vary", "Foo")...)
+		resp.Received = c.now()
+		if !fill(t, s, get("/", "Foo", foo), resp, foo) {
+			t.Fatal("not stored")
+		}
+	}
+	stored("plain", "Cache-Control", "max-age=10")
+	stored("tagged", "Cache-Control", "max-age=10", "ETag", `"1"`)
+	stored("dated", "Cache-Control", "max-age=10", "Last-Modified", "Wed, 04 Mar 2026 05:06:00 GMT")
+	stored("kept on error", "Cache-Control", "max-age=10, stale-if-error=60")
+	stored("validated always", "Cache-Control", "no-cache", "ETag", `"1"`)
+	c.advance(11 * time.Second)
+	stored("new", "Cache-Control", "max-age=10")
+	if n := s.Stats().Entries; n != 5 {
+		t.Errorf("%d entries, want all but one", n)
+	}
+	wantForward(t, s, get("/", "Foo", "plain"), ForwardVaryMiss)
+	for _, foo := range []string{"tagged", "dated", "kept on error", "validated always"} {
+		if l := wantForward(t, s, get("/", "Foo", foo), ForwardStale); l.Stale == nil {
+			t.Errorf("%s: gone", foo)
+		}
+	}
 }
 
 func TestParseVary(t *testing.T) {

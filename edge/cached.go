@@ -46,9 +46,7 @@ func (c *cached) serve(r *request, next handler) error {
 			return c.pass(next)
 		}
 		flight, lead := c.store.Join(&c.request, &c.lookup)
-		if flight == nil {
-			c.inspectHit() // it may have come since
-		}
+		c.inspectHit() // it may have come since
 		switch {
 		case flight != nil && !lead:
 			if err := c.wait(next, flight); err != cache.ErrAgain {
@@ -93,6 +91,9 @@ type cached struct {
 // begin makes c ready for a request to a vhost with a cache.
 func (c *cached) begin(r *request) {
 	c.r, c.store, c.policy = r, r.srv.opts.Cache, r.site.cache
+	if r.hasClientCert() {
+		c.policy = r.site.certified
+	}
 	for _, f := range r.Fields {
 		c.names |= nameBit(f.Name)
 	}

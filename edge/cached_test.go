@@ -157,6 +157,7 @@ func TestErrorsHaveACacheStatus(t *testing.T) {
 	if b.Deliveries("/") == 0 {
 		t.Error("the backend was never asked")
 	}
+	n.waitFor(t, n.log, "request failed") // behind the answer
 	if log := n.log.String(); strings.Count(log, "request failed") != 1 || strings.Contains(log, "only-if-cached") {
 		t.Errorf("log: %s", log)
 	}

@@ -131,6 +131,7 @@ func TestSettingsThatKeepAnswersOutDropThem(t *testing.T) {
 // What is larger than any entry may be is not collected in vain, and the answer says why.
 func TestAnswersLargerThanAnEntryMayBe(t *testing.T) {
 	n, _ := handled(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Location", r.URL.Path)
 		w.Header().Set("Cache-Control", "max-age=600")
 		w.Header().Set("Content-Length", strings.TrimPrefix(r.URL.Path, "/"))
 		size, _ := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
@@ -141,5 +142,9 @@ func TestAnswersLargerThanAnEntryMayBe(t *testing.T) {
 		if got := n.get(t, "www.shop.test", target); got.Status != 200 || got.Header.Get("Cache-Status") != "gatehouse; fwd=uri-miss; detail=too-large" {
 			t.Errorf("%d %v", got.Status, got.Header)
 		}
+	}
+	got := edgetest.Dial(t, n.http).Do("POST", head("POST", "www.shop.test", target, "Content-Length: 0")+"\r\n") // what a GET would get
+	if got.Status != 200 || got.Header.Get("Cache-Status") != "gatehouse; fwd=method; detail=too-large" {
+		t.Errorf("POST: %d %v", got.Status, got.Header)
 	}
 }

@@ -28,8 +28,9 @@ func TestHitsHaveOneStoredFormForEachCoding(t *testing.T) {
 		n.get(t, "www.shop.test", "/", "Cache-Control: no-cache")
 		for _, coding := range codings {
 			var got *edgetest.RawAnswer
+			c := edgetest.Dial(t, n.http) // one for all tries: the door lets in so many
 			edgetest.WaitFor(t, "the stored form by "+coding, func() bool {
-				got = n.get(t, "www.shop.test", "/", "Accept-Encoding: "+coding)
+				got = c.Do("GET", head("GET", "www.shop.test", "/", "Accept-Encoding: "+coding)+"\r\n")
 				if !strings.Contains(got.Header.Get("Cache-Status"), "; hit") || plainText(t, got) != want || got.Header.Get("Vary") != "Accept-Encoding" {
 					t.Fatalf("%s: %v", coding, got.Header)
 				}

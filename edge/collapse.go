@@ -8,7 +8,8 @@ import (
 )
 
 // wait waits for the flight of an equal request and answers with what that brings, or sends this one on where that
-// cannot answer it. [cache.ErrAgain]: nothing was decided.
+// cannot answer it. [cache.ErrAgain]: nothing was decided,
+// or for another variant.
 func (c *cached) wait(next handler, f *cache.Flight) error {
 	r := c.r
 	c.gone = make(chan struct{})

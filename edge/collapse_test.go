@@ -40,7 +40,7 @@ func TestAHundredColdClientsAreOneRequest(t *testing.T) {
 			asked := atomic.Int32{}
 			n, _ = handled(t, func(w http.ResponseWriter, _ *http.Request) {
 				asked.Add(1)
-				edgetest.WaitFor(t, "all clients to be there", func() bool { return n.InFlight() == 100 })
+				n.wantWaiting(t, 99)
 				w.Header().Set("Cache-Control", "max-age=60")
 				_, _ = io.CopyN(w, edgetest.PatternReader(int64(size)), int64(size))
 			}, "")
@@ -61,6 +61,70 @@ func TestAHundredColdClientsAreOneRequest(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Clients who wait for what turns out to be another variant are one request for each variant.
+func TestAHundredColdClientsOfTwoVariantsAreTwoRequests(t *testing.T) {
+	for _, size := range []int{10, 200_000} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			var n *node
+			asked := atomic.Int32{}
+			n, _ = handled(t, func(w http.ResponseWriter, r *http.Request) {
+				if asked.Add(1) == 1 {
+					edgetest.WaitFor(t, "all clients to be there", func() bool { return n.InFlight() == 100 })
+				}
+				w.Header().Set("Cache-Control", "max-age=60")
+				w.Header().Set("Vary", "Accept-Language")
+				fmt.Fprint(w, r.Header.Get("Accept-Language"), strings.Repeat("x", size))
+			}, "")
+			var all sync.WaitGroup
+			for i := range 100 {
+				c := edgetest.Dial(t, n.http)
+				language := []string{"de", "fr"}[i%2]
+				all.Go(func() {
+					a := c.Do("GET", head("GET", "www.shop.test", "/", "Accept-Language: "+language)+"\r\n")
+					if a.Status != 200 || string(a.Body) != language+strings.Repeat("x", size) {
+						t.Errorf("who wants %s gets %d, %.2s, %d bytes", language, a.Status, a.Body, len(a.Body))
+					}
+				})
+			}
+			all.Wait()
+			if asked.Load() != 2 {
+				t.Errorf("%d requests to the backend for two variants", asked.Load())
+			}
+		})
+	}
+}
+
+// Of many variants none waits for another's end: all go to the backend once the first answer says that it varies.
+func TestColdClientsOfManyVariantsGoTogether(t *testing.T) {
+	var n *node
+	asked := atomic.Int32{}
+	together := make(chan struct{})
+	n, _ = handled(t, func(w http.ResponseWriter, r *http.Request) {
+		switch asked.Add(1) {
+		case 1:
+			edgetest.WaitFor(t, "all clients to be there", func() bool { return n.InFlight() == 20 })
+		case 20:
+			close(together)
+			fallthrough
+		default:
+			<-together
+		}
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Vary", "X-Cell")
+		fmt.Fprint(w, r.Header.Get("X-Cell"))
+	}, "")
+	var all sync.WaitGroup
+	for i := range 20 {
+		c := edgetest.Dial(t, n.http)
+		all.Go(func() {
+			if a := c.Do("GET", head("GET", "www.shop.test", "/", fmt.Sprint("X-Cell: ", i))+"\r\n"); string(a.Body) != fmt.Sprint(i) {
+				t.Errorf("%d gets %q", i, a.Body)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // Souin 1.7.7 gave one client's private answer to all who had waited for it.
@@ -405,5 +469,54 @@ func TestUnsafeMethodInvalidatesWhatItsAnswerNames(t *testing.T) {
 		if got := n.get(t, "www.shop.test", target).Header.Get("Cache-Status"); strings.Contains(got, "hit") != hit {
 			t.Errorf("%s: %q", target, got)
 		}
+	}
+}
+
+// Of a body that is too large to be kept, a client who takes nothing holds the others for a moment, whether he leads or joins.
+// Then he gets no more of it.
+func TestAttackSlowClientStopsOthersDownload(t *testing.T) {
+	const size = 40 << 20
+	for _, slowLeads := range []bool{false, true} {
+		t.Run(fmt.Sprint("leads ", slowLeads), func(t *testing.T) {
+			goOn := make(chan struct{})
+			n, b := handled(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Cache-Control", "max-age=60")
+				_, _ = w.Write(make([]byte, 100_000))
+				w.(http.Flusher).Flush()
+				<-goOn
+				_, _ = io.CopyN(w, edgetest.PatternReader(size), size)
+			}, "")
+			ask := func() (*http.Response, error) {
+				r, err := http.NewRequest("GET", "http://"+n.http+"/large", nil)
+				if err != nil {
+					return nil, err
+				}
+				r.Host = "www.shop.test"
+				return (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
+			}
+			var answers [2]*http.Response
+			for i := range answers {
+				var err error
+				if answers[i], err = ask(); err != nil {
+					t.Fatal(err)
+				}
+				defer answers[i].Body.Close()
+			}
+			if len(b.Requests()) > 1 || !strings.Contains(answers[1].Header.Get("Cache-Status"), "collapsed") {
+				t.Fatalf("the second has not joined: %v", answers[1].Header)
+			}
+			slow, quick := answers[1], answers[0]
+			if slowLeads {
+				slow, quick = quick, slow
+			}
+			close(goOn)
+			if got, err := io.Copy(io.Discard, quick.Body); err != nil || got != 100_000+size {
+				t.Errorf("the quick one has %d bytes, %v", got, err)
+			}
+			if got, err := io.Copy(io.Discard, slow.Body); err == nil || got >= size {
+				t.Errorf("the slow one has %d bytes, %v", got, err)
+			}
+			edgetest.WaitFor(t, "both to be done", func() bool { return n.InFlight() == 0 })
+		})
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"gatehouse/cache"
 	"gatehouse/edge/upstream"
 	"gatehouse/edge/wire"
 )
@@ -53,6 +54,9 @@ func clientCut(err error) error {
 func bodyCut(err error) error {
 	if errors.Is(err, context.Canceled) { // see waiters
 		return clientLeft
+	}
+	if errors.Is(err, cache.ErrSlow) {
+		return clientFault(err.Error())
 	}
 	if _, ok := errors.AsType[*upstream.Error](err); ok {
 		return err // which says "backend body"

@@ -15,11 +15,10 @@ func (c *cached) pass(next handler) error {
 		return err
 	}
 	r.record.Cache = "bypass"
-	switch r.Method {
-	case "GET", "OPTIONS", "TRACE":
-	case "HEAD":
+	switch {
+	case r.Method == "HEAD":
 		c.freshen()
-	default:
+	case !safe(r.Method):
 		c.invalidate()
 		if c.posted() {
 			return c.keepPosted()
@@ -29,6 +28,20 @@ func (c *cached) pass(next handler) error {
 	return nil
 }
 
+// safe reports whether a method is registered as one that changes nothing (RFC 9110 §16.1, https://www.iana.org/assignments/http-methods).
+// PRI is none that a request can have. Any other may change what it is for, one that nobody has heard of, too.
+func safe(method string) bool {
+	switch method {
+	case "GET", "HEAD", "OPTIONS", "TRACE", // RFC 9110
+		"PROPFIND", // RFC 4918
+		"REPORT",   // RFC 3253
+		"SEARCH",   // RFC 5323
+		"QUERY":    // draft-ietf-httpbis-safe-method-w-body
+		return true
+	}
+	return false
+}
+
 // invalidate forgets what an unsafe method has probably changed (RFC 9111 §4.4): its target, and what the answer says that
 // it made or where it lies, if that is on the same host, and the groups that it names (RFC 9875 §3).
 func (c *cached) invalidate() {
@@ -36,28 +49,28 @@ func (c *cached) invalidate() {
 	if p.status < 200 || p.status >= 400 {
 		return
 	}
-	c.forget(c.r.Target)
+	header := (*responseHeader)(c.r)
+	changes := cache.Changes{Groups: cache.InvalidatedGroups(header)}
+	c.forget(&changes, c.r.Target)
 	for _, name := range []string{"location", "content-location"} {
 		if target, ok := c.targetOf(p.value(name)); ok && target != c.r.Target {
-			c.forget(target)
+			c.forget(&changes, target)
 		}
 	}
-	if groups := cache.InvalidatedGroups((*responseHeader)(c.r)); len(groups) > 0 {
-		c.store.InvalidateGroups(c.r.site.account, groups)
-	}
+	c.store.Answered(&c.request, header, &changes)
 }
 
-// forget makes what is stored of a target of the request's own host unusable. Where more than the target is in the key, that
-// is of other clients, too: what this one changed, they must not get either.
-func (c *cached) forget(target string) {
+// forget adds what is stored of a target of the request's own host to what has changed. Where more than the target is in the key,
+// that is of other clients, too: what this one changed, they must not get either.
+func (c *cached) forget(changes *cache.Changes, target string) {
 	if !c.policy.Keyed() {
-		c.store.Invalidate(c.keyOf(nil, target))
+		changes.Keys = append(changes.Keys, c.keyOf(nil, target))
 		return
 	}
 	if counted, changed := c.policy.Target(nil, target); changed {
 		target = string(counted)
 	}
-	c.store.InvalidateURL(c.r.site.account, c.r.Host, target)
+	changes.URLs = append(changes.URLs, c.r.Host+target)
 }
 
 // targetOf returns the target of a reference in the answer, as a request for it would have it. ok is false if there is none, or
@@ -94,16 +107,12 @@ func (c *cached) posted() bool {
 
 // keepPosted keeps the answer to a POST for those who GET the same.
 func (c *cached) keepPosted() error {
-	stated := *c.policy
-	stated.TTL, stated.Heuristic = 0, false
-	c.policy = &stated
-	c.request.Method, c.request.HasBody = "GET", false
-	c.store.Begin(&c.request) // behind the invalidation
+	c.request.Method, c.request.HasBody, c.request.Explicit = "GET", false, true
 	return c.keep(0)
 }
 
-// freshen brings what is stored up to date by the answer to a HEAD, or forgets it where that tells of another (RFC 9111
-// §4.3.5).
+// freshen brings what is stored up to date by the answer to a HEAD, or forgets it where that tells of another, or may not be stored
+// any more (RFC 9111 §4.3.5).
 func (c *cached) freshen() {
 	e, p := c.lookup.Stale, &c.r.response
 	if e == nil || p.status != e.Status {
@@ -120,10 +129,13 @@ func (c *cached) freshen() {
 	p.fields = updated.fields // where responseHeader reads them
 	c.request.Method = "GET"
 	head := cache.Response{Status: p.status, Header: header, BodyLength: int64(len(e.Body)), Received: p.received, RequestTime: p.asked}
-	if d := cache.Decide(&c.request, &head, c.policy); d.Store && !variesByOurs(p) {
+	switch d := cache.Decide(&c.request, &head, c.policy); {
+	case d.Store && !variesByOurs(p):
 		template := storeHead(&updated)
 		// That it is not admitted is counted there, and changes nothing for this request.
 		_ = c.store.Put(cache.NewEntry(&c.request, &head, d, template, template.size(), e.Body, e.Digest))
+	case !d.Reason.OfRequest(): // else any client could have it forgotten, by a no-store of its own
+		c.store.Invalidate(c.key)
 	}
 	p.fields = fields
 }

@@ -2,6 +2,8 @@ package edge
 
 import (
 	"errors"
+	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -212,5 +214,29 @@ func TestPurgeOvertakesARequest(t *testing.T) {
 	}
 	if got := second.Receive("GET").Header.Get("Cache-Status"); !strings.Contains(got, "stored") {
 		t.Errorf("the second: %s", got)
+	}
+}
+
+// In a vhost with a wildcard or with aliases the answer to a POST reaches the groups of its own host alone (RFC 9875 §2).
+func TestAttackAPostEmptiesNoGroupOfAnotherHost(t *testing.T) {
+	b := edgetest.NewBackendWith(t, edgetest.BackendOptions{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Cache-Groups", `"x"`)
+		if r.Method == "POST" {
+			w.Header().Set("Cache-Group-Invalidation", `"x"`)
+		}
+		fmt.Fprint(w, r.Host)
+	})})
+	n := start(t, "vhosts:\n  \"*.users.test\": {tenant: shop, backends: ["+b.URL+"], cache: {enabled: true}}\n"+
+		"  www.shop.test: {tenant: shop, aliases: [shop.test], backends: ["+b.URL+"], cache: {enabled: true}}\n")
+	for own, other := range map[string]string{"eve.users.test": "bob.users.test", "shop.test": "www.shop.test"} {
+		n.get(t, own, "/")
+		n.get(t, other, "/")
+		edgetest.Dial(t, n.http).Do("POST", head("POST", own, "/post", "Content-Length: 0")+"\r\n")
+		for host, hit := range map[string]bool{own: false, other: true} {
+			if got := n.get(t, host, "/").Header.Get("Cache-Status"); strings.Contains(got, "; hit") != hit {
+				t.Errorf("after a POST to %s, %s: %q", own, host, got)
+			}
+		}
 	}
 }

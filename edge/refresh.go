@@ -5,23 +5,54 @@ import (
 	"io"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"gatehouse/cache"
+	"gatehouse/edge/overload"
+)
+
+// How many requests behind stale hits are under way at a time, of all tenants and of one, or a vhost without. Each costs a backend
+// as much as a request, and who asks for what is stale does not wait for it: one client could have all of a site's stale pages
+// asked for at once. Beyond it hits are served as they are.
+const (
+	mostRefreshes       = 256
+	mostRefreshesTenant = 32
+)
+
+// What became of requests behind stale hits, as counted.
+const (
+	refreshDone   = "done"
+	refreshFailed = "failed"
+	refreshBusy   = "busy"   // there are enough of them
+	refreshMemory = "memory" // see Overload
 )
 
 // refresh asks for a stale hit anew, behind the request that got it and those that get it meanwhile (RFC 5861 §3). Nobody's
-// connection is tied to it.
+// connection is tied to it. If that cannot be now, it is up to the next hit.
 func (s *Server) refresh(c *cached) {
-	l := cache.Lookup{MayStore: true, Stale: c.lookup.Entry, Forward: cache.ForwardStale}
+	stale, owner := c.lookup.Entry, c.r.site.owner
+	if s.level() >= overload.NoKeepAlive {
+		s.metrics.refreshes.WithLabelValues(refreshMemory).Inc()
+		stale.PutOff()
+		return
+	}
+	if !s.refreshes.take(owner) {
+		s.metrics.refreshes.WithLabelValues(refreshBusy).Inc()
+		stale.PutOff()
+		return
+	}
+	l := cache.Lookup{MayStore: true, Stale: stale, Forward: cache.ForwardStale}
 	flight := c.store.Lead(&c.request, &l)
 	if flight == nil || l.Entry != nil {
+		s.refreshes.release(owner)
 		return
 	}
 	b := c.r.copy()
 	s.refreshing.Add(1)
 	go func() {
 		defer s.refreshing.Add(-1)
+		defer s.refreshes.release(owner)
 		defer b.done()
 		defer flight.Abandon()
 		defer func() {
@@ -49,7 +80,7 @@ func (r *request) fetch(l cache.Lookup, flight *cache.Flight) error {
 	c := &r.cached
 	c.begin(r)
 	c.lookup = l
-	c.store.Begin(&c.request)
+	flight.Begin(&c.request)
 	if err := c.lead(r.srv.fetch, flight); err != nil {
 		return err
 	}
@@ -106,3 +137,36 @@ func (nobody) Left() bool               { return false }
 func (nobody) Expecting() bool          { return false }
 func (nobody) Inform(int, []byte) error { return nil }
 func (nobody) Answering(bool)           {}
+
+// refreshes counts the requests behind stale hits that are under way, by who has them. The zero value counts none; it is safe
+// for concurrent use.
+type refreshes struct {
+	mu  sync.Mutex
+	all int
+	of  map[string]int // by site.owner
+}
+
+// take counts one more, of all and of an owner, unless there are too many.
+func (f *refreshes) take(owner string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.all >= mostRefreshes || f.of[owner] >= mostRefreshesTenant {
+		return false
+	}
+	if f.of == nil {
+		f.of = map[string]int{}
+	}
+	f.all++
+	f.of[owner]++
+	return true
+}
+
+// release counts one less.
+func (f *refreshes) release(owner string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.all--
+	if f.of[owner]--; f.of[owner] == 0 {
+		delete(f.of, owner) // owners come and go
+	}
+}

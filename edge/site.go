@@ -36,9 +36,17 @@ type site struct {
 	budget   *upstream.Budget // of retries, on all backends together
 	redirect redirecting
 	hsts     time.Duration
-	err      error // why the site cannot serve
-	policy   cache.Policy
-	profile  waf.Profile
+	hstsMore string // behind its max-age
+
+	// What tls.client_auth says: whether clients are asked for a certificate, have to
+	// have one, and the backend is told of it.
+	asksCertificate, needsCertificate, tellsCertificate bool
+
+	err    error // why the site cannot serve
+	policy cache.Policy
+	// certified is the policy of requests whose client has a certificate that the backend is told of.
+	certified *cache.Policy
+	profile   waf.Profile
 
 	settings routes.Settings
 	backends *holding
@@ -74,7 +82,16 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	settings := route.Settings(s.opts.Defaults)
 	st := &site{
 		name: route.Name, meter: s.metrics.tenants.meter(settings.Tenant),
-		redirect: redirectings[settings.RedirectHTTP], hsts: settings.HSTS, compress: settings.Compress == "on", settings: settings,
+		redirect: redirectings[settings.RedirectHTTP], hsts: time.Duration(settings.HSTS.MaxAge), compress: settings.Compress == "on", settings: settings,
+	}
+	if settings.HSTS.Subdomains {
+		st.hstsMore = "; includeSubDomains"
+	}
+	if settings.HSTS.Preload {
+		st.hstsMore += "; preload"
+	}
+	if c := clientAuthOf(route); c != nil {
+		st.asksCertificate, st.needsCertificate, st.tellsCertificate = true, c.Mode == routes.AuthRequired, c.Tells()
 	}
 	st.tenant = st.meter.tenant // one string for all vhosts of a tenant
 	st.owner = "tenant " + st.tenant
@@ -87,8 +104,13 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	s.exclude(st, route)
 	if settings.Cache && s.opts.Cache != nil {
 		st.policy = cachePolicy(&settings)
+		if st.tellsCertificate {
+			st.certified = pastCache(st.policy)
+		}
 		st.cache, st.account = &st.policy, s.opts.Cache.Vhost(st.tenant, st.name)
-		s.opts.Cache.SetShare(st.account.Tenant(), settings.CacheShare)
+		if table := s.table.Load(); table == nil || table.Vhost(route.Name) == route { // else what it says is no longer so
+			s.opts.Cache.SetShare(st.account.Tenant(), settings.CacheShare)
+		}
 	}
 	old, _ := previous.(*site)
 	s.compileOwn(st, old)
@@ -163,6 +185,48 @@ func (s *Server) dropStored(change routes.Replaced) {
 		return
 	}
 	s.opts.Cache.Purge(cache.Purge{Tenant: was.Tenant, Vhost: change.Old.Name, Kind: cache.PurgeAll})
+}
+
+// giveBack takes the shares of the cache's memory from those whose last vhost with a cache is gone, or has none any more.
+func (s *Server) giveBack(table *routes.Table, replaced []routes.Replaced) {
+	if s.opts.Cache == nil {
+		return
+	}
+	lost := map[string]*cache.Tenant{} // by tenant
+	for _, change := range replaced {
+		if change.Old == nil || change.Old.Vhost == nil {
+			continue
+		}
+		was := change.Old.Settings(s.opts.Defaults)
+		if !was.Cache || was.CacheShare == 0 || s.caches(change.New, was.Tenant) {
+			continue
+		}
+		account := s.opts.Cache.Vhost(was.Tenant, change.Old.Name).Tenant()
+		if was.Tenant == "" { // it was one of its own
+			s.opts.Cache.SetShare(account, 0)
+			continue
+		}
+		lost[was.Tenant] = account
+	}
+	if len(lost) == 0 {
+		return
+	}
+	for route := range table.Vhosts() {
+		if route.Vhost != nil && lost[route.Vhost.Tenant] != nil && s.caches(route, route.Vhost.Tenant) {
+			delete(lost, route.Vhost.Tenant)
+		}
+	}
+	for _, account := range lost {
+		s.opts.Cache.SetShare(account, 0)
+	}
+}
+
+// caches reports whether a route, which may be nil, is of a vhost of that tenant that has a cache.
+func (s *Server) caches(route *routes.Route, tenant string) bool {
+	if route == nil || route.Vhost == nil || route.Vhost.Tenant != tenant {
+		return false
+	}
+	return route.Settings(s.opts.Defaults).Cache
 }
 
 // tune fills in a zero profile, but for its exclusions.

@@ -104,3 +104,51 @@ func TestSharesOfTenantsInWhatTheWAFRemembers(t *testing.T) {
 		t.Error("a tenant's share changes with its settings")
 	}
 }
+
+// Whoever has no vhost with a cache any more has no share of its memory either.
+func TestShareOfTheCacheIsGivenBack(t *testing.T) {
+	b := edgetest.NewBackend(t)
+	vhost := func(host, tenant, further string) string {
+		return "  " + host + ": {tenant: " + tenant + ", backends: [" + b.URL + "]" + further + "}\n"
+	}
+	const on, off = ", cache: {enabled: true}", ", cache: {enabled: false}"
+	tenants := "tenants: {shop: {cache_share: 8MiB}, blog: {cache_share: 4MiB}}\n"
+	n := start(t, tenants+"vhosts:\n"+vhost("a.test", "shop", on)+vhost("b.test", "shop", on)+vhost("c.test", "blog", on))
+	want := func(when string, shop, blog int64) {
+		t.Helper()
+		for _, host := range []string{"a.test", "b.test", "c.test"} {
+			if n.table.Match(host) != nil {
+				n.get(t, host, "/bytes?n=1")
+			}
+		}
+		if got := n.store.Vhost("shop", "a.test").Tenant().Share(); got != shop {
+			t.Errorf("%s: shop's share is %d, want %d", when, got, shop)
+		}
+		if got := n.store.Vhost("blog", "c.test").Tenant().Share(); got != blog {
+			t.Errorf("%s: blog's share is %d, want %d", when, got, blog)
+		}
+	}
+	remove := func(hosts ...string) {
+		var changes []routes.Change
+		for _, host := range hosts {
+			changes = append(changes, routes.Change{Key: routes.Key{Kind: routes.KindVhost, Name: host}})
+		}
+		table, replaced := n.table.With(changes)
+		n.table = table
+		n.Apply(table, replaced)
+	}
+	want("at first", 8<<20, 4<<20)
+	gone := n.table.Match("a.test")
+	remove("a.test")
+	want("with one of two vhosts", 8<<20, 4<<20)
+	n.apply(t, "vhosts:\n"+vhost("b.test", "shop", off))
+	want("with the cache off", 0, 4<<20)
+	n.apply(t, "vhosts:\n"+vhost("b.test", "shop", on))
+	want("with the cache on again", 8<<20, 4<<20)
+	n.apply(t, "vhosts:\n"+vhost("b.test", "blog", on))
+	want("with the vhost of another tenant", 0, 4<<20)
+	remove("b.test", "c.test")
+	want("without vhosts", 0, 0)
+	n.compile(gone, nil) // for a request that has begun with a table of before
+	want("after a late request", 0, 0)
+}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"gatehouse/cache"
 	"gatehouse/internal/edgetest"
 )
 
@@ -94,6 +95,13 @@ func TestMethodsThatInvalidate(t *testing.T) {
 		{"GET", []string{"Authorization: x"}, true},
 		{"HEAD", []string{"Cache-Control: no-cache"}, true},
 		{"OPTIONS", nil, true},
+		{"PROPFIND", nil, true},
+		{"REPORT", nil, true},
+		{"SEARCH", nil, true},
+		{"QUERY", nil, true},
+		{"propfind", nil, false}, // another method
+		{"PROPPATCH", nil, false},
+		{"MKCOL", nil, false},
 		{"POST", []string{"X-Fail: 1"}, true},
 		{"POST", nil, false},
 		{"PUT", nil, false},
@@ -137,5 +145,117 @@ func TestPostedAnswers(t *testing.T) {
 		if strings.Contains(got.Header.Get("Cache-Status"), "; hit") != hit || (string(got.Body) == "POST") != hit {
 			t.Errorf("%s: %q, %q", target, got.Body, got.Header.Get("Cache-Status"))
 		}
+	}
+}
+
+// What a vhost has set gives an answer to a POST no freshness (RFC 9110 §9.3.3), whichever way it gives it; what keeps answers
+// out keeps it out, too.
+func TestSettingsGivePostedAnswersNoFreshness(t *testing.T) {
+	n, _ := handled(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "POST" {
+			w.Header().Set("Content-Location", r.URL.RequestURI())
+			w.Header().Set("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
+			if control := r.URL.Query().Get("control"); control != "" {
+				w.Header().Set("Cache-Control", control)
+			}
+		}
+		fmt.Fprint(w, r.Method)
+	}, `, ttl: 60s, heuristic: true, rules: [{paths: ["/rule/*"], ttl: 1h}, {paths: ["/override/*"], ttl: 1h, override: true},
+      {paths: ["/silent/*"], ttl: 0s}, {paths: ["/never/*"], ttl: 0s, override: true}, {paths: ["/rule/*", "/override/*"], ttl: 0s, override: true}]`)
+	for target, stored := range map[string]bool{
+		"/":                                false,
+		"/?control=max-age%3D60":           true,
+		"/?control=no-cache":               false,
+		"/rule/a":                          false,
+		"/rule/a?control=max-age%3D60":     true,
+		"/override/a":                      false,
+		"/override/a?control=max-age%3D60": true,
+		"/override/a?control=no-cache":     false,
+		"/override/a?control=max-age%3D0":  false, // what it states counts
+		"/silent/a":                        false,
+		"/silent/a?control=max-age%3D60":   true, // as for a GET
+		"/never/a?control=max-age%3D60":    false,
+		"/override/a?control=private":      false,
+		"/rule/a?control=s-maxage%3D60":    true,
+		"/rule/a?control=must-revalidate":  false,
+		"/rule/a?control=public":           false,
+		"/rule/a?control=no-cache,private": false,
+	} {
+		edgetest.Dial(t, n.http).Do("POST", head("POST", "www.shop.test", target, "Content-Length: 1")+"\r\nx")
+		got := n.get(t, "www.shop.test", target)
+		if hit := strings.Contains(got.Header.Get("Cache-Status"), "; hit"); hit != stored || (string(got.Body) == "POST") != stored {
+			t.Errorf("%s: %q, %q", target, got.Body, got.Header.Get("Cache-Status"))
+		}
+	}
+}
+
+// The answer to a POST that was under way when a purge came is not stored: it may be of before.
+func TestPurgeOvertakesAPost(t *testing.T) {
+	for name, settings := range map[string]string{"one key": "", "many keys": ", key: {cookies: [lang]}"} {
+		for kind, arg := range map[cache.PurgeKind]string{cache.PurgeAll: "", cache.PurgeURL: "www.shop.test/p", cache.PurgeTag: "red", "": ""} {
+			t.Run(name+" "+string(kind), func(t *testing.T) {
+				var n *node
+				n, _ = handled(t, func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set("Content-Location", r.URL.RequestURI())
+					w.Header().Set("Cache-Control", "max-age=60")
+					w.Header().Set("Surrogate-Key", "red")
+					if r.Method == "POST" && kind != "" {
+						n.store.Purge(cache.Purge{Tenant: "shop", Vhost: "www.shop.test", Kind: kind, Arg: arg})
+					}
+					fmt.Fprint(w, r.Method)
+				}, settings)
+				edgetest.Dial(t, n.http).Do("POST", head("POST", "www.shop.test", "/p", "Content-Length: 1")+"\r\nx")
+				want := "GET"
+				if kind == "" {
+					want = "POST"
+				}
+				if got := n.get(t, "www.shop.test", "/p"); string(got.Body) != want {
+					t.Errorf("%q, %q, want %q", got.Body, got.Header.Get("Cache-Status"), want)
+				}
+			})
+		}
+	}
+}
+
+// A HEAD whose answer may not be stored says so of what is stored, too (RFC 9111 §4.3.5); one that is not to be stored for the
+// client's sake says nothing.
+func TestAHeadThatForbidsStoringEndsWhatIsStored(t *testing.T) {
+	for name, tt := range map[string]struct {
+		control string // of the answer to HEAD
+		field   string // of the HEAD
+		kept    bool
+	}{
+		"no-store":                            {"no-store", "X-A: 1", false},
+		"private":                             {"private", "X-A: 1", false},
+		"fresh":                               {"max-age=1000, stale-if-error=6000", "X-A: 1", true},
+		"stale":                               {"max-age=1, stale-if-error=6000", "X-A: 1", true},
+		"a client's no-store":                 {"max-age=1, stale-if-error=6000", "Cache-Control: no-store", true},
+		"a client's no-store, and a no-store": {"no-store", "Cache-Control: no-store", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fails := atomic.Bool{}
+			n, _ := handled(t, func(w http.ResponseWriter, r *http.Request) {
+				if fails.Load() {
+					w.WriteHeader(500)
+					return
+				}
+				w.Header().Set("ETag", `"1"`)
+				w.Header().Set("Content-Length", "4")
+				if r.Method == "HEAD" {
+					w.Header().Set("Cache-Control", tt.control)
+					return
+				}
+				w.Header().Set("Cache-Control", "max-age=1000, stale-if-error=6000")
+				w.Header().Set("Age", "1005")
+				fmt.Fprint(w, "page")
+			}, "")
+			n.get(t, "www.shop.test", "/")
+			edgetest.Dial(t, n.http).Do("HEAD", head("HEAD", "www.shop.test", "/", tt.field)+"\r\n")
+			fails.Store(true)
+			got := n.get(t, "www.shop.test", "/")
+			if kept := got.Status == 200; kept != tt.kept {
+				t.Errorf("%d, %q", got.Status, got.Header.Get("Cache-Status"))
+			}
+		})
 	}
 }

@@ -162,7 +162,7 @@ func hostsOf(n int) []string {
 // more, four nodes, one host: seven orders, four accounts, three failed handshakes.)
 func TestEightColdNodesOrderEachNameOnce(t *testing.T) {
 	f := newFleet(t)
-	hosts := hostsOf(48)
+	hosts := hostsOf(24)
 	if n, err := strconv.Atoi(os.Getenv("FLEET_HOSTS")); err == nil {
 		hosts = hostsOf(n)
 	}

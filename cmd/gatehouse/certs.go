@@ -11,7 +11,7 @@ import (
 // certificates is what the API needs of the manager.
 func (n *node) certificates() admin.Certificates {
 	c := admin.Certificates{List: n.listCertificates, Renew: n.renewCertificate}
-	// To be added with acme.Manager.Import and RemoveImported: importInto(&c, n.certs)
+	importInto(&c, n.certs)
 	return c
 }
 

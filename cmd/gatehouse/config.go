@@ -155,7 +155,7 @@ type Limits struct {
 	BodyBytes         routes.Size `json:"body_bytes" help:"largest request body; 0: no bound"`
 	Connections       int         `json:"connections" help:"open connections of all clients; 0: what the descriptor limit leaves"`
 	ConnectionsPerIP  int         `json:"connections_per_ip" help:"open connections per address (IPv6: per /64); 0: no bound"`
-	HandshakesPerIP   int         `json:"handshakes_per_ip" help:"TLS handshakes per address and second (not supported yet)"`
+	HandshakesPerIP   int         `json:"handshakes_per_ip" help:"TLS handshakes per address (IPv6: per /64) and second; 0: no bound"`
 	KeepaliveRequests int         `json:"keepalive_requests" help:"requests per connection; 0: no bound"`
 
 	ConnectionAge    routes.Duration `json:"connection_age" help:"age from which an answer ends its connection; 0s: no bound"`

@@ -197,8 +197,10 @@ func (n *node) openCertificates() (err error) {
 	o := acme.Options{
 		Data: n.cfg.Data, Issuer: n.cfg.Certificates.Issuer, ACME: first, Fallbacks: fallbacks, Node: n.cfg.Node,
 		DNSHook: n.cfg.Certificates.ACME.DNSHook, OrdersPerTenant: n.cfg.Certificates.ACME.OrdersPerTenant,
-		Known:  func(host string) bool { return n.follower.Table().Match(host) != nil },
-		Tenant: n.tenantOf, Logger: n.log, Registerer: n.metrics,
+		Known: func(host string) bool { return n.follower.Table().Match(host) != nil },
+		// There is no handshake before there is an edge.
+		Binding: func(dst []byte, name string) []byte { return n.edge.AppendBinding(dst, name) },
+		Tenant:  n.tenantOf, Logger: n.log, Registerer: n.metrics,
 	}
 	if err := n.shareCertificates(&o); err != nil {
 		return fmt.Errorf("certificates: %w", err)
@@ -238,7 +240,7 @@ func edgeLimits(l *Limits) edge.Limits {
 	return edge.Limits{
 		Header: int(l.HeaderBytes), Target: int64(l.TargetBytes), HeaderFields: l.HeaderFields,
 		Body: int64(noneIfZero(l.BodyBytes)), Connections: l.Connections,
-		ConnectionsPerIP: noneIfZero(l.ConnectionsPerIP), KeepAliveRequests: noneIfZero(l.KeepaliveRequests),
+		ConnectionsPerIP: noneIfZero(l.ConnectionsPerIP), HandshakesPerIP: l.HandshakesPerIP, KeepAliveRequests: noneIfZero(l.KeepaliveRequests),
 		ConnectionAge: time.Duration(noneIfZero(l.ConnectionAge)), Idle: time.Duration(l.IdleTimeout),
 		Handshake: time.Duration(l.HandshakeTimeout), HeaderTime: time.Duration(l.HeaderTimeout),
 		Stall: time.Duration(l.StallTimeout), MinRate: int(noneIfZero(l.MinRate)),
@@ -257,7 +259,7 @@ func noneIfZero[T int | routes.Size | routes.Duration](v T) T {
 func (n *node) openAdmin() error {
 	n.api = admin.New(admin.Options{
 		Table: n.table, Status: n.follower.Status, Store: n.store, Defaults: n.cfg.Defaults,
-		Certificates: n.certificates(), CertificateProblem: n.certs.Problem, RulesProblem: repeatedRule, ExclusionProblems: exclusionsAgainst(n.rules),
+		Certificates: n.certificates(), CertificateProblem: n.certs.Problem, ClientAuthProblem: n.edge.ClientAuthProblem, RulesProblem: repeatedRule, ExclusionProblems: exclusionsAgainst(n.rules),
 		Inspect: func(_ context.Context, r admin.InspectRequest) (admin.InspectResult, error) {
 			return inspect(n.edge, r)
 		},
@@ -292,6 +294,7 @@ func (n *node) run(ctx context.Context, usr2 <-chan os.Signal) error {
 		"vhosts", n.follower.Table().Len())
 	n.tellServing()
 	w.begin(w.data, "waf events", func() error { return n.events.Run(w.data) })
+	w.begin(w.all, "client authorities", func() error { return n.edge.FollowAuthorities(w.all) })
 	w.begin(w.data, "certificates", func() error { return n.workInData(w.data) })
 	if n.webhook != nil {
 		w.begin(w.all, "webhook", func() error { return n.webhook.Run(w.all) })

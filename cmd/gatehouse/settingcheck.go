@@ -32,7 +32,6 @@ func (l *loader) check() {
 	l.checkShared()
 	l.refuse("backends.deny", len(l.cfg.Backends.Deny) > 0)
 	l.refuse("backends.allow", len(l.cfg.Backends.Allow) > 0)
-	l.refuse("limits.handshakes_per_ip", l.cfg.Limits.HandshakesPerIP != 0)
 }
 
 // refuse reports a setting that this version does not act on.
