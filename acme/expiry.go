@@ -6,16 +6,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// own returns the certificate that a pattern of the table has for itself, expired or not: its file, what was imported for it, else the issued one. Nil: there is none,
-// or it is not what is served, since a wildcard's file goes before it.
+// own returns the certificate that a pattern of the table has for itself, expired or not: its file, else what was imported, else the
+// issued one. Nil: there is none, or it is not what is served, since a wildcard's file goes before it.
 func (s *store) own(pattern string) *leaf {
 	if l := s.file(pattern); l != nil || pattern == "*" {
 		return l
 	}
-	if l := s.imported(pattern); l.validAt(time.Now()) {
-		return l
-	}
-	if isExact(pattern) && s.hasFile(pattern) {
+	imported := s.imported(pattern)
+	switch {
+	case imported.validAt(time.Now()), imported != nil && s.issued(pattern) == nil:
+		return imported
+	case isExact(pattern) && s.hasFile(pattern):
 		return nil
 	}
 	return s.issued(pattern)

@@ -85,6 +85,7 @@ func New(o Options) (*Manager, error) {
 		m.issuer.replaced = m.replaced
 		m.issuer.notices = m.notices
 	}
+	m.stapler.revoked = m.revoked
 	if m.imports, err = newImports(o, m.store, m.replaced); err != nil {
 		return nil, err
 	}
@@ -94,7 +95,6 @@ func New(o Options) (*Manager, error) {
 			m.issuer.fleet = m.fleet
 		}
 	}
-	m.stapler.revoked = m.revoked
 	return m, m.register(o.Registerer)
 }
 

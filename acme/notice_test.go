@@ -162,7 +162,15 @@ func TestMetricsOfExpiry(t *testing.T) {
 	attach(t, m, 90*day, 40*day, "fine.test")
 	attach(t, m, 90*day, 20*day, "month.test", "*.month.test")
 	attach(t, m, 90*day, 2*day, "week.test")
-	m.Update([]Change{{Name: "onelabel"}})
+	end := time.Now().Add(100 * day).Truncate(time.Second)
+	mine := edgetest.NewCA(t).IssueWith(t, edgetest.LeafOptions{NotBefore: end.Add(-120 * day), NotAfter: end}, "mine.test")
+	m.Update([]Change{{Name: "onelabel"}, {Name: "mine.test"}})
+	if _, _, err := m.Import(t.Context(), mine.CertPEM, mine.KeyPEM); err != nil {
+		t.Fatal(err)
+	}
+	if m.Renew("mine.test") == nil {
+		t.Error("what was imported can be ordered")
+	}
 	m.issuer.process(t.Context(), "onelabel")
 	families, err := registry.Gather()
 	if err != nil {
@@ -181,6 +189,7 @@ func TestMetricsOfExpiry(t *testing.T) {
 	for key, want := range map[string]float64{
 		"gatehouse_certificates_expiring 7d": 1, "gatehouse_certificates_expiring 30d": 3, "gatehouse_certificates_failing": 1,
 		"gatehouse_certificate_expiry_seconds file":     float64(statusOf(t, m, "week.test").NotAfter.Unix()),
+		"gatehouse_certificate_expiry_seconds imported": float64(end.Unix()),
 		"gatehouse_certificate_expiry_seconds internal": float64(m.authority.cert.NotAfter.Unix()),
 	} {
 		if got[key] != want {

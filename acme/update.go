@@ -71,7 +71,7 @@ func (m *Manager) remove(name string) {
 
 // Renew makes a new certificate for a name now: an order at the ACME issuer, made
 // in the background by Run, or another internal certificate at the next handshake.
-// It is an error for a name that is not in the table or has certificate files, and for
+// It is an error for a name that is not in the table, has certificate files or an imported certificate, and for
 // a wildcard that is not ordered.
 func (m *Manager) Renew(name string) error {
 	pattern, ok := canonicalPattern(name)
@@ -82,6 +82,8 @@ func (m *Manager) Renew(name string) error {
 		return fmt.Errorf("acme: %s is not in the table", pattern)
 	case m.store.file(pattern) != nil:
 		return fmt.Errorf("acme: %s has a certificate file; replace the file instead", pattern)
+	case m.store.hasFile(pattern) && m.store.imported(pattern) != nil:
+		return fmt.Errorf("acme: %s has an imported certificate; import its successor, or remove it", pattern)
 	case m.issuer != nil && m.issuer.orders(pattern):
 		return m.issuer.hurry(pattern)
 	case !isExact(pattern):

@@ -38,11 +38,11 @@ type Options struct {
 	// CertificateProblem returns why the certificate files of the vhost with that
 	// name are not served. It must not block. Nil: there are no problems.
 	CertificateProblem func(name string) error
+	// Certificates are listed, renewed and imported by it.
+	Certificates Certificates
 	// ClientAuthProblem returns why the authorities that the vhost with that name has for
 	// its clients' certificates are not those in use. It must not block. Nil: there are no problems.
 	ClientAuthProblem func(name string) error
-	// Certificates are listed, renewed and imported by it.
-	Certificates Certificates
 	// RulesProblem returns what is wrong with a vhost's own rules beside its tenant's.
 	// Nil: there are no problems.
 	RulesProblem func(tenants, vhosts string) error

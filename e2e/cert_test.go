@@ -125,6 +125,28 @@ func TestCertificatesAreListedRenewedAndTold(t *testing.T) {
 		t.Errorf("renew without a way: exit %d, %q", code, out)
 	}
 	edgetest.WaitFor(t, "the webhook to be told of the failure", func() bool { return told.has("failed", "a.test", "is port 80 open?") })
+
+	ca.Issue(t, "a.test").Write(t, n.dir, "mine")
+	ca.Issue(t, "other.test").Write(t, n.dir, "other")
+	if out, code := n.run("cert", "import", "--cert", "mine.pem", "--key", "other.key"); code != 1 || !strings.Contains(out, "key does not match") {
+		t.Errorf("import of a wrong key: exit %d, %q", code, out)
+	}
+	if out, code := n.run("cert", "import", "--cert", "other.pem", "--key", "other.key", "a.test"); code != 1 || !strings.Contains(out, "does not cover a.test") {
+		t.Errorf("import for another name: exit %d, %q", code, out)
+	}
+	if out := n.must("cert", "import", "--cert", "mine.pem", "--key", "mine.key"); !strings.Contains(out, "imported for a.test\n") {
+		t.Errorf("import says %q", out)
+	}
+	if out := n.must("cert", "list", "a.test"); !strings.Contains(out, " imported ") || n.issuer("a.test") != ca.Cert.Subject.CommonName {
+		t.Errorf("after the import %s is served, and the list is\n%s", n.issuer("a.test"), out)
+	}
+	if out, code := n.run("cert", "renew", "a.test"); code != 1 || !strings.Contains(out, "import its successor") {
+		t.Errorf("renew of an imported one: exit %d, %q", code, out)
+	}
+	n.must("cert", "remove", "a.test")
+	if got := n.issuer("a.test"); !strings.Contains(got, "Pebble") {
+		t.Errorf("after the removal %s is served", got)
+	}
 	if strings.Contains(n.stderr.String(), "hunter2") {
 		t.Error("the webhook's URL is in the log")
 	}

@@ -6,7 +6,7 @@ import (
 	"gatehouse/admin"
 )
 
-// An importer takes certificates that somebody else has issued: the acme.Manager.
+// An importer takes certificates that somebody else has issued: *acme.Manager.
 type importer interface {
 	Import(ctx context.Context, certPEM, keyPEM []byte, names ...string) (imported, warnings []string, err error)
 	RemoveImported(ctx context.Context, names ...string) error
