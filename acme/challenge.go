@@ -5,41 +5,50 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const challengePath = "/.well-known/acme-challenge/" // RFC 8555 section 8.3
 
-// challenges answers the issuer's validation requests. It holds answers only while
+// challenges answers the issuer's validation requests, those that other nodes have caused too. It holds answers only while
 // an order is under way, so anybody else's acme-tls/1 hellos and challenge paths
 // cost one atomic read and reach no disk or network.
 type challenges struct {
 	pending atomic.Int64 // answers held
 	mu      sync.RWMutex
-	certs   map[string]*tls.Certificate // TLS-ALPN-01 (RFC 8737), by name
-	tokens  map[string]tokenAnswer      // HTTP-01, by token
+	certs   map[string]certAnswer  // TLS-ALPN-01 (RFC 8737), by name
+	tokens  map[string]tokenAnswer // HTTP-01, by token
+}
+
+type certAnswer struct {
+	cert  *tls.Certificate
+	until time.Time // nobody says when another node needs it no more
 }
 
 type tokenAnswer struct {
-	host string
-	body []byte
+	host  string
+	body  []byte
+	until time.Time
 }
 
 func newChallenges() *challenges {
-	return &challenges{certs: make(map[string]*tls.Certificate), tokens: make(map[string]tokenAnswer)}
+	return &challenges{certs: make(map[string]certAnswer), tokens: make(map[string]tokenAnswer)}
 }
 
 func (c *challenges) putCertificate(name string, cert *tls.Certificate) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.certs[name] = cert
-	c.recount()
+	now := time.Now()
+	c.certs[name] = certAnswer{cert, now.Add(challengeLife)}
+	c.recount(now)
 }
 
 func (c *challenges) putToken(host, token string, body []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.tokens[token] = tokenAnswer{host: host, body: body}
-	c.recount()
+	now := time.Now()
+	c.tokens[token] = tokenAnswer{host, body, now.Add(challengeLife)}
+	c.recount(now)
 }
 
 // forget drops all answers of a host.
@@ -52,10 +61,23 @@ func (c *challenges) forget(host string) {
 			delete(c.tokens, token)
 		}
 	}
-	c.recount()
+	c.recount(time.Now())
 }
 
-func (c *challenges) recount() { c.pending.Store(int64(len(c.certs) + len(c.tokens))) }
+// recount drops what is over, and counts the rest.
+func (c *challenges) recount(now time.Time) {
+	for name, answer := range c.certs {
+		if now.After(answer.until) {
+			delete(c.certs, name)
+		}
+	}
+	for token, answer := range c.tokens {
+		if now.After(answer.until) {
+			delete(c.tokens, token)
+		}
+	}
+	c.pending.Store(int64(len(c.certs) + len(c.tokens)))
+}
 
 // certificate returns the TLS-ALPN-01 certificate of a name with a pending
 // challenge, else nil.
@@ -65,7 +87,7 @@ func (c *challenges) certificate(name string) *tls.Certificate {
 	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.certs[name]
+	return c.certs[name].cert
 }
 
 // token returns the HTTP-01 answer for a path of a host.

@@ -3,6 +3,7 @@ package acme
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -36,10 +37,20 @@ type gate struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	mu      sync.Mutex
-	closed  bool
-	flying  sync.WaitGroup
-	reasons []string // of failed validations since the last call of failures
+	mu       sync.Mutex
+	closed   bool
+	flying   sync.WaitGroup
+	reasons  map[string]string // why the last validation of a name failed
+	newOrder string            // URL, from the directory
+	ariBase  string            // URL of renewalInfo (RFC 9773 section 4.1); empty: not offered
+	permits  map[string]permit // by name: what may be ordered at present
+	key      crypto.Signer     // of the account
+}
+
+// A permit is leave to order a certificate, and what the order says beside the names.
+type permit struct {
+	profile  string // of the certificate; empty: the issuer's choice
+	replaces string // identifier of the certificate that it takes the place of (RFC 9773 section 5); empty: none
 }
 
 func newGate(trustFile string) (*gate, error) {
@@ -52,7 +63,7 @@ func newGate(trustFile string) (*gate, error) {
 		}
 		base.TLSClientConfig.RootCAs = roots
 	}
-	g := &gate{base: base}
+	g := &gate{base: base, reasons: make(map[string]string), permits: make(map[string]permit)}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g, nil
 }
@@ -73,9 +84,18 @@ func rootsWith(file string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// RoundTrip implements http.RoundTripper. It reads the whole body, so that nothing
-// of the request outlives the call.
+// RoundTrip implements http.RoundTripper.
 func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := g.ask(req)
+	if err == nil && resp.StatusCode < 300 {
+		capRetryAfter(resp.Header)
+	}
+	return resp, err
+}
+
+// ask sends a request. It reads the whole body of the answer, so that nothing
+// of the request outlives the call.
+func (g *gate) ask(req *http.Request) (*http.Response, error) {
 	g.mu.Lock()
 	if g.closed {
 		g.mu.Unlock()
@@ -88,7 +108,11 @@ func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), acmeHTTPTimeout)
 	defer cancel()
 	defer context.AfterFunc(g.ctx, cancel)()
-	resp, err := g.base.RoundTrip(req.WithContext(ctx))
+	req = req.Clone(ctx)
+	if err := g.passOrder(req); err != nil {
+		return nil, err
+	}
+	resp, err := g.base.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +125,6 @@ func (g *gate) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	if resp.StatusCode < 300 {
-		capRetryAfter(resp.Header)
 		g.note(body)
 	}
 	return resp, nil
@@ -125,34 +148,44 @@ func capRetryAfter(h http.Header) {
 	}
 }
 
-// note remembers the problem of each failed challenge in an authorization object
-// (RFC 8555 sections 7.1.4 and 8).
+// note remembers what the directory says (RFC 8555 section 7.1.1), and the problem of each failed challenge in an authorization object
+// (sections 7.1.4 and 8).
 func (g *gate) note(body []byte) {
-	var authorization struct {
-		Status     string
-		Challenges []struct {
+	var object struct {
+		NewOrder, RenewalInfo string
+		Status                string
+		Identifier            struct{ Value string }
+		Challenges            []struct {
 			Type  string
-			Error *struct{ Detail string }
+			Error *struct{ Type, Detail string }
 		}
 	}
-	if json.Unmarshal(body, &authorization) != nil || authorization.Status != "invalid" {
-		return // another kind of object, or not failed
+	if json.Unmarshal(body, &object) != nil {
+		return // another kind of object
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, c := range authorization.Challenges {
-		if c.Error != nil && len(g.reasons) < 8 {
-			g.reasons = append(g.reasons, fmt.Sprintf("%s: %.300s", c.Type, c.Error.Detail))
+	if object.NewOrder != "" {
+		g.newOrder, g.ariBase = object.NewOrder, object.RenewalInfo
+	}
+	if object.Status != "invalid" {
+		return
+	}
+	for _, c := range object.Challenges {
+		if c.Error != nil {
+			kind := c.Error.Type[strings.LastIndexByte(c.Error.Type, ':')+1:] // Explain goes by it
+			g.reasons[object.Identifier.Value] = fmt.Sprintf("%s: %s: %.300s", c.Type, kind, c.Error.Detail)
 		}
 	}
 }
 
-// failures returns and clears what note has gathered.
-func (g *gate) failures() string {
+// failure returns and forgets why the validation of a name failed; empty: it did not.
+func (g *gate) failure(name string) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	text := strings.Join(g.reasons, "; ")
-	g.reasons = nil
+	name = strings.TrimPrefix(name, "*.")
+	text := g.reasons[name]
+	delete(g.reasons, name)
 	return text
 }
 

@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"crypto/rand"
 	"encoding/hex"
 	"fmt"
 	"hash/fnv"
@@ -8,11 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
-)
 
-// forgetAfter is how long the file of an expired certificate is kept.
-const forgetAfter = 7 * 24 * time.Hour
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // directoryFolder keeps the certificates and accounts of different directories
 // apart: a test CA's certificates must not be served after the move to the real one.
@@ -26,51 +25,38 @@ func directoryFolder(directory string) string {
 	return host + "-" + hex.EncodeToString(h.Sum(nil))
 }
 
-func (i *issuer) file(name string) string { return filepath.Join(i.dir, name+".pem") }
-
-// load reads all certificates of the folder. A bad one is logged and set aside by
-// being ordered again when its name is wanted; one long expired is removed.
-func (i *issuer) load() error {
-	entries, err := os.ReadDir(i.dir)
-	if err != nil {
-		return fmt.Errorf("acme: folder of certificates: %w", err)
+// newIssuer makes what orders certificates, of options that were checked.
+func newIssuer(o Options, s *store, c *challenges, mint *authority, orders *prometheus.CounterVec) (*issuer, error) {
+	v := &vault{dir: filepath.Join(o.Data, "certs", directoryFolder(o.ACME.Directory)), source: SourceACME, event: eventCert, shared: o.Shared, keys: o.Keys, log: o.Logger}
+	if err := os.MkdirAll(v.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("acme: folder of certificates: %w", err)
 	}
-	for _, entry := range entries {
-		name, ok := strings.CutSuffix(entry.Name(), ".pem")
-		if _, valid := canonicalName(name); !ok || !valid || entry.IsDir() {
-			continue
-		}
-		l, err := i.read(name)
+	i := &issuer{
+		vault: v, known: o.Known, tenant: o.Tenant, store: s, log: o.Logger, results: orders,
+		plan: newSchedule[string](), unread: newSchedule[string](), wanted: make(map[string]*order),
+		ari:   &ariPoll{plan: newSchedule[string](), every: o.ARIEvery},
+		quota: &quota{most: o.OrdersPerTenant, shared: o.Shared},
+		owner: o.Node + "/" + processID(),
+	}
+	i.solver = &solver{challenges: c, shared: o.Shared, keys: o.Keys, log: o.Logger, borrowing: make(chan struct{}, mostBorrowing)}
+	if o.DNSHook != "" {
+		i.solver.dns = &dnsHook{program: o.DNSHook, limit: dnsHookTime}
+	}
+	i.check = newSelfCheck(i.solver, mint.mint, o.AllowPrivateResponders, o.HTTPPort, o.TLSPort)
+	for n, conf := range append([]ACME{o.ACME}, o.Fallbacks...) {
+		a, err := newAccount(conf, v, n == 0)
 		if err != nil {
-			i.log.Warn("certificate of the folder not usable", "name", name, "err", err)
-			continue
+			return nil, err
 		}
-		if time.Since(l.notAfter) > forgetAfter {
-			if err := os.Remove(i.file(name)); err != nil {
-				i.log.Warn("expired certificate not removed", "name", name, "err", err)
-			}
-			continue
-		}
-		i.replaced(i.store.putIssued(name, l), l)
+		i.accounts = append(i.accounts, a)
+		v.directories = append(v.directories, conf.Directory)
 	}
-	return nil
+	return i, nil
 }
 
-func (i *issuer) read(name string) (*leaf, error) {
-	text, err := readCapped(i.file(name), maxPairBytes)
-	if err != nil {
-		return nil, err
-	}
-	return parseIssued(name, text)
-}
-
-func parseIssued(name string, text []byte) (*leaf, error) {
-	l, err := parsePair(SourceACME, text, text)
-	if err != nil {
-		return nil, err
-	}
-	if !l.covers(name) {
-		return nil, fmt.Errorf("certificate is for %s", strings.Join(l.names, ", "))
-	}
-	return l, nil
+// processID tells processes of one node apart: while one takes over from another, each has its own leases.
+func processID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
+	return hex.EncodeToString(b[:])
 }

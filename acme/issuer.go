@@ -6,24 +6,17 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	xacme "golang.org/x/crypto/acme"
 )
 
-// backoffs are the waits after the first, second, … failed order of a name, each
-// ±20 %. Let's Encrypt allows five failed validations per name and hour.
-var backoffs = []time.Duration{
-	time.Minute, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 6 * time.Hour, 24 * time.Hour,
-}
-
 const (
+	// orderers is how many orders a node has under way at a time.
+	orderers = 4
 	// unknownWait is how long a name waits that is to be ordered but not served:
 	// the table and the Known function change one after the other.
 	unknownWait = 10 * time.Second
@@ -32,23 +25,32 @@ const (
 	// minRenewWait keeps certificates of a very short life from being ordered
 	// without pause.
 	minRenewWait = time.Minute
+	// busyWait is when a name is looked at again that another node orders, should no word of it come.
+	busyWait = leaseLife
+	// blindWait is when a name is looked at again after what nodes share could not be reached.
+	blindWait = 15 * time.Second
 )
 
-// issuer orders and renews certificates: one worker, one order at a time, in the
+// issuer orders and renews certificates: some workers, each with one order at a time, in the
 // order in which names fall due.
 type issuer struct {
-	dir        string // certificates and account key, of this directory only
-	client     *xacme.Client
-	gate       *gate
-	email      string
-	eab        *xacme.ExternalAccountBinding
-	known      func(string) bool
-	store      *store
-	challenges *challenges
-	replaced   func(old, l *leaf)
-	log        *slog.Logger
-	orders     *prometheus.CounterVec
-	plan       *schedule[string]
+	vault    *vault
+	accounts []*account // in the order of the settings
+	solver   *solver
+	check    *selfCheck
+	ari      *ariPoll
+	quota    *quota
+	owner    string // of leases: this process
+	known    func(string) bool
+	tenant   func(string) string
+	store    *store
+	replaced func(old, l *leaf)
+	log      *slog.Logger
+	results  *prometheus.CounterVec
+	plan     *schedule[string]
+	unread   *schedule[string] // names whose folder was not looked into yet
+	fleet    *fleet            // nil: this node is alone
+	notices  *notices
 
 	mu     sync.Mutex
 	wanted map[string]*order
@@ -56,83 +58,102 @@ type issuer struct {
 
 // order is what is known about getting the certificate of one name.
 type order struct {
-	failures int
-	err      error // of the last attempt; nil after success
-	force    bool  // order though the certificate is not due
-	active   bool  // an attempt is under way
+	err    error     // of the last attempt; nil after success
+	tried  time.Time // when err was set
+	force  bool      // order though the certificate is not due
+	active bool      // an attempt is under way
+	ari    time.Time // when to renew by the issuer's word; zero: it has not said
+	rsa    bool
+	looked sync.Once // into the folder
 }
 
-func newIssuer(o Options, s *store, c *challenges, orders *prometheus.CounterVec) (*issuer, error) {
-	g, err := newGate(o.ACME.Trust)
-	if err != nil {
-		return nil, err
-	}
-	i := &issuer{
-		dir: filepath.Join(o.Data, "certs", directoryFolder(o.ACME.Directory)),
-		client: &xacme.Client{
-			DirectoryURL: o.ACME.Directory,
-			HTTPClient:   &http.Client{Transport: g},
-			RetryBackoff: g.backoff,
-			UserAgent:    "gatehouse",
-		},
-		gate:       g,
-		email:      o.ACME.Email,
-		known:      o.Known,
-		store:      s,
-		challenges: c,
-		log:        o.Logger,
-		orders:     orders,
-		plan:       newSchedule[string](),
-		wanted:     make(map[string]*order),
-	}
-	if eab := o.ACME.EAB; eab != nil {
-		key, err := eab.key()
-		if err != nil {
-			return nil, err
-		}
-		i.eab = &xacme.ExternalAccountBinding{KID: eab.KID, Key: key}
-	}
-	if err := os.MkdirAll(i.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("acme: folder of certificates: %w", err)
-	}
-	return i, nil
-}
-
-// want has an exact name ordered, now or when its certificate is due.
-func (i *issuer) want(name string) {
+// want has a name ordered, now or when its certificate is due.
+func (i *issuer) want(name string, rsa bool) {
 	i.mu.Lock()
-	_, known := i.wanted[name]
+	o, known := i.wanted[name]
 	if !known {
-		i.wanted[name] = &order{}
+		o = &order{}
+		i.wanted[name] = o
 	}
+	o.rsa = rsa
 	i.mu.Unlock()
-	if known {
-		return
+	if !known {
+		i.unread.set(name, time.Now())
 	}
-	held := i.store.issued(name)
-	if held == nil {
-		l, err := i.read(name)
-		if err == nil {
-			held = l
-			i.replaced(i.store.putIssued(name, l), l)
-		} else if !errors.Is(err, os.ErrNotExist) {
+}
+
+// readLocal puts the folder's certificate of a name in place, if there is one.
+func (i *issuer) readLocal(name string) *leaf {
+	l, err := i.vault.local(name)
+	if err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
 			i.log.Warn("certificate of the folder not usable", "name", name, "err", err)
 		}
+		return nil
 	}
+	if time.Since(l.notAfter) > forgetAfter {
+		if err := ignoreAbsent(os.Remove(i.vault.file(name))); err != nil {
+			i.log.Warn("expired certificate not removed", "name", name, "err", err)
+		}
+		return nil
+	}
+	i.place(name, l)
+	return l
+}
+
+// place serves l from now on, unless something better is there.
+func (i *issuer) place(name string, l *leaf) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if old := i.store.issued(name); old != nil && old.rank() >= l.rank() {
+		return
+	}
+	i.replaced(i.store.putIssued(name, l), l)
+}
+
+// take is place for what another node has issued: it spares an order here.
+func (i *issuer) take(name string, l *leaf) {
+	i.mu.Lock()
+	o, wanted := i.wanted[name]
+	i.mu.Unlock()
+	if !wanted {
+		return
+	}
+	before := i.store.issued(name)
+	i.place(name, l)
+	i.mu.Lock()
+	if o.err = nil; before == nil || before.digest != l.digest {
+		o.ari = time.Time{}
+	}
+	i.mu.Unlock()
+	i.planFor(name, i.store.issued(name))
+}
+
+// planFor plans the next look at a name: when its certificate is due, or now.
+func (i *issuer) planFor(name string, held *leaf) {
 	at := time.Now()
 	if held != nil {
-		at = spread(held)
+		i.mu.Lock()
+		var ari time.Time
+		if o := i.wanted[name]; o != nil {
+			ari = o.ari
+		}
+		i.mu.Unlock()
+		at = renewal(held, ari)
+		i.ari.watch(name)
 	}
 	i.plan.set(name, at)
 }
 
 // unwant stops orders and renewals of a name. With forget, its certificate is not
-// held any more; the file stays, so that a name that comes back needs no new order.
+// held any more; what is kept of it stays, so that a name that comes back needs no new order.
 func (i *issuer) unwant(name string, forget bool) {
 	i.mu.Lock()
 	delete(i.wanted, name)
 	i.mu.Unlock()
 	i.plan.drop(name)
+	i.unread.drop(name)
+	i.ari.drop(name)
 	if !forget {
 		return
 	}
@@ -154,126 +175,108 @@ func (i *issuer) hurry(name string) error {
 	return nil
 }
 
+// revoked has the names of a certificate that the issuer has revoked ordered anew, with another key.
+func (i *issuer) revoked(l *leaf) {
+	for _, name := range l.names {
+		if i.store.issued(name) == l {
+			if err := i.hurry(name); err != nil {
+				i.log.Debug("revoked certificate not ordered anew", "name", name, "err", err)
+			}
+		}
+	}
+}
+
 // run works until ctx ends.
 func (i *issuer) run(ctx context.Context) {
-	stop := context.AfterFunc(ctx, i.gate.close)
+	end := func() {
+		for _, a := range i.accounts {
+			a.gate.close()
+		}
+	}
+	stop := context.AfterFunc(ctx, end)
 	defer func() {
 		stop()
-		i.gate.close()
+		end()
+		i.check.close()
 	}()
-	for {
-		name, ok := i.plan.next(ctx)
-		if !ok {
-			return
-		}
-		i.process(ctx, name)
+	var workers sync.WaitGroup
+	for range orderers {
+		workers.Go(func() {
+			for {
+				name, ok := i.plan.next(ctx)
+				if !ok {
+					return
+				}
+				i.process(ctx, name)
+			}
+		})
 	}
+	for range loaders {
+		workers.Go(func() { i.load(ctx) })
+	}
+	for range ariPollers {
+		workers.Go(func() { i.ari.run(ctx, i) })
+	}
+	workers.Wait()
 }
 
 // process orders a name if that is still wanted and due, and plans the next time.
 func (i *issuer) process(ctx context.Context, name string) {
 	i.mu.Lock()
 	o, ok := i.wanted[name]
-	force := ok && o.force
+	var force bool
+	var ari time.Time
+	if ok {
+		force, ari = o.force, o.ari
+	}
 	i.mu.Unlock()
+	if ok {
+		i.look(name, o)
+	}
 	held := i.store.issued(name)
 	switch {
 	case !ok:
-		return
-	case !strings.Contains(name, "."):
+	case !strings.Contains(strings.TrimPrefix(name, "*."), "."):
 		i.finish(name, o, errors.New("acme: no issuer certifies a name of one label"), 24*time.Hour)
-		return
-	case !i.known(name):
+	case !i.known(knownAs(name)):
 		i.plan.set(name, time.Now().Add(unknownWait))
-		return
 	case i.store.hasFile(name) && !force:
 		i.plan.set(name, time.Now().Add(coveredWait))
-		return
-	case held != nil && !force && time.Now().Before(held.renewAt()):
-		i.plan.set(name, spread(held))
-		return
+	case held != nil && !force && time.Now().Before(renewal(held, ari)):
+		i.planFor(name, held)
+	default:
+		i.attempt(ctx, name, o, force)
 	}
-	if !force && i.adopt(name) {
-		return
-	}
-	i.setActive(o, true)
-	l, err := i.issue(name)
-	i.setActive(o, false)
-	if ctx.Err() != nil && err != nil {
-		return // the stop made it fail
-	}
-	if err == nil {
-		i.finish(name, o, nil, max(time.Until(spread(l)), minRenewWait))
-		return
-	}
-	i.finish(name, o, err, max(jitter(backoffs[min(i.failures(o), len(backoffs)-1)]), min(rateLimit(err), 24*time.Hour)))
 }
 
-// adopt takes a certificate that another process of this data folder has issued
-// since New, and reports whether it spares an order.
-func (i *issuer) adopt(name string) bool {
-	l, err := i.read(name)
-	if err != nil || !time.Now().Before(l.renewAt()) {
-		return false // absent, or in need of a new one anyway
-	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if _, wanted := i.wanted[name]; !wanted {
-		return true
-	}
-	i.replaced(i.store.putIssued(name, l), l)
-	i.plan.set(name, spread(l))
-	return true
+// orders reports whether certificates of a canonical pattern can be had at all.
+func (i *issuer) orders(pattern string) bool {
+	return isExact(pattern) || pattern != "*" && i.solver.dns != nil
 }
 
-// issue orders a certificate, checks it, stores it and puts it in place.
-func (i *issuer) issue(name string) (*leaf, error) {
-	text, err := i.obtain(name)
-	if err != nil {
-		return nil, err
+// knownAs is a host that the table has if it has the name: any below it of a wildcard.
+func knownAs(name string) string {
+	if rest, wild := strings.CutPrefix(name, "*."); wild {
+		return "any." + rest
 	}
-	l, err := parseIssued(name, text)
-	if err != nil {
-		return nil, fmt.Errorf("check certificate of %s: %w", name, err)
-	}
-	if err := writeFile(i.file(name), text, 0o600); err != nil {
-		// It is served all the same; after a restart it would be ordered again.
-		i.log.Error("issued certificate not stored", "name", name, "err", err)
-	}
-	i.mu.Lock() // held over both, or a removal in between would leave the certificate behind
-	defer i.mu.Unlock()
-	if _, wanted := i.wanted[name]; wanted {
-		i.replaced(i.store.putIssued(name, l), l)
-	}
-	return l, nil
+	return name
 }
 
 // finish notes the outcome of an attempt and plans the next one after wait.
 func (i *issuer) finish(name string, o *order, err error, wait time.Duration) {
 	if err != nil {
-		i.orders.WithLabelValues("failed").Inc()
+		i.results.WithLabelValues("failed").Inc()
 		i.log.Error("certificate not issued", "name", name, "err", err, "retry_in", wait.Round(time.Second))
 	} else {
-		i.orders.WithLabelValues("issued").Inc()
+		i.results.WithLabelValues("issued").Inc()
 		i.log.Info("certificate issued", "name", name, "renew_in", wait.Round(time.Second))
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	o.err, o.force = err, false
-	if err != nil {
-		o.failures++
-	} else {
-		o.failures = 0
-	}
+	o.err, o.tried, o.force = err, time.Now(), false
 	if i.wanted[name] == o { // not removed, nor removed and added again, meanwhile
 		i.plan.set(name, time.Now().Add(wait))
 	}
-}
-
-func (i *issuer) failures(o *order) int {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return o.failures
 }
 
 func (i *issuer) setActive(o *order, active bool) {
@@ -282,30 +285,36 @@ func (i *issuer) setActive(o *order, active bool) {
 	o.active = active
 }
 
-// status returns when a name is tried or renewed next, and the last attempt's error.
-func (i *issuer) status(name string) (next time.Time, err error) {
+// status returns when a name is tried or renewed next, when the last attempt ended, and its error.
+func (i *issuer) status(name string) (next, tried time.Time, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	o, ok := i.wanted[name]
 	if !ok {
-		return time.Time{}, nil
+		return next, tried, nil
 	}
 	if o.active {
-		return time.Now(), o.err
+		return time.Now(), o.tried, o.err
 	}
-	return i.plan.at(name), o.err
+	return i.plan.at(name), o.tried, o.err
+}
+
+// failing counts the names whose last attempt failed, or was put off.
+func (i *issuer) failing() (n int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, o := range i.wanted {
+		if o.err != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // waiting counts the names without an issued certificate.
 func (i *issuer) waiting() int {
-	i.mu.Lock()
-	names := make([]string, 0, len(i.wanted))
-	for name := range i.wanted {
-		names = append(names, name)
-	}
-	i.mu.Unlock()
 	n := 0
-	for _, name := range names {
+	for _, name := range i.names() {
 		if i.store.issued(name) == nil {
 			n++
 		}
@@ -313,10 +322,15 @@ func (i *issuer) waiting() int {
 	return n
 }
 
-// spread is the certificate's renewal time plus up to 2 % of its life, so that
-// names issued together are not renewed together.
-func spread(l *leaf) time.Time {
-	return l.renewAt().Add(time.Duration(rand.Float64() * 0.02 * float64(l.notAfter.Sub(l.notBefore))))
+// names are those that are wanted, in no particular order.
+func (i *issuer) names() []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	names := make([]string, 0, len(i.wanted))
+	for name := range i.wanted {
+		names = append(names, name)
+	}
+	return names
 }
 
 // jitter varies a wait by ±20 %.

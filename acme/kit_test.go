@@ -299,3 +299,8 @@ func writePair(t testing.TB, dir string, cert *tls.Certificate) (certFile, keyFi
 	leaf := &edgetest.Leaf{CertPEM: text, KeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})}
 	return leaf.Write(t, dir, "pair")
 }
+
+// isPlanned reports whether a name will be looked at some time.
+func (i *issuer) isPlanned(name string) bool {
+	return !i.plan.at(name).IsZero() || !i.unread.at(name).IsZero()
+}

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/asn1"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,6 +30,11 @@ type leaf struct {
 	internal   bool     // signed by this node's own CA
 	responders []string // OCSP responder URLs; nil: none, or no issuer to check answers with
 	warning    string   // what is odd about it, though it is served
+	mustStaple bool     // clients want a response in each handshake (RFC 7633)
+	directory  string   // of the issuer that it was ordered from
+	generation uint64   // see record
+	// replacedBy: the issuer has an order already that replaces it, whose certificate never came here.
+	replacedBy atomic.Bool
 	digest     [sha256.Size]byte
 }
 
@@ -43,6 +49,7 @@ func newLeaf(source Source, cert *tls.Certificate, chain []*x509.Certificate) *l
 		notAfter:   x.NotAfter,
 		selfSigned: isSelfSigned(x),
 		digest:     sha256.Sum256(x.Raw),
+		mustStaple: wantsStaple(x),
 	}
 	for _, name := range x.DNSNames {
 		l.names = append(l.names, strings.ToLower(name))
@@ -55,15 +62,35 @@ func newLeaf(source Source, cert *tls.Certificate, chain []*x509.Certificate) *l
 	return l
 }
 
+// wantsStaple reports whether the certificate has the TLS feature status_request (RFC 7633 section 4.2.3.1).
+func wantsStaple(x *x509.Certificate) bool {
+	for _, e := range x.Extensions {
+		if !e.Id.Equal(tlsFeature) {
+			continue
+		}
+		var features []int
+		_, err := asn1.Unmarshal(e.Value, &features)
+		return err == nil && slices.Contains(features, 5)
+	}
+	return false
+}
+
+var tlsFeature = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 24}
+
 // isSelfSigned does not use CheckSignatureFrom, which wants a CA as signer.
 func isSelfSigned(x *x509.Certificate) bool {
 	return bytes.Equal(x.RawIssuer, x.RawSubject) &&
 		x.CheckSignature(x.SignatureAlgorithm, x.RawTBSCertificate, x.Signature) == nil
 }
 
+// issuerName is what operators know an issuer by: its common name, else its organization, else the unit, the first that there is.
 func issuerName(x *x509.Certificate) string {
-	if x.Issuer.CommonName != "" {
-		return x.Issuer.CommonName
+	for _, names := range [][]string{{x.Issuer.CommonName}, x.Issuer.Organization, x.Issuer.OrganizationalUnit} {
+		for _, name := range names {
+			if name = strings.TrimSpace(name); name != "" {
+				return name
+			}
+		}
 	}
 	return x.Issuer.String()
 }
@@ -122,6 +149,9 @@ func (l *leaf) oddities(name string, now time.Time) string {
 	}
 	if l.selfSigned {
 		odd = append(odd, "self-signed")
+	}
+	if l.mustStaple && l.served.Load().OCSPStaple == nil {
+		odd = append(odd, "clients want an OCSP response with it, and there is none")
 	}
 	if name != "*" && !l.fits(name) {
 		odd = append(odd, "does not cover "+name)

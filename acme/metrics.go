@@ -44,15 +44,16 @@ func (m *Manager) register(registry prometheus.Registerer) error {
 	held := func(source Source, value func() int) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name:        "gatehouse_certificates",
-			Help:        "Certificates held by source: internal, acme or file.",
+			Help:        "Certificates held by source: internal, acme, imported or file.",
 			ConstLabels: prometheus.Labels{"source": string(source)},
 		}, func() float64 { return float64(value()) })
 	}
 	all := []prometheus.Collector{
 		m.metrics.minted, m.metrics.orders, m.metrics.fetches, m.metrics.tickets,
 		held(SourceInternal, m.minter.count),
-		held(SourceFile, func() int { files, _ := m.store.count(); return files }),
-		held(SourceACME, func() int { _, issued := m.store.count(); return issued }),
+		held(SourceFile, func() int { files, _, _ := m.store.count(); return files }),
+		held(SourceImported, func() int { _, imported, _ := m.store.count(); return imported }),
+		held(SourceACME, func() int { _, _, issued := m.store.count(); return issued }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gatehouse_certificate_files_bad",
 			Help: "Pairs of certificate files that cannot be used.",
@@ -66,6 +67,7 @@ func (m *Manager) register(registry prometheus.Registerer) error {
 			}
 			return float64(m.issuer.waiting())
 		}),
+		newExpiries(m),
 	}
 	var failed []error
 	for _, c := range all {

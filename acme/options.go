@@ -1,12 +1,14 @@
 package acme
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -37,12 +39,45 @@ type Options struct {
 	// "acme".
 	ACME ACME
 
+	// Fallbacks are the issuers that come after ACME, in order: for a name whose orders fail, and while one before wants no orders.
+	Fallbacks []ACME
+
+	// DNSHook is a program that publishes the records of DNS-01, which wildcards need; see dnsHook. Empty: none, and wildcards are not ordered.
+	DNSHook string
+
+	// OrdersPerTenant bounds what one tenant orders within three hours, on all nodes. 0: no bound.
+	OrdersPerTenant int
+
+	// Tenant is whose a canonical name is, for OrdersPerTenant. Nil: all are one's.
+	Tenant func(host string) string
+
+	// Shared is what this node has in common with others. Nil: it is alone.
+	Shared Shared
+
+	// Keys seal what is shared. Required with Shared.
+	Keys *Keyring
+
+	// Node tells this node from others, in leases. Empty: "node".
+	Node string
+
+	// ARIEvery is the longest pause between two questions when to renew (RFC 9773). 0: as the issuer says, six hours if it does not.
+	ARIEvery time.Duration
+
+	// HTTPPort and TLSPort are where issuers validate, for the check of which challenge can be met. Empty: "80" and "443".
+	HTTPPort, TLSPort string
+
 	// Known reports whether a canonical name (lower case, A-labels, no trailing
 	// dot) is served: by an exact vhost, a wildcard or "*". It is called in each
 	// handshake, from many goroutines, and must not block. Nil is an error.
 	Known func(host string) bool
 
-	// AllowPrivateResponders lets OCSP requests go to loopback, private and
+	// Binding appends to dst what session tickets of a canonical name are bound to beside
+	// the name: a ticket opens only while it is what it was when the ticket was sealed. It
+	// is called in handshakes, from many goroutines, and must not block; it allocates only
+	// where dst has too little room. Nil binds them to the name alone.
+	Binding func(dst []byte, name string) []byte
+
+	// AllowPrivateResponders lets OCSP requests, and the check of which challenge can be met, go to loopback, private and
 	// link-local addresses. The responder's address comes out of an uploaded
 	// certificate, so this lets whoever uploads certificates make the node send
 	// requests into its own network (SSRF). It is meant for tests and for sites
@@ -58,6 +93,10 @@ type Options struct {
 
 	// Logger receives what an operator should read. Nil discards it.
 	Logger *slog.Logger
+
+	// Notify is told of what operators want to hear of without asking. It is called from several goroutines, and must not block. Nil:
+	// nobody is told.
+	Notify func(Notice)
 
 	// Registerer gets the gatehouse_* metrics of this package. Nil registers none.
 	Registerer prometheus.Registerer
@@ -78,6 +117,13 @@ type ACME struct {
 	// EAB binds the account to one at the CA (RFC 8555 section 7.3.4). Nil if the
 	// CA does not ask for it.
 	EAB *EAB
+
+	// Profile is the certificates' profile, as the directory names them. Empty leaves it to the CA.
+	Profile string
+
+	// Challenge is the type of challenge that orders keep to: "http-01", "tls-alpn-01" or "dns-01". Empty: "dns-01" for wildcards, and else
+	// the one by which the CA is likely to reach this node, found out before each attempt.
+	Challenge string
 }
 
 // EAB is an external account binding as the CA hands it out.
@@ -100,12 +146,21 @@ func (o Options) withDefaults() (Options, error) {
 	switch o.Issuer {
 	case IssuerInternal:
 	case IssuerACME:
-		if err := o.ACME.validate(); err != nil {
-			return o, err
+		for _, a := range append([]ACME{o.ACME}, o.Fallbacks...) {
+			if err := a.validate(); err != nil {
+				return o, err
+			}
 		}
 	default:
 		return o, fmt.Errorf("acme: issuer %q is unknown: internal or acme", o.Issuer)
 	}
+	if o.Shared != nil && o.Keys == nil {
+		return o, errors.New("acme: what is shared has to be sealed: no keys given")
+	}
+	if o.Tenant == nil {
+		o.Tenant = func(string) string { return "" }
+	}
+	o.Node, o.HTTPPort, o.TLSPort = cmp.Or(o.Node, "node"), cmp.Or(o.HTTPPort, "80"), cmp.Or(o.TLSPort, "443")
 	if o.MaxMinted == 0 {
 		o.MaxMinted = defaultMaxMinted
 	}
@@ -126,6 +181,11 @@ func (a ACME) validate() error {
 	}
 	if u.Scheme != "https" || u.Host == "" {
 		return fmt.Errorf("acme: directory %q is not an https URL", a.Directory)
+	}
+	switch a.Challenge {
+	case "", challengeHTTP, challengeALPN, challengeDNS:
+	default:
+		return fmt.Errorf("acme: challenge %q is unknown: http-01, tls-alpn-01 or dns-01", a.Challenge)
 	}
 	if a.EAB == nil {
 		return nil

@@ -30,6 +30,10 @@ type stapler struct {
 	client  *responderClient
 	fetches *prometheus.CounterVec
 	plan    *schedule[*leaf]
+	shared  Shared // nil: this node is alone
+	owner   string // of leases
+	// revoked is told, once, of a certificate that the issuer has revoked.
+	revoked func(*leaf)
 
 	mu   sync.Mutex
 	held map[*leaf]*stapleState
@@ -52,6 +56,9 @@ func newStapler(o Options, fetches *prometheus.CounterVec) (*stapler, error) {
 		client:  newResponderClient(o.AllowPrivateResponders),
 		fetches: fetches,
 		plan:    newSchedule[*leaf](),
+		shared:  o.Shared,
+		owner:   o.Node + "/" + processID(),
+		revoked: func(*leaf) {},
 		held:    make(map[*leaf]*stapleState),
 	}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
@@ -134,8 +141,12 @@ func (s *stapler) run(ctx context.Context) {
 // refresh fetches a leaf's response, verifies it, and plans the next fetch. A
 // failure keeps the old response until its nextUpdate.
 func (s *stapler) refresh(ctx context.Context, l *leaf) {
-	resp, err := s.fetch(ctx, l)
+	resp, later, err := s.obtain(ctx, l)
 	if ctx.Err() != nil {
+		return
+	}
+	if later > 0 {
+		s.plan.set(l, time.Now().Add(later))
 		return
 	}
 	s.mu.Lock()
@@ -177,6 +188,7 @@ func (s *stapler) use(l *leaf, st *stapleState, resp *ocsp.Response) time.Time {
 		if st.state != StapleRevoked {
 			s.log.Error("certificate is revoked", "names", l.names, "issuer", l.issuer,
 				"revoked_at", resp.RevokedAt, "reason", resp.RevocationReason)
+			go s.revoked(l) // which may ask for locks that are held here
 		}
 		st.state = StapleRevoked
 		l.staple(nil)
@@ -216,7 +228,7 @@ func (s *stapler) dropStale(l *leaf, st *stapleState) {
 	}
 	st.state = StapleExpired
 	l.staple(nil)
-	s.log.Warn("OCSP response expired", "names", l.names, "next_update", st.until)
+	s.log.Warn("OCSP response expired", "names", l.names, "next_update", st.until, "must_staple", l.mustStaple)
 }
 
 // sweep drops expired responses of leaves whose next fetch is not due yet.

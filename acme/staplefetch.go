@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,59 @@ import (
 
 	"golang.org/x/crypto/ocsp"
 )
+
+func ocspKey(l *leaf) string { return "gatehouse:{acme}:ocsp:" + hex.EncodeToString(l.digest[:16]) }
+
+const (
+	// ocspLease is how long one node is left to fetch a response for all, ocspBusy when the others look for it.
+	ocspLease = 30 * time.Second
+	ocspBusy  = 10 * time.Second
+)
+
+// obtain gets a leaf's response: what another node has fetched, if it has more than half of its life before it, else from the responder, which
+// one node asks at a time. A positive later is when to come again: another node is at it.
+func (s *stapler) obtain(ctx context.Context, l *leaf) (resp *ocsp.Response, later time.Duration, err error) {
+	if s.shared == nil {
+		resp, err = s.fetch(ctx, l)
+		return resp, 0, err
+	}
+	limited, cancel := context.WithTimeout(ctx, sharedWait)
+	defer cancel()
+	if resp := s.sharedResponse(limited, l); resp != nil && time.Until(resp.NextUpdate) > resp.NextUpdate.Sub(resp.ThisUpdate)/2 {
+		return resp, 0, nil
+	}
+	free, err := s.shared.Lease(limited, ocspKey(l)+":lock", s.owner, ocspLease)
+	if err == nil && !free {
+		return nil, jitter(ocspBusy), nil
+	} // without the others each asks for itself: a staple is worth one request
+	if resp, err = s.fetch(ctx, l); err != nil {
+		return nil, 0, err // the lease ends by itself: nobody else has to try at once
+	}
+	limited, cancel = context.WithTimeout(ctx, sharedWait)
+	defer cancel()
+	if err := s.shared.Write(limited, ocspKey(l), resp.Raw, time.Until(resp.NextUpdate)); err != nil {
+		s.log.Debug("other nodes fetch the OCSP response by themselves", "names", l.names, "err", err)
+	}
+	return resp, 0, nil
+}
+
+// sharedResponse is what another node has fetched, verified as if it came from the network; nil if there is none, or it is no good.
+func (s *stapler) sharedResponse(ctx context.Context, l *leaf) *ocsp.Response {
+	found, err := s.shared.Read(ctx, ocspKey(l))
+	if err != nil || found[0] == nil {
+		return nil
+	}
+	x, issuer, err := parsedChain(l)
+	if err != nil {
+		return nil
+	}
+	resp, err := checkOCSP(found[0], x, issuer, time.Now())
+	if err != nil {
+		s.log.Warn("shared OCSP response not used", "names", l.names, "err", err)
+		return nil
+	}
+	return resp
+}
 
 func (s *stapler) fetch(ctx context.Context, l *leaf) (*ocsp.Response, error) {
 	x, issuer, err := parsedChain(l)

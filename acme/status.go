@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"encoding/hex"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ const (
 	SourceInternal Source = "internal" // this node's own CA
 	SourceACME     Source = "acme"     // ordered from the ACME issuer
 	SourceFile     Source = "file"     // certificate files attached to the name
+	SourceImported Source = "imported" // brought in by Manager.Import
 )
 
 // The states of stapling.
@@ -30,16 +32,19 @@ const (
 // has none.
 type Status struct {
 	Name        string    `json:"name"`   // canonical; may be "*" or start with "*."
-	Issuer      string    `json:"issuer"` // common name
+	Issuer      string    `json:"issuer"` // common name, else organization, else unit
 	Source      Source    `json:"source"`
 	NotBefore   time.Time `json:"not_before,omitzero"`
 	NotAfter    time.Time `json:"not_after,omitzero"`
 	KeyType     string    `json:"key_type"` // as "ECDSA P-256", "RSA 2048"
 	Staple      string    `json:"staple"`   // none, pending, good, revoked, expired
 	StapleUntil time.Time `json:"staple_until,omitzero"`
-	Warning     string    `json:"warning,omitempty"`    // why clients may refuse what is served
-	LastError   string    `json:"last_error,omitempty"` // of files, orders or stapling, the first of these
-	NextTry     time.Time `json:"next_try,omitzero"`    // next order or renewal
+	Warning     string    `json:"warning,omitempty"`     // why clients may refuse what is served
+	LastError   string    `json:"last_error,omitempty"`  // of files, orders or stapling, the first of these
+	Problem     string    `json:"problem,omitempty"`     // the most important thing that is wrong, in plain words
+	LastTry     time.Time `json:"last_try,omitzero"`     // when the last order ended, or was put off
+	NextTry     time.Time `json:"next_try,omitzero"`     // next order or renewal
+	Fingerprint string    `json:"fingerprint,omitempty"` // SHA-256 of the certificate, in hex; of none from the internal CA
 }
 
 // List describes each name of the table, sorted by name. It reads memory only and
@@ -54,36 +59,67 @@ func (m *Manager) List() []Status {
 	return list
 }
 
+// StatusOf is List for one name of the table; ok is false if the table does not have it.
+func (m *Manager) StatusOf(name string) (st Status, ok bool) {
+	pattern, ok := canonicalPattern(name)
+	if !ok || !m.store.isTold(pattern) {
+		return Status{}, false
+	}
+	return m.status(pattern), true
+}
+
 func (m *Manager) status(name string) Status {
 	now := time.Now()
 	st := Status{
 		Name: name, Source: SourceInternal, Staple: StapleNone,
-		Issuer: m.authority.cert.Subject.CommonName, KeyType: "ECDSA P-256",
+		Issuer: issuerName(m.authority.cert), KeyType: "ECDSA P-256",
 	}
-	l := m.store.file(name)
+	l := m.store.own(name)
 	if isExact(name) {
 		l = m.store.find(name, now)
 	}
 	var stapleErr error
 	if l != nil {
 		st.Source, st.Issuer, st.KeyType = l.source, l.issuer, l.keyType
-		st.NotBefore, st.NotAfter = l.notBefore, l.notAfter
+		st.NotBefore, st.NotAfter, st.Fingerprint = l.notBefore, l.notAfter, hex.EncodeToString(l.digest[:])
 		st.Warning = l.oddities(name, now)
 		st.Staple, st.StapleUntil, stapleErr = m.stapler.status(l)
 	} else if minted := m.minter.peek(name, true); minted != nil {
 		st.NotBefore, st.NotAfter, st.NextTry = minted.notBefore, minted.notAfter, minted.renew
 	}
 	var orderErr error
-	if m.issuer != nil && isExact(name) {
-		if next, err := m.issuer.status(name); err != nil || !next.IsZero() {
-			orderErr, st.NextTry = err, next
+	if m.issuer != nil {
+		next, tried, err := m.issuer.status(name)
+		if err != nil || !next.IsZero() {
+			orderErr, st.NextTry, st.LastTry = err, next, tried
 		}
 	}
-	for _, err := range []error{m.Problem(name), orderErr, stapleErr} {
+	fileErr := m.Problem(name)
+	for _, err := range []error{fileErr, orderErr, stapleErr} {
 		if err != nil {
 			st.LastError = err.Error()
 			break
 		}
 	}
+	st.Problem = st.problem(fileErr, orderErr, stapleErr)
 	return st
+}
+
+// problem is what an operator should look at first.
+func (st *Status) problem(fileErr, orderErr, stapleErr error) string {
+	switch {
+	case fileErr != nil:
+		return oneLine(fileErr.Error(), mostDetail)
+	case orderErr != nil:
+		return Explain(st.Name, orderErr.Error(), st.NextTry)
+	case st.Staple == StapleRevoked && st.Source == SourceACME:
+		return "the issuer has revoked the certificate: another one is ordered"
+	case st.Staple == StapleRevoked:
+		return "the issuer has revoked the certificate: replace it"
+	case st.Warning != "":
+		return st.Warning
+	case stapleErr != nil:
+		return "no fresh OCSP response: " + oneLine(stapleErr.Error(), mostDetail)
+	}
+	return ""
 }

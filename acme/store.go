@@ -21,22 +21,24 @@ type store struct {
 }
 
 type shard struct {
-	mu     sync.RWMutex
-	told   map[string]struct{} // the table has this exact name
-	above  map[string]struct{} // the table has "*." + key
-	files  map[string]*leaf    // attached to this exact name
-	wild   map[string]*leaf    // attached to "*." + key
-	issued map[string]*leaf    // from the ACME issuer
+	mu    sync.RWMutex
+	exact map[string]entry // by name
+	wild  map[string]entry // of "*." + key
+}
+
+// An entry is what there is for one name or wildcard.
+type entry struct {
+	told     bool  // the table has it
+	file     *leaf // attached to it
+	imported *leaf // brought in by hand
+	issued   *leaf // from the ACME issuer
 }
 
 func newStore() *store {
 	s := &store{seed: maphash.MakeSeed()}
 	for i := range s.shards {
-		s.shards[i].told = make(map[string]struct{})
-		s.shards[i].above = make(map[string]struct{})
-		s.shards[i].files = make(map[string]*leaf)
-		s.shards[i].wild = make(map[string]*leaf)
-		s.shards[i].issued = make(map[string]*leaf)
+		s.shards[i].exact = make(map[string]entry)
+		s.shards[i].wild = make(map[string]entry)
 	}
 	return s
 }
@@ -47,7 +49,7 @@ func (s *store) shard(name string) *shard {
 
 // find returns the certificate to serve for a canonical name, or nil if the
 // internal CA must help. Order: the file of the name, the file of the wildcard one
-// label up, the issued certificate unless it has expired, the file of "*".
+// label up, what was imported for the name, for the wildcard, the issued certificate unless it has expired, that of the wildcard, the file of "*".
 //
 // A file is served as told, whether it fits or not, where its own pattern selects
 // the name. For a name that belongs to another entry of the table, the file of a
@@ -55,31 +57,40 @@ func (s *store) shard(name string) *shard {
 func (s *store) find(name string, now time.Time) *leaf {
 	sh := s.shard(name)
 	sh.mu.RLock()
-	file, issued := sh.files[name], sh.issued[name]
-	_, told := sh.told[name]
+	own := sh.exact[name]
 	sh.mu.RUnlock()
-	if file != nil {
-		return file
+	if own.file != nil {
+		return own.file
 	}
-	if wild := s.wildcard(name); wild != nil && (!told || wild.covers(name)) {
-		return wild
-	}
+	above := s.wildcard(name)
+	switch {
+	case above.file != nil && (!own.told || above.file.covers(name)):
+		return above.file
 	// An expired certificate is worse than the internal one: clients that trust
 	// the internal CA can still connect, and Trusted must turn false.
-	if issued != nil && now.Before(issued.notAfter) {
-		return issued
+	case own.imported.validAt(now):
+		return own.imported
+	case above.imported.validAt(now):
+		return above.imported
+	case own.issued.validAt(now):
+		return own.issued
+	case above.issued.validAt(now):
+		return above.issued
 	}
-	if all := s.fallback.Load(); all != nil && (all.covers(name) || !told && !s.belowWildcard(name)) {
+	if all := s.fallback.Load(); all != nil && (all.covers(name) || !own.told && !s.belowWildcard(name)) {
 		return all
 	}
 	return nil
 }
 
-// wildcard returns the file of the wildcard one label up from name, or nil.
-func (s *store) wildcard(name string) *leaf {
+// validAt reports whether there is a certificate, and it has not ended.
+func (l *leaf) validAt(now time.Time) bool { return l != nil && now.Before(l.notAfter) }
+
+// wildcard returns what there is for the wildcard one label up from name.
+func (s *store) wildcard(name string) entry {
 	up := parent(name)
 	if up == "" {
-		return nil
+		return entry{}
 	}
 	sh := s.shard(up)
 	sh.mu.RLock()
@@ -87,14 +98,58 @@ func (s *store) wildcard(name string) *leaf {
 	return sh.wild[up]
 }
 
-// hasFile reports whether a certificate file goes before an issued certificate of
-// an exact name of the table.
+// hasFile reports whether a certificate file, or an imported one, goes before an issued certificate of
+// a name of the table.
 func (s *store) hasFile(name string) bool {
-	if s.file(name) != nil {
+	now := time.Now()
+	if s.file(name) != nil || s.imported(name).validAt(now) {
 		return true
 	}
-	wild := s.wildcard(name)
-	return wild != nil && wild.covers(name)
+	above := s.wildcard(name)
+	return above.file != nil && above.file.covers(name) || above.imported.validAt(now)
+}
+
+// get returns what there is for a pattern itself, but for "*".
+func (s *store) get(pattern string) entry {
+	sh, entries, key := s.place(pattern)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	return entries[key]
+}
+
+// change changes what there is for a pattern, but for "*".
+func (s *store) change(pattern string, f func(*entry)) {
+	sh, entries, key := s.place(pattern)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	e := entries[key]
+	if f(&e); e == (entry{}) {
+		delete(entries, key)
+	} else {
+		entries[key] = e
+	}
+}
+
+// place returns the shard of a pattern, and in it the map and the key for it; the map is guarded by the shard's mutex.
+func (s *store) place(pattern string) (sh *shard, entries map[string]entry, key string) {
+	if key, wild := strings.CutPrefix(pattern, "*."); wild {
+		sh = s.shard(key)
+		return sh, sh.wild, key
+	}
+	sh = s.shard(pattern)
+	return sh, sh.exact, pattern
+}
+
+// swap puts l into a field of a pattern's entry (nil takes out) and returns the one that was there.
+func (s *store) swap(pattern string, l *leaf, field func(*entry) **leaf) (old *leaf) {
+	if l != nil {
+		s.chains.share(l.served.Load())
+	}
+	s.change(pattern, func(e *entry) {
+		at := field(e)
+		old, *at = *at, l
+	})
+	return old
 }
 
 // file returns what is attached to a pattern itself.
@@ -102,76 +157,63 @@ func (s *store) file(pattern string) *leaf {
 	if pattern == "*" {
 		return s.fallback.Load()
 	}
-	key, wild := strings.CutPrefix(pattern, "*.")
-	sh := s.shard(key)
-	sh.mu.RLock()
-	defer sh.mu.RUnlock()
-	if wild {
-		return sh.wild[key]
-	}
-	return sh.files[key]
+	return s.get(pattern).file
 }
 
 // putFile attaches a certificate to a pattern (nil detaches) and returns the one
 // that was there.
 func (s *store) putFile(pattern string, l *leaf) (old *leaf) {
-	if l != nil {
-		s.chains.share(l.served.Load())
-	}
 	if pattern == "*" {
+		if l != nil {
+			s.chains.share(l.served.Load())
+		}
 		return s.fallback.Swap(l)
 	}
-	key, wild := strings.CutPrefix(pattern, "*.")
-	sh := s.shard(key)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if wild {
-		return swap(sh.wild, key, l)
-	}
-	return swap(sh.files, key, l)
+	return s.swap(pattern, l, func(e *entry) **leaf { return &e.file })
 }
 
-// putIssued is putFile for the ACME issuer's certificate of an exact name.
-func (s *store) putIssued(name string, l *leaf) (old *leaf) {
-	if l != nil {
-		s.chains.share(l.served.Load())
-	}
-	sh := s.shard(name)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	return swap(sh.issued, name, l)
+// putImported is putFile for what was imported.
+func (s *store) putImported(pattern string, l *leaf) (old *leaf) {
+	return s.swap(pattern, l, func(e *entry) **leaf { return &e.imported })
 }
 
-func (s *store) issued(name string) *leaf {
-	sh := s.shard(name)
-	sh.mu.RLock()
-	defer sh.mu.RUnlock()
-	return sh.issued[name]
+func (s *store) imported(pattern string) *leaf { return s.get(pattern).imported }
+
+// putIssued is putFile for the ACME issuer's certificate of a name or wildcard.
+func (s *store) putIssued(pattern string, l *leaf) (old *leaf) {
+	return s.swap(pattern, l, func(e *entry) **leaf { return &e.issued })
 }
+
+func (s *store) issued(pattern string) *leaf { return s.get(pattern).issued }
 
 // count returns how many names have a certificate of each source.
-func (s *store) count() (files, issued int) {
+func (s *store) count() (files, imported, issued int) {
+	add := func(e entry) {
+		files += one(e.file)
+		imported += one(e.imported)
+		issued += one(e.issued)
+	}
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.RLock()
-		files += len(sh.files) + len(sh.wild)
-		issued += len(sh.issued)
+		for _, entries := range []map[string]entry{sh.exact, sh.wild} {
+			for _, e := range entries {
+				add(e)
+			}
+		}
 		sh.mu.RUnlock()
 	}
 	if s.fallback.Load() != nil {
 		files++
 	}
-	return files, issued
+	return files, imported, issued
 }
 
-func swap(m map[string]*leaf, key string, l *leaf) (old *leaf) {
-	old = m[key]
+func one(l *leaf) int {
 	if l == nil {
-		delete(m, key)
-	} else {
-		m[key] = l
+		return 0
 	}
-	return old
+	return 1
 }
 
 const maxSharedChains = 1024

@@ -16,29 +16,39 @@ import (
 
 func epochAt(now time.Time) uint32 { return uint32(now.Unix() / int64(ticketEpoch/time.Second)) }
 
+// ticketLife is how long a key is of use: from an epoch ahead of its own until ticketsKept behind.
+const ticketLife = (ticketsAhead + 1 + ticketsKept) * ticketEpoch
+
 // rotate makes the ring of a time: it loads or makes the keys of the present and
 // the next epoch, keeps older ones that there are, and erases the rest. A key that
-// cannot be stored is used all the same, and the error returned.
-func (t *tickets) rotate(now time.Time) error {
+// cannot be stored is used all the same, and the error returned. Nodes that share keys make none without the others: while those are away,
+// the newest key that this node has seals on, whatever its epoch.
+func (t *tickets) rotate(ctx context.Context, now time.Time) error {
 	current := epochAt(now)
-	ring := &ticketRing{current: current}
+	ring := &ticketRing{epoch: current}
 	old := t.ring.Load()
 	var failed []error
 	for i := range ring.keys {
 		epoch := current - ticketsKept + uint32(i)
 		ring.keys[i].epoch = epoch
-		if sealer := old.find(epoch); sealer != nil {
-			ring.keys[i].sealer = sealer
+		if key := old.key(epoch); key != nil && key.sealer != nil && !old.isAlone(epoch) {
+			ring.keys[i] = *key
 			continue
 		}
-		sealer, err := t.key(epoch, epoch >= current)
+		sealer, err := t.key(ctx, epoch, epoch >= current)
 		if err != nil {
 			failed = append(failed, err)
 		}
 		ring.keys[i].sealer = sealer
+		if t.shared != nil && old != nil { // else it is a start
+			ring.keys[i].since = now
+		}
+		if sealer == nil && epoch >= current {
+			ring.incomplete = true
+		}
 	}
-	if ring.find(current) == nil {
-		return fmt.Errorf("acme: ticket keys: %w", errors.Join(failed...))
+	if err := t.choose(ring, old, now); err != nil {
+		return errors.Join(err, fmt.Errorf("acme: ticket keys: %w", errors.Join(failed...)))
 	}
 	t.ring.Store(ring)
 	failed = append(failed, t.erase(current))
@@ -48,31 +58,124 @@ func (t *tickets) rotate(now time.Time) error {
 	return nil
 }
 
+// ticketSettle is how long a key waits that came late, in its own epoch, before it seals: by then all nodes have it.
+const ticketSettle = 2 * ticketRetry
+
+// choose sets the key that seals: that of the present epoch, else the newest before it. A node that has none at all, since what is shared is
+// away and its folder is new, makes one of its own until it is back.
+func (t *tickets) choose(ring, old *ticketRing, now time.Time) error {
+	newest := -1
+	for i := len(ring.keys) - 1 - ticketsAhead; i >= 0; i-- {
+		if ring.keys[i].sealer == nil {
+			continue
+		}
+		if newest < 0 {
+			newest = i
+		}
+		if now.Sub(ring.keys[i].since) >= ticketSettle {
+			ring.current = ring.keys[i].epoch
+			return nil
+		}
+	}
+	if newest >= 0 {
+		ring.current = ring.keys[newest].epoch
+		return nil
+	}
+	if t.shared == nil {
+		return errors.New("acme: no ticket key")
+	}
+	at := &ring.keys[len(ring.keys)-1-ticketsAhead]
+	ring.current, ring.alone = at.epoch, true
+	if old.isAlone(at.epoch) {
+		at.sealer = old.find(at.epoch)
+		return nil
+	}
+	var err error
+	at.sealer, err = newSealer(newKey())
+	return err
+}
+
+// file is where a key is kept in the folder; sealed, if it is shared.
 func (t *tickets) file(epoch uint32) string {
-	return filepath.Join(t.dir, strconv.FormatUint(uint64(epoch), 10)+".key")
+	name := strconv.FormatUint(uint64(epoch), 10)
+	if t.shared != nil {
+		return filepath.Join(t.dir, name+".sealed")
+	}
+	return filepath.Join(t.dir, name+".key")
+}
+
+func ticketPlace(epoch uint32) string {
+	return "tickets:{" + strconv.FormatUint(uint64(epoch), 10) + "}"
 }
 
 // key loads the key of an epoch, or makes it. The sealer may be valid beside an
 // error: the key is then in memory only.
-func (t *tickets) key(epoch uint32, make bool) (cipher.AEAD, error) {
-	key, err := os.ReadFile(t.file(epoch))
-	if err == nil && len(key) == ticketKeySize {
-		return newSealer(key)
-	}
+func (t *tickets) key(ctx context.Context, epoch uint32, make bool) (cipher.AEAD, error) {
+	kept, err := os.ReadFile(t.file(epoch))
 	if err == nil {
-		t.log.Warn("ticket key has a wrong size and is replaced", "file", t.file(epoch), "bytes", len(key))
+		if key := t.unseal(epoch, kept); key != nil {
+			return newSealer(key)
+		}
+		t.log.Warn("ticket key of the folder is not usable and is replaced", "file", t.file(epoch), "bytes", len(kept))
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return nil, err
+	}
+	if t.shared != nil {
+		return t.sharedKey(ctx, epoch, make)
 	}
 	if !make {
 		return nil, nil
 	}
-	key = newKey()
+	key := newKey()
 	sealer, err := newSealer(key)
 	if err != nil {
 		return nil, err
 	}
 	return sealer, writeFile(t.file(epoch), key, 0o600)
+}
+
+// sharedKey loads the key of an epoch from where nodes share it. The first to come makes it, an epoch ahead of its time, so that all have it when it
+// is first used.
+func (t *tickets) sharedKey(ctx context.Context, epoch uint32, make bool) (cipher.AEAD, error) {
+	if !t.asks {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, sharedWait)
+	defer cancel()
+	place := ticketPlace(epoch)
+	found, err := t.shared.Read(ctx, place)
+	if err != nil {
+		return nil, err
+	}
+	kept := found[0]
+	if kept == nil && make {
+		if kept, err = t.shared.Create(ctx, place, t.keys.seal(place, newKey()), ticketLife); err != nil {
+			return nil, err
+		}
+	}
+	if kept == nil {
+		return nil, nil
+	}
+	key := t.unseal(epoch, kept)
+	if key == nil {
+		return nil, fmt.Errorf("%s: %w", place, errSealed)
+	}
+	sealer, err := newSealer(key)
+	if err != nil {
+		return nil, err
+	}
+	return sealer, writeFile(t.file(epoch), kept, 0o600)
+}
+
+// unseal is the key in what is kept of it; nil if it is none.
+func (t *tickets) unseal(epoch uint32, kept []byte) []byte {
+	if t.shared != nil {
+		kept, _, _ = t.keys.open(ticketPlace(epoch), kept) // nil if it does not open
+	}
+	if len(kept) != ticketKeySize {
+		return nil
+	}
+	return kept
 }
 
 func newKey() []byte {
@@ -98,9 +201,9 @@ func (t *tickets) erase(current uint32) error {
 	}
 	var failed []error
 	for _, entry := range entries {
-		number, ok := strings.CutSuffix(entry.Name(), ".key")
-		epoch, err := strconv.ParseUint(number, 10, 32)
-		if !ok || err != nil {
+		ext := filepath.Ext(entry.Name())
+		epoch, err := strconv.ParseUint(strings.TrimSuffix(entry.Name(), ext), 10, 32)
+		if err != nil || ext != ".key" && ext != ".sealed" {
 			continue
 		}
 		if e := int64(epoch) - int64(current); e < -ticketsKept || e > ticketsAhead {
@@ -110,22 +213,36 @@ func (t *tickets) erase(current uint32) error {
 	return errors.Join(failed...)
 }
 
+// ticketRetry is how often keys that are missing are looked for.
+const ticketRetry = 5 * time.Second
+
 // run rotates at each epoch's begin until ctx ends. It looks every minute, since a
-// timer of hours drifts from the wall clock when a machine sleeps.
+// timer of hours drifts from the wall clock when a machine sleeps; sooner while keys are missing.
 func (t *tickets) run(ctx context.Context) {
-	ticker := time.NewTicker(time.Minute)
-	defer ticker.Stop()
+	said := false
+	t.asks = true
 	for {
+		ring := t.ring.Load()
+		wait := time.Minute
+		if epochAt(time.Now()) != ring.epoch || ring.incomplete || ring.current != ring.epoch {
+			err := t.rotate(ctx, time.Now())
+			switch {
+			case err == nil:
+				said = false
+			case ctx.Err() == nil && !said:
+				said = true // once for each time that it begins to fail
+				t.log.Error("ticket keys not rotated properly", "err", err)
+			}
+			if now := t.ring.Load(); now.incomplete || now.current != now.epoch {
+				wait = ticketRetry
+			}
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return
-		case <-ticker.C:
-		}
-		if epochAt(time.Now()) == t.ring.Load().current {
-			continue
-		}
-		if err := t.rotate(time.Now()); err != nil {
-			t.log.Error("ticket keys not rotated properly", "err", err)
+		case <-timer.C:
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"context"
 	"crypto/cipher"
 	"crypto/rand"
 	"crypto/tls"
@@ -32,35 +33,48 @@ const (
 // binds tickets to nothing: it resumes a ticket of one tenant's name under
 // another's, in TLS 1.2 (against RFC 6066 section 3) and 1.3, and a resumption in
 // 1.3 never asks for a certificate. So a ticket is opened only under the name for
-// which it was sealed, and only while that name is known.
+// which it was sealed, and only while that name is known and what it is bound to beside
+// (tenant, policy, whose certificates clients have) is the same.
 //
 // The state's Extra field is left to other layers (quic-go keeps its own there):
 // the binding needs no field of its own.
 type tickets struct {
 	dir   string
 	known func(string) bool
+	bound func(dst []byte, name string) []byte // nil: to nothing but the name
 	log   *slog.Logger
 	count *prometheus.CounterVec
 	ring  atomic.Pointer[ticketRing]
+
+	shared Shared   // nil: this node's keys are its own
+	keys   *Keyring // not nil if shared is not
+	asks   bool     // for what is shared: in run, and not in New
 }
 
 // ticketRing is immutable; each rotation makes a new one.
 type ticketRing struct {
-	current uint32
-	keys    [ticketsKept + 1 + ticketsAhead]ticketKey // oldest epoch first
+	epoch      uint32                                    // for which it was made
+	current    uint32                                    // whose key seals
+	alone      bool                                      // that one is this node's own, for want of a shared one
+	incomplete bool                                      // a key of the present or the next epoch is missing
+	keys       [ticketsKept + 1 + ticketsAhead]ticketKey // oldest epoch first
 }
+
+// isAlone reports whether an epoch's key is this node's own though keys are shared; the ring may be nil.
+func (r *ticketRing) isAlone(epoch uint32) bool { return r != nil && r.alone && r.current == epoch }
 
 type ticketKey struct {
 	epoch  uint32
 	sealer cipher.AEAD // nil: no key of that epoch
+	since  time.Time   // when it came from the others; zero: it was there
 }
 
 func openTickets(o Options, count *prometheus.CounterVec) (*tickets, error) {
-	t := &tickets{dir: filepath.Join(o.Data, "tickets"), known: o.Known, log: o.Logger, count: count}
+	t := &tickets{dir: filepath.Join(o.Data, "tickets"), known: o.Known, bound: o.Binding, log: o.Logger, count: count, shared: o.Shared, keys: o.Keys}
 	if err := os.MkdirAll(t.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("acme: folder of ticket keys: %w", err)
 	}
-	if err := t.rotate(time.Now()); err != nil {
+	if err := t.rotate(context.Background(), time.Now()); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -68,22 +82,40 @@ func openTickets(o Options, count *prometheus.CounterVec) (*tickets, error) {
 
 // find returns the sealer of an epoch, or nil; the ring may be nil.
 func (r *ticketRing) find(epoch uint32) cipher.AEAD {
+	if key := r.key(epoch); key != nil {
+		return key.sealer
+	}
+	return nil
+}
+
+func (r *ticketRing) key(epoch uint32) *ticketKey {
 	if r == nil {
 		return nil
 	}
 	for i := range r.keys {
 		if r.keys[i].epoch == epoch {
-			return r.keys[i].sealer
+			return &r.keys[i]
 		}
 	}
 	return nil
 }
 
-func additionalData(epoch []byte, name string) []byte {
-	data := make([]byte, 0, len(ticketLabel)+len(epoch)+len(name))
+// boundRoom is room for what most names are bound to.
+const boundRoom = 200
+
+func (t *tickets) additionalData(epoch []byte, name string) []byte {
+	room := len(ticketLabel) + len(epoch) + len(name)
+	if t.bound != nil {
+		room += boundRoom
+	}
+	data := make([]byte, 0, room)
 	data = append(data, ticketLabel...)
 	data = append(data, epoch...)
-	return append(data, name...)
+	data = append(data, name...)
+	if t.bound == nil {
+		return data
+	}
+	return t.bound(append(data, 0), name) // no name has a zero byte
 }
 
 // wrap seals a session under the connection's server name. A connection without a
@@ -100,7 +132,7 @@ func (t *tickets) wrap(cs tls.ConnectionState, state *tls.SessionState) ([]byte,
 	binary.BigEndian.PutUint32(out, ring.current)
 	rand.Read(out[4:ticketHeader]) // never fails, see crypto/rand
 	t.count.WithLabelValues("issued").Inc()
-	return sealer.Seal(out, out[4:ticketHeader], plain, additionalData(out[:4], name)), nil
+	return sealer.Seal(out, out[4:ticketHeader], plain, t.additionalData(out[:4], name)), nil
 }
 
 // unwrap opens a ticket; nil, nil makes a full handshake of it.
@@ -123,7 +155,7 @@ func (t *tickets) open(ticket []byte, serverName string) *tls.SessionState {
 	if sealer == nil {
 		return nil
 	}
-	plain, err := sealer.Open(nil, ticket[4:ticketHeader], ticket[ticketHeader:], additionalData(ticket[:4], name))
+	plain, err := sealer.Open(nil, ticket[4:ticketHeader], ticket[ticketHeader:], t.additionalData(ticket[:4], name))
 	if err != nil {
 		return nil // not ours, or sealed under another name
 	}

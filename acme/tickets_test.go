@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -234,4 +235,61 @@ func FuzzUnwrapSession(f *testing.F) {
 			t.Errorf("a forged ticket opened under %q", name)
 		}
 	})
+}
+
+func TestTicketOpensOnlyWhileItsBindingIsTheSame(t *testing.T) {
+	eachVersion(t, func(t *testing.T, version uint16) {
+		var tenant atomic.Value
+		tenant.Store("one")
+		m := newManager(t, Options{Binding: func(dst []byte, name string) []byte {
+			return append(append(dst, name...), tenant.Load().(string)...)
+		}})
+		addr := serveTLS(t, serverConfig(m))
+		client := new(sharedSession)
+		client.connect(t, addr, "a.test", version)
+		if !client.connect(t, addr, "a.test", version) {
+			t.Fatal("the ticket does not resume")
+		}
+		tenant.Store("two")
+		if client.connect(t, addr, "a.test", version) {
+			t.Error("a ticket of before the change was resumed")
+		}
+		if !client.connect(t, addr, "a.test", version) {
+			t.Error("the ticket of after the change does not resume")
+		}
+	})
+}
+
+// A name and a binding are never another name and another binding.
+func TestBindingIsApartFromTheName(t *testing.T) {
+	binding := "test"
+	m := newManager(t, Options{Known: knows("a.", "a.test").has, Binding: func(dst []byte, name string) []byte {
+		if name == "a.test" {
+			return dst
+		}
+		return append(dst, binding...)
+	}})
+	ticket := sealed(t, m, "a.test", nil)
+	if state, err := m.UnwrapSession(ticket, tls.ConnectionState{ServerName: "a."}); state != nil || err != nil {
+		t.Errorf("%v, %v", state, err)
+	}
+}
+
+// A binding costs no allocation: there is room for it where the name goes.
+func TestBindingCostsNoAllocation(t *testing.T) {
+	long := bytes.Repeat([]byte("x"), 150)
+	cost := func(o Options) float64 {
+		m := newManager(t, o)
+		ticket := sealed(t, m, "a.test", nil)
+		cs := tls.ConnectionState{ServerName: "a.test"}
+		return testing.AllocsPerRun(200, func() {
+			if state, err := m.UnwrapSession(ticket, cs); state == nil || err != nil {
+				t.Error(state, err)
+			}
+		})
+	}
+	plain := cost(Options{})
+	if got := cost(Options{Binding: func(dst []byte, _ string) []byte { return append(dst, long...) }}); got != plain {
+		t.Errorf("%v allocations with a binding, %v without", got, plain)
+	}
 }

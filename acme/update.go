@@ -15,12 +15,15 @@ type Change struct {
 	// both may be the same file. Relative paths belong to the working folder. Both
 	// empty leaves the choice to the issuer; one without the other is a problem.
 	CertFile, KeyFile string
+
+	// RSA has the name's certificate ordered for an RSA key, for clients that know no ECDSA.
+	RSA bool
 }
 
 // Update applies changes of the table, in order; a name that is there already is
 // changed. Certificate files are read before it returns. If they are bad, the last
 // good certificate is served on and Problem tells why. An exact name without files
-// is ordered from the ACME issuer, if there is one; "*" and wildcards never are.
+// is ordered from the ACME issuer, if there is one; a wildcard only with Options.DNSHook, "*" never.
 func (m *Manager) Update(changes []Change) {
 	m.updating.Lock()
 	defer m.updating.Unlock()
@@ -39,7 +42,7 @@ func (m *Manager) Update(changes []Change) {
 
 func (m *Manager) add(name string, c Change) {
 	m.store.tell(name)
-	order := m.issuer != nil && isExact(name)
+	order := m.issuer != nil && m.issuer.orders(name)
 	if c.CertFile != "" || c.KeyFile != "" {
 		m.files.attach(name, pairPaths{cert: c.CertFile, key: c.KeyFile})
 		if order {
@@ -50,40 +53,42 @@ func (m *Manager) add(name string, c Change) {
 	}
 	m.files.detach(name)
 	if order {
-		m.issuer.want(name)
+		m.issuer.want(name, c.RSA)
 	}
 }
 
 func (m *Manager) remove(name string) {
 	m.store.untell(name)
 	m.files.detach(name)
-	if !isExact(name) {
-		return
-	}
 	if m.issuer != nil {
 		m.issuer.unwant(name, true)
+	}
+	if !isExact(name) {
+		return
 	}
 	m.minter.drop(name)
 }
 
 // Renew makes a new certificate for a name now: an order at the ACME issuer, made
 // in the background by Run, or another internal certificate at the next handshake.
-// It is an error for a name that is not in the table, is a wildcard or has
-// certificate files.
+// It is an error for a name that is not in the table, has certificate files or an imported certificate, and for
+// a wildcard that is not ordered.
 func (m *Manager) Renew(name string) error {
-	canonical, ok := canonicalName(name)
-	if !ok {
-		return fmt.Errorf("acme: %q is no exact host name", name)
+	pattern, ok := canonicalPattern(name)
+	switch {
+	case !ok:
+		return fmt.Errorf("acme: %q is no host name", name)
+	case !m.store.isTold(pattern):
+		return fmt.Errorf("acme: %s is not in the table", pattern)
+	case m.store.file(pattern) != nil:
+		return fmt.Errorf("acme: %s has a certificate file; replace the file instead", pattern)
+	case m.store.hasFile(pattern) && m.store.imported(pattern) != nil:
+		return fmt.Errorf("acme: %s has an imported certificate; import its successor, or remove it", pattern)
+	case m.issuer != nil && m.issuer.orders(pattern):
+		return m.issuer.hurry(pattern)
+	case !isExact(pattern):
+		return fmt.Errorf("acme: no certificate is ordered for %s: each host below it has one of the internal CA; orders of wildcards need certificates.acme.dns_hook", pattern)
 	}
-	if !m.store.isTold(canonical) {
-		return fmt.Errorf("acme: %s is not in the table", canonical)
-	}
-	if m.store.file(canonical) != nil {
-		return fmt.Errorf("acme: %s has a certificate file; replace the file instead", canonical)
-	}
-	if m.issuer != nil {
-		return m.issuer.hurry(canonical)
-	}
-	m.minter.drop(canonical)
+	m.minter.drop(pattern)
 	return nil
 }

@@ -125,6 +125,30 @@ func TestListTellsStatusOfEveryVhost(t *testing.T) {
 	want(t, "aliases", strings.Join(shop.Aliases, " "), "shop.test")
 }
 
+func TestVhostWithUnusableAuthoritiesIsNotShownAsOK(t *testing.T) {
+	n := admintest.Start(t, `
+vhosts:
+  a.test: {backends: [http://127.0.0.1:9000], tls: {policy: modern, client_auth: {mode: required, ca: /absent/ca.pem}}}
+  b.test: {backends: [http://127.0.0.1:9000]}
+`, admin.Options{ClientAuthProblem: func(string) error { return errors.New("connections are refused: no such file") }})
+	c := onSocket(t, n)
+	var list admin.VhostList
+	want(t, "status", c.call("GET", "/vhosts", "", &list), 200)
+	want(t, "a", list.Vhosts[0].Status+" "+list.Vhosts[0].Reason, "warning tls.client_auth.ca: connections are refused: no such file")
+	want(t, "b", list.Vhosts[1].Status, "ok")
+	var detail admin.VhostDetail
+	want(t, "status", c.call("GET", "/vhosts/a.test", "", &detail), 200)
+	effective := map[string]string{}
+	for _, e := range detail.Effective {
+		effective[e.Path] = e.Value + ", " + e.From
+	}
+	want(t, "policy", effective["tls.policy"], "modern, vhost")
+	want(t, "least version", effective["tls.min_version"], "1.3, built in")
+	want(t, "mode", effective["tls.client_auth.mode"], "required, vhost")
+	want(t, "authorities", effective["tls.client_auth.ca"], "/absent/ca.pem, vhost")
+	want(t, "header", effective["tls.client_auth.header"], "true, built in")
+}
+
 func TestVhostWithUnusableCertificateFilesIsNotShownAsOK(t *testing.T) {
 	const files = "{certificate: {cert: /absent/site.pem, key: /absent/site.key}}"
 	n := admintest.Start(t, `

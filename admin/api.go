@@ -38,6 +38,11 @@ type Options struct {
 	// CertificateProblem returns why the certificate files of the vhost with that
 	// name are not served. It must not block. Nil: there are no problems.
 	CertificateProblem func(name string) error
+	// Certificates are listed, renewed and imported by it.
+	Certificates Certificates
+	// ClientAuthProblem returns why the authorities that the vhost with that name has for
+	// its clients' certificates are not those in use. It must not block. Nil: there are no problems.
+	ClientAuthProblem func(name string) error
 	// RulesProblem returns what is wrong with a vhost's own rules beside its tenant's.
 	// Nil: there are no problems.
 	RulesProblem func(tenants, vhosts string) error
@@ -89,6 +94,9 @@ func New(opts Options) *API {
 	if opts.CertificateProblem == nil {
 		opts.CertificateProblem = func(string) error { return nil }
 	}
+	if opts.ClientAuthProblem == nil {
+		opts.ClientAuthProblem = func(string) error { return nil }
+	}
 	if opts.RulesProblem == nil {
 		opts.RulesProblem = func(string, string) error { return nil }
 	}
@@ -127,6 +135,10 @@ func New(opts Options) *API {
 //	POST   /waf/undo          UndoRequest → UndoResult
 //	POST   /cache/purge       PurgeRequest → PurgeResult
 //	GET    /cache/stats       CacheStats; ?host=
+//	GET    /certs             CertificateList; ?name= (may be repeated) &issuer= &expiring=10d
+//	POST   /certs/renew       RenewRequest → RenewResult
+//	POST   /certs/import      ImportRequest → ImportResult
+//	POST   /certs/remove      RemoveCertRequest → RemoveCertResult
 //	POST   /upgrade           Upgraded
 //	GET    /version           Version
 //	GET    /health            Readiness, as /readyz
@@ -157,6 +169,11 @@ func (a *API) Private() http.Handler {
 
 		"POST /cache/purge": a.purge,
 		"GET /cache/stats":  a.cacheStats,
+
+		"GET /certs":         a.listCerts,
+		"POST /certs/renew":  a.renewCerts,
+		"POST /certs/import": a.importCert,
+		"POST /certs/remove": a.removeCerts,
 
 		"POST /upgrade": a.upgrade,
 		"GET /version":  a.version,

@@ -73,10 +73,37 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 	add("timeouts.first_byte", routes.Duration(s.FirstByte).String())
 	effectiveCache(&s, add)
 	add("compress", s.Compress)
+	add("tls.policy", s.TLSPolicy)
 	add("tls.min_version", s.MinTLS)
+	effectiveClientAuth(r.Vhost.TLS, add)
 	add("tls.redirect_http", s.RedirectHTTP)
-	add("tls.hsts", routes.Duration(s.HSTS).String())
+	add("tls.hsts", hstsText(&s.HSTS))
 	return out
+}
+
+func hstsText(h *routes.HSTS) string {
+	text := h.MaxAge.String()
+	if h.Subdomains {
+		text += ", subdomains"
+	}
+	if h.Preload {
+		text += ", preload"
+	}
+	return text
+}
+
+func effectiveClientAuth(t *routes.TLS, add func(path, value string)) {
+	if t == nil || t.ClientAuth == nil {
+		return
+	}
+	c := t.ClientAuth
+	add("tls.client_auth.mode", c.Mode)
+	if c.Inline() {
+		add("tls.client_auth.ca", lines(c.CA))
+	} else {
+		add("tls.client_auth.ca", c.CA)
+	}
+	add("tls.client_auth.header", strconv.FormatBool(c.Tells()))
 }
 
 func ownWAF(t *routes.Tenant) *routes.WAF {

@@ -111,6 +111,11 @@ func (a *API) warningsOf(route *routes.Route) routes.Problems {
 			out = append(out, &routes.Problem{Field: "tls.certificate", Reason: "not served: " + err.Error()})
 		}
 	}
+	if v.TLS != nil && v.TLS.ClientAuth != nil {
+		if err := a.opts.ClientAuthProblem(route.Name); err != nil {
+			out = append(out, &routes.Problem{Field: "tls.client_auth.ca", Reason: err.Error()})
+		}
+	}
 	if v.WAF != nil && v.WAF.Rules != "" {
 		if texts := route.Settings(a.opts.Defaults).Rules; len(texts) == 2 {
 			if err := a.opts.RulesProblem(texts[0], texts[1]); err != nil {

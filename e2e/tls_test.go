@@ -119,8 +119,7 @@ func (n *node) issuer(sni string) string {
 }
 
 // A name that appears in the table is ordered from the ACME issuer; until then
-// the internal certificate is served. Both kinds of challenge are tried by the
-// issuer's own choice of port.
+// the internal certificate is served.
 func TestACMECertificateFromPebble(t *testing.T) {
 	for _, challenge := range []string{"http-01", "tls-alpn-01"} {
 		t.Run(challenge, func(t *testing.T) {
@@ -134,8 +133,8 @@ func TestACMECertificateFromPebble(t *testing.T) {
 			}
 			pebble := edgetest.Pebble(t, httpPort, tlsPort)
 			n.write("gatehouse.yaml", fmt.Sprintf("listen: {http: %q, https: %q, admin: %q}\n"+
-				"certificates: {issuer: acme, acme: {directory: %q, trust: %q, email: ops@shop.test}}\n",
-				n.http, n.https, n.admin, pebble.DirectoryURL, pebble.TrustFile))
+				"certificates: {issuer: acme, acme: {directory: %q, trust: %q, email: ops@shop.test, challenge: %s}}\n",
+				n.http, n.https, n.admin, pebble.DirectoryURL, pebble.TrustFile, challenge))
 			n.start()
 			if got := n.issuer("a.test"); got == "" {
 				t.Error("no certificate while the order is under way")

@@ -221,6 +221,7 @@ func TestHitsHaveOneStrictTransportSecurity(t *testing.T) {
 		want string
 	}{
 		{"the vhost's over TLS", &request{TLS: &tls.ConnectionState{}, site: &site{hsts: time.Hour}}, "max-age=3600"},
+		{"with more", &request{TLS: &tls.ConnectionState{}, site: &site{hsts: time.Hour, hstsMore: "; includeSubDomains; preload"}}, "max-age=3600; includeSubDomains; preload"},
 		{"the backend's otherwise", &request{TLS: &tls.ConnectionState{}, site: &site{}}, "max-age=0"},
 	} {
 		c.r.response = response{status: 200, template: storeHead(p)}

@@ -95,6 +95,9 @@ type cached struct {
 // begin makes c ready for a request to a vhost with a cache.
 func (c *cached) begin(r *request) {
 	c.r, c.store, c.policy = r, r.srv.opts.Cache, r.site.cache
+	if r.hasClientCert() {
+		c.policy = r.site.certified
+	}
 	for _, f := range r.Fields {
 		c.names |= nameBit(f.Name)
 	}

@@ -36,7 +36,7 @@ var rules = func() map[string]rule {
 		claim: "forwarded x-client-ip client-ip true-client-ip cf-connecting-ip cf-connecting-ipv6 fastly-client-ip " +
 			"x-cluster-client-ip x-remote-ip x-remote-addr x-remote-user remote-user x-originating-ip x-proxyuser-ip " +
 			"x-original-url x-original-uri x-original-path x-original-host x-rewrite-url x-override-url x-envoy-original-path " +
-			"x-host x-backend-host x-http-host-override x-forwarded x-client-cert " +
+			"x-host x-backend-host x-http-host-override x-forwarded client-cert client-cert-chain x-client-cert " +
 			"x-client-verify x-client-dn front-end-https x-url-scheme proxy",
 	} {
 		for name := range strings.FieldsSeq(names) {
@@ -79,7 +79,7 @@ func (r *request) dropped(lower []byte) bool {
 	case passes:
 		return false
 	case claim:
-		return !r.PeerTrusted
+		return !r.PeerTrusted || r.site.asksCertificate && ofCertificate(lower)
 	}
 	return true
 }
@@ -222,6 +222,9 @@ func (r *request) appendForwarded(dst []byte) []byte {
 	dst = appendLine(dst, "X-Forwarded-Host: ", host)
 	dst = appendLine(dst, "X-Real-IP: ", r.ClientText)
 	dst = appendLine(dst, "X-Request-Id: ", r.ID)
+	if r.site.tellsCertificate {
+		dst = r.appendCertificate(dst)
+	}
 	return appendLine(dst, "Via: ", r.via) // RFC 9110 §7.6.3; see selectVhost for the loop that it shows
 }
 

@@ -30,6 +30,9 @@ type Limits struct {
 	// address or IPv6 /64; TrustedProxies are exempt. Default 256,
 	// negative: no bound; one more is reset.
 	ConnectionsPerIP int
+	// HandshakesPerIP is how many TLS handshakes one IPv4 address or IPv6 /64 may begin in
+	// a second; TrustedProxies are exempt. Default, and negative: no bound; one more is reset.
+	HandshakesPerIP int
 	// KeepAliveRequests is how many requests a connection may bring. Default 1000,
 	// negative: no bound. The last answer says Connection: close.
 	KeepAliveRequests int

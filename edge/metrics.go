@@ -2,11 +2,7 @@ package edge
 
 import (
 	"errors"
-	"io"
-	"net"
-	"os"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,7 +24,8 @@ type metrics struct {
 	uncoded  *prometheus.CounterVec
 
 	turnedAway *prometheus.CounterVec
-	handshakes *prometheus.CounterVec // that failed
+	handshakes *prometheus.CounterVec // that succeeded
+	unshaken   *prometheus.CounterVec // that failed
 	retries    *prometheus.CounterVec
 	refreshes  *prometheus.CounterVec
 	inFlight   level
@@ -50,7 +47,8 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 		retries:    counter("gatehouse_backend_retries_total", "Requests that a backend failed and that could be repeated, by whether the budget allowed it (taken, refused).", "result"),
 		refreshes:  counter("gatehouse_cache_refreshes_total", "Stored responses asked for anew behind the requests that they still answered, by result (done, failed), or that could not be (busy, memory).", "result"),
 		turnedAway: counter("gatehouse_connections_refused_total", "Client connections refused, by reason.", "reason"),
-		handshakes: counter("gatehouse_tls_handshakes_failed_total", "TLS handshakes that failed, by reason.", "reason"),
+		handshakes: counter("gatehouse_tls_handshakes_total", "TLS handshakes that succeeded, by version, whether a session was resumed, and group of the key exchange.", "version", "resumed", "group"),
+		unshaken:   counter("gatehouse_tls_handshakes_failed_total", "TLS handshakes that failed, by reason.", "reason"),
 		tunnels:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_upgraded_connections", Help: "Open WebSocket connections."}),
 	}
 	m.preset()
@@ -60,7 +58,7 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 	lost := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "gatehouse_access_log_lost_lines_total", Help: "Lines of the access log that its writer did not take.",
 	}, func() float64 { return float64(lostLines()) })
-	for _, c := range []prometheus.Collector{&m.tenants, m.waf, m.unrouted, m.refused, m.cut, m.coded, m.uncoded, m.turnedAway, m.handshakes, m.retries, m.refreshes, m.inFlight.gauge(), m.tunnels, lost} {
+	for _, c := range []prometheus.Collector{&m.tenants, m.waf, m.unrouted, m.refused, m.cut, m.coded, m.uncoded, m.turnedAway, m.handshakes, m.unshaken, m.retries, m.refreshes, m.inFlight.gauge(), m.tunnels, lost} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -78,7 +76,7 @@ func (m *metrics) preset() {
 		m.coded:      {compress.Gzip.String(), compress.Brotli.String(), compress.Zstd.String()},
 		m.uncoded:    {uncodedBusy, uncodedMemory, uncodedFault},
 		m.turnedAway: wire.Reasons(),
-		m.handshakes: {handshakeTimeout, handshakeUnknownName, handshakeLeft, handshakeOther},
+		m.unshaken:   handshakeFailures,
 		m.retries:    {"taken", "refused"},
 		m.refreshes:  {refreshDone, refreshFailed, refreshBusy, refreshMemory},
 	} {
@@ -93,34 +91,6 @@ const (
 	cutByBackend = "backend"
 	cutByClient  = "client"
 )
-
-// Why a TLS handshake failed, as counted.
-const (
-	handshakeTimeout     = "timeout"
-	handshakeUnknownName = "unknown_name"
-	handshakeLeft        = "left" // the client went, as port scans and checks of load balancers do
-	handshakeOther       = "other"
-)
-
-// noCertificate is the text of crypto/tls's error, which has no name, after
-// GetCertificate knew none; a test asks a real handshake for it.
-const noCertificate = "tls: no certificates configured"
-
-// handshakeFailed counts a handshake, unless we ended it ourselves.
-func (m *metrics) handshakeFailed(err error) {
-	reason := handshakeOther
-	switch {
-	case errors.Is(err, net.ErrClosed):
-		return
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		reason = handshakeTimeout
-	case err.Error() == noCertificate:
-		reason = handshakeUnknownName
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
-		reason = handshakeLeft
-	}
-	m.handshakes.WithLabelValues(reason).Inc()
-}
 
 // registerDoor registers what the door tells.
 func (m *metrics) registerDoor(reg prometheus.Registerer, door *wire.Door) error {

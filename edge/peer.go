@@ -7,7 +7,7 @@ import (
 )
 
 // A peer is who holds a connection, and what else is the same for all of its
-// requests: it is found out once. It never changes.
+// requests: it is found out once.
 type peer struct {
 	remote  netip.AddrPort
 	local   netip.AddrPort // our own end
@@ -15,6 +15,11 @@ type peer struct {
 	trusted bool           // it is one of trusted_proxies
 	tls     *tls.ConnectionState
 	scheme  string // "http" or "https"
+	terms   *terms // that the handshake was made under; nil: plain
+
+	// Of the request that is served, and of those after it.
+	met   *terms // others that the connection has been found to meet
+	shown []byte // what backends are told of the client's certificate; nil: not asked yet
 }
 
 // peerOf returns the peer of a connection that has brought a request.

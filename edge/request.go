@@ -33,6 +33,7 @@ type request struct {
 	Client     netip.AddrPort // after trusted proxies: what logs, limits and lists use
 	ClientText string         // its address without the port
 	peerText   string         // that of Peer
+	peer       *peer          // nil: the request came on no connection
 	Peer       netip.AddrPort // who holds the connection
 	Server     netip.AddrPort // our own end of it
 	// PeerTrusted: the peer is one of trusted_proxies.
@@ -189,7 +190,7 @@ func (s *Server) newRequest(ctx *fasthttp.RequestCtx, conn http1Conn) (*request,
 
 // connection takes over what is known of the connection.
 func (r *request) connection(p *peer, conn http1Conn) {
-	r.conn = conn
+	r.conn, r.peer = conn, p
 	r.Peer, r.PeerTrusted, r.Server = p.remote, p.trusted, p.local
 	r.Client, r.ClientText = p.remote, p.text
 	r.TLS, r.Scheme = p.tls, p.scheme

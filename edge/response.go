@@ -89,7 +89,7 @@ func (r *request) complete() {
 	p.set("X-Request-Id", r.ID)
 	if r.setsHSTS() {
 		p.without("strict-transport-security")
-		p.set("Strict-Transport-Security", "max-age="+strconv.FormatInt(int64(r.site.hsts/time.Second), 10))
+		p.set("Strict-Transport-Security", "max-age="+strconv.FormatInt(int64(r.site.hsts/time.Second), 10)+r.site.hstsMore)
 	}
 }
 

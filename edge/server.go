@@ -73,7 +73,10 @@ type Server struct {
 	fetch      handler // what of it lies behind the cache
 	http       *fasthttp.Server
 	door       *wire.Door
-	tls        *tls.Config
+	tls        *tls.Config // of the listener
+	challenges *tls.Config // of handshakes that validate a name
+	plainTerms [grades]*terms
+	signing    signing
 	table      atomic.Pointer[routes.Table]
 	backends   backends
 	tunnels    connSet // upgraded connections
@@ -82,7 +85,9 @@ type Server struct {
 	refreshes  refreshes
 	exclusions exclusionSets
 	presets    presetSets
-	ignored    ignoredOnce // exclusions without effect that were logged
+
+	authorities authorities
+	ignored     ignoredOnce // exclusions without effect that were logged
 
 	listening listenerSet
 
@@ -113,12 +118,14 @@ func New(opts Options) (*Server, error) {
 	}
 	s.via = viaProtocol + "gatehouse-" + s.newID()
 	s.handle = chain(s.links(), s.forward)
+	s.authorities.log = s.log
 	if opts.Certificates != nil {
+		s.signing.init()
 		s.tls = s.tlsConfig()
 	}
 	s.http, s.door = s.newHTTP(), s.newDoor()
 	if opts.Registerer != nil {
-		err = s.metrics.registerDoor(opts.Registerer, s.door)
+		err = errors.Join(s.metrics.registerDoor(opts.Registerer, s.door), s.metrics.registerSigning(opts.Registerer, &s.signing))
 	}
 	return s, err
 }
@@ -126,11 +133,12 @@ func New(opts Options) (*Server, error) {
 // newDoor makes what all listeners share.
 func (s *Server) newDoor() *wire.Door {
 	return wire.NewDoor(wire.Options{
-		PerIP: s.opts.Limits.ConnectionsPerIP, Connections: s.opts.Limits.Connections,
+		PerIP: s.opts.Limits.ConnectionsPerIP, Connections: s.opts.Limits.Connections, HandshakesPerIP: s.opts.Limits.HandshakesPerIP,
 		Trusted: s.opts.TrustedProxies, ProxyProtocol: s.opts.ProxyProtocol,
 		Shed:            func() bool { return s.level() >= overload.NoConnections },
 		Refused:         func(reason string) { s.metrics.turnedAway.WithLabelValues(reason).Inc() },
 		HandshakeFailed: s.metrics.handshakeFailed,
+		Handshaken:      s.handshaken,
 		Limits:          s.opts.Limits.wire(), Log: s.log,
 	})
 }
@@ -188,8 +196,14 @@ func (s *Server) serve(ln net.Listener) error {
 // keep the one that they began with. Sites of vhosts that did not change go on
 // as they are; those of removed vhosts are closed.
 func (s *Server) Apply(table *routes.Table, replaced []routes.Replaced) {
+	for _, change := range replaced {
+		if change.New != nil && s.tls != nil {
+			s.authorities.hold(change.New, s.newTerms)
+		}
+	}
 	s.table.Store(table)
 	for _, change := range replaced {
+		s.authorities.release(change.Old)
 		if change.New == nil && change.Old != nil {
 			retire(change.Old)
 		}

@@ -36,9 +36,17 @@ type site struct {
 	budget   *upstream.Budget // of retries, on all backends together
 	redirect redirecting
 	hsts     time.Duration
-	err      error // why the site cannot serve
-	policy   cache.Policy
-	profile  waf.Profile
+	hstsMore string // behind its max-age
+
+	// What tls.client_auth says: whether clients are asked for a certificate, have to
+	// have one, and the backend is told of it.
+	asksCertificate, needsCertificate, tellsCertificate bool
+
+	err    error // why the site cannot serve
+	policy cache.Policy
+	// certified is the policy of requests whose client has a certificate that the backend is told of.
+	certified *cache.Policy
+	profile   waf.Profile
 
 	settings routes.Settings
 	backends *holding
@@ -74,7 +82,16 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	settings := route.Settings(s.opts.Defaults)
 	st := &site{
 		name: route.Name, meter: s.metrics.tenants.meter(settings.Tenant),
-		redirect: redirectings[settings.RedirectHTTP], hsts: settings.HSTS, compress: settings.Compress == "on", settings: settings,
+		redirect: redirectings[settings.RedirectHTTP], hsts: time.Duration(settings.HSTS.MaxAge), compress: settings.Compress == "on", settings: settings,
+	}
+	if settings.HSTS.Subdomains {
+		st.hstsMore = "; includeSubDomains"
+	}
+	if settings.HSTS.Preload {
+		st.hstsMore += "; preload"
+	}
+	if c := clientAuthOf(route); c != nil {
+		st.asksCertificate, st.needsCertificate, st.tellsCertificate = true, c.Mode == routes.AuthRequired, c.Tells()
 	}
 	st.tenant = st.meter.tenant // one string for all vhosts of a tenant
 	st.owner = "tenant " + st.tenant
@@ -87,6 +104,9 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	s.exclude(st, route)
 	if settings.Cache && s.opts.Cache != nil {
 		st.policy = cachePolicy(&settings)
+		if st.tellsCertificate {
+			st.certified = pastCache(st.policy)
+		}
 		st.cache, st.account = &st.policy, s.opts.Cache.Vhost(st.tenant, st.name)
 		if table := s.table.Load(); table == nil || table.Vhost(route.Name) == route { // else what it says is no longer so
 			s.opts.Cache.SetShare(st.account.Tenant(), settings.CacheShare)

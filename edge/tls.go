@@ -12,7 +12,8 @@ import (
 type Certificates interface {
 	// GetCertificate chooses by SNI; nil without error for a name that is not served.
 	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	// WrapSession and UnwrapSession seal session tickets, bound to the SNI.
+	// WrapSession and UnwrapSession seal session tickets, bound to the SNI and to what
+	// Server.AppendBinding says of it.
 	WrapSession(tls.ConnectionState, *tls.SessionState) ([]byte, error)
 	UnwrapSession([]byte, tls.ConnectionState) (*tls.SessionState, error)
 	// Challenge returns the answer to a pending HTTP-01 challenge.
@@ -23,53 +24,94 @@ type Certificates interface {
 	Trusted(host string) bool
 }
 
-// suites are the TLS 1.2 suites with forward secrecy and AEAD; TLS 1.3 has no others.
-var suites = []uint16{
-	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-}
-
-// tlsConfig is the one configuration of the https listener. It is never cloned,
-// so that its callbacks are always live. It holds no certificate: GetCertificate
-// returning nil then makes Go send alert 112 (unrecognized_name) and nothing else.
-func (s *Server) tlsConfig() *tls.Config {
-	certs := s.opts.Certificates
-	base := &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		CipherSuites:   suites,
-		NextProtos:     []string{"http/1.1", acmeALPN},
-		GetCertificate: certs.GetCertificate,
-		WrapSession:    certs.WrapSession,
-		UnwrapSession:  certs.UnwrapSession,
-	}
-	strict := base.Clone()
-	strict.MinVersion = tls.VersionTLS13
-	base.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		if s.wantsTLS13(hello.ServerName) {
-			return strict, nil
-		}
-		return nil, nil
-	}
-	return base
-}
-
 // acmeALPN is the protocol of TLS-ALPN-01 challenges (RFC 8737 §6.2).
 const acmeALPN = "acme-tls/1"
 
-// wantsTLS13 reports whether the vhost of a server name refuses TLS 1.2.
-func (s *Server) wantsTLS13(sni string) bool {
+// closeALPN ends a connection whose handshake was all that its client wanted.
+func closeALPN(c net.Conn) error { return c.Close() }
+
+// tlsConfig is the configuration of the https listener. It is never cloned, so that
+// its callbacks are always live. Each handshake goes on with the one of its vhost's
+// terms, see configFor.
+//
+// None holds a certificate: GetCertificate returning nil then makes Go send alert
+// 112 (unrecognized_name) and nothing else.
+func (s *Server) tlsConfig() *tls.Config {
+	for g := range s.plainTerms {
+		s.plainTerms[g] = s.newTerms(grade(g), nil)
+	}
+	s.challenges = &tls.Config{
+		MinVersion: tls.VersionTLS12, CipherSuites: aead, NextProtos: []string{acmeALPN},
+		GetCertificate: s.opts.Certificates.GetCertificate, SessionTicketsDisabled: true,
+	}
+	base := s.plainTerms[gradeIntermediate].config.Clone()
+	base.GetConfigForClient = s.configFor
+	return base
+}
+
+// configFor chooses a handshake's configuration: that of the terms of the vhost that
+// its SNI selects. It does not allocate for a name in canonical form.
+//
+// An issuer that validates a name by TLS-ALPN-01 has no client certificate. What it
+// gets is closed right after the handshake, and no ticket comes of it.
+func (s *Server) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acmeALPN {
+		return s.challenges, nil
+	}
+	t, err := s.termsOfName(hello.ServerName)
+	if err != nil {
+		return nil, err
+	}
+	s.begin(hello.Conn, t)
+	return t.config, nil
+}
+
+// termsOfName returns the terms for a server name. For an unknown one these are the
+// usual ones: there will be no certificate.
+func (s *Server) termsOfName(sni string) (*terms, error) {
+	if route := s.routeOfName(sni); route != nil {
+		return s.termsOf(route)
+	}
+	return s.plainTerms[gradeIntermediate], nil
+}
+
+// routeOfName returns the route that answers for a server name; nil: none.
+func (s *Server) routeOfName(sni string) *routes.Route {
 	table := s.table.Load()
 	if table == nil {
-		return false
+		return nil
 	}
 	host, err := routes.CanonicalHost(sni)
 	if err != nil {
-		return false
+		return nil
 	}
-	route := table.Match(host)
-	return route != nil && route.Vhost.TLS != nil && route.Vhost.TLS.MinVersion == "1.3"
+	return table.Match(host)
 }
 
-// closeALPN ends a connection whose handshake was all that its client wanted.
-func closeALPN(c net.Conn) error { return c.Close() }
+// AppendBinding appends what binds the session tickets of a server name beside the
+// name itself: tenant, vhost, TLS policy and client_auth with its authorities. A
+// ticket that was sealed under another binding must not be opened: it would carry the
+// old vhost's terms past the new one's. Safe for concurrent use; it neither blocks nor,
+// where dst has room for some 200 bytes, allocates.
+func (s *Server) AppendBinding(dst []byte, sni string) []byte {
+	route := s.routeOfName(sni)
+	if route == nil {
+		return dst
+	}
+	dst = appendText(dst, route.Vhost.Tenant)
+	dst = appendText(dst, route.Name)
+	t, err := s.termsOf(route)
+	if err != nil {
+		return append(dst, 0xff) // of no terms: there is no handshake either
+	}
+	dst = append(dst, byte(t.grade))
+	if t.auth != nil {
+		dst = append(dst, t.auth.digest[:]...)
+	}
+	return dst
+}
+
+// appendText appends a text of up to 255 bytes so that none is another's beginning.
+func appendText(dst []byte, text string) []byte {
+	return append(append(dst, byte(len(text))), text...)
+}

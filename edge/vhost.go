@@ -13,7 +13,7 @@ import (
 const challengePath = "/.well-known/acme-challenge/"
 
 // selectVhost finds the request's site: by its canonical host, after the answer
-// to an ACME challenge, and only if TLS was made for the same tenant.
+// to an ACME challenge, and only if the request belongs on its connection.
 func (s *Server) selectVhost(next handler) handler {
 	return func(r *request) error {
 		if r.RawHost == "" { // HTTP/1.0 may come without
@@ -39,8 +39,8 @@ func (s *Server) selectVhost(next handler) handler {
 		if route == nil {
 			return refuse(404, "no site answers for this host")
 		}
-		if !s.sameTenant(r, route) {
-			return refuse(421, "this connection was made for another site")
+		if err := s.belongs(r, route); err != nil {
+			return err
 		}
 		site, err := s.siteOf(route)
 		r.site, r.record.Route, r.record.Tenant = site, route.Name, site.tenant
@@ -75,32 +75,13 @@ func (s *Server) answerChallenge(r *request) bool {
 	return true
 }
 
-// sameTenant keeps one tenant's connection from carrying requests for another's
-// site: SNI and Host must select vhosts of one tenant, and the certificate that
-// the client has checked must be one for Host too (RFC 9110 §7.4).
-func (s *Server) sameTenant(r *request, route *routes.Route) bool {
-	if r.TLS == nil || r.TLS.ServerName == r.Host {
-		return true
-	}
-	sni, err := routes.CanonicalHost(r.TLS.ServerName)
-	if err != nil {
-		return false
-	}
-	if sni == r.Host {
-		return true
-	}
-	other := r.table.Match(sni)
-	if other == nil {
-		return false
-	}
-	same := other.Name == route.Name || route.Vhost.Tenant != "" && route.Vhost.Tenant == other.Vhost.Tenant
-	return same && s.opts.Certificates.Covers(sni, r.Host)
-}
-
 // mustRedirect reports whether a plain request belongs on https.
 func (s *Server) mustRedirect(r *request) bool {
 	if r.Scheme == "https" {
 		return false
+	}
+	if r.site.needsCertificate { // which plain HTTP has not
+		return true
 	}
 	switch r.site.redirect {
 	case redirectAll:

@@ -178,6 +178,7 @@ var (
 	textType    = reflect.TypeFor[encoding.TextUnmarshaler]()
 	laterType   = reflect.TypeFor[Later]()
 	backendType = reflect.TypeFor[Backend]()
+	hstsType    = reflect.TypeFor[HSTS]()
 )
 
 // value decodes node n, which stands at path, into v.
@@ -198,6 +199,8 @@ func (d *Decoder) value(n ast.Node, path string, v reflect.Value) {
 		d.fail(n, path, "%v", ErrNotSupportedYet)
 	case v.Type() == backendType && isScalar(n):
 		d.value(n, path, v.FieldByName("URL"))
+	case v.Type() == hstsType && isScalar(n):
+		d.value(n, path, v.FieldByName("MaxAge"))
 	case v.Type() == backendType && splitURL(n) != "":
 		v.FieldByName("URL").SetString(splitURL(n))
 	case v.CanAddr() && v.Addr().Type().Implements(textType):

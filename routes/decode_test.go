@@ -103,7 +103,7 @@ func TestGoodFileIsReadIntoItsFields(t *testing.T) {
 				},
 			},
 			TLS: &TLS{
-				MinVersion: "1.3", RedirectHTTP: "false", HSTS: Duration(180 * 24 * time.Hour),
+				MinVersion: "1.3", RedirectHTTP: "false", HSTS: &HSTS{MaxAge: Duration(180 * 24 * time.Hour)},
 				Certificate: &Certificate{Cert: "/etc/gatehouse/conf.d/site/file.pem", Key: "/etc/file.key"},
 			},
 		}},

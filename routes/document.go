@@ -145,9 +145,13 @@ func (d *Decoder) documentOfFile(key Key, e Entry) Document {
 			*p = *at
 		}
 	}
-	if doc.Vhost != nil && doc.Vhost.TLS != nil && doc.Vhost.TLS.Certificate != nil {
-		c := doc.Vhost.TLS.Certificate
-		c.Cert, c.Key = beside(d.file, c.Cert), beside(d.file, c.Key)
+	if doc.Vhost != nil && doc.Vhost.TLS != nil {
+		if c := doc.Vhost.TLS.Certificate; c != nil {
+			c.Cert, c.Key = beside(d.file, c.Cert), beside(d.file, c.Key)
+		}
+		if a := doc.Vhost.TLS.ClientAuth; a != nil && !a.Inline() {
+			a.CA = beside(d.file, a.CA)
+		}
 	}
 	return doc
 }

@@ -88,7 +88,7 @@ func TestExplicitZeroIsRefusedAndNotTakenForTheDefault(t *testing.T) {
 				refused(kind, nest(field.path, zero), path)
 			}
 			number := field.kind.Kind() == reflect.Int || field.kind.Kind() == reflect.Int64
-			means := slices.Contains([]string{"cache.ttl", "cache.stale_if_error", "cache.stale_while_revalidate", "tls.hsts"}, path)
+			means := slices.Contains([]string{"cache.ttl", "cache.stale_if_error", "cache.stale_while_revalidate", "tls.hsts", "tls.hsts.max_age"}, path)
 			if _, listed := zeros[path]; number != listed && !means {
 				t.Errorf("what a zero in %s means was not thought of", path)
 			}
@@ -106,7 +106,8 @@ func TestGoodFormsSurviveJSON(t *testing.T) {
 			"query": {"only": [], "sort": true}, "key": {"cookies": ["lang"], "headers": ["X-Country"], "device": true},
 			"bypass": {"paths": ["/%3Ca%3E&*"], "cookies": ["a_*"], "query": ["b"], "headers": ["X-Preview"]},
 			"rules": [{"paths": ["/static/*", "*.css"], "status": [200, 404], "ttl": "1h", "override": true}, {"ttl": "0s"}]},
-		"tls": {"redirect_http": true, "hsts": "36h", "min_version": "1.2", "certificate": {"cert": "/c", "key": "/k"}}, "waf": {"responses": false,
+		"tls": {"redirect_http": true, "hsts": {"max_age": "365d", "subdomains": true}, "policy": "old", "min_version": "1.2", "certificate": {"cert": "/c", "key": "/k"},
+			"client_auth": {"mode": "optional", "ca": "/ca", "header": false}}, "waf": {"responses": false,
 			"exclusions": [{"rules": [942100, "1-2"], "until": "2027-01-01", "paths": ["/<a>&*"]}]}}}}`))
 	if len(source) != 1 || source[0].Vhost == nil {
 		t.Fatal(report(source, nil))
@@ -123,7 +124,7 @@ func TestGoodFormsSurviveJSON(t *testing.T) {
 func FuzzParseJSON(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"backends":["http://a",{"url":"unix:/a","weight":1}]}`, `{"a":{"b":[1,"x\"}"]}}`, `{"tenant":null}`, `null`, `[[[`,
-		`{"tls":{"redirect_http":true,"hsts":"180d"}}`, `{"waf":{"allowed_methods":["GET"],"rules":1}}`,
+		`{"tls":{"redirect_http":true,"hsts":"180d"}}`, `{"tls":{"hsts":{"max_age":"365d","preload":true},"client_auth":{"mode":"required","ca":"/ca"}}}`, `{"waf":{"allowed_methods":["GET"],"rules":1}}`,
 		`{"cache":{"stale_if_error":"0s","query":{"only":[],"sort":true},"key":{"device":true},"bypass":{"paths":["*.css"]},"rules":[{"paths":["/a%20*"],"status":[404],"ttl":"0s","override":true}]}}`,
 		`{"waf":{"exclusions":[{"rules":[1,"2-3"],"target":"ARGS:/a/","until":"2027-01-01"}]}}`, `{"K":1}`, "{\"\u017f\":1}",
 	} {

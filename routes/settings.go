@@ -27,9 +27,10 @@ type Settings struct {
 	CacheBypass               CacheBypass // its lists may be nil
 	CacheRules                []CacheRule // TTL never nil
 	Compress                  string      // "off" or "on"
-	MinTLS                    string      // "1.2" or "1.3"
+	TLSPolicy                 string      // "modern", "intermediate" or "old"
+	MinTLS                    string      // the least version: "1.0", "1.2" or "1.3"
 	RedirectHTTP              string      // "auto", "true" or "false"
-	HSTS                      time.Duration
+	HSTS                      HSTS
 }
 
 // Settings resolves what is in force for the route. defaults is used for a vhost
@@ -56,7 +57,7 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 		CacheQuery:        CacheQuery{Sort: new(bool)},
 		CacheKey:          CacheKey{Device: new(bool)},
 		Compress:          or(v.Compress, "off"),
-		MinTLS:            "1.2",
+		TLSPolicy:         PolicyIntermediate,
 		RedirectHTTP:      "auto",
 	}
 	for _, w := range []*WAF{base.WAF, v.WAF} {
@@ -74,9 +75,13 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 	}
 	v.Cache.into(&s)
 	if t := v.TLS; t != nil {
-		s.MinTLS = or(t.MinVersion, s.MinTLS)
+		s.TLSPolicy = or(t.Policy, s.TLSPolicy)
+		s.MinTLS = t.MinVersion
 		s.RedirectHTTP = or(string(t.RedirectHTTP), s.RedirectHTTP)
-		s.HSTS = time.Duration(t.HSTS)
+		if t.HSTS != nil {
+			s.HSTS = *t.HSTS
+		}
 	}
+	s.MinTLS = or(s.MinTLS, least[s.TLSPolicy])
 	return s
 }

@@ -18,7 +18,7 @@ func TestSettingsResolveVhostOverTenantOverDefaults(t *testing.T) {
 		Change{Key: Key{KindVhost, "a.test"}, Vhost: &Vhost{
 			Name: "a.test", Tenant: "shop", Balance: "random", Compress: "on", WAF: &WAF{Paranoia: 3, Responses: &no},
 			Timeouts: &Timeouts{Connect: Duration(time.Second)}, Cache: &Cache{Enabled: &yes, TTL: Duration(time.Minute)},
-			TLS: &TLS{HSTS: Duration(time.Hour), RedirectHTTP: "true"},
+			TLS: &TLS{HSTS: &HSTS{MaxAge: Duration(time.Hour)}, RedirectHTTP: "true"},
 		}},
 		vhostChange("plain.test", ""), vhostChange("orphan.test", "nobody"))
 	s := table.Match("a.test").Settings(&Tenant{WAF: &WAF{Mode: "off"}})
@@ -26,7 +26,7 @@ func TestSettingsResolveVhostOverTenantOverDefaults(t *testing.T) {
 		t.Errorf("waf: %+v", w)
 	}
 	if s.Tenant != "shop" || s.Balance != "random" || s.ConnectTimeout != time.Second || s.FirstByte != time.Minute ||
-		!s.Cache || s.CacheTTL != time.Minute || s.CacheMaxBody != 1<<20 || s.Compress != "on" || s.MinTLS != "1.2" || s.RedirectHTTP != "true" || s.HSTS != time.Hour {
+		!s.Cache || s.CacheTTL != time.Minute || s.CacheMaxBody != 1<<20 || s.Compress != "on" || s.MinTLS != "1.2" || s.RedirectHTTP != "true" || s.HSTS.MaxAge != Duration(time.Hour) {
 		t.Errorf("got %+v", s)
 	}
 	for _, host := range []string{"plain.test", "orphan.test"} {

@@ -35,6 +35,7 @@ type Route struct {
 	Vhost *Vhost
 
 	instance atomic.Value // nil until it is compiled
+	kept     any          // see Keep
 
 	// Tenant is the tenant's document in its last good form; nil: none.
 	Tenant *Tenant
@@ -65,6 +66,14 @@ func (r *Route) Instance(compile func(r *Route, previous any) any) any {
 	r.instance.Store(made)
 	return made
 }
+
+// Keep has the route hold something of the server's beside its instance, for those who
+// meet the route before anybody asks for that. Not safe for concurrent use: it is
+// called before the route's table is published, with no nil.
+func (r *Route) Keep(v any) { r.kept = v }
+
+// Kept returns what Keep was given; nil: nothing.
+func (r *Route) Kept() any { return r.kept }
 
 // Compiled returns the instance if there is one, without making it.
 func (r *Route) Compiled() any { return r.instance.Load() }

@@ -2,7 +2,6 @@ package routes
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -191,26 +190,6 @@ func checkTypes(field string, types []string) []finding {
 			continue
 		}
 		out = append(out, f)
-	}
-	return out
-}
-
-func checkTLS(t *TLS, mode checkMode) []finding {
-	if t == nil {
-		return nil
-	}
-	out := oneOf("tls.min_version", t.MinVersion, []string{"1.2", "1.3"})
-	out = append(out, oneOf("tls.redirect_http", string(t.RedirectHTTP), []string{"auto", "true", "false"})...)
-	if c := t.Certificate; c != nil {
-		for _, f := range []struct{ name, path string }{{"cert", c.Cert}, {"key", c.Key}} {
-			field := "tls.certificate." + f.name
-			switch {
-			case f.path == "":
-				out = append(out, finding{field: field, reason: "both cert and key name a PEM file"})
-			case mode == checkPartial && !filepath.IsAbs(f.path):
-				out = append(out, finding{field: field, reason: "want an absolute path here: a document in Redis has no folder"})
-			}
-		}
 	}
 	return out
 }

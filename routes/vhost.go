@@ -78,25 +78,6 @@ type Timeouts struct {
 	FirstByte Duration `yaml:"first_byte,omitempty" json:"first_byte,omitempty" zero:"must be more than 0s"`
 }
 
-// TLS is what a vhost says of its certificate and of plain HTTP.
-type TLS struct {
-	// MinVersion: "1.2" (default) or "1.3".
-	MinVersion  string       `yaml:"min_version,omitempty" json:"min_version,omitempty"`
-	Certificate *Certificate `yaml:"certificate,omitempty" json:"certificate,omitempty"`
-	// RedirectHTTP: "auto" (default: once a certificate is in place that is not
-	// the internal CA's), "true" or "false".
-	RedirectHTTP Switch `yaml:"redirect_http,omitempty" json:"redirect_http,omitempty"`
-	// HSTS is the max-age of Strict-Transport-Security on https answers. Default 0: no such field.
-	HSTS Duration `yaml:"hsts,omitempty" json:"hsts,omitempty"`
-}
-
-// Certificate names the PEM files of an uploaded certificate: the chain, leaf
-// first, and its key. Relative paths belong to the file that names them.
-type Certificate struct {
-	Cert string `yaml:"cert" json:"cert"`
-	Key  string `yaml:"key" json:"key"`
-}
-
 // Switch is "auto", "true" or "false"; the booleans may be written bare.
 type Switch string
 

@@ -58,6 +58,7 @@ func (c *checker) report() checkReport {
 	c.twice(c.vhosts)
 	c.claims()
 	c.certificates()
+	c.authorities()
 	c.exclusions()
 	c.repeatedRules()
 	if err := buildProblem(); err != nil {

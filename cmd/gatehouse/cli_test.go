@@ -346,9 +346,9 @@ func TestServeRefusesBadSettingsAndPassesGoodOnes(t *testing.T) {
 		got = cfg
 		return errors.New("port 443 is taken")
 	}
-	code, _, errOut := invoke(t, "serve", "--limits.body_bytes", "1GiB", "--limits.handshakes_per_ip", "5")
+	code, _, errOut := invoke(t, "serve", "--limits.body_bytes", "1GiB", "--limits.handshakes_per_ip=-5")
 	want(t, "refused", code, exitFailed)
-	want(t, "refused", errOut, "--limits.handshakes_per_ip: not supported yet\n")
+	want(t, "refused", errOut, "--limits.handshakes_per_ip: bad number \"-5\": want 0 (no bound) to 1000000 (a second)\n")
 	if got != nil {
 		t.Fatal("it served with bad settings")
 	}

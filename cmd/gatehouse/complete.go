@@ -83,6 +83,11 @@ func (s *session) completeHost(cmd *cobra.Command, _ []string, _ string) ([]stri
 	return s.hosts(cmd), cobra.ShellCompDirectiveNoFileComp
 }
 
+// completeHosts offers the node's hosts for each argument.
+func (s *session) completeHosts(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return s.hosts(cmd), cobra.ShellCompDirectiveNoFileComp
+}
+
 // completeURL offers the beginnings of URLs of the node's hosts, but for wildcards.
 func (s *session) completeURL(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var urls []string

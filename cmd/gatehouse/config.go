@@ -29,9 +29,11 @@ type Config struct {
 	Data string `json:"data" help:"folder for certificates, keys, last good routes and the socket"`
 	// Routes is "file:DIR" or a Redis URL; see RoutesDir.
 	Routes string `json:"routes" help:"file:DIR, or redis://[user:pass@]host:port[/db][#prefix]"`
-	// Redis and SealKeys are shared state, which this version does not have: refused when set.
-	Redis        string       `json:"redis" help:"shared state (not supported yet)"`
-	SealKeys     []string     `json:"seal_keys" help:"keys that seal shared state (not supported yet)"`
+	// Redis is where nodes keep what they have in common: certificates, ticket keys, purges. Default: that of Routes, if it is one.
+	Redis string `json:"redis" help:"Redis URL of what nodes share (default: that of routes)"`
+	// SealKeys seal certificates and keys there: "file:PATH" or the key itself, 32 bytes in hex or base64. The first seals, all open. Without
+	// them certificates and ticket keys stay on the node.
+	SealKeys     []string     `json:"seal_keys" help:"keys that seal shared certificates: file:PATH, or 64 hex digits"`
 	Certificates Certificates `json:"certificates"`
 	// TrustedProxies are the peers whose X-Forwarded-* and X-Request-Id fields
 	// and PROXY headers are believed. A network too wide here lets clients forge their address.
@@ -68,6 +70,8 @@ type Certificates struct {
 	// Issuer is "internal" (own CA, works offline) or "acme".
 	Issuer string `json:"issuer" help:"internal or acme"`
 	ACME   ACME   `json:"acme"`
+	// Webhook is told of certificates that end, whose orders fail or work again, or that are revoked. What stands in it may be a secret.
+	Webhook string `json:"webhook" help:"https URL that is told of certificates that end, fail or are revoked; empty: none"`
 }
 
 // ACME describes the issuer's directory; it acts when the issuer is "acme".
@@ -77,6 +81,25 @@ type ACME struct {
 	// Trust is a PEM file with roots for the directory's own certificate.
 	Trust string `json:"trust" help:"PEM file of roots that vouch for the directory"`
 	EAB   EAB    `json:"eab"`
+	// Profile is one of those that the directory names. Default: the CA's choice.
+	Profile string `json:"profile" help:"profile of the certificates; empty: the CA's choice"`
+	// Challenge is what orders keep to: auto, http-01, tls-alpn-01 or dns-01.
+	Challenge string `json:"challenge" help:"auto, http-01, tls-alpn-01 or dns-01"`
+	// DNSHook is a program that publishes the records of dns-01; without it wildcards are not ordered.
+	DNSHook string `json:"dns_hook" help:"program that publishes records for dns-01"`
+	// OrdersPerTenant bounds the orders of one tenant within three hours, on all nodes. 0: none.
+	OrdersPerTenant int `json:"orders_per_tenant" help:"most orders of a tenant within three hours; 0: no bound"`
+	// Fallback is asked where orders fail at the first one, or while that one cannot be reached or wants none. Without a directory: none.
+	Fallback Fallback `json:"fallback"`
+}
+
+// Fallback is another ACME issuer.
+type Fallback struct {
+	Directory string `json:"directory" help:"https URL of the second ACME directory; empty: none"`
+	Email     string `json:"email" help:"contact of the account there"`
+	Trust     string `json:"trust" help:"PEM file of roots that vouch for that directory"`
+	EAB       EAB    `json:"eab"`
+	Profile   string `json:"profile" help:"profile of the certificates there; empty: the CA's choice"`
 }
 
 // EAB is an external account binding (RFC 8555 §7.3.4); both empty: none.
@@ -132,7 +155,7 @@ type Limits struct {
 	BodyBytes         routes.Size `json:"body_bytes" help:"largest request body; 0: no bound"`
 	Connections       int         `json:"connections" help:"open connections of all clients; 0: what the descriptor limit leaves"`
 	ConnectionsPerIP  int         `json:"connections_per_ip" help:"open connections per address (IPv6: per /64); 0: no bound"`
-	HandshakesPerIP   int         `json:"handshakes_per_ip" help:"TLS handshakes per address and second (not supported yet)"`
+	HandshakesPerIP   int         `json:"handshakes_per_ip" help:"TLS handshakes per address (IPv6: per /64) and second; 0: no bound"`
 	KeepaliveRequests int         `json:"keepalive_requests" help:"requests per connection; 0: no bound"`
 
 	ConnectionAge    routes.Duration `json:"connection_age" help:"age from which an answer ends its connection; 0s: no bound"`
@@ -160,7 +183,7 @@ func defaultConfig() *Config {
 		Node:         hostName(),
 		Data:         "./data",
 		Routes:       "file:conf.d",
-		Certificates: Certificates{Issuer: "internal", ACME: ACME{Directory: letsEncrypt}},
+		Certificates: Certificates{Issuer: "internal", ACME: ACME{Directory: letsEncrypt, Challenge: "auto", OrdersPerTenant: 100}},
 		Defaults:     &routes.Tenant{WAF: &routes.WAF{Mode: routes.WAFDetect}},
 		Cache:        CacheConfig{Memory: 256 << 20, Snapshot: true},
 		WAF:          WAFConfig{CRS: embeddedCRS, Gate: "on", Shadow: 1000},

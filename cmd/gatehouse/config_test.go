@@ -72,6 +72,8 @@ data=./data
 routes=file:conf.d
 certificates.issuer=internal
 certificates.acme.directory=https://acme-v02.api.letsencrypt.org/directory
+certificates.acme.challenge=auto
+certificates.acme.orders_per_tenant=100
 defaults.waf.mode=detect
 cache.memory=256MiB
 cache.snapshot=true
@@ -106,7 +108,7 @@ listen: {http: "", https: "[::1]:8443", admin: "localhost:0", public_https: 8443
 node: edge-1
 data: /srv/data
 routes: redis://127.0.0.1:6379/2#gh
-certificates: {issuer: acme, acme: {directory: "https://ca.test/dir", email: ops@example.com, trust: ca.pem, eab: {kid: k1, hmac: c2VjcmV0}}}
+certificates: {issuer: acme, acme: {directory: "https://ca.test/dir", email: ops@example.com, trust: ca.pem, eab: {kid: k1, hmac: c2VjcmV0}}, webhook: "https://hooks.test/x"}
 trusted_proxies: [10.0.0.0/8, 192.0.2.1]
 proxy_protocol: true
 defaults: {waf: {mode: block, paranoia: 2}}
@@ -130,6 +132,7 @@ limits:
 	want(t, "routes in Redis", inFiles, false)
 	want(t, "trust beside the file", cfg.Certificates.ACME.Trust, filepath.Join(folder, "ca.pem"))
 	want(t, "eab", cfg.Certificates.ACME.EAB, EAB{"k1", "c2VjcmV0"})
+	want(t, "webhook", cfg.Certificates.Webhook, "https://hooks.test/x")
 	want(t, "networks", len(cfg.Trusted()), 2)
 	want(t, "one address", cfg.Trusted()[1].String(), "192.0.2.1/32")
 	want(t, "defaults", cfg.Defaults.WAF.Mode, "block")
@@ -299,9 +302,11 @@ func TestFileThatIsNamedMustBeThere(t *testing.T) {
 
 func TestSecretsStayOutOfExcerpts(t *testing.T) {
 	for _, text := range []string{
-		"redis: redis://user:hunter2@h:1\n",
+		"redis: http://user:hunter2@h:1\n",
 		"certificates: {acme: {eab: {kid: k, hmac: '!hunter2!'}}}\n",
 		"seal_keys: [hunter2]\n",
+		"certificates: {webhook: 'http://hooks.test/hunter2'}\n",
+		"certificates: {webhook: hunter2}\n",
 	} {
 		_, problems := load(t, text, nil, nil)
 		want(t, text, len(problems), 1)

@@ -71,6 +71,7 @@ func bounds(c *Config) []bound {
 		size("limits.body_bytes", l.BodyBytes, 0, 0, "no bound", ""),
 		count("limits.connections", l.Connections, 0, 0, "by the descriptor limit", ""),
 		count("limits.connections_per_ip", l.ConnectionsPerIP, 0, 0, "no bound", ""),
+		count("limits.handshakes_per_ip", l.HandshakesPerIP, 0, 1_000_000, "no bound", "a second"),
 		count("limits.keepalive_requests", l.KeepaliveRequests, 0, 0, "no bound", ""),
 		span("limits.connection_age", l.ConnectionAge, time.Second, 0, "no bound"),
 		span("limits.idle_timeout", l.IdleTimeout, time.Second, day, ""),

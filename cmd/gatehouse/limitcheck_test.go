@@ -18,7 +18,7 @@ func TestLimitsThatShutOutGoodClientsAreErrors(t *testing.T) {
 		{"connections: -1", `limits.connections: bad number "-1": want 0 (by the descriptor limit) or more`},
 		{"connections_per_ip: -5", `limits.connections_per_ip: bad number "-5": want 0 (no bound) or more`},
 		{"keepalive_requests: -5", `limits.keepalive_requests: bad number "-5": want 0 (no bound) or more`},
-		{"handshakes_per_ip: 5", "limits.handshakes_per_ip: not supported yet"},
+		{"handshakes_per_ip: -5", `limits.handshakes_per_ip: bad number "-5": want 0 (no bound) to 1000000 (a second)`},
 		{"handshake_timeout: 10ms", `limits.handshake_timeout: bad duration "10ms": want 1s to 5m`},
 		{"header_timeout: 0s", `limits.header_timeout: bad duration "0s": want 1s to 5m; there is no "off"`},
 		{"header_timeout: 1h", `limits.header_timeout: bad duration "1h": want 1s to 5m`},
@@ -88,7 +88,7 @@ func TestEveryLimitReachesTheEdge(t *testing.T) {
 		}
 		seen[n] = f.Name
 	}
-	want(t, "limits", len(seen), v.NumField()-1) // handshakes_per_ip does not act yet
+	want(t, "limits", len(seen), v.NumField())
 	want(t, "connection age", edgeLimits(&l).ConnectionAge, time.Duration(l.ConnectionAge))
 	want(t, "header time", edgeLimits(&l).HeaderTime, time.Duration(l.HeaderTimeout))
 	want(t, "grace", edgeLimits(&l).DrainGrace, time.Duration(l.DrainGrace))

@@ -51,7 +51,7 @@ func loadConfig(file string, explicit bool, environ []string, flags map[string]s
 }
 
 // secret finds the lines of a gatehouse.yaml that hold keys or passwords.
-var secret = regexp.MustCompile(`hmac|seal_keys|://[^@\s]*@`)
+var secret = regexp.MustCompile(`hmac|seal_keys|webhook|://[^@\s]*@`)
 
 // withoutSecrets takes the excerpts off that would put a secret into a log.
 func withoutSecrets(problems routes.Problems) routes.Problems {
@@ -181,6 +181,8 @@ func (l *loader) resolvePaths() {
 	}
 	join("data", &l.cfg.Data)
 	join("certificates.acme.trust", &l.cfg.Certificates.ACME.Trust)
+	join("certificates.acme.fallback.trust", &l.cfg.Certificates.ACME.Fallback.Trust)
+	join("certificates.acme.dns_hook", &l.cfg.Certificates.ACME.DNSHook)
 	if l.cfg.WAF.CRS != embeddedCRS {
 		join("waf.crs", &l.cfg.WAF.CRS)
 	}

@@ -26,6 +26,7 @@ import (
 	"gatehouse/edge/waf/events"
 	"gatehouse/internal/logpipe"
 	"gatehouse/internal/redisconn"
+	"gatehouse/internal/webhook"
 	"gatehouse/routes"
 )
 
@@ -45,6 +46,7 @@ type node struct {
 
 	store      routes.Store
 	redis      *redisconn.Client // nil: routes in files
+	shared     *redisconn.Client // of what nodes have in common; nil: this one is alone
 	redisAddrs []string          // host:port of the servers that the settings name
 	follower   *routes.Follower
 	metrics    *prometheus.Registry
@@ -55,6 +57,7 @@ type node struct {
 	purges     *redispurge.Node // nil: without Redis, this node's are its own
 	memory     *overload.Monitor
 	certs      *acme.Manager
+	webhook    *webhook.Sender // nil: nobody is told of certificates
 	access     *edge.AccessLog
 	edge       *edge.Server
 	api        *admin.API

@@ -15,11 +15,11 @@ import (
 
 // openPurges makes what brings purges to the nodes that share a Redis, if this one has one.
 func (n *node) openPurges() (err error) {
-	if n.redis == nil {
+	if n.shared == nil {
 		return nil
 	}
 	n.purges, err = redispurge.New(redispurge.Options{
-		Client: n.redis, Store: n.cache, Node: cmp.Or(n.cfg.Node, "gatehouse"), Logger: n.log, Registerer: n.metrics,
+		Client: n.shared, Store: n.cache, Node: cmp.Or(n.cfg.Node, "gatehouse"), Logger: n.log, Registerer: n.metrics,
 	})
 	return err
 }

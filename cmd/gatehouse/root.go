@@ -31,7 +31,7 @@ type terminal struct {
 // session is what the flags of the whole tree say.
 type session struct {
 	*terminal
-	output string // -o: "table" or "json"
+	output string // -o: "table", "json" or, where a command takes it, "csv"
 	config string // -c; empty: gatehouse.yaml if it is there
 	admin  string // --admin; empty: the socket of the data folder
 }
@@ -105,7 +105,11 @@ Exit status: 0 good, 1 something is wrong (it says what), 2 wrong usage.`,
 			if cmd.CommandPath() == "gatehouse waf test" && strings.ContainsAny(s.output, "/.") {
 				s.output = "table" // curl's -o FILE, in a pasted line
 			}
-			if s.output != "table" && s.output != "json" {
+			switch _, alsoCSV := cmd.Annotations[takesCSV]; {
+			case s.output == "table" || s.output == "json" || s.output == "csv" && alsoCSV:
+			case alsoCSV:
+				return usagef("-o %s: want table, json or csv", s.output)
+			default:
 				return usagef("-o %s: want table or json", s.output)
 			}
 			return nil
@@ -114,13 +118,13 @@ Exit status: 0 good, 1 something is wrong (it says what), 2 wrong usage.`,
 	root.SetIn(t.In)
 	root.SetOut(t.Out)
 	root.SetErr(t.Err)
-	root.PersistentFlags().StringVarP(&s.output, "output", "o", "table", "`format` of what is printed: table or json")
+	root.PersistentFlags().StringVarP(&s.output, "output", "o", "table", "`format` of what is printed: table or json; of lists of certificates csv, too")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{withFlagGuess(cmd, err)}
 	})
 	root.AddCommand(
 		newServeCommand(s), newCheckCommand(s), newVhostCommand(s), newTenantCommand(s),
-		newWAFCommand(s), newCacheCommand(s), newUpgradeCommand(s), newLoadtestCommand(s), newHealthCommand(s), newVersionCommand(s),
+		newWAFCommand(s), newCacheCommand(s), newCertCommand(s), newUpgradeCommand(s), newLoadtestCommand(s), newHealthCommand(s), newVersionCommand(s),
 	)
 	for _, newCommand := range extraCommands {
 		root.AddCommand(newCommand())

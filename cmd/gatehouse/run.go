@@ -29,7 +29,7 @@ import (
 	"gatehouse/routes/redisstore"
 )
 
-// This file and its neighbours node.go, inspect.go, rules.go, purges.go and eventlog.go are the only
+// This file and its neighbours node.go, inspect.go, rules.go, purges.go, certs.go and eventlog.go are the only
 // places that know every package of the program.
 
 func init() {
@@ -149,6 +149,9 @@ func (n *node) openRoutes() (err error) {
 			n.redisAddrs = opts.Addrs
 		}
 	}
+	if err := n.openShared(); err != nil {
+		return err
+	}
 	acceptLoss := "" // with files, a restart accepts
 	if n.redis != nil {
 		acceptLoss = n.redis.Prefix() + routes.AcceptLossKey
@@ -186,23 +189,37 @@ func (n *node) openEngines() (err error) {
 	if err != nil {
 		return err
 	}
-	n.certs, err = acme.New(acme.Options{
-		Data: n.cfg.Data, Issuer: n.cfg.Certificates.Issuer, ACME: acmeOptions(&n.cfg.Certificates.ACME),
-		Known:  func(host string) bool { return n.follower.Table().Match(host) != nil },
-		Logger: n.log, Registerer: n.metrics,
-	})
-	if err != nil {
+	return n.openCertificates()
+}
+
+func (n *node) openCertificates() (err error) {
+	first, fallbacks := acmeIssuers(&n.cfg.Certificates.ACME)
+	o := acme.Options{
+		Data: n.cfg.Data, Issuer: n.cfg.Certificates.Issuer, ACME: first, Fallbacks: fallbacks, Node: n.cfg.Node,
+		DNSHook: n.cfg.Certificates.ACME.DNSHook, OrdersPerTenant: n.cfg.Certificates.ACME.OrdersPerTenant,
+		Known: func(host string) bool { return n.follower.Table().Match(host) != nil },
+		// There is no handshake before there is an edge.
+		Binding: func(dst []byte, name string) []byte { return n.edge.AppendBinding(dst, name) },
+		Tenant:  n.tenantOf, Logger: n.log, Registerer: n.metrics,
+	}
+	if err := n.shareCertificates(&o); err != nil {
+		return fmt.Errorf("certificates: %w", err)
+	}
+	if err := n.openWebhook(&o); err != nil {
+		return err
+	}
+	if n.certs, err = acme.New(o); err != nil {
 		return fmt.Errorf("certificates: %w", err)
 	}
 	return nil
 }
 
-func acmeOptions(c *ACME) acme.ACME {
-	out := acme.ACME{Directory: c.Directory, Email: c.Email, Trust: c.Trust}
-	if c.EAB != (EAB{}) {
-		out.EAB = &acme.EAB{KID: c.EAB.KID, HMAC: c.EAB.HMAC}
+// tenantOf is whose a host is; "" of a vhost without tenant.
+func (n *node) tenantOf(host string) string {
+	if route := n.follower.Table().Match(host); route != nil && route.Vhost != nil {
+		return route.Vhost.Tenant
 	}
-	return out
+	return ""
 }
 
 func (n *node) openEdge() (err error) {
@@ -223,7 +240,7 @@ func edgeLimits(l *Limits) edge.Limits {
 	return edge.Limits{
 		Header: int(l.HeaderBytes), Target: int64(l.TargetBytes), HeaderFields: l.HeaderFields,
 		Body: int64(noneIfZero(l.BodyBytes)), Connections: l.Connections,
-		ConnectionsPerIP: noneIfZero(l.ConnectionsPerIP), KeepAliveRequests: noneIfZero(l.KeepaliveRequests),
+		ConnectionsPerIP: noneIfZero(l.ConnectionsPerIP), HandshakesPerIP: l.HandshakesPerIP, KeepAliveRequests: noneIfZero(l.KeepaliveRequests),
 		ConnectionAge: time.Duration(noneIfZero(l.ConnectionAge)), Idle: time.Duration(l.IdleTimeout),
 		Handshake: time.Duration(l.HandshakeTimeout), HeaderTime: time.Duration(l.HeaderTimeout),
 		Stall: time.Duration(l.StallTimeout), MinRate: int(noneIfZero(l.MinRate)),
@@ -242,7 +259,7 @@ func noneIfZero[T int | routes.Size | routes.Duration](v T) T {
 func (n *node) openAdmin() error {
 	n.api = admin.New(admin.Options{
 		Table: n.table, Status: n.follower.Status, Store: n.store, Defaults: n.cfg.Defaults,
-		CertificateProblem: n.certs.Problem, RulesProblem: repeatedRule, ExclusionProblems: exclusionsAgainst(n.rules),
+		Certificates: n.certificates(), CertificateProblem: n.certs.Problem, ClientAuthProblem: n.edge.ClientAuthProblem, RulesProblem: repeatedRule, ExclusionProblems: exclusionsAgainst(n.rules),
 		Inspect: func(_ context.Context, r admin.InspectRequest) (admin.InspectResult, error) {
 			return inspect(n.edge, r)
 		},
@@ -277,7 +294,11 @@ func (n *node) run(ctx context.Context, usr2 <-chan os.Signal) error {
 		"vhosts", n.follower.Table().Len())
 	n.tellServing()
 	w.begin(w.data, "waf events", func() error { return n.events.Run(w.data) })
+	w.begin(w.all, "client authorities", func() error { return n.edge.FollowAuthorities(w.all) })
 	w.begin(w.data, "certificates", func() error { return n.workInData(w.data) })
+	if n.webhook != nil {
+		w.begin(w.all, "webhook", func() error { return n.webhook.Run(w.all) })
+	}
 	if n.watch != nil {
 		w.begin(w.all, "waf rules", func() error { n.watch.run(w.all); return nil })
 	}

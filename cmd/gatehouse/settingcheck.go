@@ -22,17 +22,16 @@ func (l *loader) check() {
 	l.checkListen()
 	l.checkPlaces()
 	l.checkCertificates()
+	l.checkWebhook()
 	l.checkWords()
 	l.checkLimits()
 	l.checkProxyProtocol()
 	for _, p := range l.cfg.Defaults.Check("") {
 		l.fail("defaults."+p.Field, p.Reason, p.Guess)
 	}
-	l.refuse("redis", l.cfg.Redis != "")
-	l.refuse("seal_keys", len(l.cfg.SealKeys) > 0)
+	l.checkShared()
 	l.refuse("backends.deny", len(l.cfg.Backends.Deny) > 0)
 	l.refuse("backends.allow", len(l.cfg.Backends.Allow) > 0)
-	l.refuse("limits.handshakes_per_ip", l.cfg.Limits.HandshakesPerIP != 0)
 }
 
 // refuse reports a setting that this version does not act on.
@@ -132,17 +131,48 @@ func (l *loader) checkCertificates() {
 	const path = "certificates.acme."
 	c := l.cfg.Certificates
 	l.oneOf("certificates.issuer", c.Issuer, []string{"internal", "acme"})
-	if u, err := url.Parse(c.ACME.Directory); err != nil || u.Scheme != "https" || u.Host == "" {
+	l.checkIssuer(path, c.ACME.Directory, c.ACME.Email, c.ACME.EAB)
+	if f := c.ACME.Fallback; f != (Fallback{}) {
+		l.checkIssuer(path+"fallback.", f.Directory, f.Email, f.EAB)
+		if f.Directory == c.ACME.Directory {
+			l.fail(path+"fallback.directory", "it is the first directory again", "")
+		}
+	}
+	l.oneOf(path+"challenge", c.ACME.Challenge, []string{"auto", "http-01", "tls-alpn-01", "dns-01"})
+	switch hook := c.ACME.DNSHook; {
+	case hook == "" && c.ACME.Challenge == "dns-01":
+		l.fail(path+"dns_hook", "dns-01 needs a program that publishes its records", "")
+	case hook != "":
+		if info, err := os.Stat(l.fromFile(path+"dns_hook", hook)); err != nil {
+			l.fail(path+"dns_hook", unreadable(err), "")
+		} else if info.IsDir() || info.Mode()&0o111 == 0 {
+			l.fail(path+"dns_hook", "it is no program that may be run", "")
+		}
+	}
+	if c.ACME.OrdersPerTenant < 0 {
+		l.fail(path+"orders_per_tenant", fmt.Sprintf("bad number %d: want 0 (no bound) or more", c.ACME.OrdersPerTenant), "")
+	}
+}
+
+// checkWebhook leaves the value out of what it says: it may be a secret.
+func (l *loader) checkWebhook() {
+	text := l.cfg.Certificates.Webhook
+	if u, err := url.Parse(text); text != "" && (err != nil || u.Scheme != "https" || u.Hostname() == "") {
+		l.fail("certificates.webhook", "bad URL: want https://host/path; it is told by POST", "")
+	}
+}
+
+func (l *loader) checkIssuer(path, directory, email string, eab EAB) {
+	if u, err := url.Parse(directory); err != nil || u.Scheme != "https" || u.Host == "" {
 		guess := ""
-		if rest, plain := strings.CutPrefix(c.ACME.Directory, "http://"); plain {
+		if rest, plain := strings.CutPrefix(directory, "http://"); plain {
 			guess = "https://" + rest
 		}
-		l.fail(path+"directory", fmt.Sprintf("bad directory %q: want an https URL", c.ACME.Directory), guess)
+		l.fail(path+"directory", fmt.Sprintf("bad directory %q: want an https URL", directory), guess)
 	}
-	if e := c.ACME.Email; e != "" && (!strings.Contains(e, "@") || strings.ContainsAny(e, " ,:<>")) {
-		l.fail(path+"email", fmt.Sprintf("bad address %q: want one like ops@example.com", e), "")
+	if email != "" && (!strings.Contains(email, "@") || strings.ContainsAny(email, " ,:<>")) {
+		l.fail(path+"email", fmt.Sprintf("bad address %q: want one like ops@example.com", email), "")
 	}
-	eab := c.ACME.EAB
 	if (eab.KID == "") != (eab.HMAC == "") {
 		l.fail(path+"eab", "an external account binding has both kid and hmac", "")
 	}
@@ -150,6 +180,37 @@ func (l *loader) checkCertificates() {
 	if _, err := base64.RawURLEncoding.DecodeString(plain); err != nil {
 		l.fail(path+"eab.hmac", "not base64url", "") // the key itself stays out of messages
 	}
+}
+
+// checkShared reports what keeps nodes from sharing anything.
+func (l *loader) checkShared() {
+	c := l.cfg
+	if c.Redis != "" {
+		if err := parseRedisURL(c.Redis); err != nil {
+			l.fail("redis", err.Error(), "")
+		}
+	}
+	if len(c.SealKeys) == 0 {
+		return
+	}
+	for i, text := range c.SealKeys {
+		if path, is := strings.CutPrefix(text, "file:"); is {
+			c.SealKeys[i] = "file:" + l.fromFile("seal_keys", path)
+		}
+	}
+	if _, err := c.sealKeys(); err != nil {
+		l.fail("seal_keys", err.Error(), "") // which tells no key
+	} else if _, file := c.RoutesDir(); file && c.Redis == "" {
+		l.fail("seal_keys", "they seal what nodes share in a Redis, and there is none: set redis", "")
+	}
+}
+
+// fromFile is a path that a setting names, seen from the working folder.
+func (l *loader) fromFile(setting, path string) string {
+	if _, elsewhere := l.origin[setting]; elsewhere || l.cfg.File == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(l.cfg.File), path)
 }
 
 // gateWords are the values of waf.gate.

@@ -1,7 +1,7 @@
 // Package wire is what comes off a client's connection before there is a
 // request: the accept loop that survives a shortage of descriptors, the bounds on
 // connections in all and per client, PROXY headers, the TLS handshake with its
-// deadline, readers that take too little, and strict HTTP/1.1.
+// deadline and its rate per client, readers that take too little, and strict HTTP/1.1.
 //
 // # The one reader
 //

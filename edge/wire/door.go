@@ -18,11 +18,12 @@ const (
 	refusedShed  = "shed"         // Shed said so
 	refusedProxy = "proxy_header" // its PROXY header is malformed or did not come in time
 	refusedIdle  = "crowded"      // it waited for a request while others waited for its place
+	refusedHello = "handshakes"   // its client has begun HandshakesPerIP handshakes a second
 )
 
 // Reasons returns all reasons for which a connection is refused.
 func Reasons() []string {
-	return []string{refusedPerIP, refusedShed, refusedProxy, refusedIdle}
+	return []string{refusedPerIP, refusedShed, refusedProxy, refusedIdle, refusedHello}
 }
 
 // Options are the bounds of a Door. A zero field stands for its default, a
@@ -39,8 +40,12 @@ type Options struct {
 	// (RLIMIT_NOFILE, soft) less 128 for files and the like (a quarter of a small
 	// limit), less what backends need: half of the rest, but 4,096 at most.
 	Connections int
+	// HandshakesPerIP bounds the TLS handshakes that a client, as PerIP has it, begins
+	// in a second; as many may come at once. Default, and negative: none. Beyond it a
+	// connection is reset before anything of it is parsed but a PROXY header. Trusted is exempt.
+	HandshakesPerIP int
 	// Trusted are the proxies whose PROXY headers are believed and who are exempt
-	// from PerIP. Whoever is in here can claim any client address.
+	// from PerIP and HandshakesPerIP. Whoever is in here can claim any client address.
 	Trusted []netip.Prefix
 	// ProxyProtocol has PROXY headers (v1, v2) of Trusted read. From others they are
 	// bytes like any.
@@ -54,8 +59,11 @@ type Options struct {
 	// HandshakeFailed is called for each TLS handshake that failed, from several
 	// goroutines, with the error: that of crypto/tls, or of the connection, and
 	// then net.ErrClosed if it was closed at our end. A connection that was refused
-	// for its PROXY header is none of them. nil: nobody counts.
+	// for its PROXY header or by HandshakesPerIP is none of them. nil: nobody counts.
 	HandshakeFailed func(error)
+	// Handshaken is called after each TLS handshake that succeeded, by the goroutine
+	// that serves the connection. nil: nobody asks.
+	Handshaken func(*TLSConn)
 	// Limits are those of each connection.
 	Limits Limits
 	// Log gets what is refused, at most a line a minute and reason. nil discards.
@@ -82,6 +90,9 @@ func (o Options) withDefaults() Options {
 	if o.HandshakeFailed == nil {
 		o.HandshakeFailed = func(error) {}
 	}
+	if o.Handshaken == nil {
+		o.Handshaken = func(*TLSConn) {}
+	}
 	return o
 }
 
@@ -91,6 +102,7 @@ type Door struct {
 	opts  Options
 	open  atomic.Int64
 	peers *peers
+	hands *rates // of handshakes; nil: no bound
 	conns roster
 	// looked is when room was last looked for, unix nanoseconds.
 	looked atomic.Int64
@@ -109,7 +121,11 @@ type Door struct {
 // NewDoor makes a Door without listeners.
 func NewDoor(o Options) *Door {
 	o = o.withDefaults()
-	return &Door{opts: o, peers: newPeers(), closed: make(chan struct{})}
+	d := &Door{opts: o, peers: newPeers(), closed: make(chan struct{})}
+	if o.HandshakesPerIP > 0 {
+		d.hands = newRates(o.HandshakesPerIP)
+	}
+	return d
 }
 
 // Listen has connections of inner come through the door. config nil: plain
@@ -210,6 +226,15 @@ func (d *Door) enter(s *socket, addr netip.Addr) bool {
 	}
 	s.counted = client
 	return true
+}
+
+// greets takes a TLS handshake of the client of s in, unless there were too many.
+func (d *Door) greets(s *socket) bool {
+	if d.hands == nil {
+		return true
+	}
+	addr := addrOf(s.RemoteAddr())
+	return !addr.IsValid() || d.trusts(addr) || d.hands.take(clientOf(addr), time.Now())
 }
 
 // release takes a closed connection out of the counts and wakes who waits for it.

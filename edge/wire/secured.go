@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// errHellos is why a handshake was not begun.
+var errHellos = errors.New("client begins too many TLS handshakes")
+
 // A TLSConn is a client's connection with TLS.
 type TLSConn struct {
 	Conn
@@ -22,7 +25,7 @@ func (c *TLSConn) Handshake() error {
 	if record, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		c.raw.unexpected(record.RecordHeader[:])
 	}
-	if !c.raw.refused() { // that has been counted
+	if !errors.Is(err, errHellos) && !c.raw.refused() { // those have been counted
 		c.raw.door.opts.HandshakeFailed(err)
 	}
 	return err
@@ -34,13 +37,22 @@ func (c *TLSConn) handshake() (err error) {
 			err = c.panicked("panic in a TLS handshake", v)
 		}
 	}()
-	if err := c.raw.SetDeadline(time.Now().Add(c.limits.Handshake)); err != nil {
+	c.raw.handshakeBy = time.Now().Add(c.limits.Handshake)
+	if err := c.raw.SetDeadline(c.raw.handshakeBy); err != nil {
 		return err
 	}
 	if err := c.raw.announce(); err != nil {
 		return err
 	}
-	return c.tls.Handshake()
+	if !c.raw.door.greets(c.raw) {
+		c.raw.door.refuse(c.raw, refusedHello, nil)
+		return errHellos
+	}
+	if err := c.tls.Handshake(); err != nil {
+		return err
+	}
+	c.raw.door.opts.Handshaken(c)
+	return nil
 }
 
 // ConnectionState is that of the TLS layer; zero before the handshake.

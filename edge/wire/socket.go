@@ -49,6 +49,8 @@ type socket struct {
 	torn      error      // of a write of what was held back; guarded by writing
 	acked     func() uint64
 
+	handshakeBy time.Time // see HandshakeBy
+
 	mu       sync.Mutex // held for moments
 	readBy   time.Time  // the deadline that was asked for while early
 	headerBy time.Time  // that of the PROXY header
@@ -219,6 +221,17 @@ func (s *socket) LocalAddr() net.Addr {
 	}
 	return s.Conn.LocalAddr()
 }
+
+// Attach and Attached are those of the Conn over the socket, for callbacks of a TLS
+// handshake, which know the socket alone (tls.ClientHelloInfo.Conn).
+func (s *socket) Attach(v any) { s.owner.Load().Attach(v) }
+
+// Attached returns what Attach was given last; nil: nothing.
+func (s *socket) Attached() any { return s.owner.Load().Attached() }
+
+// HandshakeBy is when the TLS handshake has to be over. It belongs to the goroutine
+// that runs the handshake.
+func (s *socket) HandshakeBy() time.Time { return s.handshakeBy }
 
 // CloseWrite says that nothing more will be sent.
 func (s *socket) CloseWrite() error {

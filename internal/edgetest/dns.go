@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -18,16 +20,22 @@ import (
 // returns its address. Names that start with "nxdomain." do not exist.
 func DNS(t testing.TB) string {
 	t.Helper()
+	return DNSWithTXT(t, "")
+}
+
+// DNSWithTXT is DNS with TXT records: those of a name are the lines of a file of that name, with its last dot, in a folder.
+func DNSWithTXT(t testing.TB, folder string) string {
+	t.Helper()
 	ln, packets := listenDNS(t)
 	var serving sync.WaitGroup
-	serving.Go(func() { servePackets(t, packets) })
+	serving.Go(func() { servePackets(t, packets, folder) })
 	serving.Go(func() {
 		for {
 			conn, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			serving.Go(func() { serveStream(t, conn) })
+			serving.Go(func() { serveStream(t, conn, folder) })
 		}
 	})
 	t.Cleanup(func() {
@@ -57,7 +65,7 @@ func listenDNS(t testing.TB) (net.Listener, net.PacketConn) {
 	return nil, nil
 }
 
-func servePackets(t testing.TB, conn net.PacketConn) {
+func servePackets(t testing.TB, conn net.PacketConn, folder string) {
 	buf := make([]byte, 4096)
 	for {
 		n, peer, err := conn.ReadFrom(buf)
@@ -68,7 +76,7 @@ func servePackets(t testing.TB, conn net.PacketConn) {
 			t.Errorf("edgetest: read DNS question: %v", err)
 			return
 		}
-		answer, err := answerDNS(buf[:n])
+		answer, err := answerDNS(buf[:n], folder)
 		if err != nil {
 			continue // not a question
 		}
@@ -80,7 +88,7 @@ func servePackets(t testing.TB, conn net.PacketConn) {
 
 // serveStream answers the questions of one connection, each with its length before
 // it (RFC 1035 section 4.2.2).
-func serveStream(t testing.TB, conn net.Conn) {
+func serveStream(t testing.TB, conn net.Conn, folder string) {
 	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Errorf("edgetest: set DNS deadline: %v", err)
@@ -95,7 +103,7 @@ func serveStream(t testing.TB, conn net.Conn) {
 		if _, err := io.ReadFull(conn, query); err != nil {
 			return
 		}
-		answer, err := answerDNS(query)
+		answer, err := answerDNS(query, folder)
 		if err != nil {
 			return // not a question
 		}
@@ -106,7 +114,7 @@ func serveStream(t testing.TB, conn net.Conn) {
 	}
 }
 
-func answerDNS(query []byte) ([]byte, error) {
+func answerDNS(query []byte, folder string) ([]byte, error) {
 	var p dnsmessage.Parser
 	header, err := p.Start(query)
 	if err != nil {
@@ -130,6 +138,14 @@ func answerDNS(query []byte) ([]byte, error) {
 			Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 1},
 			Body:   &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}},
 		}}
+	}
+	if q.Type == dnsmessage.TypeTXT && folder != "" {
+		text, _ := os.ReadFile(filepath.Join(folder, filepath.Base(strings.ToLower(q.Name.String())))) // none: no records
+		for line := range strings.FieldsSeq(string(text)) {
+			m.Answers = append(m.Answers, dnsmessage.Resource{
+				Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 1}, Body: &dnsmessage.TXTResource{TXT: []string{line}},
+			})
+		}
 	}
 	return m.Pack()
 }

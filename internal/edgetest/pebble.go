@@ -1,10 +1,12 @@
 package edgetest
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
@@ -36,6 +38,7 @@ type PebbleOptions struct {
 	TLSPort  int               // of TLS-ALPN-01; zero: nobody listens there
 	Lifetime time.Duration     // of certificates; zero: 90 days
 	EAB      map[string]string // key identifiers and base64url keys; nil: accounts need none
+	DNS      string            // address of the name server that Pebble asks; empty: DNS
 }
 
 // Pebble starts Pebble for HTTP-01 and TLS-ALPN-01 at the given ports of loopback.
@@ -62,11 +65,15 @@ func PebbleWith(t testing.TB, opts PebbleOptions) *PebbleServer {
 	directory, management := FreePort(t), FreePort(t)
 	p.DirectoryURL = fmt.Sprintf("https://127.0.0.1:%d/dir", directory)
 	p.ManagementURL = fmt.Sprintf("https://127.0.0.1:%d", management)
+	dns := opts.DNS
+	if dns == "" {
+		dns = DNS(t)
+	}
 	config := filepath.Join(dir, "pebble.json")
 	text, err := json.Marshal(map[string]any{"pebble": pebbleConfig(t, opts, directory, management, certFile, keyFile)})
 	must(t, "encode Pebble's settings", err)
 	must(t, "write Pebble's settings", os.WriteFile(config, text, 0o600))
-	p.start(t, binary, "-config", config, "-dnsserver", DNS(t))
+	p.start(t, binary, "-config", config, "-dnsserver", dns)
 	return p
 }
 
@@ -146,6 +153,23 @@ func (p *PebbleServer) Roots(t testing.TB) *x509.CertPool {
 		t.Fatalf("edgetest: Pebble's root is no certificate: %q", text)
 	}
 	return pool
+}
+
+// SetRenewalWindow has Pebble suggest when to renew a certificate (RFC 9773).
+func (p *PebbleServer) SetRenewalWindow(t testing.TB, cert *x509.Certificate, start, end time.Time) {
+	t.Helper()
+	window := fmt.Sprintf(`{"suggestedWindow": {"start": %q, "end": %q}, "explanationURL": "https://ca.test/why"}`,
+		start.UTC().Format(time.RFC3339), end.UTC().Format(time.RFC3339))
+	body, err := json.Marshal(map[string]string{
+		"Certificate": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})), "ARIResponse": window,
+	})
+	must(t, "encode a renewal window", err)
+	resp, err := p.client.Post(p.ManagementURL+"/set-renewal-info/", "application/json", bytes.NewReader(body))
+	must(t, "set a renewal window", err)
+	must(t, "close Pebble's answer", resp.Body.Close())
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("edgetest: Pebble takes no renewal window: %s", resp.Status)
+	}
 }
 
 // Log returns what Pebble has written so far.

@@ -67,6 +67,10 @@ func valueOf(v reflect.Value) any {
 		if x.Weight <= 1 {
 			return scalar(x.URL)
 		}
+	case routes.HSTS:
+		if !x.Subdomains && !x.Preload {
+			return valueOf(reflect.ValueOf(x.MaxAge))
+		}
 	case routes.Switch:
 		if x == "true" || x == "false" {
 			return string(x)

@@ -181,7 +181,8 @@ const everyField = `{
 	"waf": {"mode": "block", "paranoia": 2, "inbound_threshold": 7, "outbound_threshold": 9, "inspect_body": "64KiB",
 		"responses": false, "on_oversize": "block", "on_error": "block", "allowed_methods": ["GET", "PROPFIND"]},
 	"tls": {"min_version": "1.3", "certificate": {"cert": "/etc/ssl/a b.pem", "key": "/etc/ssl/#1: key.pem"},
-		"redirect_http": "false", "hsts": "180d"}}`
+		"policy": "modern", "client_auth": {"mode": "optional", "ca": "/etc/ssl/clients: all.pem", "header": false},
+		"redirect_http": "false", "hsts": {"max_age": "365d", "subdomains": true, "preload": true}}}`
 
 func testFidelity(t *testing.T, f Fixture) {
 	for _, name := range []string{"www.shop.test", "*.wild.test", "*", "[2001:db8::1]"} {

@@ -1,0 +1,147 @@
+package acme
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	xacme "golang.org/x/crypto/acme"
+)
+
+// accountKeyFile holds the key of the account at the first issuer. No host name contains "@".
+const accountKeyFile = "account@key.pem"
+
+// An account is one issuer of the settings: its directory, and the account there, which all nodes that share anything have in
+// common.
+type account struct {
+	conf   ACME
+	client *xacme.Client
+	gate   *gate
+	vault  *vault
+	file   string // of the key, in the folder
+
+	mu    sync.Mutex
+	ready bool
+	until time.Time // it wants no order before (429), as far as this node knows
+}
+
+func newAccount(conf ACME, v *vault, first bool) (*account, error) {
+	g, err := newGate(conf.Trust)
+	if err != nil {
+		return nil, err
+	}
+	a := &account{
+		conf: conf, gate: g, vault: v, file: accountKeyFile,
+		client: &xacme.Client{
+			DirectoryURL: conf.Directory,
+			HTTPClient:   &http.Client{Transport: g},
+			RetryBackoff: g.backoff,
+			UserAgent:    "gatehouse",
+		},
+	}
+	if !first {
+		a.file = "account@" + directoryFolder(conf.Directory) + ".pem"
+	}
+	return a, nil
+}
+
+// prepare makes sure that the account is there: the key is read or made, and registered. Registering a key that is known already
+// gives the account that it has (RFC 8555 section 7.3.1), so nodes that do so at the same time have one account.
+func (a *account) prepare(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ready {
+		return nil
+	}
+	text, err := a.vault.secret(ctx, accountKeyOf(a.conf.Directory, "account"), a.file, newAccountKey)
+	if err != nil {
+		return fmt.Errorf("acme: account key: %w", err)
+	}
+	signer, err := parseKey(text)
+	if err != nil {
+		return fmt.Errorf("acme: account key: %w", err)
+	}
+	key, ok := signer.(*ecdsa.PrivateKey)
+	if !ok || key.Curve != elliptic.P256() {
+		return fmt.Errorf("acme: account key: it is %T, want ECDSA P-256", signer)
+	}
+	a.client.Key = key
+	a.gate.signWith(key)
+	registration := &xacme.Account{}
+	if a.conf.Email != "" {
+		registration.Contact = []string{"mailto:" + a.conf.Email}
+	}
+	if eab := a.conf.EAB; eab != nil {
+		mac, err := eab.key()
+		if err != nil {
+			return err
+		}
+		registration.ExternalAccountBinding = &xacme.ExternalAccountBinding{KID: eab.KID, Key: mac}
+	}
+	if _, err := a.client.Register(ctx, registration, xacme.AcceptTOS); err != nil && !errors.Is(err, xacme.ErrAccountAlreadyExists) {
+		return fmt.Errorf("acme: register at %s: %w", a.conf.Directory, err)
+	}
+	a.ready = true
+	return nil
+}
+
+func newAccountKey() ([]byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), nil
+}
+
+// resting returns until when the issuer wants no orders; zero if it takes them. All nodes heed what one was told.
+func (a *account) resting(ctx context.Context) time.Time {
+	a.mu.Lock()
+	until := a.until
+	a.mu.Unlock()
+	if a.vault.shared != nil && !time.Now().Before(until) {
+		if found, err := a.vault.shared.Read(ctx, accountKeyOf(a.conf.Directory, "until")); err == nil && found[0] != nil {
+			if unix, err := strconv.ParseInt(string(found[0]), 10, 64); err == nil {
+				until = time.Unix(unix, 0)
+			}
+		}
+	}
+	if !time.Now().Before(until) {
+		return time.Time{}
+	}
+	return until
+}
+
+// rest notes that the issuer wants no orders for a while (429 with Retry-After).
+func (a *account) rest(ctx context.Context, wait time.Duration) {
+	until := time.Now().Add(wait)
+	a.mu.Lock()
+	a.until = until
+	a.mu.Unlock()
+	if a.vault.shared == nil {
+		return
+	}
+	text := strconv.FormatInt(until.Unix(), 10)
+	if err := a.vault.shared.Write(ctx, accountKeyOf(a.conf.Directory, "until"), []byte(text), wait); err != nil {
+		a.vault.log.Warn("other nodes do not know that the issuer wants no orders", "issuer", a.host(), "until", until, "err", err)
+	}
+}
+
+// host names the issuer in logs.
+func (a *account) host() string {
+	folder := directoryFolder(a.conf.Directory)
+	return folder[:strings.LastIndexByte(folder, '-')]
+}

@@ -1,0 +1,90 @@
+package acme
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// own returns the certificate that a pattern of the table has for itself, expired or not: its file, else what was imported, else the
+// issued one. Nil: there is none, or it is not what is served, since a wildcard's file goes before it.
+func (s *store) own(pattern string) *leaf {
+	if l := s.file(pattern); l != nil || pattern == "*" {
+		return l
+	}
+	imported := s.imported(pattern)
+	switch {
+	case imported.validAt(time.Now()), imported != nil && s.issued(pattern) == nil:
+		return imported
+	case isExact(pattern) && s.hasFile(pattern):
+		return nil
+	}
+	return s.issued(pattern)
+}
+
+// eachOwn calls visit with the certificates that patterns have for themselves.
+func (s *store) eachOwn(visit func(pattern string, l *leaf)) {
+	for _, name := range s.patterns() {
+		if l := s.own(name); l != nil {
+			visit(name, l)
+		}
+	}
+}
+
+// expiries tells when certificates end: one walk through all that are held for each question.
+type expiries struct {
+	m                          *Manager
+	soonest, expiring, failing *prometheus.Desc
+}
+
+func newExpiries(m *Manager) *expiries {
+	return &expiries{
+		m: m,
+		soonest: prometheus.NewDesc("gatehouse_certificate_expiry_seconds",
+			"When the certificate that ends first does, in Unix time, by source; of internal ones the node's own CA, since they are made anew by themselves.",
+			[]string{"source"}, nil),
+		expiring: prometheus.NewDesc("gatehouse_certificates_expiring",
+			"Names whose certificate ends within that time, or has ended; without internal ones.", []string{"within"}, nil),
+		failing: prometheus.NewDesc("gatehouse_certificates_failing",
+			"Names whose last order failed, or was put off.", nil, nil),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (e *expiries) Describe(out chan<- *prometheus.Desc) {
+	out <- e.soonest
+	out <- e.expiring
+	out <- e.failing
+}
+
+// Collect implements prometheus.Collector.
+func (e *expiries) Collect(out chan<- prometheus.Metric) {
+	soonest := map[Source]time.Time{SourceInternal: e.m.authority.cert.NotAfter}
+	now := time.Now()
+	week, month := 0, 0
+	e.m.store.eachOwn(func(_ string, l *leaf) {
+		if first, ok := soonest[l.source]; !ok || l.notAfter.Before(first) {
+			soonest[l.source] = l.notAfter
+		}
+		switch left := l.notAfter.Sub(now); {
+		case left < 7*24*time.Hour:
+			week++
+			month++
+		case left < 30*24*time.Hour:
+			month++
+		}
+	})
+	for source, at := range soonest {
+		out <- prometheus.MustNewConstMetric(e.soonest, prometheus.GaugeValue, float64(at.Unix()), string(source))
+	}
+	out <- prometheus.MustNewConstMetric(e.expiring, prometheus.GaugeValue, float64(week), "7d")
+	out <- prometheus.MustNewConstMetric(e.expiring, prometheus.GaugeValue, float64(month), "30d")
+	failing := 0
+	if e.m.issuer != nil {
+		failing = e.m.issuer.failing()
+	}
+	out <- prometheus.MustNewConstMetric(e.failing, prometheus.GaugeValue, float64(failing))
+}
+
+// ends reports whether a certificate has so little of its life left that its successor should have been there long ago.
+func (l *leaf) ends(now time.Time) bool { return l.notAfter.Sub(now) <= l.life()/6 }

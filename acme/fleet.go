@@ -1,0 +1,187 @@
+package acme
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Events tell nodes what has changed where they share it: a word and a name.
+const (
+	eventCert   = "cert "   // a certificate was issued
+	eventManual = "manual " // one was imported, or removed
+	eventToken  = "token "  // an answer to HTTP-01 is there
+	eventALPN   = "alpn "   // an answer to TLS-ALPN-01 is there
+	eventARI    = "ari "    // the issuer has said when to renew
+	eventFail   = "fail "   // an order has failed
+)
+
+const (
+	// fullLook is how often a node compares all it has with what is shared: events may be lost in a failover.
+	fullLook = 10 * time.Minute
+	// lookBatch is how many certificates are read at a time.
+	lookBatch = 200
+)
+
+// A fleet keeps a node in step with what is shared.
+type fleet struct {
+	issuer  *issuer // nil: nothing is ordered
+	imports *imports
+	names   func() []string // of the table
+	shared  Shared
+	log     *slog.Logger
+	synced  atomic.Bool // all that is shared was read once
+	wake    chan struct{}
+
+	asking chan struct{} // of handshakes: a slot for each that waits
+
+	mu     sync.Mutex
+	absent map[string]time.Time // names that nothing is shared for, until when that is believed
+	flying map[string]chan struct{}
+}
+
+func newFleet(m *Manager, shared Shared) *fleet {
+	return &fleet{
+		issuer: m.issuer, imports: m.imports, names: m.store.patterns, shared: shared, log: m.log, wake: make(chan struct{}, 1), asking: make(chan struct{}, mostAsking),
+		absent: make(map[string]time.Time), flying: make(map[string]chan struct{}),
+	}
+}
+
+// run follows events until ctx ends.
+func (f *fleet) run(ctx context.Context) {
+	var parts sync.WaitGroup
+	parts.Go(func() {
+		_ = f.shared.Follow(ctx, func(event string) { f.heed(ctx, event) }, f.lookSoon) // ctx's error
+	})
+	parts.Go(func() {
+		for {
+			timer := time.NewTimer(jitter(fullLook))
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+				return
+			case <-f.wake:
+			case <-timer.C:
+			}
+			timer.Stop()
+			f.look(ctx)
+		}
+	})
+	parts.Wait()
+}
+
+// lookSoon has all that is shared read again.
+func (f *fleet) lookSoon() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// look reads all that is shared of the names of the table.
+func (f *fleet) look(ctx context.Context) {
+	whole := true
+	names := f.names()
+	for len(names) > 0 && ctx.Err() == nil {
+		n := min(len(names), lookBatch)
+		whole = f.bring(ctx, names[:n]...) && whole
+		names = names[n:]
+	}
+	if whole && ctx.Err() == nil {
+		f.synced.Store(true)
+	}
+}
+
+// bring puts certificates in place that others have issued or imported, and reports whether it could ask for them.
+func (f *fleet) bring(ctx context.Context, names ...string) bool {
+	limited, cancel := context.WithTimeout(ctx, sharedWait)
+	defer cancel()
+	err := f.bringIssued(limited, names...)
+	if err == nil {
+		err = f.imports.bring(limited, withWildcards(names)...)
+	}
+	if err != nil {
+		f.log.Debug("certificates of other nodes cannot be read", "err", err)
+	}
+	return err == nil
+}
+
+// withWildcards are the names, and the wildcards above them, each once.
+func withWildcards(names []string) []string {
+	out := slices.Clone(names)
+	seen := make(map[string]bool, len(names))
+	for _, name := range names {
+		seen[name] = true
+	}
+	for _, name := range names {
+		up := parent(name)
+		if wild := "*." + up; up != "" && !seen[wild] {
+			seen[wild] = true
+			out = append(out, wild)
+		}
+	}
+	return out
+}
+
+func (f *fleet) bringIssued(ctx context.Context, names ...string) error {
+	if f.issuer == nil {
+		return nil
+	}
+	wanted := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !f.issuer.isWanted(name) })
+	if len(wanted) == 0 {
+		return nil
+	}
+	found, err := f.issuer.vault.fetch(ctx, f.issuer.store.issued, wanted...)
+	if err != nil {
+		return err
+	}
+	for n, l := range found {
+		if l == nil {
+			continue
+		}
+		if old := f.issuer.store.issued(wanted[n]); old == nil || old.rank() < l.rank() {
+			f.issuer.take(wanted[n], l)
+		}
+	}
+	return nil
+}
+
+// heed acts on an event.
+func (f *fleet) heed(ctx context.Context, event string) {
+	i := f.issuer
+	word, name, _ := strings.Cut(event, " ")
+	word += " "
+	limited, cancel := context.WithTimeout(ctx, sharedWait)
+	defer cancel()
+	var err error
+	switch {
+	case word == eventManual:
+		err = f.imports.bring(limited, name)
+	case i == nil:
+	case word == eventCert:
+		err = f.bringIssued(limited, name)
+	case word == eventToken:
+		i.solver.fetchToken(limited, name)
+	case word == eventALPN:
+		i.solver.fetchCertificate(limited, name)
+	case word == eventFail && i.isWanted(name) && i.store.issued(name) == nil:
+		i.plan.set(name, time.Now().Add(jitter(time.Second))) // by then its lease is given back
+	case word == eventARI && i.isWanted(name):
+		i.ari.plan.set(name, time.Now())
+	}
+	if err != nil {
+		f.log.Debug("what another node has changed cannot be read", "event", event, "err", err)
+		f.lookSoon()
+	}
+}
+
+// isWanted reports whether a name is ordered, should it be in need.
+func (i *issuer) isWanted(name string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.wanted[name] != nil
+}

@@ -1,0 +1,209 @@
+package rediscache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"gatehouse/acme"
+	"gatehouse/internal/redisconn"
+)
+
+// A Store is an acme.Shared in Redis. It is safe for concurrent use, and holds nothing that would have to be closed.
+type Store struct {
+	client *redisconn.Client
+	prefix string
+}
+
+var _ acme.Shared = (*Store)(nil)
+
+// New makes a Store. Redis may be away.
+func New(client *redisconn.Client) *Store { return &Store{client: client, prefix: client.Prefix()} }
+
+// batch is how many keys are asked for at a time.
+const batch = 500
+
+// Read implements acme.Shared.
+func (s *Store) Read(ctx context.Context, keys ...string) ([][]byte, error) {
+	out := make([][]byte, 0, len(keys))
+	err := s.inBatches(keys, func(keys []string) error {
+		pipe := s.client.Pipeline()
+		found := make([]*redis.StringCmd, len(keys))
+		for i, key := range keys {
+			found[i] = pipe.Get(ctx, s.prefix+key)
+		}
+		if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+			return err
+		}
+		for _, f := range found {
+			value, err := f.Bytes()
+			if err != nil && !errors.Is(err, redis.Nil) {
+				return err
+			}
+			out = append(out, value)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Write implements acme.Shared.
+func (s *Store) Write(ctx context.Context, key string, value []byte, life time.Duration) error {
+	return wrap(s.client.Set(ctx, s.prefix+key, value, life).Err())
+}
+
+// Create implements acme.Shared.
+func (s *Store) Create(ctx context.Context, key string, value []byte, life time.Duration) ([]byte, error) {
+	made, err := s.client.SetNX(ctx, s.prefix+key, value, life).Result()
+	if err != nil || made {
+		return value, wrap(err)
+	}
+	there, err := s.client.Get(ctx, s.prefix+key).Bytes()
+	return there, wrap(err) // gone in between: an error, and the caller comes again
+}
+
+// Remove implements acme.Shared.
+func (s *Store) Remove(ctx context.Context, keys ...string) error {
+	var failed []error
+	for _, key := range keys { // one by one: in a Cluster they are of different slots
+		failed = append(failed, wrap(s.client.Del(ctx, s.prefix+key).Err()))
+	}
+	return errors.Join(failed...)
+}
+
+// ReadRanked implements acme.Shared.
+func (s *Store) ReadRanked(ctx context.Context, keys ...string) ([]acme.Ranked, error) {
+	out := make([]acme.Ranked, 0, len(keys))
+	err := s.inBatches(keys, func(keys []string) error {
+		pipe := s.client.Pipeline()
+		found := make([]*redis.SliceCmd, len(keys))
+		for i, key := range keys {
+			found[i] = pipe.HMGet(ctx, s.prefix+key, fieldValue, fieldRank)
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			return err
+		}
+		for _, f := range found {
+			out = append(out, ranked(f.Val()))
+		}
+		return nil
+	})
+	return out, err
+}
+
+const (
+	fieldValue = "value"
+	fieldRank  = "rank"
+)
+
+// ranked reads the two fields. What somebody else wrote there, and is no number, has the lowest rank.
+func ranked(fields []any) (r acme.Ranked) {
+	if len(fields) != 2 {
+		return r
+	}
+	value, ok := fields[0].(string)
+	if !ok {
+		return r
+	}
+	r.Value = []byte(value)
+	text, _ := fields[1].(string)
+	r.Rank, _ = strconv.ParseUint(text, 10, 64)
+	return r
+}
+
+// writeRanked writes what has a higher rank than what is there. Ranks have so many digits as the largest, so they compare as texts:
+// numbers in Lua lose digits beyond 2^53.
+var writeRanked = redis.NewScript(`
+local there = redis.call('HGET', KEYS[1], 'rank')
+if there and #there == #ARGV[2] and there >= ARGV[2] then
+  return 0
+end
+redis.call('HSET', KEYS[1], 'value', ARGV[1], 'rank', ARGV[2], 'not_after', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return 1
+`)
+
+// WriteRanked implements acme.Shared.
+func (s *Store) WriteRanked(ctx context.Context, key string, value acme.Ranked, life time.Duration) (written bool, err error) {
+	if life <= 0 {
+		return false, nil
+	}
+	until := time.Unix(int64(value.Rank&(1<<36-1)), 0).UTC().Format(time.RFC3339)
+	n, err := writeRanked.Run(ctx, s.client, []string{s.prefix + key}, value.Value, fmt.Sprintf("%020d", value.Rank), until, life.Milliseconds()).Int()
+	return n == 1, wrap(err)
+}
+
+// lease takes a key that is free or has the owner already.
+var lease = redis.NewScript(`
+local there = redis.call('GET', KEYS[1])
+if there and there ~= ARGV[1] then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+`)
+
+// release gives a key back that has the owner.
+var release = redis.NewScript(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  return redis.call('DEL', KEYS[1])
+end
+return 0
+`)
+
+// Lease implements acme.Shared.
+func (s *Store) Lease(ctx context.Context, key, owner string, life time.Duration) (bool, error) {
+	n, err := lease.Run(ctx, s.client, []string{s.prefix + key}, owner, life.Milliseconds()).Int()
+	return n == 1, wrap(err)
+}
+
+// Release implements acme.Shared.
+func (s *Store) Release(ctx context.Context, key, owner string) error {
+	return wrap(release.Run(ctx, s.client, []string{s.prefix + key}, owner).Err())
+}
+
+// take counts within a window. What is over does not count, and does not make the window longer.
+var take = redis.NewScript(`
+local n = tonumber(redis.call('GET', KEYS[1]) or '0')
+if n >= tonumber(ARGV[1]) then
+  return redis.call('PTTL', KEYS[1])
+end
+if redis.call('INCR', KEYS[1]) == 1 then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return -3
+`)
+
+// Take implements acme.Shared.
+func (s *Store) Take(ctx context.Context, key string, most int, window time.Duration) (wait time.Duration, err error) {
+	left, err := take.Run(ctx, s.client, []string{s.prefix + key}, most, window.Milliseconds()).Int64()
+	switch {
+	case err != nil:
+		return 0, wrap(err)
+	case left == -3:
+		return 0, nil
+	}
+	return max(time.Duration(left)*time.Millisecond, time.Millisecond), nil // one without a life: somebody else's doing
+}
+
+func (s *Store) inBatches(keys []string, f func([]string) error) error {
+	for len(keys) > 0 {
+		n := min(len(keys), batch)
+		if err := f(keys[:n]); err != nil {
+			return wrap(err)
+		}
+		keys = keys[n:]
+	}
+	return nil
+}
+
+func wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("redis: %w", err)
+}

@@ -1,0 +1,275 @@
+package rediscache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"gatehouse/acme"
+	"gatehouse/internal/edgetest"
+	"gatehouse/internal/redisconn"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t testing.TB, redis *edgetest.RedisServer) *Store {
+	t.Helper()
+	o, err := redisconn.Parse(redis.URL() + "#edge:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := redisconn.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return New(client)
+}
+
+func TestValues(t *testing.T) {
+	redis := edgetest.Redis(t)
+	s, ctx := open(t, redis), t.Context()
+	if err := s.Write(ctx, "a", []byte("\x00\xff"), time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	for _, try := range []string{"first", "second"} {
+		if got, err := s.Create(ctx, "b", []byte(try), time.Minute); err != nil || string(got) != "first" {
+			t.Errorf("Create: %q %v", got, err)
+		}
+	}
+	got, err := s.Read(ctx, "a", "none", "b")
+	if err != nil || len(got) != 3 || string(got[0]) != "\x00\xff" || got[1] != nil || string(got[2]) != "first" {
+		t.Errorf("Read: %q %v", got, err)
+	}
+	if ttl := redis.CLI("PTTL", "edge:a"); ttl == "-1" || len(ttl) > 5 {
+		t.Errorf("life %s", ttl)
+	}
+	keys := make([]string, 2*batch+1)
+	for i := range keys {
+		keys[i] = fmt.Sprint("many", i)
+	}
+	if err := s.Write(ctx, keys[2*batch], []byte("last"), time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = s.Read(ctx, keys...); err != nil || len(got) != len(keys) || string(got[2*batch]) != "last" {
+		t.Errorf("%d keys: %d values, %v", len(keys), len(got), err)
+	}
+	if err := s.Remove(ctx, "a", "b"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = s.Read(ctx, "a", "b"); err != nil || got[0] != nil || got[1] != nil {
+		t.Errorf("removed: %q %v", got, err)
+	}
+}
+
+// Whoever comes last: the highest rank stays, beyond the digits that Lua's numbers have, too.
+func TestHighestRankWins(t *testing.T) {
+	redis := edgetest.Redis(t)
+	s, ctx := open(t, redis), t.Context()
+	const big = 1<<52 + 1
+	for i, w := range []struct {
+		rank    uint64
+		written bool
+	}{{5, true}, {5, false}, {4, false}, {6, true}, {big, true}, {big - 1, false}, {big + 1, true}, {7, false}} {
+		written, err := s.WriteRanked(ctx, "cert:{a.test}", acme.Ranked{Value: fmt.Append(nil, w.rank), Rank: w.rank}, time.Hour)
+		if err != nil || written != w.written {
+			t.Errorf("%d, rank %d: %v %v", i, w.rank, written, err)
+		}
+	}
+	got, err := s.ReadRanked(ctx, "cert:{a.test}", "cert:{b.test}")
+	if err != nil || len(got) != 2 || got[0].Rank != big+1 || string(got[0].Value) != fmt.Sprint(big+1) || got[1].Value != nil {
+		t.Errorf("%+v %v", got, err)
+	}
+	if written, err := s.WriteRanked(ctx, "c", acme.Ranked{Value: []byte("x"), Rank: 1}, -time.Second); written || err != nil {
+		t.Errorf("of the past: %v %v", written, err)
+	}
+	redis.CLI("HSET", "edge:cert:{odd}", "value", "x", "rank", "soon")
+	if written, err := s.WriteRanked(ctx, "cert:{odd}", acme.Ranked{Value: []byte("y"), Rank: 1}, time.Hour); !written || err != nil {
+		t.Errorf("what is no rank: %v %v", written, err)
+	}
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			_, _ = s.WriteRanked(ctx, "raced", acme.Ranked{Value: fmt.Append(nil, i), Rank: uint64(i)}, time.Hour) // read below
+		})
+	}
+	all.Wait()
+	if got, err := s.ReadRanked(ctx, "raced"); err != nil || string(got[0].Value) != "49" {
+		t.Errorf("raced: %+v %v", got, err)
+	}
+}
+
+func TestLeases(t *testing.T) {
+	redis := edgetest.Redis(t)
+	s, ctx := open(t, redis), t.Context()
+	has := func(owner string) bool {
+		t.Helper()
+		ok, err := s.Lease(ctx, "lock", owner, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	if !has("a") || has("b") || !has("a") {
+		t.Error("a lease is not one owner's")
+	}
+	if err := s.Release(ctx, "lock", "b"); err != nil || has("b") {
+		t.Errorf("another's was given back: %v", err)
+	}
+	if err := s.Release(ctx, "lock", "a"); err != nil || !has("b") {
+		t.Errorf("it was not given back: %v", err)
+	}
+	redis.CLI("PEXPIRE", "edge:lock", "1")
+	edgetest.WaitFor(t, "the lease to end", func() bool { return has("c") })
+	var won atomic.Int32
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			if ok, err := s.Lease(ctx, "raced", fmt.Sprint(i), time.Minute); ok && err == nil {
+				won.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if won.Load() != 1 {
+		t.Errorf("%d have it", won.Load())
+	}
+}
+
+func TestTakeCountsWithinAWindow(t *testing.T) {
+	redis := edgetest.Redis(t)
+	s, ctx := open(t, redis), t.Context()
+	for i := range 5 {
+		wait, err := s.Take(ctx, "quota", 3, time.Hour)
+		if err != nil || (wait == 0) != (i < 3) || wait > time.Hour {
+			t.Errorf("%d: %v %v", i, wait, err)
+		}
+	}
+	redis.CLI("PEXPIRE", "edge:quota", "1")
+	edgetest.WaitFor(t, "the window to end", func() bool { wait, err := s.Take(ctx, "quota", 3, time.Hour); return wait == 0 && err == nil })
+	redis.CLI("SET", "edge:for-ever", "9")
+	if wait, err := s.Take(ctx, "for-ever", 3, time.Hour); wait <= 0 || err != nil {
+		t.Errorf("one without a life: %v %v", wait, err)
+	}
+}
+
+// listener gathers what Follow tells.
+type listener struct {
+	mu     sync.Mutex
+	events []string
+	missed int
+}
+
+func (l *listener) follow(t testing.TB, s *Store) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- s.Follow(ctx, func(event string) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.events = append(l.events, event)
+		}, func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.missed++
+		})
+	}()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func (l *listener) has(event string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Contains(l.events, event)
+}
+
+func (l *listener) misses() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.missed
+}
+
+func TestEventsReachEveryNodeOnceAndInOrder(t *testing.T) {
+	redis := edgetest.Redis(t)
+	a, b := open(t, redis), open(t, redis)
+	if err := a.Announce(t.Context(), "before"); err != nil {
+		t.Fatal(err)
+	}
+	var here, there listener
+	here.follow(t, a)
+	there.follow(t, b)
+	edgetest.WaitFor(t, "both to follow", func() bool { return here.misses() == 1 && there.misses() == 1 })
+	for i := range 20 {
+		if err := []*Store{a, b}[i%2].Announce(t.Context(), fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, l := range []*listener{&here, &there} {
+		edgetest.WaitFor(t, "the last event", func() bool { return l.has("19") })
+		l.mu.Lock()
+		if got := strings.Join(l.events, " "); got != "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19" {
+			t.Errorf("events %s", got)
+		}
+		l.mu.Unlock()
+	}
+	redis.Restart(true)
+	edgetest.WaitFor(t, "both to know that they may have missed some", func() bool { return here.misses() > 1 && there.misses() > 1 })
+	edgetest.WaitFor(t, "redis to take another", func() bool { return a.Announce(t.Context(), "after") == nil })
+	edgetest.WaitFor(t, "it to come", func() bool { return there.has("after") })
+}
+
+// Whoever cannot keep up with the stream's length is told so.
+func TestFollowerThatIsTooSlowMissesAndKnows(t *testing.T) {
+	redis := edgetest.Redis(t)
+	s := open(t, redis)
+	block, first := make(chan struct{}), make(chan struct{})
+	var missed atomic.Int32
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		once := sync.OnceFunc(func() { close(first); <-block })
+		done <- s.Follow(ctx, func(string) { once() }, func() { missed.Add(1) })
+	}()
+	edgetest.WaitFor(t, "it to follow", func() bool { return missed.Load() == 1 })
+	must := func(event string) {
+		if err := s.Announce(t.Context(), event); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must("first")
+	<-first
+	for i := range 2 * eventsKept {
+		must(fmt.Sprint(i))
+	}
+	close(block)
+	edgetest.WaitFor(t, "it to know", func() bool { return missed.Load() > 1 })
+	cancel()
+	<-done
+}
+
+func TestRedisThatHangsCostsNobodyMuch(t *testing.T) {
+	redis := edgetest.Redis(t)
+	s := open(t, redis)
+	redis.Suspend()
+	defer redis.Resume()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := s.ReadRanked(ctx, "cert:{a.test}"); err == nil {
+		t.Error("an answer of a hung server")
+	}
+}
