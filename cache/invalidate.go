@@ -8,64 +8,45 @@ import (
 )
 
 const (
-	// An account's table of invalidations has so many slots at first, and at most. The least is a multiple of stripes, so that
-	// all keys of a slot have one lock.
-	firstSlots = stripes
-	mostSlots  = 1 << 14
-	// It grows when as many are written within busyTime as it has slots.
-	busyTime = 10 * time.Second
+	// An account remembers its last invalidations in two halves. One is full with mostKept, or with fewKept after keptFor.
+	mostKept = 8 << 10
+	fewKept  = 256
+	keptFor  = time.Minute
 )
 
-// invalidations are the sequences of a vhost's last invalidations, in slots by the hashes of keys. A slot is shared by many keys: it
-// may refuse a fill too many, which costs one more fetch, but never one too few. Each vhost has its own, so that what its
-// visitors post refuses nobody else's answers; most never have any.
+// invalidations are the sequences of a vhost's last invalidations by the hashes of keys. What is forgotten counts as if it had been of every
+// key: that may refuse a fill that has taken long, which costs one more fetch, but never one too few. Each vhost has its own, so
+// that what its visitors post refuses nobody else's answers; most never have any.
 type invalidations struct {
-	slots atomic.Pointer[[]atomic.Uint64]
-	mu    sync.Mutex // held by writers
-	since time.Time  // when it was last begun to count
-	count int
+	any        atomic.Bool // nearly always false, and then nothing is locked
+	mu         sync.RWMutex
+	young, old map[uint64]uint64
+	floor      uint64 // the last one that was forgotten
+	turned     time.Time
 }
 
 // last is the sequence of the last invalidation that may have been of the key with that hash.
 func (i *invalidations) last(hash uint64) uint64 {
-	slots := i.slots.Load()
-	if slots == nil {
+	if !i.any.Load() {
 		return 0
 	}
-	return (*slots)[hash%uint64(len(*slots))].Load()
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return max(i.young[hash], i.old[hash], i.floor)
 }
 
 // note notes an invalidation. Who holds the key's stripe sees it from then on.
 func (i *invalidations) note(hash, seq uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	slots := i.room()
-	(*slots)[hash%uint64(len(*slots))].Store(seq)
-}
-
-// room returns the slots, making more of them if there are too few. The caller holds mu.
-func (i *invalidations) room() *[]atomic.Uint64 {
-	slots, now := i.slots.Load(), time.Now()
-	if now.Sub(i.since) > busyTime {
-		i.since, i.count = now, 0
-	}
-	i.count++
-	size := firstSlots
-	switch {
-	case slots == nil:
-	case i.count > len(*slots) && len(*slots) < mostSlots:
-		size = 2 * len(*slots)
-	default:
-		return slots
-	}
-	more := make([]atomic.Uint64, size)
-	if slots != nil { // two keys of one new slot had one old slot, too
-		for n := range more {
-			more[n].Store((*slots)[n%len(*slots)].Load())
+	if i.young == nil || len(i.young) >= mostKept || len(i.young) >= fewKept && time.Since(i.turned) > keptFor {
+		for _, forgotten := range i.old {
+			i.floor = max(i.floor, forgotten)
 		}
+		i.old, i.young, i.turned = i.young, make(map[uint64]uint64), time.Now()
 	}
-	i.slots.Store(&more)
-	return &more
+	i.young[hash] = seq
+	i.any.Store(true)
 }
 
 // superseded reports whether the vhost's key, known by its hash, was invalidated since seq.
@@ -89,7 +70,7 @@ func (s *Store) invalidate(v *Vhost, key []byte, since uint64) (seq uint64, newe
 		return 0, false
 	}
 	hash := s.hash(key)
-	mu := &s.stripe[hash%stripes] // all keys of a slot have this one
+	mu := &s.stripe[hash%stripes]
 	mu.Lock()
 	defer mu.Unlock()
 	newest = !s.superseded(v, hash, since)

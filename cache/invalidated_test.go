@@ -40,32 +40,50 @@ func TestAttackPostsOfOneVhostRefuseNoFillsOfAnother(t *testing.T) {
 		f.Leave()
 		f.Abandon()
 	}
-	if s.Vhost("shop", "www.shop.test").invalidated.slots.Load() != nil {
-		t.Error("a vhost without invalidations has a table of them")
+	if s.Vhost("shop", "www.shop.test").invalidated.any.Load() {
+		t.Error("a vhost without invalidations remembers some")
 	}
 }
 
-// The table of a vhost grows with its invalidations, up to a bound, and forgets none.
-func TestInvalidationsAreNotForgottenWhereTheTableGrows(t *testing.T) {
+// An invalidation refuses fills of its own key alone, however many there are of others at the time.
+func TestInvalidationsRefuseNoFillsOfOtherKeys(t *testing.T) {
 	s, _ := newStore(t, 8<<20)
-	v := s.Vhost("shop", "www.shop.test")
-	running := make([]*Request, 2000)
+	running := make([]*Request, 500)
 	for i := range running {
 		running[i] = of(s, "shop", fmt.Sprint("/", i))
 		s.Lookup(running[i], &Policy{})
 	}
+	for i := range mostKept {
+		invalidate(s, of(s, "shop", fmt.Sprint("/other/", i)))
+	}
+	for i, req := range running {
+		if !put(t, s, req, answer(200, fresh...), "page") {
+			t.Fatalf("answer %d is refused", i)
+		}
+	}
+}
+
+// A vhost remembers so many; of what is forgotten nothing is stored that was asked for before.
+func TestInvalidationsThatAreForgottenRefuseAll(t *testing.T) {
+	s, _ := newStore(t, 8<<20)
+	i := &s.Vhost("shop", "www.shop.test").invalidated
+	running := make([]*Request, 2000)
+	for n := range running {
+		running[n] = of(s, "shop", fmt.Sprint("/", n))
+		s.Lookup(running[n], &Policy{})
+	}
 	for _, req := range running {
 		invalidate(s, req)
 	}
-	for i := range 4 * mostSlots {
-		invalidate(s, of(s, "shop", fmt.Sprint("/other/", i%100))) // few slots: the others keep what they have
+	for n := range 3 * mostKept {
+		invalidate(s, of(s, "shop", fmt.Sprint("/other/", n)))
 	}
-	if n := len(*v.invalidated.slots.Load()); n > mostSlots || n <= firstSlots {
-		t.Errorf("%d slots", n)
+	if len(i.young) > mostKept || len(i.old) > mostKept || i.floor == 0 {
+		t.Errorf("%d and %d are remembered", len(i.young), len(i.old))
 	}
-	for i, req := range running {
+	for n, req := range running {
 		if put(t, s, req, answer(200, fresh...), "page") {
-			t.Fatalf("answer %d is stored although it was invalidated", i)
+			t.Fatalf("answer %d is stored although it was invalidated", n)
 		}
 	}
 	later := of(s, "shop", "/1")

@@ -177,6 +177,7 @@ func (c *cached) part(part cache.Part) {
 	whole := strconv.FormatInt(p.length, 10)
 	switch part.Status {
 	case 206:
+		c.withoutRange()
 		p.status, p.body, p.length = 206, p.body[part.From:part.To], part.To-part.From
 		p.set("Content-Range", "bytes "+strconv.FormatInt(part.From, 10)+"-"+strconv.FormatInt(part.To-1, 10)+"/"+whole)
 	case 416:
@@ -184,6 +185,19 @@ func (c *cached) part(part cache.Part) {
 		p.set("Content-Range", "bytes */"+whole)
 	}
 }
+
+// withoutRange takes a Content-Range off that a whole has come with, for what reason ever: a part has one, which is ours.
+func (c *cached) withoutRange() {
+	p := &c.r.response
+	fields := fieldsOf(p.template.lines)
+	if !slices.ContainsFunc(fields, isContentRange) {
+		return
+	}
+	fields = append(fields, fieldsOf(p.template.hsts)...)
+	p.template, p.fields = nil, append(slices.DeleteFunc(fields, isContentRange), p.fields...)
+}
+
+func isContentRange(f upstream.Field) bool { return field(f).Is("content-range") }
 
 // keyOf appends the key of a target of the request's own host, and notes what of it counts.
 func (c *cached) keyOf(dst []byte, target string) []byte {

@@ -41,7 +41,7 @@ func storeHead(p *response) *storedHead {
 	for _, f := range p.fields {
 		name := field(f)
 		h.Add(f.Name, f.Value)
-		if name.Is("age") || name.Is("cache-status") || name.Is("x-request-id") || name.Is("content-range") { // a whole has no range; its parts get ours
+		if name.Is("age") || name.Is("cache-status") || name.Is("x-request-id") {
 			continue
 		}
 		if name.Is("strict-transport-security") {
