@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,7 +36,11 @@ func (i *issuer) attempt(ctx context.Context, name string, o *order, force bool)
 		return
 	}
 	defer end()
-	if i.settled(held, name, o, force) {
+	switch settled, err := i.settled(held, name, o, force); {
+	case err != nil:
+		i.later(name, o, fmt.Errorf("acme: not ordered while it is not known what other nodes have: %w", err), blindWait)
+		return
+	case settled:
 		return
 	}
 	f, err := i.vault.failure(held, name)
@@ -47,11 +52,13 @@ func (i *issuer) attempt(ctx context.Context, name string, o *order, force bool)
 		i.later(name, o, errors.New(f.Err), wait)
 		return
 	}
-	if wait := i.quota.take(held, i.tenant(name)); wait > 0 {
-		i.later(name, o, errQuota, jitter(wait))
-		return
-	}
 	before := i.store.issued(name)
+	if before == nil && !force && i.isOpen(held) { // renewals are never held up: what is there must not end
+		if wait := i.quota.take(held, i.tenant(name)); wait > 0 {
+			i.later(name, o, errQuota, jitter(wait))
+			return
+		}
+	}
 	i.setActive(o, true)
 	l, err := i.issue(held, name, o, f.Count)
 	i.setActive(o, false)
@@ -77,20 +84,22 @@ func (i *issuer) later(name string, o *order, err error, wait time.Duration) {
 }
 
 // settled reports whether another node, or another process of this folder, has issued a certificate meanwhile that is not due.
-func (i *issuer) settled(ctx context.Context, name string, o *order, force bool) bool {
+func (i *issuer) settled(ctx context.Context, name string, o *order, force bool) (bool, error) {
 	if force {
-		return false
+		return false, nil
 	}
 	var l *leaf
 	if i.vault.shared != nil {
-		if found, err := i.vault.fetch(ctx, i.store.issued, name); err == nil {
-			l = found[0]
+		found, err := i.vault.fetch(ctx, i.store.issued, name)
+		if err != nil {
+			return false, err
 		}
+		l = found[0]
 	} else {
 		l, _ = i.vault.local(name) // absent or bad: in need of a new one anyway
 	}
 	if l == nil {
-		return false
+		return false, nil
 	}
 	var ari time.Time
 	if old := i.store.issued(name); old != nil && old.digest == l.digest { // the issuer's word was about this one
@@ -99,10 +108,15 @@ func (i *issuer) settled(ctx context.Context, name string, o *order, force bool)
 		i.mu.Unlock()
 	}
 	if !time.Now().Before(renewal(l, ari)) {
-		return false
+		return false, nil
 	}
 	i.take(name, l)
-	return true
+	return true, nil
+}
+
+// isOpen reports whether any issuer takes orders at present.
+func (i *issuer) isOpen(ctx context.Context) bool {
+	return slices.ContainsFunc(i.accounts, func(a *account) bool { return a.resting(ctx).IsZero() })
 }
 
 // issue orders a certificate, checks it, keeps it and puts it in place. Which issuer it is depends on how many attempts have failed;

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/acme/autocert"
 )
@@ -53,7 +54,7 @@ func (a *account) orderFirst(ctx context.Context, name string, s *solver, known 
 		Email:  a.conf.Email,
 		// The largest value that autocert takes, so that the timer that ends the
 		// Manager fires as early as possible.
-		RenewBefore: forgetAfter * 4,
+		RenewBefore: 30 * 24 * time.Hour,
 	}
 	a.gate.failure(name)
 	// Without an ECDSA suite in the hello, autocert orders an RSA certificate

@@ -56,10 +56,27 @@ func (v *vault) file(name string) string {
 // local reads a name's certificate from the folder. The error is os.ErrNotExist if there is none.
 func (v *vault) local(name string) (*leaf, error) {
 	text, err := readCapped(v.file(name), maxPairBytes)
+	if errors.Is(err, os.ErrNotExist) && v.shared != nil {
+		return v.adopt(name)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return v.unpack(name, text)
+}
+
+// adopt takes over what a node has from before it shared anything: it need not be ordered again.
+func (v *vault) adopt(name string) (*leaf, error) {
+	text, err := readCapped(filepath.Join(v.dir, name+".pem"), maxPairBytes)
+	if err != nil {
+		return nil, err
+	}
+	packed := v.keys.seal(v.key(name), text)
+	l, err := v.unpack(name, packed)
+	if err == nil {
+		v.keepLocal(name, packed)
+	}
+	return l, err
 }
 
 // unpack opens a record, as the folder and Shared have it.
@@ -196,8 +213,8 @@ func (v *vault) secret(ctx context.Context, key, file string, make func() ([]byt
 		return nil, err
 	}
 	sealed := found[0]
-	if sealed == nil {
-		text, err := make()
+	if sealed == nil { // what this node has goes before a new one: it is from before anything was shared, or lost where it was
+		text, err := v.ownSecret(key, path, make)
 		if err != nil {
 			return nil, err
 		}
@@ -209,7 +226,21 @@ func (v *vault) secret(ctx context.Context, key, file string, make func() ([]byt
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
-	return text, nil
+	return text, writeFile(path+".sealed", sealed, 0o600)
+}
+
+// ownSecret is the secret as this node's folder has it, sealed or from before anything was shared, else a new one.
+func (v *vault) ownSecret(key, path string, make func() ([]byte, error)) ([]byte, error) {
+	if sealed, err := readCapped(path+".sealed", maxPairBytes); err == nil {
+		if text, _, err := v.keys.open(key, sealed); err == nil {
+			return text, nil
+		}
+	}
+	text, err := readCapped(path, maxPairBytes)
+	if errors.Is(err, os.ErrNotExist) {
+		return make()
+	}
+	return text, err
 }
 
 // A failure is what is known of the orders of a name that failed, one after the other, on whatever node.

@@ -176,6 +176,9 @@ func (s *Server) dropStored(change routes.Replaced) {
 	if s.opts.Cache == nil || change.Old == nil || change.Old.Vhost == nil {
 		return
 	}
+	if old, now := change.Old.Vhost, change.New; !old.Cache.On() && (now == nil || now.Vhost == nil || !now.Vhost.Cache.On()) {
+		return // nearly always: a tenant's change is one of all his vhosts
+	}
 	was, is := change.Old.Settings(s.opts.Defaults), routes.Settings{}
 	if change.New != nil && change.New.Vhost != nil {
 		is = change.New.Settings(s.opts.Defaults)
@@ -194,11 +197,11 @@ func (s *Server) giveBack(table *routes.Table, replaced []routes.Replaced) {
 	}
 	lost := map[string]*cache.Tenant{} // by tenant
 	for _, change := range replaced {
-		if change.Old == nil || change.Old.Vhost == nil {
+		if change.Old == nil || change.Old.Vhost == nil || !change.Old.Vhost.Cache.On() {
 			continue
 		}
 		was := change.Old.Settings(s.opts.Defaults)
-		if !was.Cache || was.CacheShare == 0 || s.caches(change.New, was.Tenant) {
+		if was.CacheShare == 0 || s.caches(change.New, was.Tenant) {
 			continue
 		}
 		account := s.opts.Cache.Vhost(was.Tenant, change.Old.Name).Tenant()

@@ -4,13 +4,14 @@
 //
 //	cert:{www.shop.test}        HASH, a certificate and its key, sealed: value, rank, not_after (for readers)
 //	cert:{www.shop.test}:lock   STRING, who orders it at present, with a life
+//	cert:{www.shop.test}:manual HASH, the same of what was imported
 //	cert:{www.shop.test}:fail   STRING, what is known of failed orders
-//	cert:{www.shop.test}:ocsp   STRING, the OCSP response
+//	cert:{www.shop.test}:ari    STRING, when the issuer wants it renewed; with :lock behind it, who asks
 //	tickets:{123}               STRING, the key of session tickets of an epoch, sealed
-//	gatehouse:{acme}:…          accounts, quotas, challenges under way
+//	gatehouse:{acme}:…          accounts, quotas, challenges under way, OCSP responses
 //	gatehouse:{acme}:events     STREAM of what has changed
 //
 // Values that are ranked are written by a script, so that the newest wins whoever comes last. A user limited by ACL needs
-// +get +mget +set +del +hget +hmget +eval +evalsha +script|load +xadd +xread on them. Redis 5 and later serve; an eviction policy other
-// than noeviction may lose certificates, which then are ordered again.
+// +get +set +del +incr +pexpire +pttl +hget +hset +hmget +eval +evalsha +xadd +xread +xrevrange on them. Redis 5 and later serve; an eviction
+// policy other than noeviction may lose certificates, which a node that has them shares again.
 package rediscache

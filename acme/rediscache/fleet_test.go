@@ -306,3 +306,32 @@ func TestFailuresAreSharedByAllNodes(t *testing.T) {
 		t.Errorf("%d failed validations on %d nodes", f.invalid(), len(f.nodes))
 	}
 }
+
+// A node that begins to share keeps what it has: neither its certificates nor its account are made anew, and so it is where Redis was emptied.
+func TestNodeThatBeginsToShareOrdersNothingAgain(t *testing.T) {
+	f := newFleet(t)
+	single := func(o *acme.Options) { o.Shared, o.Keys = nil, nil }
+	first := f.join(t, "n1", t.TempDir(), single, "a.shop.test")
+	edgetest.WaitFor(t, "the certificate", func() bool { return first.serves(t, "a.shop.test") != nil })
+	was := first.serves(t, "a.shop.test")
+	for range 2 {
+		first.stop()
+		f.nodes = nil
+		f.redis.CLI("FLUSHALL")
+		first = f.join(t, "n1", first.data, nil, "a.shop.test", "b.shop.test")
+		for _, key := range []string{"edge:cert:{a.shop.test}", "edge:cert:{b.shop.test}"} {
+			edgetest.WaitFor(t, key+" to be shared", func() bool { return f.redis.CLI("EXISTS", key) == "1" })
+		}
+		second := f.join(t, "n2", t.TempDir(), nil, "a.shop.test", "b.shop.test")
+		for _, n := range f.nodes {
+			edgetest.WaitFor(t, n.name+" to have both", func() bool { return n.serves(t, "a.shop.test") != nil && n.serves(t, "b.shop.test") != nil })
+		}
+		if !second.serves(t, "a.shop.test").Equal(was) {
+			t.Error("it was ordered again")
+		}
+		second.stop()
+	}
+	if f.orders() != 2 || f.accounts() != 1 {
+		t.Errorf("%d orders of two names, %d accounts", f.orders(), f.accounts())
+	}
+}

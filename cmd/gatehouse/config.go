@@ -88,7 +88,7 @@ type ACME struct {
 	// DNSHook is a program that publishes the records of dns-01; without it wildcards are not ordered.
 	DNSHook string `json:"dns_hook" help:"program that publishes records for dns-01"`
 	// OrdersPerTenant bounds the orders of one tenant within three hours, on all nodes. 0: none.
-	OrdersPerTenant int `json:"orders_per_tenant" help:"most orders of a tenant within three hours; 0: no bound"`
+	OrdersPerTenant int `json:"orders_per_tenant" help:"most first orders of a tenant within three hours; 0: no bound"`
 	// Fallback is asked where orders fail at the first one, or while that one cannot be reached or wants none. Without a directory: none.
 	Fallback Fallback `json:"fallback"`
 }
