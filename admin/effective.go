@@ -35,6 +35,11 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 		}
 		out = append(out, Effective{Path: path, Value: value, From: from})
 	}
+	addRates := func(rates routes.Rates, from string) { // the one does not replace the other
+		for _, r := range rates {
+			out = append(out, Effective{Path: "rate", Value: r.String(), From: from})
+		}
+	}
 	add("waf.mode", s.WAF.Mode)
 	add("waf.profile", s.WAF.Profile)
 	if len(s.WAF.Apps) > 0 || own["waf.apps"] {
@@ -60,6 +65,8 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 		}
 		add("waf.exclusions", strings.Join(ids, ", "))
 	}
+	addRates(s.TenantRate, layer)
+	addRates(s.VhostRate, "vhost")
 	for _, w := range []struct {
 		waf  *routes.WAF
 		from string

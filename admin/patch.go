@@ -60,6 +60,9 @@ func setPath(tree map[string]any, kind reflect.Type, above, path string, value a
 		return &apiError{http.StatusBadRequest, fmt.Sprintf("bad path %q: want names with dots between, such as cache.ttl", above+path), nil}
 	}
 	kind = fieldType(kind, name)
+	if deeper && kind == ratesType { // one mapping stands for a list of one
+		kind = ratesType.Elem()
+	}
 	switch {
 	case !deeper && value == nil:
 		delete(tree, name)
@@ -124,9 +127,23 @@ func typed(t reflect.Type, value any) (any, *routes.Problem) {
 			return n, nil
 		}
 	case reflect.Slice:
+		if t == ratesType && strings.HasPrefix(strings.TrimSpace(text), "{") {
+			return typedMapping(text)
+		}
 		return typedList(t.Elem(), strings.TrimSpace(text))
 	}
 	return value, nil
+}
+
+var ratesType = reflect.TypeFor[routes.Rates]()
+
+// typedMapping reads a mapping, as JSON.
+func typedMapping(text string) (any, *routes.Problem) {
+	var one map[string]any
+	if err := json.Unmarshal([]byte(text), &one); err != nil {
+		return nil, &routes.Problem{Reason: fmt.Sprintf(`want a mapping, written as JSON, such as {"requests": 100, "per": "1s"}: %v`, err)}
+	}
+	return one, nil
 }
 
 // typedList reads a list: JSON, or words with commas between, which a list of
@@ -139,6 +156,8 @@ func typedList(item reflect.Type, text string) (any, *routes.Problem) {
 	switch item {
 	case reflect.TypeFor[routes.Exclusion]():
 		example = `[{"rules": [942100]}]`
+	case ratesType.Elem():
+		example = `[{"requests": 100, "per": "1s"}]`
 	case reflect.TypeFor[routes.CacheRule]():
 		example = `[{"paths": ["/static/*"], "ttl": "1h"}]`
 	}

@@ -45,7 +45,7 @@ func TestVerbsAddASiteTuneAndRemoveIt(t *testing.T) {
 		for _, bad := range [][]string{
 			{"vhost", "set", "www.shop.test", "cash.ttl=5s"},
 			{"vhost", "set", "www.shop.test", "cache.ttl=soon"},
-			{"vhost", "set", "www.shop.test", "rate.requests=5"},
+			{"vhost", "set", "www.shop.test", "health.path=/"},
 			{"vhost", "add", "www.shop.test", b.URL},
 			{"vhost", "rm", "nobody.test"},
 		} {

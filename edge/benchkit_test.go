@@ -203,6 +203,8 @@ func startBench(t testing.TB, backend string, adjust ...func(*Options)) *node {
 		"detect.test": "waf: {mode: detect}",
 		"coded.test":  "waf: {mode: off}, compress: on",
 		"both.test":   "waf: {mode: detect, responses: true}",
+		"limited.test": `waf: {mode: off}, rate: [{requests: 1000000, per: 1ms}, {requests: 1000000, per: 1ms, key: "cookie:session"},
+			{requests: 1000000, per: 1ms, key: path}, {requests: 1000000, per: 1ms, key: all}]`,
 	} {
 		doc += "  " + host + ": {tenant: shop, backends: [" + backend + "], " + further + "}\n"
 	}

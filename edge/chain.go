@@ -50,12 +50,3 @@ func (s *Server) allowAddress(next handler) handler {
 		return next(r)
 	}
 }
-
-// limitRate is where rate limits will be asked. `rate` is refused in documents
-// by this version, and the record says so.
-func (s *Server) limitRate(next handler) handler {
-	return func(r *request) error {
-		r.record.Limit = "no limit"
-		return next(r)
-	}
-}

@@ -23,6 +23,8 @@ type httpError struct {
 	reason     string
 	retryAfter string // seconds; for 429 and 503
 	allow      string // for 405
+	rateLimit  string // for 429: RateLimit and RateLimit-Policy
+	ratePolicy string
 	cause      error
 }
 
@@ -166,6 +168,10 @@ func errorResponse(r *request, e *httpError) response {
 	out.set("Cache-Control", "no-store")
 	if e.retryAfter != "" {
 		out.set("Retry-After", e.retryAfter)
+	}
+	if e.rateLimit != "" {
+		out.set("RateLimit-Policy", e.ratePolicy)
+		out.set("RateLimit", e.rateLimit)
 	}
 	if e.allow != "" {
 		out.set("Allow", e.allow)

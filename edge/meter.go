@@ -21,6 +21,7 @@ type meter struct {
 	bytes    atomic.Uint64 // of bodies
 	nanos    atomic.Uint64 // that requests took, together
 	results  [len(cacheResults)]atomic.Uint64
+	limited  atomic.Uint64                     // that a rate limit refused
 	encoders atomic.Int64                      // that are in use for it
 	took     [len(durations) + 1]atomic.Uint64 // how many requests took at most so long, and longer than all
 	classes  [len(codeClasses)]atomic.Uint64
@@ -111,13 +112,15 @@ var (
 		[]string{"tenant"}, nil)
 	cacheDesc = prometheus.NewDesc("gatehouse_cache_requests_total", "Requests to vhosts with a cache, by result.",
 		[]string{"tenant", "result"}, nil)
+	limitedDesc = prometheus.NewDesc("gatehouse_rate_limited_total", "Requests that a rate limit refused.",
+		[]string{"tenant"}, nil)
 	secondsDesc = prometheus.NewDesc("gatehouse_request_duration_seconds", "Time from a request's first byte to the last of its response.",
 		[]string{"tenant"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (m *meters) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{requestsDesc, bytesDesc, cacheDesc, secondsDesc} {
+	for _, desc := range []*prometheus.Desc{requestsDesc, bytesDesc, cacheDesc, limitedDesc, secondsDesc} {
 		out <- desc
 	}
 }
@@ -138,6 +141,9 @@ func (m *meters) Collect(out chan<- prometheus.Metric) {
 			if t.results[i].Load() > 0 {
 				counter(cacheDesc, &t.results[i], t.tenant, cacheResults[i])
 			}
+		}
+		if t.limited.Load() > 0 {
+			counter(limitedDesc, &t.limited, t.tenant)
 		}
 		counter(bytesDesc, &t.bytes, t.tenant)
 		out <- t.histogram()

@@ -17,6 +17,7 @@ import (
 
 	"gatehouse/cache"
 	"gatehouse/edge/overload"
+	"gatehouse/edge/ratelimit"
 	"gatehouse/edge/waf"
 	"gatehouse/edge/wire"
 	"gatehouse/routes"
@@ -44,6 +45,8 @@ type Options struct {
 	// PublicHTTPS is the port in redirects to https; 0 and 443 are left out.
 	PublicHTTPS int
 	Limits      Limits
+	// RateSharing has the rate limits of vhosts count together with other nodes; the caller runs it. Nil: this node counts alone.
+	RateSharing *ratelimit.Sharing
 	// Overload says what the server has to give up for memory; it is asked for
 	// each request and must be quick. Nil: nothing.
 	Overload func() overload.Level
@@ -79,6 +82,7 @@ type Server struct {
 	signing    signing
 	table      atomic.Pointer[routes.Table]
 	backends   backends
+	limits     rateLimits
 	tunnels    connSet // upgraded connections
 	turns      turns
 	encoders   encoders
@@ -119,13 +123,14 @@ func New(opts Options) (*Server, error) {
 	s.via = viaProtocol + "gatehouse-" + s.newID()
 	s.handle = chain(s.links(), s.forward)
 	s.authorities.log = s.log
+	s.limits.sharing = opts.RateSharing
 	if opts.Certificates != nil {
 		s.signing.init()
 		s.tls = s.tlsConfig()
 	}
 	s.http, s.door = s.newHTTP(), s.newDoor()
 	if opts.Registerer != nil {
-		err = errors.Join(s.metrics.registerDoor(opts.Registerer, s.door), s.metrics.registerSigning(opts.Registerer, &s.signing))
+		err = errors.Join(s.metrics.registerDoor(opts.Registerer, s.door), s.metrics.registerSigning(opts.Registerer, &s.signing), s.limits.register(opts.Registerer))
 	}
 	return s, err
 }

@@ -31,6 +31,7 @@ type site struct {
 	meter    *meter
 	cache    *cache.Policy // nil: off
 	account  *cache.Vhost  // in the cache; nil: it is off
+	limits   *siteLimits
 	compress bool
 	pool     *balance.Pool[*upstream.Pool]
 	budget   *upstream.Budget // of retries, on all backends together
@@ -122,9 +123,11 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	} else {
 		st.budget = &upstream.Budget{}
 	}
+	st.limits = s.limits.hold(st)
 	st.backends = s.backends.hold(st)
 	st.err = s.openPools(st, route, old)
 	if old != nil {
+		old.limits.release()
 		old.backends.release()
 	}
 	return st
@@ -166,6 +169,7 @@ func sameBackends(pool *balance.Pool[*upstream.Pool], backends []*upstream.Pool)
 // retire closes what a removed route's site holds.
 func retire(route *routes.Route) {
 	if st, ok := route.Compiled().(*site); ok {
+		st.limits.release()
 		st.backends.release()
 	}
 }

@@ -179,6 +179,7 @@ var (
 	laterType   = reflect.TypeFor[Later]()
 	backendType = reflect.TypeFor[Backend]()
 	hstsType    = reflect.TypeFor[HSTS]()
+	ratesType   = reflect.TypeFor[Rates]()
 )
 
 // value decodes node n, which stands at path, into v.
@@ -199,6 +200,9 @@ func (d *Decoder) value(n ast.Node, path string, v reflect.Value) {
 		d.fail(n, path, "%v", ErrNotSupportedYet)
 	case v.Type() == backendType && isScalar(n):
 		d.value(n, path, v.FieldByName("URL"))
+	case v.Type() == ratesType && !isSequence(n): // one stands for a list of one
+		v.Set(reflect.MakeSlice(ratesType, 1, 1))
+		d.value(n, path, v.Index(0))
 	case v.Type() == hstsType && isScalar(n):
 		d.value(n, path, v.FieldByName("MaxAge"))
 	case v.Type() == backendType && splitURL(n) != "":
@@ -285,6 +289,11 @@ func (d *Decoder) explicitZero(n ast.Node, path string, v reflect.Value, reason 
 	if _, null := n.(*ast.NullNode); reason != "" && !null && v.IsZero() {
 		d.fail(n, path, "%s: leave it out for the default", reason)
 	}
+}
+
+func isSequence(n ast.Node) bool {
+	_, ok := n.(*ast.SequenceNode)
+	return ok
 }
 
 func (d *Decoder) sequence(n ast.Node, path string, v reflect.Value) {

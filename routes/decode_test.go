@@ -137,6 +137,9 @@ func leaves(t reflect.Type, path []string) []leaf {
 			kind = kind.Elem()
 		}
 		out = append(out, leaf{at, kind})
+		if kind == ratesType { // one mapping stands for a list of one
+			kind = kind.Elem()
+		}
 		if kind.Kind() == reflect.Struct && kind != laterType {
 			out = append(out, leaves(kind, at)...)
 		}
@@ -164,6 +167,9 @@ func TestNoFieldIsSilentlyMisread(t *testing.T) {
 			wrong := `{"no": {"such": "thing"}}`
 			if field.kind.Kind() == reflect.Struct {
 				wrong = `[[1]]`
+			}
+			if field.kind == ratesType { // a mapping, or a list of them
+				wrong = "5"
 			}
 			want := map[string]string{
 				nest(typo, "1"):              fmt.Sprintf("unknown key %q%s (did you mean", last+"x", inside(strings.Join(above, "."))),

@@ -67,6 +67,7 @@ func TestExplicitZeroIsRefusedAndNotTakenForTheDefault(t *testing.T) {
 		"waf.inspect_body":    {"0", `"0"`, `"0KiB"`, `" 0B"`, `"\u0030"`},
 		"timeouts.connect":    {`"0s"`, `"0"`, `"-0s"`, `"0d"`, `"0h0m"`, `"0.0000000001s"`},
 		"timeouts.first_byte": {`"0s"`}, "cache.max_body": {`"0"`}, "cache_share": {`"0"`, "0"},
+		"rate.per": {`"0s"`}, "rate.burst": {"0"},
 	}
 	refused := func(kind Kind, doc, path string) {
 		t.Helper()
@@ -88,7 +89,7 @@ func TestExplicitZeroIsRefusedAndNotTakenForTheDefault(t *testing.T) {
 				refused(kind, nest(field.path, zero), path)
 			}
 			number := field.kind.Kind() == reflect.Int || field.kind.Kind() == reflect.Int64
-			means := slices.Contains([]string{"cache.ttl", "cache.stale_if_error", "cache.stale_while_revalidate", "tls.hsts", "tls.hsts.max_age"}, path)
+			means := slices.Contains([]string{"rate.requests", "cache.ttl", "cache.stale_if_error", "cache.stale_while_revalidate", "tls.hsts", "tls.hsts.max_age"}, path)
 			if _, listed := zeros[path]; number != listed && !means {
 				t.Errorf("what a zero in %s means was not thought of", path)
 			}

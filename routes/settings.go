@@ -8,7 +8,10 @@ type Settings struct {
 	Tenant string
 	WAF    WAF // every field set but Rules; Responses never nil
 	// Rules are the texts of own rules that run one after the other, the tenant's first; none is empty.
-	Rules          []string
+	Rules []string
+	// TenantRate limits all vhosts of the tenant together, VhostRate this one; each of them must say yes. With defaults filled in.
+	TenantRate, VhostRate Rates
+
 	Balance        string
 	ConnectTimeout time.Duration
 	FirstByte      time.Duration
@@ -46,6 +49,8 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 	s := Settings{
 		Tenant:         v.Tenant,
 		WAF:            *v.WAF.Over(base.WAF).Over(DefaultWAF),
+		TenantRate:     base.Rate.withDefaults(),
+		VhostRate:      v.Rate.withDefaults(),
 		Balance:        or(v.Balance, "p2c"),
 		ConnectTimeout: 3 * time.Second,
 		FirstByte:      60 * time.Second,

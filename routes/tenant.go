@@ -10,8 +10,9 @@ type Tenant struct {
 	// Name is the tenant's id: the key of the document, not a field in it.
 	Name string `yaml:"-" json:"-"`
 
-	WAF  *WAF   `yaml:"waf,omitempty" json:"waf,omitempty"`
-	Rate *Later `yaml:"rate,omitempty" json:"rate,omitempty"`
+	WAF *WAF `yaml:"waf,omitempty" json:"waf,omitempty"`
+	// Rate: how many requests to all vhosts of the tenant together pass. Default: no limit.
+	Rate Rates `yaml:"rate,omitempty" json:"rate,omitempty"`
 	// CacheShare is how much of the cache's memory the tenant's vhosts are certain of when it is short; while
 	// there is room they take more. Default 0: an equal part of what tenants with a share of their own leave.
 	CacheShare Size `yaml:"cache_share,omitempty" json:"cache_share,omitempty" zero:"must be at least 1 byte"`

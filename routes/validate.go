@@ -39,7 +39,9 @@ func asProblems(source string, findings []finding) Problems {
 	return out
 }
 
-func checkTenant(t *Tenant) []finding { return checkWAF("waf", t.WAF) }
+func checkTenant(t *Tenant) []finding {
+	return append(checkWAF("waf", t.WAF), checkRates("rate", t.Rate)...)
+}
 
 func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 	var out []finding
@@ -70,6 +72,7 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 	out = append(out, oneOf("compress", v.Compress, []string{"off", "on"})...)
 	out = append(out, checkCache("cache", v.Cache)...)
 	out = append(out, checkWAF("waf", v.WAF)...)
+	out = append(out, checkRates("rate", v.Rate)...)
 	return append(out, checkTLS(v.TLS, mode)...)
 }
 

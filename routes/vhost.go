@@ -30,9 +30,10 @@ type Vhost struct {
 	// somebody else's choice, it lets him find the secret out (BREACH).
 	Compress string `yaml:"compress,omitempty" json:"compress,omitempty"`
 	WAF      *WAF   `yaml:"waf,omitempty" json:"waf,omitempty"`
-	Rate     *Later `yaml:"rate,omitempty" json:"rate,omitempty"`
-	TLS      *TLS   `yaml:"tls,omitempty" json:"tls,omitempty"`
-	Health   *Later `yaml:"health,omitempty" json:"health,omitempty"`
+	// Rate: how many requests pass, beside what the tenant's says. Default: no limit.
+	Rate   Rates  `yaml:"rate,omitempty" json:"rate,omitempty"`
+	TLS    *TLS   `yaml:"tls,omitempty" json:"tls,omitempty"`
+	Health *Later `yaml:"health,omitempty" json:"health,omitempty"`
 }
 
 // A Backend is one server of a vhost: in a document either its URL alone or a

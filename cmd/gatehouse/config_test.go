@@ -323,6 +323,8 @@ func TestEverySettingCanBeGivenAsText(t *testing.T) {
 		switch {
 		case s.kind == reflect.TypeFor[[]routes.Exclusion]():
 			text = `[{rules: [942100], target: "ARGS:q"}]`
+		case s.kind == reflect.TypeFor[routes.Rates]():
+			text = `{requests: 100, per: 1m, key: "header:X-Api-Key"}`
 		case s.kind.Kind() == reflect.Slice:
 			text = "192.0.2.1"
 		case s.kind == reflect.TypeFor[routes.Duration]():

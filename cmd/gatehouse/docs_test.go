@@ -103,6 +103,26 @@ func TestOperationsScenarioIsOne(t *testing.T) {
 	want(t, "hosts", len(plan.Hosts), 10_001)
 }
 
+// The example of rate limits is one that a node takes.
+func TestExampleOfRateLimitsIsTaken(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## Rate limits\n")
+	_, example, _ := strings.Cut(section, "```yaml\n")
+	example, _, _ = strings.Cut(example, "```")
+	docs, problems := routes.ParseFile("operations.md", []byte(example))
+	if err := problems.Err(); err != nil || len(docs) != 2 {
+		t.Fatal(err, len(docs))
+	}
+	for _, doc := range docs {
+		if err := doc.Problems.Err(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // The example of own rules is one that a node takes.
 func TestExampleOfOwnRulesIsTaken(t *testing.T) {
 	text, err := os.ReadFile("../../docs/operations.md")
