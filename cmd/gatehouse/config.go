@@ -29,7 +29,7 @@ type Config struct {
 	Data string `json:"data" help:"folder for certificates, keys, last good routes and the socket"`
 	// Routes is "file:DIR" or a Redis URL; see RoutesDir.
 	Routes string `json:"routes" help:"file:DIR, or redis://[user:pass@]host:port[/db][#prefix]"`
-	// Redis is where nodes keep what they have in common: certificates, ticket keys, purges. Default: that of Routes, if it is one.
+	// Redis is where nodes keep what they have in common: certificates, ticket keys, purges, rate limits. Default: that of Routes, if it is one.
 	Redis string `json:"redis" help:"Redis URL of what nodes share (default: that of routes)"`
 	// SealKeys seal certificates and keys there: "file:PATH" or the key itself, 32 bytes in hex or base64. The first seals, all open. Without
 	// them certificates and ticket keys stay on the node.

@@ -22,6 +22,8 @@ import (
 	"gatehouse/cache/redispurge"
 	"gatehouse/edge"
 	"gatehouse/edge/overload"
+	"gatehouse/edge/ratelimit"
+	"gatehouse/edge/ratelimit/redislimit"
 	"gatehouse/edge/waf"
 	"gatehouse/edge/waf/events"
 	"gatehouse/internal/logpipe"
@@ -55,6 +57,8 @@ type node struct {
 	events     *events.Log
 	cache      *cache.Store
 	purges     *redispurge.Node // nil: without Redis, this node's are its own
+	ledger     *redislimit.Ledger
+	rates      *ratelimit.Sharing // nil, like ledger: without Redis, this node counts alone
 	memory     *overload.Monitor
 	certs      *acme.Manager
 	webhook    *webhook.Sender // nil: nobody is told of certificates

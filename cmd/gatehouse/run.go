@@ -29,7 +29,7 @@ import (
 	"gatehouse/routes/redisstore"
 )
 
-// This file and its neighbours node.go, inspect.go, rules.go, purges.go, certs.go and eventlog.go are the only
+// This file and its neighbours node.go, inspect.go, rules.go, purges.go, ratelimits.go, certs.go and eventlog.go are the only
 // places that know every package of the program.
 
 func init() {
@@ -223,11 +223,12 @@ func (n *node) tenantOf(host string) string {
 }
 
 func (n *node) openEdge() (err error) {
+	n.openRateLimits()
 	n.edge, err = edge.New(edge.Options{
 		Node: n.cfg.Node, Certificates: n.certs, WAF: n.rules, Events: n.events, Cache: n.cache, Defaults: n.cfg.Defaults,
 		TrustedProxies: n.cfg.Trusted(), ProxyProtocol: n.cfg.ProxyProtocol, PublicHTTPS: n.cfg.Listen.PublicHTTPS, Limits: edgeLimits(&n.cfg.Limits),
-		Overload: n.memory.Level,
-		Denied:   n.ownAddress, AccessLog: n.access, Logger: n.log, Registerer: n.metrics,
+		Overload: n.memory.Level, RateSharing: n.rates,
+		Denied: n.ownAddress, AccessLog: n.access, Logger: n.log, Registerer: n.metrics,
 	})
 	if err == nil && n.watch != nil {
 		n.watch.replaced = n.edge.RulesReplaced
@@ -285,6 +286,9 @@ func (n *node) run(ctx context.Context, usr2 <-chan os.Signal) error {
 	n.beginRestore(w)
 	if n.purges != nil { // behind it: it knows from where
 		w.begin(w.all, "purges", func() error { return n.purges.Run(w.all) })
+	}
+	if n.rates != nil {
+		w.begin(w.all, "rate limits", func() error { return n.shareRateLimits(w.all) })
 	}
 	n.serveAll(func(what string, f func() error) { w.begin(w.all, what, f) })
 	if n.predecessor() == nil {

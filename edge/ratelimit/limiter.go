@@ -83,7 +83,7 @@ func (l *Limiter) Take(key uint64, r Rate, at time.Time) (wait time.Duration) {
 	if over > 0 {
 		report = l.sharing != nil && b.refused(now)
 	} else {
-		b.full = max(b.full, now) + r.interval*l.shareOf(b)
+		b.full = max(b.full, now) + r.interval*l.shareOf(b, now)
 		report = l.sharing != nil && b.took(now, l.sharing.unreported(r))
 	}
 	sh.mu.Unlock()
@@ -103,7 +103,7 @@ func (l *Limiter) GiveBack(key uint64, r Rate, at time.Time) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if b := sh.lookup(key, place); b != nil {
-		b.full = max(b.full-r.interval*l.shareOf(b), now)
+		b.full = max(b.full-r.interval*l.shareOf(b, now), now)
 		if b.spent > 0 {
 			b.spent--
 		}
@@ -111,10 +111,13 @@ func (l *Limiter) GiveBack(key uint64, r Rate, at time.Time) {
 }
 
 // shareOf is how many tokens a request takes out of this node's view of a bucket: as many as there are nodes that take from it,
-// so that all of them together take what there is.
-func (l *Limiter) shareOf(b *bucket) int64 {
+// so that all of them together take what there is. Who took from it before it was full need not be there any more.
+func (l *Limiter) shareOf(b *bucket, now int64) int64 {
 	switch {
 	case l.sharing == nil:
+		return 1
+	case b.full <= now && !l.sharing.away.Load():
+		b.nodes = 0
 		return 1
 	case b.nodes > 0:
 		return int64(b.nodes)

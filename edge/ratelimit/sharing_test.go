@@ -142,6 +142,10 @@ func TestNodesDivideWhatIsLeft(t *testing.T) {
 		if got := taken(l, 1, r, time.Now(), 16); got != 3 {
 			t.Errorf("%d passed of the 6 that are left for two", got)
 		}
+		time.Sleep(24 * time.Hour)
+		if got := taken(l, 1, r, time.Now(), 20); got != 16 {
+			t.Errorf("%d passed of a bucket that has long been full: nobody knows of another node now", got)
+		}
 	})
 }
 
