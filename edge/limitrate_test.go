@@ -92,11 +92,14 @@ vhosts:
   c.test: {tenant: blog, backends: [`+b+`]}
   d.test: {tenant: blog, backends: [`+b+`]}
   e.test: {tenant: shop, backends: [`+b+`]}
+  f.test: {backends: [`+b+`], rate: {requests: 3, per: 1h}}
 `, func(o *Options) {
-		o.Defaults = &routes.Tenant{Rate: routes.Rates{{Requests: 1, Per: routes.Duration(3600e9), Burst: 1}}}
+		o.Defaults = &routes.Tenant{Rate: routes.Rates{{Requests: 2, Per: routes.Duration(3600e9)}}}
 	})
-	for _, test := range [][2]string{{"a.test", "200 429"}, {"b.test", "200 429"}, {"c.test", "200 429"}, {"d.test", "429 429"}, {"e.test", "200 200"}} {
-		wantAnswers(t, test[0], n.answers(t, 2, test[0], "/"), test[1])
+	for _, test := range [][2]string{
+		{"a.test", "200 200 429"}, {"b.test", "200 200 429"}, {"c.test", "200 200 429"}, {"d.test", "429 429 429"}, {"e.test", "200 200 200"}, {"f.test", "200 200 429"},
+	} {
+		wantAnswers(t, test[0], n.answers(t, 3, test[0], "/"), test[1])
 	}
 }
 

@@ -62,13 +62,13 @@ func (l *rateLimits) hold(st *site) *siteLimits {
 		l.owners[st.owner] = owner
 	}
 	for _, of := range []struct {
-		scope string
-		rates routes.Rates
-	}{{st.owner, st.settings.TenantRate}, {"vhost " + st.name, st.settings.VhostRate}} {
+		layer, scope string
+		rates        routes.Rates
+	}{{"tenant", st.owner, st.settings.TenantRate}, {"vhost", "vhost " + st.name, st.settings.VhostRate}} {
 		seen := map[string]int{}
 		for _, rate := range of.rates {
 			seen[rate.Key]++
-			prefix := limitPrefix(st.owner, of.scope, rate.Key, seen[rate.Key])
+			prefix := limitPrefix(st.owner, of.layer, of.scope, rate.Key, seen[rate.Key])
 			held := owner.limiters[prefix]
 			if held == nil {
 				held = &heldLimiter{Limiter: ratelimit.New(ratelimit.Options{Room: owner.room, Sharing: l.sharing})}
@@ -82,14 +82,10 @@ func (l *rateLimits) hold(st *site) *siteLimits {
 	return out
 }
 
-// limitPrefix names what a limit counts, the same on all nodes: not how many, so that another number leaves the buckets as they are. A tenant
-// without a name has limits of his own: the scope of a tenant's limit is the owner, and a vhost's is another even if that has the same name.
-func limitPrefix(owner, scope, key string, nth int) string {
-	kind := "own"
-	if owner == scope {
-		kind = "shared"
-	}
-	return strings.Join([]string{owner, kind, scope, key, strconv.Itoa(nth), ""}, "\x00")
+// limitPrefix names what a limit counts, the same on all nodes: not how many, so that another number leaves the buckets as they are. The layer tells
+// a vhost's own limit from that which a vhost without tenant has by defaults.
+func limitPrefix(owner, layer, scope, key string, nth int) string {
+	return strings.Join([]string{owner, layer, scope, key, strconv.Itoa(nth), ""}, "\x00")
 }
 
 func newSiteLimit(limiter *ratelimit.Limiter, prefix, scope string, rate routes.Rate) siteLimit {
