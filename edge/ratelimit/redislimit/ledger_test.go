@@ -199,6 +199,11 @@ func TestNodesTogetherLetThroughWhatOneWould(t *testing.T) {
 	passed := hammer(nodes, 1, r, 1500*time.Millisecond)
 	took := time.Since(begin)
 	ideal := burst + int(rate*took.Seconds())
+	for _, n := range nodes {
+		if _, failed, _ := n.sharing.Reports(); failed > 0 {
+			t.Skip("Redis has not answered within its time: this machine is too busy to tell")
+		}
+	}
 	t.Logf("%d passed in %v; one node would let %d through", passed, took.Round(time.Millisecond), ideal)
 	if most := ideal + 2*burst + rate/2; passed > most {
 		t.Errorf("%d passed, want at most %d", passed, most)
@@ -223,11 +228,16 @@ func TestClientOfOneNodeHasTheWholeBucket(t *testing.T) {
 		}
 	}
 	// And what he has taken is known elsewhere, once it was reported.
+	passed := 0
 	edgetest.WaitFor(t, "the second node to hear of it", func() bool {
-		return nodes[1].Take(7, r, time.Now()) != 0
+		if nodes[1].Take(7, r, time.Now()) != 0 {
+			return true
+		}
+		passed++
+		return false
 	})
-	if got := nodes[1].Take(7, r, time.Now()); got == 0 {
-		t.Error("it was forgotten")
+	if passed >= 60 {
+		t.Error("the second node let a whole bucket through before it refused: it has heard of nothing")
 	}
 }
 
