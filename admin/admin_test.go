@@ -349,7 +349,7 @@ func TestRefusedPatchesChangeNothing(t *testing.T) {
 		{"bad number", "/vhosts/www.shop.test", `{"set": {"waf.paranoia": "two"}}`, 422, []string{"waf.paranoia: want a whole number"}},
 		{"bad switch", "/vhosts/www.shop.test", `{"set": {"cache.enabled": "yes"}}`, 422, []string{"cache.enabled: want true or false"}},
 		{"bad duration", "/vhosts/www.shop.test", `{"set": {"cache.ttl": "60"}}`, 422, []string{"cache.ttl: bad duration"}},
-		{"not supported yet", "/vhosts/www.shop.test", `{"set": {"balance": "least_conn"}}`, 422, []string{"not supported yet"}},
+		{"bad policy", "/vhosts/www.shop.test", `{"set": {"balance": "least_con"}}`, 422, []string{"balance: bad value"}},
 		{"later field", "/vhosts/www.shop.test", `{"set": {"rate.requests": 5}}`, 422, []string{"rate", "not supported yet"}},
 		{"below a value", "/vhosts/www.shop.test", `{"set": {"tenant.name": "x"}}`, 422, []string{"tenant: has no fields below it"}},
 		{"mapping for a list", "/tenants/shop", `{"set": {"waf.exclusions": "{rules: [942100]}"}}`, 422, []string{`waf.exclusions: want a list, written as JSON, such as [{"rules": [942100]}], not a mapping`}},

@@ -69,6 +69,9 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 		}
 	}
 	add("balance", s.Balance)
+	if s.Sticky != "" {
+		add("sticky.cookie", s.Sticky)
+	}
 	add("timeouts.connect", routes.Duration(s.ConnectTimeout).String())
 	add("timeouts.first_byte", routes.Duration(s.FirstByte).String())
 	effectiveCache(&s, add)

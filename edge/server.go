@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"log/slog"
@@ -79,7 +80,8 @@ type Server struct {
 	signing    signing
 	table      atomic.Pointer[routes.Table]
 	backends   backends
-	tunnels    connSet // upgraded connections
+	stickyKey  atomic.Pointer[StickyKey] // never nil
+	tunnels    connSet                   // upgraded connections
 	turns      turns
 	encoders   encoders
 	refreshes  refreshes
@@ -119,6 +121,9 @@ func New(opts Options) (*Server, error) {
 	s.via = viaProtocol + "gatehouse-" + s.newID()
 	s.handle = chain(s.links(), s.forward)
 	s.authorities.log = s.log
+	var key StickyKey
+	_, _ = rand.Read(key[:]) // never fails (crypto/rand)
+	s.SetStickyKey(key)
 	if opts.Certificates != nil {
 		s.signing.init()
 		s.tls = s.tlsConfig()

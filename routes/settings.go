@@ -10,6 +10,7 @@ type Settings struct {
 	// Rules are the texts of own rules that run one after the other, the tenant's first; none is empty.
 	Rules          []string
 	Balance        string
+	Sticky         string // name of the cookie; empty: none
 	ConnectTimeout time.Duration
 	FirstByte      time.Duration
 	Cache          bool
@@ -72,6 +73,9 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 	if t := v.Timeouts; t != nil {
 		s.ConnectTimeout = or(time.Duration(t.Connect), s.ConnectTimeout)
 		s.FirstByte = or(time.Duration(t.FirstByte), s.FirstByte)
+	}
+	if v.Sticky != nil {
+		s.Sticky = v.Sticky.Cookie
 	}
 	v.Cache.into(&s)
 	if t := v.TLS; t != nil {

@@ -61,12 +61,9 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 		} else if err := checkBackend(b.URL); err != nil {
 			out = append(out, finding{field: field, reason: err.Error()})
 		}
-		if b.Weight != 0 && b.Weight != 1 {
-			out = append(out, finding{field: field + ".weight", reason: ErrNotSupportedYet.Error()})
-		}
 	}
 	out = append(out, checkAliases(name, v)...)
-	out = append(out, oneOf("balance", v.Balance, []string{"p2c", "random", "round_robin"}, "least_conn", "hash_ip", "hash_host", "hash_path_segment")...)
+	out = append(out, checkBalance(v)...)
 	out = append(out, oneOf("compress", v.Compress, []string{"off", "on"})...)
 	out = append(out, checkCache("cache", v.Cache)...)
 	out = append(out, checkWAF("waf", v.WAF)...)

@@ -21,8 +21,9 @@ type Vhost struct {
 	Aliases []string `yaml:"aliases,omitempty" json:"aliases,omitempty"`
 	// Backends is where requests go; a vhost has at least one.
 	Backends []Backend `yaml:"backends,omitempty" json:"backends,omitempty"`
-	// Balance: "p2c" (default), "random" or "round_robin".
+	// Balance: "p2c" (default), "random", "round_robin", "least_conn", "hash_ip", "hash_host" or "hash_path_segment".
 	Balance  string    `yaml:"balance,omitempty" json:"balance,omitempty"`
+	Sticky   *Sticky   `yaml:"sticky,omitempty" json:"sticky,omitempty"`
 	Timeouts *Timeouts `yaml:"timeouts,omitempty" json:"timeouts,omitempty"`
 	Cache    *Cache    `yaml:"cache,omitempty" json:"cache,omitempty"`
 	// Compress: "off" (default) or "on": answers get a content coding that the client takes (zstd, br or gzip), if it makes
@@ -40,7 +41,7 @@ type Vhost struct {
 type Backend struct {
 	// URL: http://host[:port][/prefix], https://…, or unix:/path/to/socket.
 	URL string `yaml:"url" json:"url"`
-	// Weight: only 1 (the default) acts in this version.
+	// Weight is its share of the requests beside the others': 1 (the default) to MaxWeight.
 	Weight int `yaml:"weight,omitempty" json:"weight,omitempty" zero:"must be at least 1"`
 }
 
