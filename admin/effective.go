@@ -72,6 +72,7 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 	if s.Sticky != "" {
 		add("sticky.cookie", s.Sticky)
 	}
+	effectiveHealth(s.Health, add)
 	add("timeouts.connect", routes.Duration(s.ConnectTimeout).String())
 	add("timeouts.first_byte", routes.Duration(s.FirstByte).String())
 	effectiveCache(&s, add)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gatehouse/edge/balance"
+	"gatehouse/edge/health"
 	"gatehouse/edge/upstream"
 )
 
@@ -25,6 +26,7 @@ type backends struct {
 	mu     sync.Mutex
 	pools  map[poolKey]*sharedPool
 	states map[backendKey]*sharedState
+	drains []health.Drain
 }
 
 // A poolKey is all that a pool of connections depends on.
@@ -107,6 +109,7 @@ func (h *holding) state(key backendKey) *balance.State {
 	}
 	if shared == nil {
 		shared = &sharedState{State: balance.NewState()}
+		shared.SetDrained(health.Find(b.drains, key.url, key.tenant()) != nil)
 		if b.states == nil {
 			b.states = map[backendKey]*sharedState{}
 		}

@@ -24,17 +24,18 @@ func (s *Server) openPools(st *site, route *routes.Route, old *site) error {
 	for _, b := range route.Vhost.Backends {
 		key := poolKey{st.owner, b.URL, st.settings.ConnectTimeout, st.settings.FirstByte}
 		pool, err := st.backends.pool(key, func() (*upstream.Pool, error) {
-			return upstream.NewPool(upstream.Options{
-				Address: b.URL, ConnectTimeout: key.connect, FirstByteTimeout: key.firstByte, MaxIdle: idleToBackend,
-				ResponseHeader: s.opts.Limits.ResponseHeader, ResponseFields: s.opts.Limits.ResponseHeaderFields,
-				Dial: s.dial, TLS: s.opts.BackendTLS,
-			})
+			return upstream.NewPool(s.poolOptions(b.URL, key.connect, key.firstByte))
 		})
 		if err != nil {
 			return fmt.Errorf("backend of vhost %s: %w", route.Name, err)
 		}
-		state := st.backends.state(backendKey{st.owner, pool.String()})
-		specs = append(specs, balance.Spec[*upstream.Pool]{Backend: pool, Name: pool.String(), Weight: b.Weight, State: state})
+		spec := balance.Spec[*upstream.Pool]{Backend: pool, Name: pool.String(), Weight: b.Weight, State: st.backends.state(backendKey{st.owner, pool.String()})}
+		if t, ok := targetOf(route.Vhost, b.URL); ok {
+			if known := s.checks.of(t); known != nil { // else the route is not in force any more
+				spec.Check = &known.Check
+			}
+		}
+		specs = append(specs, spec)
 	}
 	if len(specs) == 0 {
 		return errNoBackend
@@ -46,6 +47,15 @@ func (s *Server) openPools(st *site, route *routes.Route, old *site) error {
 	}
 	s.stick(st)
 	return nil
+}
+
+// poolOptions are how backends are reached, for requests and for checks.
+func (s *Server) poolOptions(url string, connect, firstByte time.Duration) upstream.Options {
+	return upstream.Options{
+		Address: url, ConnectTimeout: connect, FirstByteTimeout: firstByte, MaxIdle: idleToBackend,
+		ResponseHeader: s.opts.Limits.ResponseHeader, ResponseFields: s.opts.Limits.ResponseHeaderFields,
+		Dial: s.dial, TLS: s.opts.BackendTLS,
+	}
 }
 
 func sameBackends(pool *balance.Pool[*upstream.Pool], specs []balance.Spec[*upstream.Pool]) bool {

@@ -17,6 +17,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"gatehouse/cache"
+	"gatehouse/edge/health"
 	"gatehouse/edge/overload"
 	"gatehouse/edge/waf"
 	"gatehouse/edge/wire"
@@ -81,7 +82,9 @@ type Server struct {
 	table      atomic.Pointer[routes.Table]
 	backends   backends
 	stickyKey  atomic.Pointer[StickyKey] // never nil
-	tunnels    connSet                   // upgraded connections
+	checks     checks
+	prober     *health.Prober
+	tunnels    connSet // upgraded connections
 	turns      turns
 	encoders   encoders
 	refreshes  refreshes
@@ -124,13 +127,14 @@ func New(opts Options) (*Server, error) {
 	var key StickyKey
 	_, _ = rand.Read(key[:]) // never fails (crypto/rand)
 	s.SetStickyKey(key)
+	s.prober = s.newProber()
 	if opts.Certificates != nil {
 		s.signing.init()
 		s.tls = s.tlsConfig()
 	}
 	s.http, s.door = s.newHTTP(), s.newDoor()
 	if opts.Registerer != nil {
-		err = errors.Join(s.metrics.registerDoor(opts.Registerer, s.door), s.metrics.registerSigning(opts.Registerer, &s.signing))
+		err = errors.Join(opts.Registerer.Register(backendsCollector{s}), s.metrics.registerDoor(opts.Registerer, s.door), s.metrics.registerSigning(opts.Registerer, &s.signing))
 	}
 	return s, err
 }
@@ -205,10 +209,12 @@ func (s *Server) Apply(table *routes.Table, replaced []routes.Replaced) {
 		if change.New != nil && s.tls != nil {
 			s.authorities.hold(change.New, s.newTerms)
 		}
+		s.beginChecks(change)
 	}
 	s.table.Store(table)
 	for _, change := range replaced {
 		s.authorities.release(change.Old)
+		s.endChecks(change)
 		if change.New == nil && change.Old != nil {
 			retire(change.Old)
 		}

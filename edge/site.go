@@ -94,10 +94,7 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 		st.asksCertificate, st.needsCertificate, st.tellsCertificate = true, c.Mode == routes.AuthRequired, c.Tells()
 	}
 	st.tenant = st.meter.tenant // one string for all vhosts of a tenant
-	st.owner = "tenant " + st.tenant
-	if st.tenant == "" {
-		st.owner = "vhost " + route.Name
-	}
+	st.owner = ownerOf(st.tenant, route.Name)
 	st.profile.Share = shareOf(st.owner)
 	tune(&st.profile, &settings.WAF)
 	st.profile.Shared = s.presets.of(&settings.WAF)

@@ -10,7 +10,8 @@ type Settings struct {
 	// Rules are the texts of own rules that run one after the other, the tenant's first; none is empty.
 	Rules          []string
 	Balance        string
-	Sticky         string // name of the cookie; empty: none
+	Sticky         string  // name of the cookie; empty: none
+	Health         *Health // every field set but Host and Body, which may be empty; nil: no active checks
 	ConnectTimeout time.Duration
 	FirstByte      time.Duration
 	Cache          bool
@@ -77,6 +78,7 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 	if v.Sticky != nil {
 		s.Sticky = v.Sticky.Cookie
 	}
+	s.Health = v.Health.Resolved()
 	v.Cache.into(&s)
 	if t := v.TLS; t != nil {
 		s.TLSPolicy = or(t.Policy, s.TLSPolicy)

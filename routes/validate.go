@@ -64,6 +64,7 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 	}
 	out = append(out, checkAliases(name, v)...)
 	out = append(out, checkBalance(v)...)
+	out = append(out, checkHealth("health", v.Health)...)
 	out = append(out, oneOf("compress", v.Compress, []string{"off", "on"})...)
 	out = append(out, checkCache("cache", v.Cache)...)
 	out = append(out, checkWAF("waf", v.WAF)...)

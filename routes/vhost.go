@@ -33,7 +33,8 @@ type Vhost struct {
 	WAF      *WAF   `yaml:"waf,omitempty" json:"waf,omitempty"`
 	Rate     *Later `yaml:"rate,omitempty" json:"rate,omitempty"`
 	TLS      *TLS   `yaml:"tls,omitempty" json:"tls,omitempty"`
-	Health   *Later `yaml:"health,omitempty" json:"health,omitempty"`
+	// Health: active checks of the backends; nil: none.
+	Health *Health `yaml:"health,omitempty" json:"health,omitempty"`
 }
 
 // A Backend is one server of a vhost: in a document either its URL alone or a

@@ -21,6 +21,7 @@ import (
 	"gatehouse/cache"
 	"gatehouse/cache/redispurge"
 	"gatehouse/edge"
+	"gatehouse/edge/health"
 	"gatehouse/edge/overload"
 	"gatehouse/edge/waf"
 	"gatehouse/edge/waf/events"
@@ -60,6 +61,7 @@ type node struct {
 	webhook    *webhook.Sender // nil: nobody is told of certificates
 	access     *edge.AccessLog
 	edge       *edge.Server
+	backends   *health.Register
 	api        *admin.API
 
 	memoryLimit int64 // bytes; 0: none

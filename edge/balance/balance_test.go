@@ -8,10 +8,7 @@ import (
 	"time"
 )
 
-var (
-	policies = []Policy{P2C, Random, RoundRobin, LeastConn, HashIP, HashHost, HashPathSegment, ""}
-	spreads  = []Policy{P2C, Random, RoundRobin, LeastConn, ""} // whatever the hash
-)
+var policies = []Policy{P2C, Random, RoundRobin, LeastConn, HashIP, HashHost, HashPathSegment, ""}
 
 // pool makes one whose backends have these names.
 func pool(policy Policy, names ...string) *Pool[string] {

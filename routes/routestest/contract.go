@@ -115,7 +115,7 @@ func testUnknownField(t *testing.T, f Fixture) {
 }
 
 func testNotSupported(t *testing.T, f Fixture) {
-	f.Write(t, Vhost("www.shop.test"), `{"backends": ["http://127.0.0.1:9000"], "balance": "least_conn"}`)
+	f.Write(t, Vhost("www.shop.test"), `{"backends": ["http://127.0.0.1:9000"], "rate": {"requests": 100}}`)
 	f.Write(t, Tenant("shop"), `{"rate": {"requests": 100}}`)
 	_, docs := load(t, f.Store)
 	for _, key := range []routes.Key{Vhost("www.shop.test"), Tenant("shop")} {
