@@ -369,6 +369,9 @@ func BenchmarkBackends(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.N)/time.Since(begin).Seconds(), "requests/s")
 			b.ReportMetric(float64(failed), "failed")
+			if text := n.log.String(); text != "" {
+				b.Log(text)
+			}
 		})
 	}
 }
