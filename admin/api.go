@@ -58,6 +58,8 @@ type Options struct {
 	Purge func(ctx context.Context, r PurgeRequest) (PurgeResult, error)
 	// CacheFigures returns those of all vhosts, by tenant and name. Nil: refused.
 	CacheFigures func() []CacheFigures
+	// Backends are listed and drained by it.
+	Backends Backends
 	// NotReady returns the reasons why the node should get no traffic; empty:
 	// it is ready. Nil: always ready.
 	NotReady func() []string
@@ -135,6 +137,9 @@ func New(opts Options) *API {
 //	POST   /waf/undo          UndoRequest → UndoResult
 //	POST   /cache/purge       PurgeRequest → PurgeResult
 //	GET    /cache/stats       CacheStats; ?host=
+//	GET    /backends          BackendList; ?host= &url=
+//	POST   /backends/drain    DrainRequest → DrainResult
+//	POST   /backends/undrain  DrainRequest → DrainResult
 //	GET    /certs             CertificateList; ?name= (may be repeated) &issuer= &expiring=10d
 //	POST   /certs/renew       RenewRequest → RenewResult
 //	POST   /certs/import      ImportRequest → ImportResult
@@ -169,6 +174,10 @@ func (a *API) Private() http.Handler {
 
 		"POST /cache/purge": a.purge,
 		"GET /cache/stats":  a.cacheStats,
+
+		"GET /backends":          a.listBackends,
+		"POST /backends/drain":   a.drainBackend,
+		"POST /backends/undrain": a.undrainBackend,
 
 		"GET /certs":         a.listCerts,
 		"POST /certs/renew":  a.renewCerts,

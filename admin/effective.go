@@ -40,31 +40,7 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 			out = append(out, Effective{Path: "rate", Value: r.String(), From: from})
 		}
 	}
-	add("waf.mode", s.WAF.Mode)
-	add("waf.profile", s.WAF.Profile)
-	if len(s.WAF.Apps) > 0 || own["waf.apps"] {
-		add("waf.apps", cmp.Or(strings.Join(s.WAF.Apps, ", "), "none"))
-	}
-	add("waf.paranoia", strconv.Itoa(s.WAF.Paranoia))
-	add("waf.inbound_threshold", strconv.Itoa(s.WAF.InboundThreshold))
-	add("waf.outbound_threshold", strconv.Itoa(s.WAF.OutboundThreshold))
-	add("waf.inspect_body", s.WAF.InspectBody.String())
-	add("waf.on_oversize", s.WAF.OnOversize)
-	add("waf.responses", strconv.FormatBool(*s.WAF.Responses))
-	add("waf.on_error", s.WAF.OnError)
-	if len(s.WAF.AllowedMethods) > 0 {
-		add("waf.allowed_methods", strings.Join(s.WAF.AllowedMethods, ", "))
-	}
-	if len(s.WAF.AllowedTypes) > 0 {
-		add("waf.allowed_types", strings.Join(s.WAF.AllowedTypes, ", "))
-	}
-	if len(s.WAF.Exclusions) > 0 {
-		ids := make([]string, len(s.WAF.Exclusions))
-		for i := range s.WAF.Exclusions {
-			ids[i] = s.WAF.Exclusions[i].Key()
-		}
-		add("waf.exclusions", strings.Join(ids, ", "))
-	}
+	effectiveWAF(&s.WAF, own, add)
 	addRates(s.TenantRate, layer)
 	addRates(s.VhostRate, "vhost")
 	for _, w := range []struct {
@@ -76,6 +52,10 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 		}
 	}
 	add("balance", s.Balance)
+	if s.Sticky != "" {
+		add("sticky.cookie", s.Sticky)
+	}
+	effectiveHealth(s.Health, add)
 	add("timeouts.connect", routes.Duration(s.ConnectTimeout).String())
 	add("timeouts.first_byte", routes.Duration(s.FirstByte).String())
 	effectiveCache(&s, add)
@@ -86,6 +66,35 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 	add("tls.redirect_http", s.RedirectHTTP)
 	add("tls.hsts", hstsText(&s.HSTS))
 	return out
+}
+
+// effectiveWAF adds the WAF's settings, but for rules, where a vhost's stand beside its tenant's.
+func effectiveWAF(w *routes.WAF, own map[string]bool, add func(path, value string)) {
+	add("waf.mode", w.Mode)
+	add("waf.profile", w.Profile)
+	if len(w.Apps) > 0 || own["waf.apps"] {
+		add("waf.apps", cmp.Or(strings.Join(w.Apps, ", "), "none"))
+	}
+	add("waf.paranoia", strconv.Itoa(w.Paranoia))
+	add("waf.inbound_threshold", strconv.Itoa(w.InboundThreshold))
+	add("waf.outbound_threshold", strconv.Itoa(w.OutboundThreshold))
+	add("waf.inspect_body", w.InspectBody.String())
+	add("waf.on_oversize", w.OnOversize)
+	add("waf.responses", strconv.FormatBool(*w.Responses))
+	add("waf.on_error", w.OnError)
+	if len(w.AllowedMethods) > 0 {
+		add("waf.allowed_methods", strings.Join(w.AllowedMethods, ", "))
+	}
+	if len(w.AllowedTypes) > 0 {
+		add("waf.allowed_types", strings.Join(w.AllowedTypes, ", "))
+	}
+	if len(w.Exclusions) > 0 {
+		ids := make([]string, len(w.Exclusions))
+		for i := range w.Exclusions {
+			ids[i] = w.Exclusions[i].Key()
+		}
+		add("waf.exclusions", strings.Join(ids, ", "))
+	}
 }
 
 func hstsText(h *routes.HSTS) string {

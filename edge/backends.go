@@ -2,9 +2,12 @@ package edge
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
+	"gatehouse/edge/balance"
+	"gatehouse/edge/health"
 	"gatehouse/edge/upstream"
 )
 
@@ -20,8 +23,10 @@ const idleToBackend = 256
 // No pool is shared by tenants: what one of them makes his backend answer out of turn
 // must never reach another's client. The zero value is empty; it is safe for concurrent use.
 type backends struct {
-	mu    sync.Mutex
-	pools map[poolKey]*sharedPool
+	mu     sync.Mutex
+	pools  map[poolKey]*sharedPool
+	states map[backendKey]*sharedState
+	drains []health.Drain
 }
 
 // A poolKey is all that a pool of connections depends on.
@@ -37,11 +42,25 @@ type sharedPool struct {
 	sites int
 }
 
+// A backendKey is whose backend it is, and which. What is known of it is held by that: it is the same for all vhosts of a
+// tenant, survives all changes of their settings, and one tenant's requests cannot eject another's backend.
+type backendKey struct {
+	owner string // as in a poolKey
+	url   string // as upstream.Address writes it
+}
+
+// A sharedState counts the sites that hold it.
+type sharedState struct {
+	*balance.State
+	sites int
+}
+
 // A holding is what one site holds of the backends, until it is given back.
 type holding struct {
-	from *backends
-	keys []poolKey // each once
-	once sync.Once
+	from   *backends
+	keys   []poolKey    // each once
+	states []backendKey // each once
+	once   sync.Once
 }
 
 // hold begins a site's holding. A site that nobody gives back, since its route was
@@ -79,6 +98,28 @@ func (h *holding) pool(key poolKey, open func() (*upstream.Pool, error)) (*upstr
 	return shared.Pool, nil
 }
 
+// state returns what is known of a backend.
+func (h *holding) state(key backendKey) *balance.State {
+	b := h.from
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	shared := b.states[key]
+	if slices.Contains(h.states, key) {
+		return shared.State
+	}
+	if shared == nil {
+		shared = &sharedState{State: balance.NewState()}
+		shared.SetDrained(health.Find(b.drains, key.url, key.tenant()) != nil)
+		if b.states == nil {
+			b.states = map[backendKey]*sharedState{}
+		}
+		b.states[key] = shared
+	}
+	shared.sites++
+	h.states = append(h.states, key)
+	return shared.State
+}
+
 // release gives back what the site holds; a second call does nothing. Pools that no
 // other site holds close: idle connections at once, busy ones when their answer has ended.
 func (h *holding) release() {
@@ -91,6 +132,13 @@ func (h *holding) release() {
 			if shared.sites--; shared.sites == 0 {
 				delete(b.pools, key)
 				shared.Close()
+			}
+		}
+		for _, key := range h.states {
+			if shared := b.states[key]; shared.sites == 1 {
+				delete(b.states, key)
+			} else {
+				shared.sites--
 			}
 		}
 	})

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"syscall"
 	"time"
 
-	"gatehouse/edge/balance"
 	"gatehouse/edge/upstream"
 	"gatehouse/edge/waf"
 )
@@ -38,9 +36,10 @@ func (s *Server) forward(r *request) error {
 	}
 	r.response.asked = time.Now()
 	s.waiters.add(&b.wait)
-	answer, member, err := s.tryBackends(r, out)
+	answer, attempt, err := s.tryBackends(r, out)
 	r.record.Answered = time.Now()
 	if err != nil {
+		r.stick = "" // nobody answered
 		s.waiters.remove(&b.wait)
 		switch {
 		case errors.Is(err, errBodyTooLarge):
@@ -50,7 +49,7 @@ func (s *Server) forward(r *request) error {
 		}
 		return err
 	}
-	b.member, b.answer = member, answer
+	b.attempt, b.answer = attempt, answer
 	r.adopt(answer)
 	return nil
 }
@@ -88,66 +87,69 @@ func (r *request) inform(status int, fields []upstream.Field) {
 // tryBackends makes the round trip. One that failed is repeated once, if that
 // cannot do harm and the site's budget has room: on another backend or, if there
 // is none and a kept connection was closed at the wrong moment, on a fresh one.
-func (s *Server) tryBackends(r *request, out *upstream.Request) (*upstream.Response, *balance.Member[*upstream.Pool], error) {
+func (s *Server) tryBackends(r *request, out *upstream.Request) (*upstream.Response, backendAttempt, error) {
 	if r.body.length > 0 && r.body.length <= smallBody {
 		// The round trip reads a small body before it takes a connection: keep it for a second try.
 		if _, _, err := r.body.peek(smallBody); err != nil {
-			return nil, nil, &upstream.Error{Op: upstream.OpBody, Err: err}
+			return nil, backendAttempt{}, &upstream.Error{Op: upstream.OpBody, Err: err}
 		}
 	}
 	budget := r.site.budget
 	budget.Count(r.response.asked)
-	first, ok := r.site.pool.Pick(nil)
+	attempt, ok := r.pickBackend()
 	if !ok {
-		return nil, nil, fail(503, "the site is not available", errNoBackend)
+		return nil, backendAttempt{}, fail(503, "the site is not available", errNoBackend)
 	}
+	first := attempt.Member()
 	out.Fresh = r.cached.repeats // it is the second try, if not its own
-	answer, err := ask(r, first, out)
+	answer, err := s.ask(r, &attempt, out)
 	if err == nil {
-		return answer, first, nil
+		return answer, attempt, nil
 	}
-	second := repeater(r.site.pool, first, err)
-	if second == nil || r.cached.repeats || !r.body.rewind() {
-		return nil, nil, err
+	if r.cached.repeats || !r.body.rewind() {
+		return nil, backendAttempt{}, err
+	}
+	second, ok := r.repeater(first, err)
+	if !ok {
+		return nil, backendAttempt{}, err
 	}
 	if !budget.Take(time.Now()) {
+		second.Done()
 		s.metrics.retries.WithLabelValues("refused").Inc()
-		return nil, nil, err
+		return nil, backendAttempt{}, err
 	}
 	defer budget.Release()
 	s.metrics.retries.WithLabelValues("taken").Inc()
 	out.Fresh = true
-	answer, err = ask(r, second, out)
+	answer, err = s.ask(r, &second, out)
 	return answer, second, err
 }
 
-// ask makes one round trip to one backend.
-func ask(r *request, member *balance.Member[*upstream.Pool], out *upstream.Request) (*upstream.Response, error) {
-	r.record.Backend = member.Backend.String()
-	member.Begin()
-	answer, err := member.Backend.RoundTrip(context.Background(), out) // ended by its lifeline
+// ask makes one round trip to one backend. Without an answer the attempt is done.
+func (s *Server) ask(r *request, attempt *backendAttempt, out *upstream.Request) (*upstream.Response, error) {
+	backend := attempt.Member().Backend
+	r.record.Backend = backend.String()
+	answer, err := backend.RoundTrip(context.Background(), out) // ended by its lifeline
+	s.report(r, attempt, backendOutcome(answer, err))
 	if err != nil {
-		up, ok := errors.AsType[*upstream.Error](err)
-		// That a client has left, or that we are out of descriptors, says nothing of the backend.
-		ours := errors.Is(err, context.Canceled) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
-		member.Done(ok && up.Op == upstream.OpConnect && !ours)
+		attempt.Done()
 	}
 	return answer, err
 }
 
-// repeater returns who may get a request that failed with err at first; nil: nobody.
-func repeater(pool *balance.Pool[*upstream.Pool], first *balance.Member[*upstream.Pool], err error) *balance.Member[*upstream.Pool] {
+// repeater picks who may get a request that failed with err at first.
+func (r *request) repeater(first *backendMember, err error) (backendAttempt, bool) {
 	up, ok := errors.AsType[*upstream.Error](err)
 	if !ok || !up.Repeatable {
-		return nil
+		return backendAttempt{}, false
 	}
-	if other, ok := pool.Pick([]*balance.Member[*upstream.Pool]{first}); ok {
-		return other
+	if other, ok := r.pickOther(first); ok {
+		return other, true
 	}
 	if up.Stale {
-		return first
+		return r.site.pool.Begin(first), true
 	}
-	return nil // it would fail again
+	return backendAttempt{}, false // it would fail again
 }
 
 // adopt makes the backend's answer the request's response.

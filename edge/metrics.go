@@ -27,6 +27,8 @@ type metrics struct {
 	handshakes *prometheus.CounterVec // that succeeded
 	unshaken   *prometheus.CounterVec // that failed
 	retries    *prometheus.CounterVec
+	ejections  *prometheus.CounterVec
+	probes     *prometheus.CounterVec
 	refreshes  *prometheus.CounterVec
 	inFlight   level
 	tunnels    prometheus.Gauge
@@ -45,6 +47,8 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 		coded:      counter("gatehouse_responses_compressed_total", "Responses that were compressed here, by coding.", "coding"),
 		uncoded:    counter("gatehouse_responses_uncompressed_total", "Responses that were not compressed although client and site want it, by reason (busy, memory, fault).", "reason"),
 		retries:    counter("gatehouse_backend_retries_total", "Requests that a backend failed and that could be repeated, by whether the budget allowed it (taken, refused).", "result"),
+		ejections:  counter("gatehouse_backend_ejections_total", "Backends that were ejected since they could not be reached or failed five times in a row, by tenant and reason (unreachable, failing).", "tenant", "reason"),
+		probes:     counter("gatehouse_backend_checks_total", "Active checks of backends by this node, by result (good, bad).", "result"),
 		refreshes:  counter("gatehouse_cache_refreshes_total", "Stored responses asked for anew behind the requests that they still answered, by result (done, failed), or that could not be (busy, memory).", "result"),
 		turnedAway: counter("gatehouse_connections_refused_total", "Client connections refused, by reason.", "reason"),
 		handshakes: counter("gatehouse_tls_handshakes_total", "TLS handshakes that succeeded, by version, whether a session was resumed, and group of the key exchange.", "version", "resumed", "group"),
@@ -58,7 +62,7 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 	lost := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "gatehouse_access_log_lost_lines_total", Help: "Lines of the access log that its writer did not take.",
 	}, func() float64 { return float64(lostLines()) })
-	for _, c := range []prometheus.Collector{&m.tenants, m.waf, m.unrouted, m.refused, m.cut, m.coded, m.uncoded, m.turnedAway, m.handshakes, m.unshaken, m.retries, m.refreshes, m.inFlight.gauge(), m.tunnels, lost} {
+	for _, c := range []prometheus.Collector{&m.tenants, m.waf, m.unrouted, m.refused, m.cut, m.coded, m.uncoded, m.turnedAway, m.handshakes, m.unshaken, m.retries, m.ejections, m.probes, m.refreshes, m.inFlight.gauge(), m.tunnels, lost} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -78,6 +82,7 @@ func (m *metrics) preset() {
 		m.turnedAway: wire.Reasons(),
 		m.unshaken:   handshakeFailures,
 		m.retries:    {"taken", "refused"},
+		m.probes:     {"good", "bad"},
 		m.refreshes:  {refreshDone, refreshFailed, refreshBusy, refreshMemory},
 	} {
 		for _, value := range values {
@@ -159,6 +164,7 @@ func (m *metrics) observeFault(r *request) {
 func (m *metrics) forget(tenant string) {
 	m.tenants.forget(tenant)
 	m.waf.DeletePartialMatch(prometheus.Labels{"tenant": tenant})
+	m.ejections.DeletePartialMatch(prometheus.Labels{"tenant": tenant})
 }
 
 // refreshed counts a request behind a stale hit.

@@ -18,7 +18,7 @@ type outbound struct {
 	srv     *Server
 	request upstream.Request
 	line    upstream.Lifeline
-	member  *balance.Member[*upstream.Pool] // that answered; nil: none, or it was told the end
+	attempt balance.Attempt[*upstream.Pool] // that was answered, until its end
 	answer  *upstream.Response
 	flight  *cache.Flight // whose waiters want the answer, whether the client does or not
 	kept    bool          // the cache ends it
@@ -66,10 +66,7 @@ func (r *request) leaveBackend() {
 // leave ends the dealings with the backend: nothing of the answer is read any more.
 func (b *outbound) leave() {
 	b.srv.waiters.remove(&b.wait)
-	if b.member != nil {
-		b.member.Done(false)
-		b.member = nil
-	}
+	b.attempt.Done()
 }
 
 // release gives the memory up; the last one who does gives it back.

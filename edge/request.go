@@ -73,6 +73,7 @@ type request struct {
 	srv      *Server
 
 	outbound *outbound                   // towards the backend; nil before forward
+	stick    string                      // the cookie that keeps the client at its backend; empty: it has it, or needs none
 	hint     func(int, []upstream.Field) // see informational
 	cached   cached                      // towards the cache
 

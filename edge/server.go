@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"gatehouse/cache"
+	"gatehouse/edge/health"
 	"gatehouse/edge/overload"
 	"gatehouse/edge/ratelimit"
 	"gatehouse/edge/waf"
@@ -83,6 +85,9 @@ type Server struct {
 	table      atomic.Pointer[routes.Table]
 	backends   backends
 	limits     rateLimits
+	stickyKey  atomic.Pointer[StickyKey] // never nil
+	checks     checks
+	prober     *health.Prober
 	tunnels    connSet // upgraded connections
 	turns      turns
 	encoders   encoders
@@ -124,13 +129,18 @@ func New(opts Options) (*Server, error) {
 	s.handle = chain(s.links(), s.forward)
 	s.authorities.log = s.log
 	s.limits.sharing = opts.RateSharing
+	var key StickyKey
+	_, _ = rand.Read(key[:]) // never fails (crypto/rand)
+	s.SetStickyKey(key)
+	s.prober = s.newProber()
 	if opts.Certificates != nil {
 		s.signing.init()
 		s.tls = s.tlsConfig()
 	}
 	s.http, s.door = s.newHTTP(), s.newDoor()
 	if opts.Registerer != nil {
-		err = errors.Join(s.metrics.registerDoor(opts.Registerer, s.door), s.metrics.registerSigning(opts.Registerer, &s.signing), s.limits.register(opts.Registerer))
+		err = errors.Join(opts.Registerer.Register(backendsCollector{s}), s.metrics.registerDoor(opts.Registerer, s.door), s.metrics.registerSigning(opts.Registerer, &s.signing),
+			s.limits.register(opts.Registerer))
 	}
 	return s, err
 }
@@ -205,10 +215,12 @@ func (s *Server) Apply(table *routes.Table, replaced []routes.Replaced) {
 		if change.New != nil && s.tls != nil {
 			s.authorities.hold(change.New, s.newTerms)
 		}
+		s.beginChecks(change)
 	}
 	s.table.Store(table)
 	for _, change := range replaced {
 		s.authorities.release(change.Old)
+		s.endChecks(change)
 		if change.New == nil && change.Old != nil {
 			retire(change.Old)
 		}

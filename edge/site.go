@@ -7,7 +7,6 @@ import (
 	"hash/maphash"
 	"net"
 	"net/netip"
-	"slices"
 	"syscall"
 	"time"
 
@@ -34,6 +33,7 @@ type site struct {
 	limits   *siteLimits
 	compress bool
 	pool     *balance.Pool[*upstream.Pool]
+	sticky   *sticky          // nil: clients do not stay at a backend
 	budget   *upstream.Budget // of retries, on all backends together
 	redirect redirecting
 	hsts     time.Duration
@@ -95,10 +95,7 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 		st.asksCertificate, st.needsCertificate, st.tellsCertificate = true, c.Mode == routes.AuthRequired, c.Tells()
 	}
 	st.tenant = st.meter.tenant // one string for all vhosts of a tenant
-	st.owner = "tenant " + st.tenant
-	if st.tenant == "" {
-		st.owner = "vhost " + route.Name
-	}
+	st.owner = ownerOf(st.tenant, route.Name)
 	st.profile.Share = shareOf(st.owner)
 	tune(&st.profile, &settings.WAF)
 	st.profile.Shared = s.presets.of(&settings.WAF)
@@ -131,39 +128,6 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 		old.backends.release()
 	}
 	return st
-}
-
-func (s *Server) openPools(st *site, route *routes.Route, old *site) error {
-	backends := make([]*upstream.Pool, 0, len(route.Vhost.Backends))
-	for _, b := range route.Vhost.Backends {
-		key := poolKey{st.owner, b.URL, st.settings.ConnectTimeout, st.settings.FirstByte}
-		pool, err := st.backends.pool(key, func() (*upstream.Pool, error) {
-			return upstream.NewPool(upstream.Options{
-				Address: b.URL, ConnectTimeout: key.connect, FirstByteTimeout: key.firstByte, MaxIdle: idleToBackend,
-				ResponseHeader: s.opts.Limits.ResponseHeader, ResponseFields: s.opts.Limits.ResponseHeaderFields,
-				Dial: s.dial, TLS: s.opts.BackendTLS,
-			})
-		})
-		if err != nil {
-			return fmt.Errorf("backend of vhost %s: %w", route.Name, err)
-		}
-		backends = append(backends, pool)
-	}
-	if len(backends) == 0 {
-		return errNoBackend
-	}
-	if old != nil && old.pool != nil && old.settings.Balance == st.settings.Balance && sameBackends(old.pool, backends) {
-		st.pool = old.pool // with what it knows of who is busy and who is away
-		return nil
-	}
-	st.pool = balance.New(balance.Policy(st.settings.Balance), backends)
-	return nil
-}
-
-func sameBackends(pool *balance.Pool[*upstream.Pool], backends []*upstream.Pool) bool {
-	return slices.EqualFunc(pool.Members(), backends, func(m *balance.Member[*upstream.Pool], b *upstream.Pool) bool {
-		return m.Backend == b
-	})
 }
 
 // retire closes what a removed route's site holds.

@@ -176,7 +176,6 @@ func (d *Decoder) fail(n ast.Node, field, format string, args ...any) {
 
 var (
 	textType    = reflect.TypeFor[encoding.TextUnmarshaler]()
-	laterType   = reflect.TypeFor[Later]()
 	backendType = reflect.TypeFor[Backend]()
 	hstsType    = reflect.TypeFor[HSTS]()
 	ratesType   = reflect.TypeFor[Rates]()
@@ -196,8 +195,6 @@ func (d *Decoder) value(n ast.Node, path string, v reflect.Value) {
 		return
 	}
 	switch {
-	case v.Type() == laterType:
-		d.fail(n, path, "%v", ErrNotSupportedYet)
 	case v.Type() == backendType && isScalar(n):
 		d.value(n, path, v.FieldByName("URL"))
 	case v.Type() == ratesType && !isSequence(n): // one stands for a list of one

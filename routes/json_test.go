@@ -68,6 +68,7 @@ func TestExplicitZeroIsRefusedAndNotTakenForTheDefault(t *testing.T) {
 		"timeouts.connect":    {`"0s"`, `"0"`, `"-0s"`, `"0d"`, `"0h0m"`, `"0.0000000001s"`},
 		"timeouts.first_byte": {`"0s"`}, "cache.max_body": {`"0"`}, "cache_share": {`"0"`, "0"},
 		"rate.per": {`"0s"`}, "rate.burst": {"0"},
+		"health.interval": {`"0s"`}, "health.timeout": {`"0s"`}, "health.rise": {"0"}, "health.fall": {"0"},
 	}
 	refused := func(kind Kind, doc, path string) {
 		t.Helper()

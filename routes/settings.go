@@ -13,6 +13,8 @@ type Settings struct {
 	TenantRate, VhostRate Rates
 
 	Balance        string
+	Sticky         string  // name of the cookie; empty: none
+	Health         *Health // every field set but Host and Body, which may be empty; nil: no active checks
 	ConnectTimeout time.Duration
 	FirstByte      time.Duration
 	Cache          bool
@@ -78,6 +80,10 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 		s.ConnectTimeout = or(time.Duration(t.Connect), s.ConnectTimeout)
 		s.FirstByte = or(time.Duration(t.FirstByte), s.FirstByte)
 	}
+	if v.Sticky != nil {
+		s.Sticky = v.Sticky.Cookie
+	}
+	s.Health = v.Health.Resolved()
 	v.Cache.into(&s)
 	if t := v.TLS; t != nil {
 		s.TLSPolicy = or(t.Policy, s.TLSPolicy)

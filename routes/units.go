@@ -116,15 +116,6 @@ func (s *Size) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Later is the type of a field that the format knows and this version does not
-// act on. Any value in it is a problem: a setting is never silently ignored.
-type Later struct{}
-
-// ErrNotSupportedYet is the reason given for every Later field that is set.
+// ErrNotSupportedYet is the reason given for a value that the format knows and this version does not
+// act on: a setting is never silently ignored.
 var ErrNotSupportedYet = errors.New("not supported yet")
-
-// UnmarshalText implements encoding.TextUnmarshaler and always fails.
-func (*Later) UnmarshalText([]byte) error { return ErrNotSupportedYet }
-
-// UnmarshalJSON implements json.Unmarshaler and always fails.
-func (*Later) UnmarshalJSON([]byte) error { return ErrNotSupportedYet }

@@ -63,12 +63,10 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 		} else if err := checkBackend(b.URL); err != nil {
 			out = append(out, finding{field: field, reason: err.Error()})
 		}
-		if b.Weight != 0 && b.Weight != 1 {
-			out = append(out, finding{field: field + ".weight", reason: ErrNotSupportedYet.Error()})
-		}
 	}
 	out = append(out, checkAliases(name, v)...)
-	out = append(out, oneOf("balance", v.Balance, []string{"p2c", "random", "round_robin"}, "least_conn", "hash_ip", "hash_host", "hash_path_segment")...)
+	out = append(out, checkBalance(v)...)
+	out = append(out, checkHealth("health", v.Health)...)
 	out = append(out, oneOf("compress", v.Compress, []string{"off", "on"})...)
 	out = append(out, checkCache("cache", v.Cache)...)
 	out = append(out, checkWAF("waf", v.WAF)...)
@@ -197,13 +195,10 @@ func checkTypes(field string, types []string) []finding {
 	return out
 }
 
-// oneOf checks an enumeration; the words of later are known but do not act yet.
-func oneOf(field, value string, words []string, later ...string) []finding {
-	switch {
-	case value == "" || slices.Contains(words, value):
+// oneOf checks an enumeration.
+func oneOf(field, value string, words []string) []finding {
+	if value == "" || slices.Contains(words, value) {
 		return nil
-	case slices.Contains(later, value):
-		return []finding{{field: field, reason: fmt.Sprintf("%q is %v", value, ErrNotSupportedYet)}}
 	}
 	return []finding{{
 		field: field, guess: Nearest(value, words),

@@ -21,8 +21,9 @@ type Vhost struct {
 	Aliases []string `yaml:"aliases,omitempty" json:"aliases,omitempty"`
 	// Backends is where requests go; a vhost has at least one.
 	Backends []Backend `yaml:"backends,omitempty" json:"backends,omitempty"`
-	// Balance: "p2c" (default), "random" or "round_robin".
+	// Balance: "p2c" (default), "random", "round_robin", "least_conn", "hash_ip", "hash_host" or "hash_path_segment".
 	Balance  string    `yaml:"balance,omitempty" json:"balance,omitempty"`
+	Sticky   *Sticky   `yaml:"sticky,omitempty" json:"sticky,omitempty"`
 	Timeouts *Timeouts `yaml:"timeouts,omitempty" json:"timeouts,omitempty"`
 	Cache    *Cache    `yaml:"cache,omitempty" json:"cache,omitempty"`
 	// Compress: "off" (default) or "on": answers get a content coding that the client takes (zstd, br or gzip), if it makes
@@ -31,9 +32,10 @@ type Vhost struct {
 	Compress string `yaml:"compress,omitempty" json:"compress,omitempty"`
 	WAF      *WAF   `yaml:"waf,omitempty" json:"waf,omitempty"`
 	// Rate: how many requests pass, beside what the tenant's says. Default: no limit.
-	Rate   Rates  `yaml:"rate,omitempty" json:"rate,omitempty"`
-	TLS    *TLS   `yaml:"tls,omitempty" json:"tls,omitempty"`
-	Health *Later `yaml:"health,omitempty" json:"health,omitempty"`
+	Rate Rates `yaml:"rate,omitempty" json:"rate,omitempty"`
+	TLS  *TLS  `yaml:"tls,omitempty" json:"tls,omitempty"`
+	// Health: active checks of the backends; nil: none.
+	Health *Health `yaml:"health,omitempty" json:"health,omitempty"`
 }
 
 // A Backend is one server of a vhost: in a document either its URL alone or a
@@ -41,7 +43,7 @@ type Vhost struct {
 type Backend struct {
 	// URL: http://host[:port][/prefix], https://…, or unix:/path/to/socket.
 	URL string `yaml:"url" json:"url"`
-	// Weight: only 1 (the default) acts in this version.
+	// Weight is its share of the requests beside the others': 1 (the default) to MaxWeight.
 	Weight int `yaml:"weight,omitempty" json:"weight,omitempty" zero:"must be at least 1"`
 }
 

@@ -21,6 +21,7 @@ import (
 	"gatehouse/cache"
 	"gatehouse/cache/redispurge"
 	"gatehouse/edge"
+	"gatehouse/edge/health"
 	"gatehouse/edge/overload"
 	"gatehouse/edge/ratelimit"
 	"gatehouse/edge/ratelimit/redislimit"
@@ -64,6 +65,7 @@ type node struct {
 	webhook    *webhook.Sender // nil: nobody is told of certificates
 	access     *edge.AccessLog
 	edge       *edge.Server
+	backends   *health.Register
 	api        *admin.API
 
 	memoryLimit int64 // bytes; 0: none

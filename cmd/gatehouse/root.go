@@ -124,7 +124,7 @@ Exit status: 0 good, 1 something is wrong (it says what), 2 wrong usage.`,
 	})
 	root.AddCommand(
 		newServeCommand(s), newCheckCommand(s), newVhostCommand(s), newTenantCommand(s),
-		newWAFCommand(s), newCacheCommand(s), newCertCommand(s), newUpgradeCommand(s), newLoadtestCommand(s), newHealthCommand(s), newVersionCommand(s),
+		newWAFCommand(s), newCacheCommand(s), newCertCommand(s), newBackendCommand(s), newUpgradeCommand(s), newLoadtestCommand(s), newHealthCommand(s), newVersionCommand(s),
 	)
 	for _, newCommand := range extraCommands {
 		root.AddCommand(newCommand())

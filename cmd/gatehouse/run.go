@@ -71,7 +71,7 @@ func serve(ctx context.Context, cfg *Config, out io.Writer, in *inheritance) (er
 	defer n.explainHangups()()
 	defer func() { err = errors.Join(err, n.close()) }()
 	for _, step := range []func() error{
-		n.openListeners, n.openRoutes, n.openData, n.openAccessLog, n.openEngines, n.openEdge, n.openAdmin,
+		n.openListeners, n.openRoutes, n.openData, n.openAccessLog, n.openEngines, n.openEdge, n.openBackends, n.openAdmin,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -264,7 +264,7 @@ func (n *node) openAdmin() error {
 		Inspect: func(_ context.Context, r admin.InspectRequest) (admin.InspectResult, error) {
 			return inspect(n.edge, r)
 		},
-		Purge: n.purge, CacheFigures: n.cacheFigures,
+		Purge: n.purge, CacheFigures: n.cacheFigures, Backends: n.backendsAPI(),
 		Events: n.findEvents, Report: n.reportEvents, EachEvent: n.eachEvent, Ruleset: ruleset{n.rules}, RulesRefused: n.watch.problem,
 		Upgrade: n.upgrade, NotReady: n.notReady, Gatherer: n.metrics, Version: readVersion().Version, Node: n.cfg.Node, Logger: n.log,
 	})
@@ -298,6 +298,7 @@ func (n *node) run(ctx context.Context, usr2 <-chan os.Signal) error {
 		"vhosts", n.follower.Table().Len())
 	n.tellServing()
 	w.begin(w.data, "waf events", func() error { return n.events.Run(w.data) })
+	w.begin(w.all, "backends", func() error { return n.backends.Run(w.all) })
 	w.begin(w.all, "client authorities", func() error { return n.edge.FollowAuthorities(w.all) })
 	w.begin(w.data, "certificates", func() error { return n.workInData(w.data) })
 	if n.webhook != nil {

@@ -28,15 +28,12 @@ func (s setting) env() string {
 
 // later reports whether no value of the setting acts in this version.
 func (s setting) later() bool {
-	return s.kind == laterType || strings.Contains(s.help, routes.ErrNotSupportedYet.Error())
+	return strings.Contains(s.help, routes.ErrNotSupportedYet.Error())
 }
 
 const envPrefix = "GATEHOUSE_"
 
-var (
-	textType  = reflect.TypeFor[encoding.TextUnmarshaler]()
-	laterType = reflect.TypeFor[routes.Later]()
-)
+var textType = reflect.TypeFor[encoding.TextUnmarshaler]()
 
 // settings are all values of Config, in the order of the struct.
 var settings = settingsOf(reflect.TypeFor[Config](), "")

@@ -1,65 +1,103 @@
 package balance
 
 import (
+	"fmt"
 	"math"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
-var policies = []Policy{P2C, Random, RoundRobin, ""}
+var policies = []Policy{P2C, Random, RoundRobin, LeastConn, HashIP, HashHost, HashPathSegment, ""}
 
-// picks counts which backend is picked in n tries.
+// pool makes one whose backends have these names.
+func pool(policy Policy, names ...string) *Pool[string] {
+	specs := make([]Spec[string], len(names))
+	for i, name := range names {
+		specs[i] = Spec[string]{Backend: name, Name: name}
+	}
+	return New(policy, specs)
+}
+
+// weighted makes one whose backends are a, b, c, ….
+func weighted(policy Policy, weights ...int) *Pool[string] {
+	specs := make([]Spec[string], len(weights))
+	for i, w := range weights {
+		name := string(rune('a' + i))
+		specs[i] = Spec[string]{Backend: name, Name: name, Weight: w}
+	}
+	return New(policy, specs)
+}
+
+// picks counts which backend is picked in n tries, each with a hash of its own.
 func picks(t *testing.T, p *Pool[string], n int, tried ...*Member[string]) map[string]int {
 	t.Helper()
 	count := map[string]int{}
-	for range n {
-		m, ok := p.Pick(tried)
+	for i := range n {
+		a, ok := p.Pick(Hash(fmt.Sprint(i)), tried)
 		if !ok {
 			t.Fatal("nothing was picked")
 		}
-		count[m.Backend]++
+		count[a.Member().Backend]++
+		a.Done()
 	}
 	return count
 }
 
+// try makes an attempt at the i-th member, whatever the policy says.
+func try(p *Pool[string], i int, o Outcome) time.Duration {
+	a := p.Begin(p.Members()[i])
+	defer a.Done()
+	return a.Report(o)
+}
+
 func TestAnEmptyPoolPicksNothing(t *testing.T) {
 	for _, policy := range policies {
-		if m, ok := New[string](policy, nil).Pick(nil); ok || m != nil {
-			t.Errorf("%q picked %v from nothing", policy, m)
+		if a, ok := pool(policy).Pick(1, nil); ok || a.Member() != nil {
+			t.Errorf("%q picked %v from nothing", policy, a)
 		}
 	}
 	var zero Pool[string]
-	if _, ok := zero.Pick(nil); ok {
+	if _, ok := zero.Pick(1, nil); ok {
 		t.Error("the zero pool picked something")
 	}
 }
 
 func TestATriedMemberIsNeverPickedAgain(t *testing.T) {
 	for _, policy := range policies {
-		p := New(policy, []string{"a", "b", "c"})
-		for range 200 {
-			var tried []*Member[string]
-			seen := map[string]bool{}
-			for range 3 {
-				m, ok := p.Pick(tried)
-				if !ok || seen[m.Backend] {
-					t.Fatalf("%q: after %d tries: picked %v, ok %v", policy, len(tried), m, ok)
+		for _, p := range []*Pool[string]{pool(policy, "a", "b", "c"), weighted(policy, 5, 1, 3)} {
+			for i := range 200 {
+				var tried []*Member[string]
+				seen := map[string]bool{}
+				for range 3 {
+					a, ok := p.Pick(Hash(fmt.Sprint(i)), tried)
+					if !ok || seen[a.Member().Backend] {
+						t.Fatalf("%q: after %d tries: picked %v, ok %v", policy, len(tried), a.Member(), ok)
+					}
+					seen[a.Member().Backend] = true
+					tried = append(tried, a.Member())
+					a.Done()
 				}
-				seen[m.Backend] = true
-				tried = append(tried, m)
-			}
-			if m, ok := p.Pick(tried); ok {
-				t.Fatalf("%q picked %v though all were tried", policy, m.Backend)
+				if a, ok := p.Pick(0, tried); ok {
+					t.Fatalf("%q picked %v though all were tried", policy, a.Member().Backend)
+				}
 			}
 		}
 	}
 }
 
+// A URL that stands in a list twice is one backend: a second try there would fail again.
+func TestTheSameBackendIsNotTriedUnderItsSecondEntry(t *testing.T) {
+	same := NewState()
+	p := New(P2C, []Spec[string]{{Backend: "a", State: same}, {Backend: "a", State: same}})
+	if _, ok := p.Pick(1, p.Members()[:1]); ok {
+		t.Error("it was picked once more")
+	}
+}
+
 func TestLoadIsSpreadEvenly(t *testing.T) {
 	for _, policy := range policies {
-		for name, n := range picks(t, New(policy, []string{"a", "b", "c", "d"}), 8000) {
+		for name, n := range picks(t, pool(policy, "a", "b", "c", "d"), 8000) {
 			if math.Abs(float64(n)-2000) > 400 { // about ten standard deviations
 				t.Errorf("%q: %s got %d of 8000", policy, name, n)
 			}
@@ -67,137 +105,223 @@ func TestLoadIsSpreadEvenly(t *testing.T) {
 	}
 }
 
+func TestWeightsAreShares(t *testing.T) {
+	for _, policy := range policies {
+		count := picks(t, weighted(policy, 1, 3, 6), 10_000)
+		for i, want := range []int{1000, 3000, 6000} {
+			if n := count[string(rune('a'+i))]; math.Abs(float64(n-want)) > 400 {
+				t.Errorf("%q: weight %d got %d of 10000", policy, want/1000, n)
+			}
+		}
+	}
+}
+
+// Weights count under load, too: who has three times the weight takes three times as much at a time.
+func TestWeightsAreSharesOfWhatIsInFlight(t *testing.T) {
+	for _, policy := range []Policy{P2C, LeastConn} {
+		p := weighted(policy, 1, 3)
+		for range 400 {
+			if _, ok := p.Pick(0, nil); !ok {
+				t.Fatal("nothing was picked")
+			}
+		}
+		if n := p.Members()[0].State().InFlight(); n < 90 || n > 110 {
+			t.Errorf("%q: %d of 400 are in flight at a quarter of the weights", policy, n)
+		}
+	}
+}
+
 func TestRoundRobinGoesInOrder(t *testing.T) {
-	p := New(RoundRobin, []string{"a", "b", "c"})
+	p := pool(RoundRobin, "a", "b", "c")
 	got := ""
 	for range 7 {
-		m, _ := p.Pick(nil)
-		got += m.Backend
+		a, _ := p.Pick(0, nil)
+		got += a.Member().Backend
 	}
 	if got != "abcabca" {
 		t.Errorf("order %s", got)
 	}
 }
 
-func TestP2CPassesOverTheBusyOne(t *testing.T) {
-	p := New(P2C, []string{"busy", "b"})
-	p.Members()[0].Begin()
-	if n := picks(t, p, 100)["busy"]; n != 0 {
-		t.Errorf("the busy one of two was picked %d times", n)
-	}
-	p.Members()[0].Done(false)
-	if n := picks(t, p, 1000)["busy"]; n < 300 {
-		t.Errorf("after its request ended it was picked %d times of 1000", n)
+// By turns, with weights, means that nobody gets his share in one go.
+func TestWeightedRoundRobinMixes(t *testing.T) {
+	p := weighted(RoundRobin, 5, 1)
+	last, row := "", 0
+	for range 600 {
+		a, _ := p.Pick(0, nil)
+		if name := a.Member().Backend; name != last {
+			last, row = name, 0
+		}
+		if row++; last == "b" && row > 1 || row > 8 {
+			t.Fatalf("%s came %d times in a row", last, row)
+		}
 	}
 }
 
-func TestAnUnreachableBackendIsNotPreferredForFiveSeconds(t *testing.T) {
-	for _, policy := range policies {
-		synctest.Test(t, func(t *testing.T) {
-			p := New(policy, []string{"dead", "b", "c"})
-			dead := p.Members()[0]
-			dead.Begin()
-			dead.Done(true)
-			for range 2 {
-				count := picks(t, p, 3000)
-				if count["dead"] != 0 {
-					t.Errorf("%q: the dead one was picked %d times", policy, count["dead"])
+func TestTheBusyOneIsPassedOver(t *testing.T) {
+	for _, policy := range []Policy{P2C, LeastConn} {
+		p := pool(policy, "busy", "b")
+		busy := p.Begin(p.Members()[0])
+		if n := picks(t, p, 100)["busy"]; n != 0 {
+			t.Errorf("%q: the busy one of two was picked %d times", policy, n)
+		}
+		busy.Done()
+		busy.Done() // nothing more
+		if n := picks(t, p, 1000)["busy"]; n < 300 {
+			t.Errorf("%q: after its request ended it was picked %d times of 1000", policy, n)
+		}
+	}
+}
+
+// When a backend comes, it takes its share and nothing else moves; when one goes, only what it had moves.
+func TestFewKeysMove(t *testing.T) {
+	const keys = 20_000
+	owners := func(p *Pool[string]) []string {
+		out := make([]string, keys)
+		for i := range out {
+			a, _ := p.Pick(Hash(fmt.Sprint("key", i)), nil)
+			out[i] = a.Member().Backend
+			a.Done()
+		}
+		return out
+	}
+	for _, n := range []int{1, 2, 3, 7, 17} {
+		names := make([]string, n+1)
+		even, weights := make([]Spec[string], n+1), make([]Spec[string], n+1)
+		for i := range names {
+			names[i] = fmt.Sprintf("http://10.0.0.%d:8000", i)
+			even[i] = Spec[string]{Backend: names[i], Name: names[i]}
+			weights[i] = Spec[string]{Backend: names[i], Name: names[i], Weight: 2 + i%3}
+		}
+		weights[n].Weight = 1 // or its share would be larger
+		for kind, specs := range map[string][]Spec[string]{"even": even, "weighted": weights} {
+			before, after := owners(New(HashHost, specs[:n])), owners(New(HashHost, specs))
+			moved := 0
+			for i := range before {
+				if before[i] == after[i] {
+					continue
 				}
-				if math.Abs(float64(count["b"])-1500) > 300 { // its share goes to all, not to its neighbour
-					t.Errorf("%q: b got %d of 3000, c %d", policy, count["b"], count["c"])
+				moved++
+				if after[i] != names[n] {
+					t.Fatalf("%d %s backends: a key went from %s to %s, which were there before", n, kind, before[i], after[i])
 				}
-				time.Sleep(4900 * time.Millisecond / 2)
 			}
-			time.Sleep(200 * time.Millisecond)
-			if picks(t, p, 1000)["dead"] == 0 {
-				t.Errorf("%q: still avoided after 5 s", policy)
+			if most := float64(keys) * (1/float64(n+1) + 0.05); float64(moved) > most || moved == 0 {
+				t.Errorf("%d %s backends and one more: %d of %d keys moved, want %.0f at most", n, kind, moved, keys, most)
 			}
-		})
+		}
 	}
 }
 
-func TestASuccessEndsTheAvoidance(t *testing.T) {
-	p := New(P2C, []string{"a", "b"})
-	a := p.Members()[0]
-	a.Begin()
-	a.Done(true)
-	if !a.Avoided() {
-		t.Fatal("not avoided after a failure")
-	}
-	a.Begin()
-	a.Done(false)
-	if a.Avoided() || picks(t, p, 1000)["a"] == 0 {
-		t.Error("avoided after a success")
+// Keys go by the backends' names, not by their places in the list.
+func TestTheOrderOfBackendsDoesNotMatter(t *testing.T) {
+	one, other := pool(HashIP, "a", "b", "c"), pool(HashIP, "c", "a", "b")
+	for i := range 200 {
+		x, _ := one.Pick(Hash(fmt.Sprint(i)), nil)
+		y, _ := other.Pick(Hash(fmt.Sprint(i)), nil)
+		if x.Member().Backend != y.Member().Backend {
+			t.Fatalf("key %d: %s, and in another order %s", i, x.Member().Backend, y.Member().Backend)
+		}
 	}
 }
 
-func TestTheLastOneIsPickedEvenIfItFailed(t *testing.T) {
+func TestADrainedMemberIsNeverPicked(t *testing.T) {
 	for _, policy := range policies {
-		p := New(policy, []string{"a", "b"})
-		for _, m := range p.Members() {
-			m.Begin()
-			m.Done(true)
+		p := pool(policy, "a", "b", "c")
+		a, b, c := p.Members()[0].State(), p.Members()[1], p.Members()[2]
+		a.SetDrained(true)
+		if n := picks(t, p, 1000)["a"]; n != 0 {
+			t.Errorf("%q: it was picked %d times", policy, n)
 		}
-		count := picks(t, p, 1000)
-		if count["a"] == 0 || count["b"] == 0 {
-			t.Errorf("%q: all failed, picked %v", policy, count)
+		try(p, 1, Unreachable)
+		try(p, 2, Unreachable)
+		if n := picks(t, p, 1000)["a"]; n != 0 {
+			t.Errorf("%q: with the others in trouble it was picked %d times", policy, n)
 		}
-		if n := picks(t, p, 10, p.Members()[0])["b"]; n != 10 {
-			t.Errorf("%q: the only untried one was picked %d times of 10", policy, n)
+		if _, ok := p.Pick(1, []*Member[string]{b, c}); ok {
+			t.Errorf("%q: it was picked rather than nobody", policy)
+		}
+		if _, ok := p.PickMember(p.Members()[0]); ok {
+			t.Errorf("%q: it was picked by name", policy)
+		}
+		a.SetDrained(false)
+		if picks(t, p, 1000)["a"] == 0 {
+			t.Errorf("%q: it is still not picked", policy)
 		}
 	}
-	single := New(P2C, []string{"only"})
-	single.Members()[0].Begin()
-	single.Members()[0].Done(true)
-	if m, ok := single.Pick(nil); !ok || m.Backend != "only" {
-		t.Error("a failed single backend was excluded")
+}
+
+func TestACheckThatFailsTakesAMemberOut(t *testing.T) {
+	var check Check
+	p := New(P2C, []Spec[string]{{Backend: "a", Check: &check}, {Backend: "b"}})
+	check.Set(true)
+	if count := picks(t, p, 100); count["a"] != 0 {
+		t.Errorf("picked %v", count)
+	}
+	check.Set(false)
+	if count := picks(t, p, 100); count["a"] == 0 {
+		t.Errorf("after it: picked %v", count)
 	}
 }
 
 func TestCountersHoldUnderConcurrency(t *testing.T) {
-	p := New(P2C, []string{"a", "b", "c"})
+	p := pool(P2C, "a", "b", "c")
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {
 			for i := range 500 {
-				m, ok := p.Pick(nil)
+				a, ok := p.Pick(0, nil)
 				if !ok {
 					t.Error("nothing picked")
 					return
 				}
-				m.Begin()
-				m.Done((g+i)%7 == 0)
+				a.Report([]Outcome{Answered, Failed, Unreachable, Unknown}[(g+i)%4])
+				a.Done()
 			}
 		})
 	}
 	wg.Wait()
 	for _, m := range p.Members() {
-		if n := m.InFlight(); n != 0 {
+		if n := m.State().InFlight(); n != 0 {
 			t.Errorf("%s: %d in flight at rest", m.Backend, n)
 		}
 	}
 }
 
 func TestPickDoesNotAllocate(t *testing.T) {
-	p := New(P2C, []string{"a", "b", "c"})
-	tried := p.Members()[:1]
-	if n := testing.AllocsPerRun(100, func() { p.Pick(nil); p.Pick(tried) }); n != 0 {
-		t.Errorf("%v allocations", n)
+	for _, policy := range policies {
+		p := pool(policy, "a", "b", "c")
+		tried := p.Members()[:1]
+		try(p, 2, Unreachable)
+		n := testing.AllocsPerRun(100, func() {
+			for _, tried := range [][]*Member[string]{nil, tried} {
+				a, _ := p.Pick(7, tried)
+				a.Report(Answered)
+				a.Done()
+			}
+		})
+		if n != 0 {
+			t.Errorf("%q: %v allocations", policy, n)
+		}
 	}
 }
 
 func BenchmarkPick(b *testing.B) {
-	for _, policy := range policies[:3] {
-		b.Run(string(policy), func(b *testing.B) {
-			p := New(policy, []int{1, 2, 3, 4, 5})
-			b.ReportAllocs()
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					m, _ := p.Pick(nil)
-					m.Begin()
-					m.Done(false)
+	for _, policy := range policies[:5] {
+		for _, n := range []int{2, 5, 50} {
+			b.Run(fmt.Sprintf("%s/%d", policy, n), func(b *testing.B) {
+				specs := make([]Spec[int], n)
+				for i := range specs {
+					specs[i] = Spec[int]{Backend: i, Name: fmt.Sprint(i)}
+				}
+				p := New(policy, specs)
+				b.ReportAllocs()
+				for i := range b.N {
+					a, _ := p.Pick(uint64(i), nil)
+					a.Report(Answered)
+					a.Done()
 				}
 			})
-		})
+		}
 	}
 }

@@ -66,6 +66,10 @@ var barriers = append([]barrier{
 		reason: "it says what has to be given up; those who give it up know it, never the other way round",
 	},
 	{
+		from: "edge/health", below: true, to: engines,
+		reason: "it says which backends are out of service, whoever chooses among them",
+	},
+	{
 		from: "edge/compress", below: true, to: []string{"edge", "routes", "admin", "cache", "acme", "waf-rules"},
 		reason: "it codes bodies and judges heads, whoever has them: an answer that passes, or a stored one",
 	},

@@ -114,18 +114,6 @@ func testUnknownField(t *testing.T, f Fixture) {
 	}
 }
 
-func testNotSupported(t *testing.T, f Fixture) {
-	f.Write(t, Vhost("www.shop.test"), `{"backends": ["http://127.0.0.1:9000"], "balance": "least_conn"}`)
-	f.Write(t, Vhost("blog.test"), `{"backends": ["http://127.0.0.1:9000"], "health": {"path": "/"}}`)
-	_, docs := load(t, f.Store)
-	for _, key := range []routes.Key{Vhost("www.shop.test"), Vhost("blog.test")} {
-		c := docs[key]
-		if c.Vhost != nil || c.Tenant != nil || !strings.Contains(c.Problems.Error(), "not supported yet") {
-			t.Errorf("%s: a field that does nothing was accepted: %+v", key, c)
-		}
-	}
-}
-
 func testBadAmongGood(t *testing.T, f Fixture) {
 	for i := range 5 {
 		f.Write(t, Vhost(fmt.Sprintf("a%d.test", i)), site("http://127.0.0.1:9000"))

@@ -45,7 +45,6 @@ func TestStore(t *testing.T, open func(t *testing.T) Fixture) {
 		{"watch sees additions, changes and removals by others", testWatch},
 		{"a change is live within a second", testLive},
 		{"an unknown field is refused by name and keeps the last good form", testUnknownField},
-		{"a field that does not act yet is refused", testNotSupported},
 		{"a bad document leaves all others alone", testBadAmongGood},
 		{"put and delete come back as changes", testPutDelete},
 		{"put keeps every field", testFidelity},

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"gatehouse/admin"
+	"gatehouse/edge"
+	"gatehouse/edge/health"
+	"gatehouse/edge/health/redishealth"
+)
+
+// backendsFile holds, in the data folder, which backends are drained, and the key of sticky cookies.
+const backendsFile = "backends.json"
+
+// openBackends makes what knows which backends are drained, here and on the nodes that share a Redis.
+func (n *node) openBackends() (err error) {
+	o := health.Options{
+		File: n.cfg.dataFile(backendsFile), Node: cmp.Or(n.cfg.Node, "gatehouse"), Logger: n.log,
+		Prober: n.edge.Prober(), Apply: n.edge.SetDrains, InFlight: n.edge.DrainedInFlight,
+		UseKey: func(k health.Key) { n.edge.SetStickyKey(edge.StickyKey(k)) },
+	}
+	if n.shared != nil {
+		o.Shared = redishealth.New(n.shared)
+	}
+	n.backends, err = health.Open(o)
+	return err
+}
+
+// backendsAPI is what the API needs to know and drain backends.
+func (n *node) backendsAPI() admin.Backends {
+	return admin.Backends{List: n.listBackends, Set: n.drainBackend}
+}
+
+func (n *node) listBackends(ctx context.Context, host, url string) (admin.BackendList, error) {
+	out := admin.BackendList{Node: n.cfg.Node, Backends: []admin.Backend{}}
+	standing, err := n.backends.Standing(ctx)
+	if err != nil {
+		out.Problem = "what is in flight on other nodes is not known: " + err.Error()
+	}
+	for _, b := range n.edge.Backends(host, url) {
+		row := admin.Backend{URL: b.URL, Tenant: b.Tenant, Vhosts: b.Vhosts, Admin: admin.AdminActive, InFlight: b.InFlight}
+		if row.Vhosts == nil {
+			row.Vhosts = []string{}
+		}
+		row.Health, row.Detail = healthText(&b)
+		if d := b.Drain; d != nil {
+			row.Admin, row.By, row.Since = admin.AdminDrained, d.By, &d.Since
+			row.InFlight, row.Nodes = 0, map[string]int64{}
+			for node, report := range standing.Reports {
+				row.Nodes[node] = report.InFlight[d.Key()]
+				row.InFlight += row.Nodes[node]
+			}
+		}
+		out.Backends = append(out.Backends, row)
+	}
+	return out, nil
+}
+
+// healthText says how a backend is, and why.
+func healthText(b *edge.BackendStatus) (state, detail string) {
+	switch {
+	case b.Down != nil:
+		return admin.HealthDown, fmt.Sprintf("%s, for %s since %s", b.Down.Reason, b.Down.Vhost, b.Down.Since.UTC().Format("2006-01-02 15:04:05 UTC"))
+	case b.Ejected > 0:
+		return admin.HealthEjected, fmt.Sprintf("%s, for %v more", b.Why, b.Ejected.Round(time.Second))
+	case b.Failures > 0:
+		return admin.HealthFailing, fmt.Sprintf("%d in a row", b.Failures)
+	}
+	return admin.HealthUp, ""
+}
+
+// drainBackend answers the admin API.
+func (n *node) drainBackend(ctx context.Context, r admin.DrainRequest, drained bool) (admin.DrainResult, error) {
+	d := health.Drain{URL: r.URL, Tenant: r.Tenant, By: r.By, Since: time.Now()}
+	if err := n.mayDrain(d, r.Yes, drained); err != nil {
+		return admin.DrainResult{}, err
+	}
+	if err := n.backends.Set(ctx, d, drained); err != nil {
+		return admin.DrainResult{}, err
+	}
+	out := admin.DrainResult{URL: r.URL, Tenant: r.Tenant, Drained: drained}
+	behind, err := n.backends.Await(ctx)
+	out.Behind = behind
+	if err != nil {
+		out.Problem = "which nodes act by it is not known: " + err.Error()
+	}
+	return out, nil
+}
+
+// mayDrain refuses what would do nothing, and what would leave a vhost without backends unless that is wanted.
+func (n *node) mayDrain(d health.Drain, yes, drained bool) error {
+	if !drained {
+		if slices.ContainsFunc(n.backends.Drains(), func(have health.Drain) bool { return have.Key() == d.Key() }) {
+			return nil
+		}
+		return fmt.Errorf("%w that is drained%s: %s (see gatehouse backend list)", admin.ErrNoBackend, ofTenant(d.Tenant), d.URL)
+	}
+	if !n.edge.IsBackend(d.URL, d.Tenant) {
+		return fmt.Errorf("%w: no vhost%s names %s (see gatehouse backend list)", admin.ErrNoBackend, ofTenant(d.Tenant), d.URL)
+	}
+	if yes {
+		return nil
+	}
+	bare, unwell := n.edge.LeftBare(d)
+	switch {
+	case len(bare) > 0:
+		return fmt.Errorf("%s is not drained: %w of %s, which would answer 503; --yes drains it all the same", d.URL, admin.ErrLastBackend, some(bare))
+	case len(unwell) > 0:
+		return fmt.Errorf("%s is not drained: %w that is well of %s; --yes drains it all the same", d.URL, admin.ErrLastBackend, some(unwell))
+	}
+	return nil
+}
+
+func ofTenant(tenant string) string {
+	if tenant == "" {
+		return ""
+	}
+	return " of tenant " + tenant
+}
+
+// some names the first few of many.
+func some(names []string) string {
+	const few = 3
+	if len(names) <= few {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
+}

@@ -1,0 +1,147 @@
+package edge
+
+import (
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gatehouse/edge/balance"
+	"gatehouse/edge/health"
+	"gatehouse/internal/edgetest"
+)
+
+// Each backend in turn is drained, restarted once nothing is under way to it, and undrained: no client notices, those of unsafe
+// methods and of WebSockets neither.
+func TestARollingRestartWithDrainLosesNoRequest(t *testing.T) {
+	backends, urls := named(t, 3)
+	n := start(t, shopSite(urls))
+	n.who(t, "www.shop.test", "/")
+	end := make(chan struct{})
+	var load sync.WaitGroup
+	var asked, failed atomic.Int64
+	for client := range 6 {
+		load.Go(func() {
+			var c *edgetest.RawConn
+			for i := 0; ; i++ {
+				select {
+				case <-end:
+					return
+				default:
+				}
+				if i%400 == 0 { // before keepalive_requests ends it
+					c = edgetest.Dial(t, n.http)
+				}
+				method, body := "GET", ""
+				if client%2 == 1 {
+					method, body = "POST", "Content-Length: 2\r\n"
+				}
+				text := head(method, "www.shop.test", "/") + body + "\r\n"
+				if method == "POST" {
+					text += "hi"
+				}
+				asked.Add(1)
+				if c.Do(method, text).Status != 200 {
+					failed.Add(1)
+				}
+			}
+		})
+	}
+	for round := range 2 {
+		for _, b := range backends {
+			d := health.Drain{URL: b.URL, Since: time.Now()}
+			n.SetDrains([]health.Drain{d})
+			edgetest.WaitFor(t, "nothing to be under way", func() bool { return n.DrainedInFlight(d) == 0 })
+			before, all := b.Deliveries(""), asked.Load()
+			edgetest.WaitFor(t, "some requests", func() bool { return asked.Load() > all+50 })
+			if got := b.Deliveries("") - before; got > 1 { // chosen before, and counted a moment later
+				t.Errorf("round %d: a drained backend got %d requests", round, got)
+			}
+			b.Stop()
+			b.Start()
+			n.SetDrains(nil)
+			edgetest.WaitFor(t, "it to get requests again", func() bool { return b.Deliveries("") > before })
+		}
+	}
+	close(end)
+	load.Wait()
+	if failed.Load() > 0 {
+		t.Errorf("%d of %d requests failed", failed.Load(), asked.Load())
+	}
+}
+
+func TestBackendsAreListedWithWhatIsKnownOfThem(t *testing.T) {
+	release := make(chan struct{})
+	slow := edgetest.NewBackendWith(t, edgetest.BackendOptions{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		<-release
+		_, _ = io.WriteString(w, "done")
+	})})
+	other := strings.Replace(slow.URL, "127.0.0.1", "LOCALHOST", 1)
+	n := start(t, "vhosts:\n  a.test: {tenant: shop, backends: ["+slow.URL+", http://127.0.0.1:1/]}\n"+
+		"  b.test: {tenant: shop, backends: ["+slow.URL+"]}\n  c.test: {backends: [http://127.0.0.1:1]}\n  d.test: {tenant: rival, backends: ["+other+"]}\n")
+	done := make(chan int, 1)
+	go func() { done <- n.get(t, "b.test", "/").Status }()
+	edgetest.WaitFor(t, "the request to be under way", func() bool { return slow.Deliveries("") == 1 })
+
+	rows := map[string]BackendStatus{}
+	for _, b := range n.Backends("", "") {
+		rows[b.URL+" "+b.Tenant] = b
+	}
+	if len(rows) != 4 {
+		t.Fatalf("%+v", rows)
+	}
+	if b := rows[slow.URL+" shop"]; !slices.Equal(b.Vhosts, []string{"a.test", "b.test"}) || b.InFlight != 1 || b.Drain != nil {
+		t.Errorf("%+v", b)
+	}
+	if b := rows["http://127.0.0.1:1 "]; !slices.Equal(b.Vhosts, []string{"c.test"}) || b.InFlight != 0 { // nobody has asked for it
+		t.Errorf("%+v", b)
+	}
+	if got := n.Backends("a.test", ""); len(got) != 2 {
+		t.Errorf("of one vhost: %+v", got)
+	}
+
+	shops, all := health.Drain{URL: slow.URL, Tenant: "shop"}, health.Drain{URL: "http://127.0.0.1:1"}
+	if bare, unwell := n.LeftBare(shops); !slices.Equal(bare, []string{"b.test"}) || len(unwell) > 0 {
+		t.Errorf("bare %v, unwell %v", bare, unwell)
+	}
+	st, err := n.siteOf(n.table.Match("a.test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := st.pool
+	a := pool.Begin(pool.Members()[1])
+	a.Report(balance.Unreachable)
+	a.Done()
+	if bare, unwell := n.LeftBare(shops); len(bare) != 1 || !slices.Equal(unwell, []string{"a.test"}) {
+		t.Errorf("with the other one ejected: bare %v, unwell %v", bare, unwell)
+	}
+	n.SetDrains([]health.Drain{all, shops, {URL: "http://gone"}})
+	got := n.Backends("", "")
+	drained := 0
+	for _, b := range got {
+		if b.Drain != nil {
+			drained++
+		}
+	}
+	if drained != 4 || got[len(got)-1].URL != "http://localhost"+slow.URL[len("http://127.0.0.1"):] {
+		t.Errorf("drained %d of %+v", drained, got)
+	}
+	if n.DrainedInFlight(shops) != 1 || n.DrainedInFlight(all) != 0 {
+		t.Errorf("in flight %d, %d", n.DrainedInFlight(shops), n.DrainedInFlight(all))
+	}
+	close(release)
+	if status := <-done; status != 200 {
+		t.Errorf("what was under way: status %d", status)
+	}
+	// A site that is made later knows it, too.
+	if got := n.get(t, "c.test", "/"); got.Status != 503 {
+		t.Errorf("c.test: status %d", got.Status)
+	}
+	if !n.IsBackend(slow.URL, "shop") || n.IsBackend(slow.URL, "rival") || n.IsBackend("http://gone", "") {
+		t.Error("IsBackend")
+	}
+}

@@ -1,0 +1,204 @@
+package balance
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// Spec is one backend of a pool.
+type Spec[B any] struct {
+	Backend B
+	// Name tells the backend from others, the same on all nodes and over restarts: its URL. Hashes go by it.
+	Name string
+	// Weight is its share of the requests beside the others'. 0 means 1.
+	Weight int
+	// State is what is known of it; nil: one of its own.
+	State *State
+	// Check is what active checks say of it; nil: there are none.
+	Check *Check
+}
+
+// Pool is a fixed set of members and a policy. All methods are safe for concurrent use and take no lock; the zero value is an
+// empty pool.
+type Pool[B any] struct {
+	policy  Policy
+	members []*Member[B]
+	even    bool          // all have the same weight
+	turn    atomic.Uint64 // round robin
+}
+
+// Member is one backend of a pool.
+type Member[B any] struct {
+	Backend B
+
+	state  *State
+	check  *Check
+	weight int64
+	seed   uint64 // hash of its name
+}
+
+// New makes a pool of the backends in their order. An unknown or empty policy is P2C. No backends
+// make a pool from which nothing can be picked.
+func New[B any](policy Policy, backends []Spec[B]) *Pool[B] {
+	p := &Pool[B]{policy: policy, members: make([]*Member[B], len(backends)), even: true}
+	for i, b := range backends {
+		m := &Member[B]{Backend: b.Backend, state: b.State, check: b.Check, weight: int64(max(b.Weight, 1)), seed: Hash(b.Name)}
+		if m.state == nil {
+			m.state = NewState()
+		}
+		p.members[i] = m
+		p.even = p.even && m.weight == p.members[0].weight
+	}
+	return p
+}
+
+// Members gives the members in the order of New. The slice must not be changed.
+func (p *Pool[B]) Members() []*Member[B] { return p.members }
+
+// Hashes reports whether the policy goes by the hash that Pick is given.
+func (p *Pool[B]) Hashes() bool { return p.policy.hashes() }
+
+// State gives what is known of the backend.
+func (m *Member[B]) State() *State { return m.state }
+
+// Check gives what active checks say of it; nil: there are none.
+func (m *Member[B]) Check() *Check { return m.check }
+
+// Weight gives its weight.
+func (m *Member[B]) Weight() int { return int(m.weight) }
+
+// out reports whether the member's health speaks against it.
+func (m *Member[B]) out() bool { return m.check.Down() || m.state.out() }
+
+// An Attempt is one request to one member, from Pick to Done. The zero value is none.
+type Attempt[B any] struct {
+	attempt
+	pool   *Pool[B]
+	member *Member[B]
+}
+
+// attempt is what a State has to know of one.
+type attempt struct {
+	turn  uint32
+	trial bool // it tries whether a backend that was ejected is back
+}
+
+// Member is who gets the request; nil: the attempt is none.
+func (a *Attempt[B]) Member() *Member[B] { return a.member }
+
+// Report says what became of it. It returns for how long that has ejected the backend; 0: not at all. The last backend of
+// a pool that could serve is not ejected.
+func (a *Attempt[B]) Report(o Outcome) (ejected time.Duration) {
+	switch o {
+	case Answered:
+		a.member.state.succeed(a.turn)
+	case Failed, Unreachable:
+		return a.member.state.fail(a.attempt, o, func() bool { return a.pool.hasOther(a.member) })
+	}
+	return 0
+}
+
+// Done ends the attempt. Once it was called the attempt is none, and a further call does nothing.
+func (a *Attempt[B]) Done() {
+	if a.member != nil {
+		a.member.state.inFlight.Add(-1)
+		*a = Attempt[B]{}
+	}
+}
+
+// hasOther reports whether somebody else could serve.
+func (p *Pool[B]) hasOther(than *Member[B]) bool {
+	return slices.ContainsFunc(p.members, func(m *Member[B]) bool {
+		return m.state != than.state && !m.state.Drained() && !m.out()
+	})
+}
+
+// Pick begins an attempt with a member that is not one of tried; false means that none is left. Policies that hash go by hash.
+//
+// Drained members are never picked. Those that are down or ejected are passed over, but for one request at a time that
+// tries whether one whose ejection is over is back. Where more than half are out, health is ignored: it is then more
+// likely that the judgement is wrong than that they all are. And rather than nobody, somebody who is out gets the
+// request: a pool is never empty because of its members' past.
+func (p *Pool[B]) Pick(hash uint64, tried []*Member[B]) (Attempt[B], bool) {
+	var few [32]*Member[B] // pools with more allocate, while not all of them are well
+	for range len(p.members) + 1 {
+		candidates, healthy := p.candidates(few[:0], tried)
+		if len(candidates) == 0 {
+			break
+		}
+		m := candidates[0]
+		if len(candidates) > 1 {
+			m = p.choose(candidates, hash)
+		}
+		if a, ok := p.begin(m, !healthy); ok {
+			return a, true
+		}
+	}
+	return Attempt[B]{}, false
+}
+
+// PickMember is Pick of a certain member. It is false where Pick would pass it over.
+func (p *Pool[B]) PickMember(m *Member[B]) (Attempt[B], bool) {
+	var few [32]*Member[B]
+	candidates, healthy := p.candidates(few[:0], nil)
+	if !slices.Contains(candidates, m) {
+		return Attempt[B]{}, false
+	}
+	return p.begin(m, !healthy)
+}
+
+// Begin begins an attempt with a certain member, whatever is known of it.
+func (p *Pool[B]) Begin(m *Member[B]) Attempt[B] {
+	a, _ := p.begin(m, true)
+	return a
+}
+
+// begin begins an attempt with m. It fails if m has to be tried first, and another request does that.
+func (p *Pool[B]) begin(m *Member[B], whateverItsHealth bool) (Attempt[B], bool) {
+	trial, ok := m.state.claim()
+	if !ok && !whateverItsHealth {
+		return Attempt[B]{}, false
+	}
+	m.state.inFlight.Add(1)
+	return Attempt[B]{attempt{m.state.turn.Load(), trial}, p, m}, true
+}
+
+// candidates returns who may be picked, in list where that is not everybody. healthy: none of them is out.
+func (p *Pool[B]) candidates(list, tried []*Member[B]) (candidates []*Member[B], healthy bool) {
+	there, out := 0, 0
+	for _, m := range p.members {
+		if m.state.Drained() {
+			continue
+		}
+		there++
+		if m.out() {
+			out++
+		}
+	}
+	if there == len(p.members) && out == 0 && len(tried) == 0 {
+		return p.members, true
+	}
+	panics := 2*out > there
+	for _, ignore := range []bool{panics, true} {
+		for _, m := range p.members {
+			if !m.state.Drained() && (ignore || !m.out()) && !among(tried, m) {
+				list = append(list, m)
+			}
+		}
+		if len(list) > 0 {
+			return list, !ignore
+		}
+	}
+	return nil, false
+}
+
+// among reports whether m's backend was tried, be it as another member: a URL may stand in a list twice.
+func among[B any](tried []*Member[B], m *Member[B]) bool {
+	for _, t := range tried {
+		if t.state == m.state {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,196 @@
+package balance
+
+import (
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// about checks an ejection's time, of which up to a fifth is chance.
+func about(t *testing.T, got, want time.Duration) {
+	t.Helper()
+	if got < want*8/10 || got > want*12/10 {
+		t.Errorf("ejected for %v, want about %v", got, want)
+	}
+}
+
+func TestAnUnreachableBackendIsEjectedAtOnce(t *testing.T) {
+	for _, policy := range policies {
+		synctest.Test(t, func(t *testing.T) {
+			p := pool(policy, "dead", "b", "c")
+			length := try(p, 0, Unreachable)
+			about(t, length, 10*time.Second)
+			left, why := p.Members()[0].State().Ejected()
+			if left > length || left < length-time.Second || why != Unreachable {
+				t.Errorf("%q: ejected for %v, says %v, for %v", policy, length, left, why)
+			}
+			for range 2 {
+				count := picks(t, p, 3000)
+				if count["dead"] != 0 {
+					t.Errorf("%q: the dead one was picked %d times", policy, count["dead"])
+				}
+				if math.Abs(float64(count["b"])-1500) > 300 { // its share goes to all, not to its neighbour
+					t.Errorf("%q: b got %d of 3000, c %d", policy, count["b"], count["c"])
+				}
+				time.Sleep(length*49/50 - length/2)
+			}
+			time.Sleep(length / 10)
+			if picks(t, p, 1000)["dead"] != 1 {
+				t.Errorf("%q: after its time it is not tried by one request", policy)
+			}
+		})
+	}
+}
+
+// One answer that is no answer is nothing; five in a row are.
+func TestFiveFailuresInARowEject(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pool(P2C, "bad", "b")
+		for _, o := range []Outcome{Failed, Failed, Failed, Failed, Answered, Failed, Failed, Failed, Unknown, Failed} {
+			if length := try(p, 0, o); length != 0 {
+				t.Fatalf("ejected for %v by %v", length, o)
+			}
+		}
+		about(t, try(p, 0, Failed), 10*time.Second)
+		if _, why := p.Members()[0].State().Ejected(); why != Failed {
+			t.Errorf("for %v", why)
+		}
+	})
+}
+
+// The n-th ejection without a success in between lasts n times as long, up to five minutes.
+func TestEjectionsGrow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pool(RoundRobin, "dead", "b")
+		trial := func(o Outcome) time.Duration {
+			for range 10 {
+				if a, _ := p.Pick(0, nil); a.Member().Backend == "dead" {
+					length := a.Report(o)
+					a.Done()
+					return length
+				}
+			}
+			t.Fatal("it is not tried")
+			return 0
+		}
+		length := try(p, 0, Unreachable)
+		for n := 1; n <= 35; n++ {
+			about(t, length, min(time.Duration(n)*10*time.Second, 5*time.Minute))
+			time.Sleep(length)
+			if n < 35 {
+				length = trial([]Outcome{Unreachable, Failed}[n%2]) // one failure of a trial is enough
+			}
+		}
+		if length := trial(Answered); length != 0 {
+			t.Errorf("ejected for %v by an answer", length)
+		}
+		if count := picks(t, p, 100); count["dead"] != 50 {
+			t.Errorf("after an answer: %v", count)
+		}
+		about(t, try(p, 0, Unreachable), 10*time.Second) // from the beginning
+	})
+}
+
+// A trial that says nothing, since its client has left, does not keep the backend out.
+func TestATrialWithoutOutcomeIsRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pool(RoundRobin, "dead", "b")
+		time.Sleep(try(p, 0, Unreachable))
+		if n := picks(t, p, 100)["dead"]; n != 1 {
+			t.Fatalf("tried by %d requests", n)
+		}
+		time.Sleep(trialTime)
+		if n := picks(t, p, 100)["dead"]; n != 1 {
+			t.Errorf("after that one, tried by %d requests", n)
+		}
+	})
+}
+
+// Connections that were open when a listener closed may answer for a while.
+func TestAnAnswerToAnOlderRequestDoesNotEndAnEjection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pool(P2C, "a", "b")
+		older := p.Begin(p.Members()[0])
+		try(p, 0, Unreachable)
+		older.Report(Answered)
+		older.Done()
+		if left, _ := p.Members()[0].State().Ejected(); left == 0 {
+			t.Error("it did")
+		}
+	})
+}
+
+// Requests that fail together are one event: a hundred in flight must not eject for half an hour.
+func TestFailuresAtATimeEjectOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pool(P2C, "a", "b")
+		var flying []Attempt[string]
+		for range 100 {
+			a := p.Begin(p.Members()[0])
+			flying = append(flying, a)
+		}
+		ejections := 0
+		for _, a := range flying {
+			if a.Report(Unreachable) > 0 {
+				ejections++
+			}
+			a.Done()
+		}
+		left, _ := p.Members()[0].State().Ejected()
+		about(t, left, 10*time.Second)
+		if ejections != 1 {
+			t.Errorf("ejected %d times", ejections)
+		}
+	})
+}
+
+func TestTheLastOneIsNotEjected(t *testing.T) {
+	for _, policy := range policies {
+		synctest.Test(t, func(t *testing.T) {
+			single := pool(policy, "only")
+			p := pool(policy, "a", "b", "drained")
+			p.Members()[2].State().SetDrained(true)
+			if try(single, 0, Unreachable) != 0 || try(p, 0, Unreachable) == 0 || try(p, 1, Unreachable) != 0 {
+				t.Errorf("%q: the last one was ejected, or the one before not", policy)
+			}
+			if n := picks(t, single, 10)["only"]; n != 10 {
+				t.Errorf("%q: picked %d times of 10", policy, n)
+			}
+			if n := picks(t, p, 10, p.Members()[1])["a"]; n != 10 { // rather than nobody
+				t.Errorf("%q: the only untried one was picked %d times of 10", policy, n)
+			}
+		})
+	}
+}
+
+// Where more than half are out, it is the judgement that is doubted.
+func TestHealthIsIgnoredWhereMoreThanHalfAreOut(t *testing.T) {
+	for _, policy := range policies {
+		synctest.Test(t, func(t *testing.T) {
+			p := pool(policy, "a", "b", "c", "d")
+			try(p, 0, Unreachable)
+			try(p, 1, Unreachable)
+			if count := picks(t, p, 400); count["a"]+count["b"] != 0 {
+				t.Errorf("%q: with half of them out, picked %v", policy, count)
+			}
+			try(p, 2, Unreachable)
+			if count := picks(t, p, 400); count["a"] == 0 || count["b"] == 0 || count["c"] == 0 {
+				t.Errorf("%q: with three of four out, picked %v", policy, count)
+			}
+			if try(p, 0, Answered); picks(t, p, 400)["b"] != 0 {
+				t.Errorf("%q: an answer did not bring one back", policy)
+			}
+		})
+	}
+}
+
+// What one pool learns of a backend, another one with the same state knows, and one that replaces it.
+func TestStateOutlivesPools(t *testing.T) {
+	state := NewState()
+	spec := []Spec[string]{{Backend: "a", State: state}, {Backend: "b"}}
+	try(New(P2C, spec), 0, Unreachable)
+	if n := picks(t, New(RoundRobin, append(spec, Spec[string]{Backend: "c"})), 100)["a"]; n != 0 {
+		t.Errorf("picked %d times", n)
+	}
+}

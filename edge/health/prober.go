@@ -1,0 +1,362 @@
+package health
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// probesAtATime bounds the checks that are under way: what is due beyond that waits, so that thousands of backends that hang
+// cost no more than that.
+const probesAtATime = 128
+
+// A Target is one backend as one vhost has it checked.
+type Target struct {
+	Tenant string `json:"tenant,omitempty"`
+	Vhost  string `json:"vhost"`
+	URL    string `json:"url"` // of the backend, canonical
+
+	Path     string        `json:"path"`
+	Host     string        `json:"host,omitempty"` // empty: the backend's own address
+	Status   string        `json:"status"`
+	Body     string        `json:"body,omitempty"`
+	Interval time.Duration `json:"interval"`
+	Timeout  time.Duration `json:"timeout"`
+	Rise     int           `json:"rise"`
+	Fall     int           `json:"fall"`
+}
+
+// id is the same for the same target on all nodes.
+func (t Target) id() targetID {
+	text, err := json.Marshal(t)
+	if err != nil {
+		panic(err) // of texts and numbers
+	}
+	sum := sha256.Sum256(text)
+	return targetID(sum[:16])
+}
+
+type targetID [16]byte
+
+func (id targetID) String() string { return hex.EncodeToString(id[:]) }
+
+// A Finding is what checks have found wrong.
+type Finding struct {
+	URL    string    `json:"url"`
+	Vhost  string    `json:"vhost"`
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+}
+
+// ProberOptions configure a Prober. Probe is required.
+type ProberOptions struct {
+	// Probe checks a backend once, until ctx ends. An error says what is wrong.
+	Probe func(ctx context.Context, t Target) error
+	// Found is told when a backend goes down, or is up again (nil). It must not block, and must not call the Prober.
+	Found func(t Target, f *Finding)
+	// Counted is told of each check; nil: nobody is.
+	Counted func(good bool)
+	// Logger; nil discards.
+	Logger *slog.Logger
+}
+
+// A Prober checks backends, each at its interval, while it is told to. It is safe for concurrent use.
+type Prober struct {
+	opts ProberOptions
+	log  *slog.Logger
+	wake chan struct{} // something is due earlier than before
+
+	mu      sync.Mutex
+	targets map[Target]*probed
+	queue   queue
+	leading bool
+	digest  targetID            // of all targets: the exclusive or of their ids
+	pending map[string]*Finding // by id: what others are to be told; nil: it is up
+	theirs  map[string]Finding  // by id: what others have told last
+}
+
+// probed is a target and what is known of it.
+type probed struct {
+	Target
+	id        targetID
+	due       time.Time
+	at        int // in the queue; -1: it is not there
+	good, bad int // in a row
+	finding   *Finding
+	gone      bool
+}
+
+// NewProber makes a prober of nothing.
+func NewProber(o ProberOptions) *Prober {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Counted == nil {
+		o.Counted = func(bool) {}
+	}
+	return &Prober{opts: o, log: o.Logger, wake: make(chan struct{}, 1), targets: map[Target]*probed{}, pending: map[string]*Finding{}}
+}
+
+// Add has a target checked from now on. What others have found of it counts until then.
+func (p *Prober) Add(t Target) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.targets[t] != nil {
+		return
+	}
+	id := t.id()
+	// The first checks of many targets are spread over the interval.
+	offset := time.Duration(binary.BigEndian.Uint64(id[:]) % uint64(t.Interval))
+	e := &probed{Target: t, id: id, due: time.Now().Add(offset), at: -1}
+	p.targets[t] = e
+	p.digest = p.digest.xor(id)
+	p.adopt(e)
+	heap.Push(&p.queue, e)
+	p.stir()
+}
+
+// Remove ends that.
+func (p *Prober) Remove(t Target) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.targets[t]
+	if e == nil {
+		return
+	}
+	delete(p.targets, t)
+	p.digest = p.digest.xor(e.id)
+	e.gone = true
+	if e.at >= 0 {
+		heap.Remove(&p.queue, e.at)
+	}
+	if p.leading && e.finding != nil {
+		p.pending[e.id.String()] = nil
+	}
+}
+
+func (id targetID) xor(other targetID) targetID {
+	for i := range id {
+		id[i] ^= other[i]
+	}
+	return id
+}
+
+// Down returns how many targets are down.
+func (p *Prober) Down() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.targets {
+		if e.finding != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// Leading reports whether this node checks.
+func (p *Prober) Leading() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.leading
+}
+
+// Digest is the same for nodes that have the same targets; empty: there are none.
+func (p *Prober) Digest() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.targets) == 0 {
+		return ""
+	}
+	return p.digest.String()
+}
+
+// Lead has the prober check, or leave that to another node. Who begins to lead goes on from what the other has found.
+func (p *Prober) Lead(lead bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if lead == p.leading {
+		return
+	}
+	p.leading = lead
+	for _, e := range p.targets {
+		e.good, e.bad = 0, 0
+	}
+	clear(p.pending)
+	p.stir()
+}
+
+// Learn takes over what others have found, by id. Where this node leads, its own word counts, and what is told otherwise is told
+// anew.
+func (p *Prober) Learn(down map[string]Finding) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.theirs = down
+	for _, e := range p.targets {
+		if !p.leading {
+			p.adopt(e)
+		} else if _, told := down[e.id.String()]; told != (e.finding != nil) {
+			p.pending[e.id.String()] = e.finding
+		}
+	}
+}
+
+// adopt makes what others have found the finding of a target.
+func (p *Prober) adopt(e *probed) {
+	f, down := p.theirs[e.id.String()]
+	if down == (e.finding != nil) {
+		return
+	}
+	if e.finding = nil; down {
+		e.finding = &f
+	}
+	p.opts.Found(e.Target, e.finding)
+}
+
+// Untold returns what others are to be told, by id; nil: that it is up. Told says that they were.
+func (p *Prober) Untold() map[string]*Finding {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := p.pending
+	p.pending = map[string]*Finding{}
+	return out
+}
+
+// Tell puts back what could not be told.
+func (p *Prober) Tell(untold map[string]*Finding) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, f := range untold {
+		if _, newer := p.pending[id]; !newer {
+			p.pending[id] = f
+		}
+	}
+}
+
+func (p *Prober) stir() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run checks what is due until ctx ends, and returns ctx's error when the last check has ended.
+func (p *Prober) Run(ctx context.Context) error {
+	slots := make(chan struct{}, probesAtATime)
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		e, wait := p.next()
+		if e == nil {
+			timer := time.NewTimer(wait)
+			select {
+			case <-ctx.Done():
+			case <-p.wake:
+			case <-timer.C:
+			}
+			timer.Stop()
+		} else {
+			select {
+			case <-ctx.Done():
+			case slots <- struct{}{}:
+				running.Go(func() {
+					defer func() { <-slots }()
+					p.check(ctx, e)
+				})
+			}
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// idleWait is how long nothing is due where there is nothing to check.
+const idleWait = time.Minute
+
+// next takes out of the queue what is due; nil: nothing is, for the time that it returns.
+func (p *Prober) next() (*probed, time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.leading || len(p.queue) == 0 {
+		return nil, idleWait
+	}
+	if wait := time.Until(p.queue[0].due); wait > 0 {
+		return nil, wait
+	}
+	return heap.Pop(&p.queue).(*probed), 0
+}
+
+// check checks once, and puts the target back into the queue.
+func (p *Prober) check(ctx context.Context, e *probed) {
+	begin := time.Now()
+	limited, cancel := context.WithTimeout(ctx, e.Timeout)
+	err := p.opts.Probe(limited, e.Target)
+	cancel()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e.gone {
+		return
+	}
+	e.due = begin.Add(e.Interval)
+	heap.Push(&p.queue, e)
+	p.stir()
+	if ctx.Err() == nil && p.leading {
+		p.opts.Counted(err == nil)
+		p.note(e, err)
+	}
+}
+
+// note counts, and acts once there were enough in a row.
+func (p *Prober) note(e *probed, err error) {
+	if err == nil {
+		e.good, e.bad = e.good+1, 0
+		if e.finding == nil || e.good < e.Rise {
+			return
+		}
+		e.finding = nil
+		p.log.Info("backend is up again", "vhost", e.Vhost, "tenant", e.Tenant, "backend", e.URL)
+	} else {
+		e.good, e.bad = 0, e.bad+1
+		if e.finding != nil || e.bad < e.Fall {
+			return
+		}
+		e.finding = &Finding{URL: e.URL, Vhost: e.Vhost, Reason: err.Error(), Since: time.Now().UTC().Truncate(time.Second)}
+		p.log.Warn("backend is down", "vhost", e.Vhost, "tenant", e.Tenant, "backend", e.URL, "err", err)
+	}
+	p.pending[e.id.String()] = e.finding
+	p.opts.Found(e.Target, e.finding)
+}
+
+// A queue has what is due first at its head.
+type queue []*probed
+
+func (q queue) Len() int           { return len(q) }
+func (q queue) Less(i, j int) bool { return cmp.Less(q[i].due.UnixNano(), q[j].due.UnixNano()) }
+
+func (q queue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].at, q[j].at = i, j
+}
+
+// Push implements heap.Interface.
+func (q *queue) Push(x any) {
+	e := x.(*probed)
+	e.at = len(*q)
+	*q = append(*q, e)
+}
+
+// Pop implements heap.Interface.
+func (q *queue) Pop() any {
+	last := len(*q) - 1
+	e := (*q)[last]
+	*q = (*q)[:last]
+	e.at = -1
+	return e
+}

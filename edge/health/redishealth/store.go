@@ -1,0 +1,220 @@
+package redishealth
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"gatehouse/edge/health"
+	"gatehouse/internal/redisconn"
+)
+
+// reportLife is how long a node that is not heard of any more is counted.
+const reportLife = 5 * time.Second
+
+// A Store is a health.Shared in Redis. It is safe for concurrent use, and holds nothing that would have to be closed.
+type Store struct {
+	client                            redis.UniversalClient
+	drains, down, version, key, nodes string
+	nodePrefix, leasePrefix           string
+}
+
+var _ health.Shared = (*Store)(nil)
+
+// New makes a Store. Redis may be away.
+func New(client *redisconn.Client) *Store {
+	prefix := client.Prefix() + "gatehouse:{backends}:"
+	return &Store{
+		client: client.Patient(),
+		drains: prefix + "drains", down: prefix + "down", version: prefix + "version", key: prefix + "key", nodes: prefix + "nodes",
+		nodePrefix: prefix + "node:", leasePrefix: prefix + "prober:",
+	}
+}
+
+// Read implements health.Shared. What is no JSON is left out: somebody has written it by hand.
+func (s *Store) Read(ctx context.Context, version string) (*health.Snapshot, error) {
+	now, err := s.client.Get(ctx, s.version).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, wrap(err)
+	}
+	if version != "" && now == version {
+		return nil, nil
+	}
+	// The version is read before what it is of: a change in between is read once more, and none is missed.
+	var drains, down *redis.MapStringStringCmd
+	if _, err := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		drains, down = pipe.HGetAll(ctx, s.drains), pipe.HGetAll(ctx, s.down)
+		return nil
+	}); err != nil {
+		return nil, wrap(err)
+	}
+	out := &health.Snapshot{Version: now, Down: map[string]health.Finding{}}
+	for key, text := range drains.Val() {
+		var d health.Drain
+		if json.Unmarshal([]byte(text), &d) == nil && d.Key() == key {
+			out.Drains = append(out.Drains, d)
+		}
+	}
+	for id, text := range down.Val() {
+		var f health.Finding
+		if json.Unmarshal([]byte(text), &f) == nil {
+			out.Down[id] = f
+		}
+	}
+	return out, nil
+}
+
+// newVersion is a text that no version was before.
+func newVersion() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
+
+// Tell implements health.Shared.
+func (s *Store) Tell(ctx context.Context, findings map[string]*health.Finding) error {
+	_, err := s.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+		for id, f := range findings {
+			if f == nil {
+				pipe.HDel(ctx, s.down, id)
+				continue
+			}
+			text, err := json.Marshal(f)
+			if err != nil {
+				return err
+			}
+			pipe.HSet(ctx, s.down, id, text)
+		}
+		pipe.Set(ctx, s.version, newVersion(), 0)
+		return nil
+	})
+	return wrap(err)
+}
+
+// lease takes a key that is free or has the owner already.
+var lease = redis.NewScript(`
+local there = redis.call('GET', KEYS[1])
+if there and there ~= ARGV[1] then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+`)
+
+// release gives a key back that has the owner.
+var release = redis.NewScript(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  return redis.call('DEL', KEYS[1])
+end
+return 0
+`)
+
+// Lease implements health.Shared.
+func (s *Store) Lease(ctx context.Context, name, owner string, life time.Duration) (bool, error) {
+	n, err := lease.Run(ctx, s.client, []string{s.leasePrefix + name}, owner, life.Milliseconds()).Int()
+	return n == 1, wrap(err)
+}
+
+// Release implements health.Shared.
+func (s *Store) Release(ctx context.Context, name, owner string) error {
+	return wrap(release.Run(ctx, s.client, []string{s.leasePrefix + name}, owner).Err())
+}
+
+// Change implements health.Shared.
+func (s *Store) Change(ctx context.Context, d health.Drain, drained bool) (version string, err error) {
+	text, err := json.Marshal(d)
+	if err != nil {
+		return "", err
+	}
+	version = newVersion()
+	_, err = s.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+		if drained {
+			pipe.HSet(ctx, s.drains, d.Key(), text)
+		} else {
+			pipe.HDel(ctx, s.drains, d.Key())
+		}
+		pipe.Set(ctx, s.version, version, 0)
+		return nil
+	})
+	return version, wrap(err)
+}
+
+// Key implements health.Shared.
+func (s *Store) Key(ctx context.Context, fresh health.Key) (health.Key, error) {
+	text, err := fresh.MarshalText()
+	if err != nil {
+		return health.Key{}, err
+	}
+	made, err := s.client.SetNX(ctx, s.key, text, 0).Result()
+	if err != nil || made {
+		return fresh, wrap(err)
+	}
+	there, err := s.client.Get(ctx, s.key).Bytes()
+	if err != nil {
+		return health.Key{}, wrap(err)
+	}
+	var key health.Key
+	if err := key.UnmarshalText(there); err != nil {
+		return health.Key{}, fmt.Errorf("redis: %s: %w (delete it, and nodes make another)", s.key, err)
+	}
+	return key, nil
+}
+
+// Report implements health.Shared.
+func (s *Store) Report(ctx context.Context, node string, r health.Report) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	_, err = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		pipe.SAdd(ctx, s.nodes, node)
+		pipe.Set(ctx, s.nodePrefix+node, text, reportLife)
+		return nil
+	})
+	return wrap(err)
+}
+
+// Reports implements health.Shared. Nodes that are gone are forgotten.
+func (s *Store) Reports(ctx context.Context) (map[string]health.Report, error) {
+	nodes, err := s.client.SMembers(ctx, s.nodes).Result()
+	if err != nil || len(nodes) == 0 {
+		return map[string]health.Report{}, wrap(err)
+	}
+	keys := make([]string, len(nodes))
+	for i, node := range nodes {
+		keys[i] = s.nodePrefix + node
+	}
+	values, err := s.client.MGet(ctx, keys...).Result()
+	if err != nil {
+		return nil, wrap(err)
+	}
+	out := map[string]health.Report{}
+	for i, value := range values {
+		text, there := value.(string)
+		if !there {
+			if err := s.client.SRem(ctx, s.nodes, nodes[i]).Err(); err != nil {
+				return nil, wrap(err)
+			}
+			continue
+		}
+		var r health.Report
+		if err := json.Unmarshal([]byte(text), &r); err != nil {
+			return nil, fmt.Errorf("redis: %s: %w", keys[i], err)
+		}
+		out[nodes[i]] = r
+	}
+	return out, nil
+}
+
+func wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("redis: %w", err)
+}

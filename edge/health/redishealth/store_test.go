@@ -1,0 +1,225 @@
+package redishealth
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"gatehouse/edge/health"
+	"gatehouse/internal/edgetest"
+	"gatehouse/internal/redisconn"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A node is a register that follows a Redis.
+type node struct {
+	*health.Register
+	file string
+
+	mu      sync.Mutex
+	drained []string
+	key     health.Key
+}
+
+func (n *node) keys() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.drained
+}
+
+func (n *node) sticky() health.Key {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.key
+}
+
+func store(t *testing.T, redis *edgetest.RedisServer) *Store {
+	t.Helper()
+	o, err := redisconn.Parse("redis://" + redis.Addr() + "#edge:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := redisconn.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return New(client)
+}
+
+// join starts a node until the test ends or stop is called.
+func join(t *testing.T, redis *edgetest.RedisServer, name, file string) (n *node, stop func()) {
+	t.Helper()
+	n = &node{file: file}
+	n.Register, stop = joinWith(t, redis, health.Options{
+		File: file, Node: name,
+		Apply: func(drains []health.Drain) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.drained = nil
+			for _, d := range drains {
+				n.drained = append(n.drained, d.Key())
+			}
+		},
+		UseKey: func(k health.Key) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.key = k
+		},
+		InFlight: func(d health.Drain) int64 { return int64(len(d.URL)) },
+	})
+	return n, stop
+}
+
+func joinWith(t *testing.T, redis *edgetest.RedisServer, o health.Options) (r *health.Register, stop func()) {
+	t.Helper()
+	o.Shared = store(t, redis)
+	r, err := health.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", o.Node, err)
+		}
+	})
+	t.Cleanup(stop)
+	return r, stop
+}
+
+func (n *node) await(t *testing.T, want ...string) {
+	t.Helper()
+	edgetest.WaitFor(t, "the node's drains", func() bool { return slices.Equal(n.keys(), want) })
+}
+
+func TestADrainActsOnAllNodes(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	dir := t.TempDir()
+	a, _ := join(t, redis, "a", filepath.Join(dir, "a.json"))
+	b, stopB := join(t, redis, "b", filepath.Join(dir, "b.json"))
+	edgetest.WaitFor(t, "one key for both", func() bool { return a.sticky() == b.sticky() })
+
+	begin := time.Now()
+	if err := a.Set(t.Context(), health.Drain{URL: "http://x", Since: begin}, true); err != nil {
+		t.Fatal(err)
+	}
+	if behind, err := a.Await(t.Context()); err != nil || len(behind) > 0 {
+		t.Errorf("behind %v, %v", behind, err)
+	}
+	t.Logf("on both nodes after %v", time.Since(begin).Round(time.Millisecond))
+	b.await(t, "http://x")
+	s, err := a.Standing(t.Context())
+	if err != nil || len(s.Reports) != 2 || s.Reports["b"].InFlight["http://x"] != int64(len("http://x")) {
+		t.Errorf("standing %+v, %v", s, err)
+	}
+
+	// What is done elsewhere while a node is away it learns when it is back; before it reaches Redis it acts by its file.
+	stopB()
+	if err := a.Set(t.Context(), health.Drain{URL: "http://x"}, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Set(t.Context(), health.Drain{URL: "http://y", Tenant: "shop"}, true); err != nil {
+		t.Fatal(err)
+	}
+	redis.Stop()
+	again, _ := join(t, redis, "b", b.file)
+	again.await(t, "http://x")
+	if err := again.Set(t.Context(), health.Drain{URL: "http://z"}, true); err == nil || slices.Contains(again.keys(), "http://z") {
+		t.Errorf("drained without Redis: %v, %v", again.keys(), err)
+	}
+	redis.Restart(false)
+	again.await(t, "shop http://y")
+}
+
+// An emptied Redis must not send requests to what is being repaired; nor need a word of redis-cli be told of.
+func TestWhatRedisLosesNodesBringBack(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	a, _ := join(t, redis, "a", "")
+	if err := a.Set(t.Context(), health.Drain{URL: "http://x"}, true); err != nil {
+		t.Fatal(err)
+	}
+	redis.CLI("FLUSHALL")
+	s := store(t, redis)
+	edgetest.WaitFor(t, "the drain to be in Redis again", func() bool {
+		snapshot, err := s.Read(t.Context(), "")
+		return err == nil && len(snapshot.Drains) == 1 && snapshot.Version != ""
+	})
+	a.await(t, "http://x")
+	redis.CLI("HDEL", "edge:gatehouse:{backends}:drains", "http://x")
+	redis.CLI("SET", "edge:gatehouse:{backends}:version", "by hand")
+	a.await(t)
+}
+
+func TestNodesThatAreGoneAreForgotten(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	s := store(t, redis)
+	for _, name := range []string{"a", "b"} {
+		if err := s.Report(t.Context(), name, health.Report{Version: "1"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	redis.CLI("DEL", "edge:gatehouse:{backends}:node:b")
+	if reports, err := s.Reports(t.Context()); err != nil || len(reports) != 1 || reports["a"].Version != "1" {
+		t.Errorf("%v %v", reports, err)
+	}
+	if got := redis.CLI("SMEMBERS", "edge:gatehouse:{backends}:nodes"); got != "a" {
+		t.Errorf("nodes %q", got)
+	}
+}
+
+// prober is one whose backends are all sick.
+func prober() *health.Prober {
+	p := health.NewProber(health.ProberOptions{
+		Probe: func(context.Context, health.Target) error { return errors.New("sick") },
+		Found: func(health.Target, *health.Finding) {},
+	})
+	p.Add(health.Target{Vhost: "a.test", URL: "http://a", Path: "/", Interval: 50 * time.Millisecond, Timeout: time.Second, Rise: 1, Fall: 1})
+	return p
+}
+
+// One node checks for all; when it dies another does, and when Redis does, each for itself.
+func TestOneNodeChecksForAll(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	probers := []*health.Prober{prober(), prober()}
+	for i, p := range probers {
+		joinWith(t, redis, health.Options{Node: string(rune('a' + i)), Prober: p})
+	}
+	leading := func() (n int) {
+		for _, p := range probers {
+			if p.Leading() {
+				n++
+			}
+		}
+		return n
+	}
+	edgetest.WaitFor(t, "both to know what one has found", func() bool {
+		return leading() == 1 && probers[0].Down() == 1 && probers[1].Down() == 1
+	})
+	lease := "edge:gatehouse:{backends}:prober:" + probers[0].Digest()
+	redis.CLI("SET", lease, "one that has died", "PX", "1500")
+	edgetest.WaitFor(t, "nobody to check", func() bool { return leading() == 0 })
+	edgetest.WaitFor(t, "one to check", func() bool { return leading() == 1 })
+	redis.CLI("DEL", "edge:gatehouse:{backends}:down", "edge:gatehouse:{backends}:version")
+	edgetest.WaitFor(t, "what was lost to be told anew", func() bool {
+		return redis.CLI("HLEN", "edge:gatehouse:{backends}:down") == "1"
+	})
+	redis.Stop()
+	edgetest.WaitFor(t, "each to check for itself", func() bool { return leading() == 2 })
+	redis.Restart(false)
+	edgetest.WaitFor(t, "one to check for both", func() bool { return leading() == 1 })
+}

@@ -1,0 +1,312 @@
+package health
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Options configure a Register. All are optional.
+type Options struct {
+	// File keeps drains and key over a restart; empty: nothing does.
+	File string
+	// Shared brings them to other nodes; nil: this one is alone.
+	Shared Shared
+	// Node names this one among them.
+	Node string
+	// Apply is told of all drains whenever they change. It must not block, and is not called at the same time twice.
+	Apply func(drains []Drain)
+	// UseKey is told of the key by which sticky cookies are made, whenever that changes.
+	UseKey func(Key)
+	// InFlight returns how many requests are on their way to what a drain covers.
+	InFlight func(Drain) int64
+	// Prober checks backends when it is this node's turn; nil: nobody does.
+	Prober *Prober
+	// Logger; nil discards.
+	Logger *slog.Logger
+}
+
+// A Register holds the drains of one node. It is safe for concurrent use.
+type Register struct {
+	opts Options
+	log  *slog.Logger
+
+	changing sync.Mutex // held from a change of state to the end of what follows from it
+	mu       sync.Mutex
+	state    saved
+	version  string // of what is shared; empty: nothing was read yet
+
+	// Of Run alone.
+	down         bool // Redis was said to be away
+	keyed        bool // the key is the shared one
+	wasRead      time.Time
+	wasReported  time.Time
+	reportedThat string // version
+}
+
+// Open reads the file and applies what is in it. A file that cannot be read, or is none of ours, is an error: without it
+// backends that are being repaired would get requests.
+func Open(o Options) (*Register, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Apply == nil {
+		o.Apply = func([]Drain) {}
+	}
+	if o.UseKey == nil {
+		o.UseKey = func(Key) {}
+	}
+	if o.InFlight == nil {
+		o.InFlight = func(Drain) int64 { return 0 }
+	}
+	r := &Register{opts: o, log: o.Logger}
+	state, err := readFile(o.File)
+	if err != nil {
+		return nil, err
+	}
+	if state.Key == (Key{}) {
+		_, _ = rand.Read(state.Key[:]) // never fails (crypto/rand)
+		if err := writeFile(o.File, state); err != nil {
+			return nil, err
+		}
+	}
+	r.state = state
+	o.UseKey(state.Key)
+	o.Apply(state.Drains)
+	return r, nil
+}
+
+// Drains returns the drains in force, by URL and tenant. They must not be changed.
+func (r *Register) Drains() []Drain {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state.Drains
+}
+
+// Set drains a backend or ends that, here at once and on the nodes that share a Redis within a second. An error changes nothing: Redis
+// did not take it, or the file cannot be written.
+func (r *Register) Set(ctx context.Context, d Drain, drained bool) error {
+	d.Since = d.Since.UTC().Truncate(time.Second) // as it comes back
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	version := ""
+	if r.opts.Shared != nil {
+		var err error
+		if version, err = r.opts.Shared.Change(ctx, d, drained); err != nil {
+			return fmt.Errorf("nothing was changed, since other nodes would not know: %w", err)
+		}
+	}
+	drains := slices.DeleteFunc(slices.Clone(r.Drains()), func(have Drain) bool { return have.Key() == d.Key() })
+	if drained {
+		drains = append(drains, d)
+	}
+	return r.keep(saved{Key: r.key(), Drains: sorted(drains)}, version)
+}
+
+func (r *Register) key() Key {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state.Key
+}
+
+// keep makes a state the one in force. The file comes first: what it does not hold would be forgotten.
+func (r *Register) keep(state saved, version string) error {
+	r.mu.Lock()
+	before := r.state
+	r.mu.Unlock()
+	newKey, newDrains := before.Key != state.Key, !slices.Equal(before.Drains, state.Drains)
+	if newKey || newDrains {
+		if err := writeFile(r.opts.File, state); err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	r.state, r.version = state, version
+	r.mu.Unlock()
+	if newKey {
+		r.opts.UseKey(state.Key)
+	}
+	if newDrains {
+		r.opts.Apply(state.Drains)
+	}
+	return nil
+}
+
+// Run follows what is shared and has backends checked until ctx ends, and returns ctx's error.
+func (r *Register) Run(ctx context.Context) error {
+	var probing sync.WaitGroup
+	defer probing.Wait()
+	if p := r.opts.Prober; p != nil {
+		probing.Go(func() { _ = p.Run(ctx) }) // returns ctx's error
+		probing.Go(func() { r.lead(ctx) })
+	}
+	return r.followShared(ctx)
+}
+
+func (r *Register) followShared(ctx context.Context) error {
+	if r.opts.Shared == nil {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	ticker := time.NewTicker(pollEvery)
+	defer ticker.Stop()
+	for {
+		r.tell(ctx, r.follow(ctx))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+// tell logs when what is shared cannot be followed, and when it can again.
+func (r *Register) tell(ctx context.Context, err error) {
+	switch {
+	case ctx.Err() != nil || (err != nil) == r.down:
+		return
+	case err != nil:
+		r.log.Error("drained backends of other nodes are not followed", "err", err)
+	default:
+		r.log.Info("drained backends of other nodes are followed")
+	}
+	r.down = err != nil
+}
+
+// follow takes over what others have changed and reports how this node stands.
+func (r *Register) follow(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	if err := r.shareKey(ctx); err != nil {
+		return err
+	}
+	if err := r.read(ctx); err != nil {
+		return err
+	}
+	report := r.report()
+	if len(report.InFlight) == 0 && report.Version == r.reportedThat && time.Since(r.wasReported) < reportEvery {
+		return nil
+	}
+	if err := r.opts.Shared.Report(ctx, r.opts.Node, report); err != nil {
+		return err
+	}
+	r.wasReported, r.reportedThat = time.Now(), report.Version
+	return nil
+}
+
+// report is how this node stands.
+func (r *Register) report() Report {
+	r.mu.Lock()
+	out, drains := Report{Version: r.version}, r.state.Drains
+	r.mu.Unlock()
+	for _, d := range drains {
+		if out.InFlight == nil {
+			out.InFlight = map[string]int64{}
+		}
+		out.InFlight[d.Key()] = r.opts.InFlight(d)
+	}
+	return out
+}
+
+func (r *Register) shareKey(ctx context.Context) error {
+	if r.keyed {
+		return nil
+	}
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	key, err := r.opts.Shared.Key(ctx, r.key())
+	if err != nil {
+		return err
+	}
+	r.keyed = true
+	r.mu.Lock()
+	state, version := r.state, r.version
+	r.mu.Unlock()
+	state.Key = key
+	return r.keep(state, version)
+}
+
+func (r *Register) read(ctx context.Context) error {
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	r.mu.Lock()
+	version, mine := r.version, r.state
+	r.mu.Unlock()
+	known := version
+	if time.Since(r.wasRead) >= readEvery {
+		known = ""
+	}
+	snapshot, err := r.opts.Shared.Read(ctx, known)
+	if err != nil || snapshot == nil {
+		return err
+	}
+	r.wasRead = time.Now()
+	if r.opts.Prober != nil {
+		r.opts.Prober.Learn(snapshot.Down)
+	}
+	if snapshot.Version == "" { // the first node there, or an emptied Redis: what was drained stays so
+		for _, d := range mine.Drains {
+			if version, err = r.opts.Shared.Change(ctx, d, true); err != nil {
+				return err
+			}
+		}
+		if len(mine.Drains) > 0 {
+			r.log.Warn("drained backends were missing in Redis and were written there anew", "drains", len(mine.Drains))
+		}
+		r.keyed = false // it went with them
+		return r.keep(mine, version)
+	}
+	mine.Drains = sorted(snapshot.Drains)
+	return r.keep(mine, snapshot.Version)
+}
+
+// Standing is how the nodes stand.
+type Standing struct {
+	Reports map[string]Report // by node, this one among them
+	// Behind are nodes that do not act by the present drains yet.
+	Behind []string
+}
+
+// Standing asks the nodes that share a Redis how they stand.
+func (r *Register) Standing(ctx context.Context) (Standing, error) {
+	own := r.report() // newer than what was reported
+	out := Standing{Reports: map[string]Report{}}
+	var err error
+	if r.opts.Shared != nil {
+		if out.Reports, err = r.opts.Shared.Reports(ctx); err != nil {
+			out.Reports = map[string]Report{}
+		}
+	}
+	out.Reports[r.opts.Node] = own
+	for node, report := range out.Reports {
+		if report.Version != own.Version {
+			out.Behind = append(out.Behind, node)
+		}
+	}
+	slices.Sort(out.Behind)
+	return out, err
+}
+
+// Await waits until all nodes act by the present drains, or ctx ends, and returns who does not.
+func (r *Register) Await(ctx context.Context) (behind []string, err error) {
+	ticker := time.NewTicker(pollEvery / 10)
+	defer ticker.Stop()
+	for {
+		var s Standing
+		if s, err = r.Standing(ctx); err == nil && len(s.Behind) == 0 {
+			return nil, nil
+		}
+		if err == nil {
+			behind = s.Behind
+		}
+		select {
+		case <-ctx.Done():
+			return behind, err
+		case <-ticker.C:
+		}
+	}
+}

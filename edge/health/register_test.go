@@ -1,0 +1,87 @@
+package health
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A node is a register and what it was told.
+type node struct {
+	*Register
+	applied [][]Drain
+	keys    []Key
+}
+
+func open(t *testing.T, o Options) *node {
+	t.Helper()
+	n := &node{}
+	o.Apply = func(d []Drain) { n.applied = append(n.applied, d) }
+	o.UseKey = func(k Key) { n.keys = append(n.keys, k) }
+	var err error
+	if n.Register, err = Open(o); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestDrainsSurviveARestart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "backends.json")
+	n := open(t, Options{File: file})
+	a, b := Drain{URL: "http://a", By: "ops", Since: time.Now()}, Drain{URL: "http://a", Tenant: "shop", Since: time.Now()}
+	for _, d := range []Drain{b, a, a} {
+		if err := n.Set(t.Context(), d, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := open(t, Options{File: file})
+	got := again.applied[0]
+	if len(got) != 2 || got[0].Key() != "http://a" || got[0].By != "ops" || got[1].Key() != "shop http://a" {
+		t.Errorf("after a restart: %+v", got)
+	}
+	if again.keys[0] != n.keys[0] || n.keys[0] == (Key{}) {
+		t.Error("the key is another one, or none")
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", info.Mode(), err)
+	}
+	if err := again.Set(t.Context(), a, false); err != nil {
+		t.Fatal(err)
+	}
+	if got := again.Drains(); len(got) != 1 || Find(got, "http://a", "rival") != nil || Find(got, "http://a", "shop") == nil {
+		t.Errorf("after an undrain: %+v", got)
+	}
+}
+
+func TestAFileThatCannotBeReadSaysWhatToDo(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "backends.json")
+	for _, text := range []string{"", "{", `{"sticky_key": "12"}`, `{"drains": 1}`} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(Options{File: file}); err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "remove it") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// What cannot be written is not done: the next process would not know.
+func TestADrainThatCannotBeKeptIsRefused(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	n := open(t, Options{File: filepath.Join(dir, "backends.json")})
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Set(t.Context(), Drain{URL: "http://a"}, true); err == nil || len(n.Drains()) != 0 || len(n.applied) != 1 {
+		t.Errorf("error %v, drains %v, told %d times", err, n.Drains(), len(n.applied))
+	}
+}

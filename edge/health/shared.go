@@ -1,0 +1,55 @@
+package health
+
+import (
+	"context"
+	"time"
+)
+
+// A Shared is what nodes have in common. Each call is bounded by its context and may fail; nothing is lost by that.
+// It must be safe for concurrent use.
+type Shared interface {
+	// Read returns what is shared, or nil if that is still what it was at that version.
+	Read(ctx context.Context, version string) (*Snapshot, error)
+	// Change puts a drain in, or takes it out, and makes a new version.
+	Change(ctx context.Context, d Drain, drained bool) (version string, err error)
+	// Key returns the key that all nodes have, which is fresh if there was none.
+	Key(ctx context.Context, fresh Key) (Key, error)
+	// Lease takes what has that name for an owner, for a life; false: another owner has it.
+	Lease(ctx context.Context, name, owner string, life time.Duration) (bool, error)
+	// Release gives it back.
+	Release(ctx context.Context, name, owner string) error
+	// Tell adds findings to what is shared, or takes them out (nil), by id, and makes a new version.
+	Tell(ctx context.Context, findings map[string]*Finding) error
+	// Report says for a few seconds how a node stands.
+	Report(ctx context.Context, node string, r Report) error
+	// Reports returns what nodes have said lately.
+	Reports(ctx context.Context) (map[string]Report, error)
+}
+
+// A Snapshot is what is shared at a time.
+type Snapshot struct {
+	Version string // empty: nobody has shared anything yet, or all is lost
+	Drains  []Drain
+	Down    map[string]Finding // by the id of a target
+}
+
+// A Report is how a node stands.
+type Report struct {
+	Version string `json:"version"` // that it acts by
+	// InFlight is how many requests are on their way to what is drained, by Drain.Key.
+	InFlight map[string]int64 `json:"in_flight,omitempty"`
+}
+
+// A Key is what nodes key the values of sticky cookies by.
+type Key [32]byte
+
+const (
+	// pollEvery is how often a node looks whether anything that is shared has changed: a change acts within a second everywhere.
+	pollEvery = 500 * time.Millisecond
+	// readEvery is how often all is read whatever the version says, for those who write to Redis by hand.
+	readEvery = 10 * time.Second
+	// reportEvery is how often a node says that it is there while nothing changes and nothing is drained.
+	reportEvery = 2 * time.Second
+	// callTime bounds what is asked of Redis at a time.
+	callTime = 2 * time.Second
+)
