@@ -192,11 +192,14 @@ func (f *Follower) absences(table *Table, b *Batch) []Change {
 	}
 	absent := map[Kind][]Change{}
 	total := map[Kind]int{}
+	parts := losses{places: b.Places}
 	see := func(key Key) {
 		total[key.Kind]++
-		if _, ok := there[key]; !ok {
+		_, ok := there[key]
+		if !ok {
 			absent[key.Kind] = append(absent[key.Kind], Change{Key: key})
 		}
+		parts.count(key, ok)
 	}
 	for r := range table.Vhosts() {
 		see(Key{KindVhost, r.Name})
@@ -212,10 +215,7 @@ func (f *Follower) absences(table *Table, b *Batch) []Change {
 	if b.Trusted {
 		clear(f.held)
 	}
-	lost := false
-	for kind, gone := range absent {
-		lost = lost || !b.Trusted && len(gone) > 1 && len(gone)*2 > total[kind]
-	}
+	lost := !b.Trusted && parts.most()
 	var out []Change
 	for kind, gone := range absent {
 		if lost { // also the few of the other kind: sites are not served without their tenant's rules
@@ -229,18 +229,6 @@ func (f *Follower) absences(table *Table, b *Batch) []Change {
 		}
 	}
 	return out
-}
-
-func (f *Follower) hold(kind Kind, gone []Change, total int) {
-	for _, c := range gone {
-		f.held[c.Key] = struct{}{}
-	}
-	accept := "SET " + f.opts.AcceptLoss + " 1"
-	if f.opts.AcceptLoss == "" {
-		accept = "restart; documents that come back act at once"
-	}
-	f.log.Error("most documents are gone from the source at once: not believed, their last good form goes on serving",
-		"kind", kind.String(), "absent", len(gone), "of", total, "to accept", accept)
 }
 
 // keepLastGood writes the last-good file behind the changes: at most once a

@@ -39,10 +39,7 @@ func init() {
 	openJudge = judgeExclusions
 	buildProblem = waf.CheckBuild
 	parseRedisURL = func(url string) error {
-		opts, err := redisconn.Parse(url)
-		if err == nil && opts.Cluster {
-			err = fmt.Errorf("routes in a Redis Cluster are %w", routes.ErrNotSupportedYet)
-		}
+		_, err := redisconn.Parse(url)
 		return err
 	}
 }
@@ -124,7 +121,7 @@ func openStore(cfg *Config, log *slog.Logger) (routes.Store, *redisconn.Client, 
 		store, err := filestore.Open(dir, filestore.Options{Logger: log})
 		return store, nil, err
 	}
-	opts, err := redisconn.Parse(cfg.Routes)
+	opts, err := cfg.redisOptions(cfg.Routes)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -145,9 +142,6 @@ func (n *node) openRoutes() (err error) {
 	}
 	if n.redis != nil {
 		n.onClose(n.redis.Close)
-		if opts, err := redisconn.Parse(n.cfg.Routes); err == nil { // it was opened with them
-			n.redisAddrs = opts.Addrs
-		}
 	}
 	if err := n.openShared(); err != nil {
 		return err
