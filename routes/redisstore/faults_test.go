@@ -265,20 +265,6 @@ func calls(server *edgetest.RedisServer) map[string]int {
 	return out
 }
 
-func TestTwoThousandSitesAreRead(t *testing.T) {
-	server := edgetest.Redis(t)
-	fill(server, 2000)
-	var noise strings.Builder
-	for i := range 3000 {
-		fmt.Fprintf(&noise, "SET tickets:%d x\nSET other:%d x\n", i, i)
-	}
-	server.CLIInput(noise.String())
-	begin := time.Now()
-	w := routestest.Follow(t, open(t, server, ""), "")
-	untilLen(w, 2000)
-	t.Logf("read in %v", time.Since(begin).Round(time.Millisecond))
-}
-
 // TestSentinelFailoverIsFollowed runs a master, a replica and a Sentinel.
 func TestSentinelFailoverIsFollowed(t *testing.T) {
 	t.Parallel()

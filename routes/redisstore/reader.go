@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	scanCount = "1000" // keys that the server looks at per step: about a millisecond of its time
-	readBatch = 250    // documents per pipeline
+	scanCount = "2000" // keys that the server looks at per step: about two milliseconds of its time
+	readBatch = 1000   // documents per pipeline, between whose commands the server looks after others
 )
 
 // A reader reads documents in one session.
