@@ -78,6 +78,7 @@ type Server struct {
 	plainTerms [grades]*terms
 	signing    signing
 	table      atomic.Pointer[routes.Table]
+	asked      asked
 	backends   backends
 	tunnels    connSet // upgraded connections
 	turns      turns

@@ -115,8 +115,8 @@ func newLogger(out io.Writer, level string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: l}))
 }
 
-// openStore opens the source of the documents. The Redis client is nil for files.
-func openStore(cfg *Config, log *slog.Logger) (routes.Store, *redisconn.Client, error) {
+// openStore opens the source of the documents. The Redis client is nil for files. inUse is as redisstore.Options.InUse.
+func openStore(cfg *Config, log *slog.Logger, inUse func() []routes.Key) (routes.Store, *redisconn.Client, error) {
 	if dir, ok := cfg.RoutesDir(); ok {
 		store, err := filestore.Open(dir, filestore.Options{Logger: log})
 		return store, nil, err
@@ -129,7 +129,7 @@ func openStore(cfg *Config, log *slog.Logger) (routes.Store, *redisconn.Client, 
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := redisstore.Open(client, redisstore.Options{Logger: log})
+	store, err := redisstore.Open(client, redisstore.Options{Logger: log, InUse: inUse})
 	if err != nil {
 		return nil, nil, errors.Join(err, client.Close())
 	}
@@ -137,7 +137,7 @@ func openStore(cfg *Config, log *slog.Logger) (routes.Store, *redisconn.Client, 
 }
 
 func (n *node) openRoutes() (err error) {
-	if n.store, n.redis, err = openStore(n.cfg, n.log); err != nil {
+	if n.store, n.redis, err = openStore(n.cfg, n.log, n.inUse()); err != nil {
 		return fmt.Errorf("routes: %w", err)
 	}
 	if n.redis != nil {

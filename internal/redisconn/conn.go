@@ -29,6 +29,7 @@ type Conn struct {
 	addr    string
 	conn    net.Conn
 	write   *bufio.Writer
+	reader  *progress
 	decoder decoder
 	pushes  []Reply
 	release func() bool
@@ -57,11 +58,8 @@ func (c *Client) dialTo(ctx context.Context, addr string) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
-	conn := &Conn{
-		addr: addr, conn: nc,
-		write:   bufio.NewWriter(nc),
-		decoder: decoder{r: bufio.NewReaderSize(nc, 64<<10)},
-	}
+	conn := &Conn{addr: addr, conn: nc, write: bufio.NewWriter(nc), reader: &progress{conn: nc}}
+	conn.decoder.r = bufio.NewReaderSize(conn.reader, 64<<10)
 	conn.release = context.AfterFunc(ctx, func() { nc.Close() })
 	if err := conn.login(&c.opts); err != nil {
 		return nil, errors.Join(err, conn.Close())
@@ -166,7 +164,7 @@ func (c *Conn) Track(prefixes ...string) (refusal, err error) {
 
 // Do sends the commands at once and returns their replies in order; what a
 // server refuses is a Reply with Failed. It takes at most StepTimeout for
-// sending and StepTimeout between two replies. After an error the connection is
+// sending, and StepTimeout without a byte of the replies. After an error the connection is
 // of no use.
 func (c *Conn) Do(commands ...[]string) ([]Reply, error) {
 	return c.within(StepTimeout, commands...)
@@ -222,11 +220,28 @@ func (c *Conn) send(commands [][]string) error {
 	return c.write.Flush() // also returns an error of the writes above
 }
 
-func (c *Conn) receive(within time.Duration) (Reply, error) {
-	if err := c.conn.SetReadDeadline(time.Now().Add(within)); err != nil {
-		return Reply{}, err
-	}
+// receive reads one reply, which may take longer than the limit as long as some
+// of it comes: a value of 512 MB, which only its site may suffer from.
+func (c *Conn) receive(limit time.Duration) (Reply, error) {
+	c.reader.limit = limit
+	defer func() { c.reader.limit = 0 }()
 	return c.decoder.read()
+}
+
+// progress reads from a connection that may be silent for a limit; 0: the
+// connection's own deadline holds.
+type progress struct {
+	conn  net.Conn
+	limit time.Duration
+}
+
+func (p *progress) Read(b []byte) (int, error) {
+	if p.limit > 0 {
+		if err := p.conn.SetReadDeadline(time.Now().Add(p.limit)); err != nil {
+			return 0, err
+		}
+	}
+	return p.conn.Read(b)
 }
 
 // Pushes waits for pushes up to the given time and returns those that came, none

@@ -254,7 +254,7 @@ func valueOf(key rawKey, reply *redisconn.Reply) (value, bool, error) {
 	case reply.Failed:
 		return v, false, fmt.Errorf("redis: read %s: %w", key.raw, reply.Err())
 	case reply.TooLarge:
-		v.bad = "it is too large"
+		v.bad = fmt.Sprintf("it is too large: at most %d MiB are read", redisconn.MaxReply>>20)
 	case key.part == partList:
 		for i := range reply.Items {
 			v.list = append(v.list, reply.Items[i].Text)
