@@ -16,7 +16,7 @@ BENCH    = $(call given,ROUNDS,rounds) $(call given,SECONDS,seconds) $(call give
            $(call given,ONLY,only) $(call given,VHOSTS,vhosts) $(call given,TENANTS,tenants) $(call given,CONNECTIONS,connections) \
            $(if $(filter-out 0,$(CHECK)),--check) $(if $(filter-out 0,$(KEEP)),--keep)
 
-.PHONY: help build run test e2e lint bench bench-flat bench-deps bench-go bench-wire bench-compare alloc fuzz corpus crs waf-identity cache-suite faults compose-test tools-for-tests clean
+.PHONY: help build run test e2e lint bench bench-flat bench-deps bench-go bench-wire bench-compare alloc fuzz corpus crs waf-identity cache-suite faults scale compose-test tools-for-tests clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ waf-identity: ## N=100000 requests by our engine and by Coraza as it comes: noth
 
 faults: tools-for-tests ## faults of backends, Redis, clients and logs in full size; a skip fails
 	scripts/faults.sh $(TAGS)
+
+scale: tools-for-tests ## SITES=1000000 sites in a Redis: how long until they are served, memory and lookup of each, what a change takes; minutes
+	GATEHOUSE_SCALE=$(or $(SITES),1000000) $(GO) -C routes/redisstore test -tags $(TAGS) -run '^TestScale$$' -count 1 -v -timeout 1h
 
 compose-test: ## docker-compose.yml with real containers, offline
 	TAGS=$(TAGS) scripts/compose-test.sh

@@ -83,6 +83,7 @@ type Server struct {
 	plainTerms [grades]*terms
 	signing    signing
 	table      atomic.Pointer[routes.Table]
+	asked      asked
 	backends   backends
 	limits     rateLimits
 	stickyKey  atomic.Pointer[StickyKey] // never nil

@@ -34,6 +34,7 @@ func (s *Server) selectVhost(next handler) handler {
 		if r.table == nil {
 			return fail(503, "no routes have been loaded yet", nil)
 		}
+		s.asked.note(host)
 		route := r.table.Match(host)
 		r.record.Routed = time.Now()
 		if route == nil {

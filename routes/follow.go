@@ -50,11 +50,13 @@ type Follower struct {
 	dirty chan struct{} // the last-good file is behind
 
 	saving sync.Mutex // one write of the last-good file at a time
+	saver  saver      // under saving
 
 	mu       sync.Mutex
 	synced   bool
 	held     map[Key]struct{}
 	problems Problems
+	unsaved  unsaved
 }
 
 // FollowerStatus tells how the table stands to its source.
@@ -134,29 +136,34 @@ func (f *Follower) take(b Batch) {
 	table := f.table.Load()
 	changes := b.Changes
 	f.mu.Lock()
-	before, moved := len(f.held), false // of what is held, which is part of the last good state
 	for _, c := range b.Changes {
 		if _, held := f.held[c.Key]; held {
 			delete(f.held, c.Key) // it is there again, or was really deleted
-			moved = true
+			f.unsaved.add(c.Key)
 		}
 	}
+	before := len(f.held)
 	if b.Full {
 		changes = append(changes[:len(changes):len(changes)], f.absences(table, &b)...)
 	}
 	first, said := !f.synced, f.problems
 	f.synced, f.problems = true, b.Problems
-	moved = moved || len(f.held) != before
+	if len(f.held) != before {
+		f.unsaved.all() // what is held is part of the last good state
+	}
 	f.mu.Unlock()
 
-	next, replaced := table.With(changes)
+	next, replaced, moved := table.with(changes)
 	f.table.Store(next)
 	f.opts.Apply(next, replaced)
-	if len(replaced) > 0 || len(changes) > 0 {
+	if len(replaced) > 0 || len(moved) > 0 {
 		f.log.Info("routes applied", "vhosts", next.Len(), "changed", len(replaced))
-		moved = true
 	}
-	if moved {
+	f.mu.Lock()
+	f.unsaved.add(moved...)
+	dirty := f.unsaved.any()
+	f.mu.Unlock()
+	if dirty {
 		f.markDirty()
 	}
 	for _, c := range b.Changes {
@@ -192,11 +199,14 @@ func (f *Follower) absences(table *Table, b *Batch) []Change {
 	}
 	absent := map[Kind][]Change{}
 	total := map[Kind]int{}
+	parts := losses{places: b.Places}
 	see := func(key Key) {
 		total[key.Kind]++
-		if _, ok := there[key]; !ok {
+		_, ok := there[key]
+		if !ok {
 			absent[key.Kind] = append(absent[key.Kind], Change{Key: key})
 		}
+		parts.count(key, ok)
 	}
 	for r := range table.Vhosts() {
 		see(Key{KindVhost, r.Name})
@@ -212,10 +222,7 @@ func (f *Follower) absences(table *Table, b *Batch) []Change {
 	if b.Trusted {
 		clear(f.held)
 	}
-	lost := false
-	for kind, gone := range absent {
-		lost = lost || !b.Trusted && len(gone) > 1 && len(gone)*2 > total[kind]
-	}
+	lost := !b.Trusted && parts.most()
 	var out []Change
 	for kind, gone := range absent {
 		if lost { // also the few of the other kind: sites are not served without their tenant's rules
@@ -229,18 +236,6 @@ func (f *Follower) absences(table *Table, b *Batch) []Change {
 		}
 	}
 	return out
-}
-
-func (f *Follower) hold(kind Kind, gone []Change, total int) {
-	for _, c := range gone {
-		f.held[c.Key] = struct{}{}
-	}
-	accept := "SET " + f.opts.AcceptLoss + " 1"
-	if f.opts.AcceptLoss == "" {
-		accept = "restart; documents that come back act at once"
-	}
-	f.log.Error("most documents are gone from the source at once: not believed, their last good form goes on serving",
-		"kind", kind.String(), "absent", len(gone), "of", total, "to accept", accept)
 }
 
 // keepLastGood writes the last-good file behind the changes: at most once a
@@ -298,10 +293,30 @@ func (f *Follower) Save() error {
 	}
 	f.saving.Lock()
 	defer f.saving.Unlock()
+	f.saver.look(f.opts.LastGood)
 	f.mu.Lock()
-	held := maps.Clone(f.held)
+	todo := f.unsaved
+	f.unsaved = unsaved{}
+	all := f.saver.wantsAll(&todo, f.table.Load())
+	var held map[Key]struct{}
+	if all {
+		held = maps.Clone(f.held)
+	} else {
+		held = heldOf(f.held, todo.keys)
+	}
 	f.mu.Unlock()
-	return saveLastGood(f.opts.LastGood, f.table.Load(), held)
+	var err error
+	if table := f.table.Load(); all {
+		err = f.saver.saveAll(f.opts.LastGood, table, held)
+	} else {
+		err = f.saver.saveChanges(f.opts.LastGood, todo.keys, table, held)
+	}
+	if err != nil {
+		f.mu.Lock()
+		f.unsaved.all()
+		f.mu.Unlock()
+	}
+	return err
 }
 
 // writeLastGood reports whether the state is on disk.

@@ -297,10 +297,10 @@ func TestDamagedLastGoodFileIsNoReasonNotToStart(t *testing.T) {
 	}{
 		"empty":             {"", 0},
 		"another file":      {"hello\n", 0},
-		"another version":   {strings.Replace(string(good), `"version":1`, `"version":9`, 1), 0},
+		"another version":   {strings.Replace(string(good), `"version":2`, `"version":9`, 1), 0},
 		"cut off":           {string(good[:len(good)-10]), 2},
 		"a record is bad":   {strings.Replace(string(good), `"backends"`, `"frontends"`, 1), 2},
-		"binary":            {lastGoodHeader + "\n\x00\x01", 0},
+		"binary":            {lastGoodFirst + "\n\x00\x01", 0},
 		"a record is empty": {string(good) + "{}\n", 3},
 	} {
 		if err := os.WriteFile(file, []byte(test.text), 0o600); err != nil {
@@ -331,7 +331,7 @@ func TestWriteFileLeavesTheOldFileWhenItFails(t *testing.T) {
 	}
 	bad := vhostChange("a.test", "")
 	table, _ := with(&Table{}, bad)
-	if err := saveLastGood(filepath.Join(dir, "missing", "f"), table, nil); err == nil {
+	if err := saveLastGood(filepath.Join(dir, "missing", "f"), "1", table, nil); err == nil {
 		t.Error("a file in a folder that is not there")
 	}
 	failed := errors.New("no")
@@ -349,8 +349,8 @@ func TestWriteFileLeavesTheOldFileWhenItFails(t *testing.T) {
 }
 
 func FuzzLastGood(f *testing.F) {
-	f.Add([]byte(lastGoodHeader + "\n" + `{"vhost":"a.test","held":true,"document":{"backends":["http://a"]}}` + "\n"))
-	f.Add([]byte(lastGoodHeader + "\n" + `{"tenant":"x","document":{}}{"vhost":"","document":null}`))
+	f.Add([]byte(lastGoodFirst + "\n" + `{"vhost":"a.test","held":true,"document":{"backends":["http://a"]}}` + "\n"))
+	f.Add([]byte(lastGoodFirst + "\n" + `{"tenant":"x","document":{}}{"vhost":"","document":null}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		path := filepath.Join(t.TempDir(), "f")
 		if err := os.WriteFile(path, data, 0o600); err != nil {

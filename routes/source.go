@@ -30,6 +30,9 @@ type Batch struct {
 	// Incomplete, for a Full batch: something could not be read (a file that is
 	// not YAML), so an absent document may be in it and keeps its last good form.
 	Incomplete bool
+	// Places says in which parts of the source, such as the masters of a Cluster, a document can be, for a
+	// Full batch that is not Trusted: each part can be lost by itself. Nil: it is one.
+	Places func(Key) [2]int
 	// Problems that belong to no document, such as a file that is not YAML. Each
 	// batch replaces those of the batch before.
 	Problems Problems

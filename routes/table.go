@@ -2,7 +2,6 @@ package routes
 
 import (
 	"cmp"
-	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -171,37 +170,6 @@ func (t *Table) Tenant(name string) (doc *Tenant, problems Problems, known bool)
 	return e.doc, e.problems, true
 }
 
-// Members returns the number of vhosts that name the tenant.
-func (t *Table) Members(tenant string) int {
-	e, ok := t.tenants.get(tenant)
-	if !ok {
-		return 0
-	}
-	return e.members.len()
-}
-
-// Vhosts yields every route, broken ones included, in no particular order.
-func (t *Table) Vhosts() iter.Seq[*Route] {
-	return func(yield func(*Route) bool) {
-		for _, r := range t.vhosts.all() {
-			if !yield(r) {
-				return
-			}
-		}
-	}
-}
-
-// Tenants yields the id of every tenant that is known, in no particular order.
-func (t *Table) Tenants() iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for name := range t.tenants.all() {
-			if !yield(name) {
-				return
-			}
-		}
-	}
-}
-
 // Conflicts returns the problems of a vhost's aliases that another vhost has
 // already: they stay with the other one.
 func (t *Table) Conflicts(r *Route) Problems {
@@ -220,8 +188,15 @@ func (t *Table) Conflicts(r *Route) Problems {
 // With returns the table after the changes, and which routes are others now. A
 // change that repeats what is there replaces nothing.
 func (t *Table) With(changes []Change) (*Table, []Replaced) {
+	next, replaced, _ := t.with(changes)
+	return next, replaced
+}
+
+// with is With, and also returns which documents have another good form, or none
+// any more, in the order of the changes.
+func (t *Table) with(changes []Change) (*Table, []Replaced, []Key) {
 	next := *t
-	b := builder{t: &next, before: t, touched: map[string]struct{}{}}
+	b := builder{t: &next, before: t, vhosts: draft[*Route]{trie: t.vhosts}, touched: map[string]struct{}{}}
 	for i := range changes {
 		switch changes[i].Key.Kind {
 		case KindTenant:
@@ -230,14 +205,21 @@ func (t *Table) With(changes []Change) (*Table, []Replaced) {
 			b.vhost(&changes[i])
 		}
 	}
-	return &next, b.replaced()
+	next.vhosts = b.vhosts.seal()
+	for tenant := range b.joining {
+		b.join(tenant)
+	}
+	return &next, b.replaced(), b.moved
 }
 
 // builder applies changes to a table that nobody else sees yet.
 type builder struct {
 	t       *Table
 	before  *Table
-	touched map[string]struct{} // names of vhosts whose route is another one now
+	touched map[string]struct{}            // names of vhosts whose route is another one now
+	moved   []Key                          // documents with another good form
+	vhosts  draft[*Route]                  // of t
+	joining map[string]map[string]struct{} // tenant → new members that it does not have yet
 }
 
 func (b *builder) replaced() []Replaced {
@@ -260,11 +242,12 @@ func (r Replaced) name() string {
 }
 
 func (b *builder) put(r *Route) {
-	b.t.vhosts = b.t.vhosts.with(r.Name, r)
+	b.vhosts.put(r.Name, r)
 	b.touched[r.Name] = struct{}{}
 }
 
 func (b *builder) tenant(c *Change) {
+	b.join(c.Key.Name)
 	old, known := b.t.tenants.get(c.Key.Name)
 	if !known {
 		old = &tenantEntry{}
@@ -276,6 +259,9 @@ func (b *builder) tenant(c *Change) {
 	if next.doc != nil && old.doc != nil && equalTenants(next.doc, old.doc) {
 		next.doc = old.doc
 	}
+	if next.doc != old.doc {
+		b.moved = append(b.moved, c.Key)
+	}
 	if next.doc == nil && len(next.problems) == 0 && next.members.len() == 0 {
 		b.t.tenants = b.t.tenants.without(c.Key.Name)
 		return
@@ -285,17 +271,18 @@ func (b *builder) tenant(c *Change) {
 		return
 	}
 	for member := range next.members.all() {
-		r, _ := b.t.vhosts.get(member)
+		r, _ := b.vhosts.get(member)
 		b.put(r.successor(r.Vhost, next.doc, r.Problems))
 	}
 }
 
 func (b *builder) vhost(c *Change) {
-	old, _ := b.t.vhosts.get(c.Key.Name)
+	old, _ := b.vhosts.get(c.Key.Name)
 	if c.Vhost == nil && len(c.Problems) == 0 {
 		if old != nil {
 			b.unclaim(old)
-			b.t.vhosts = b.t.vhosts.without(old.Name)
+			b.vhosts.remove(old.Name)
+			b.moved = append(b.moved, c.Key)
 			b.touched[old.Name] = struct{}{}
 		}
 		return
@@ -317,6 +304,7 @@ func (b *builder) vhost(c *Change) {
 	next.Name = c.Key.Name
 	if v != nil {
 		b.claim(next)
+		b.moved = append(b.moved, c.Key)
 	}
 	b.put(next)
 }
@@ -332,14 +320,33 @@ func (b *builder) claim(r *Route) {
 	if r.Vhost.Tenant == "" {
 		return
 	}
-	e, ok := b.t.tenants.get(r.Vhost.Tenant)
-	if !ok {
-		e = &tenantEntry{}
+	if e, ok := b.t.tenants.get(r.Vhost.Tenant); ok {
+		r.Tenant = e.doc
 	}
-	next := *e
-	next.members = e.members.with(r.Name, struct{}{})
-	b.t.tenants = b.t.tenants.with(r.Vhost.Tenant, &next)
-	r.Tenant = next.doc
+	members := b.joining[r.Vhost.Tenant]
+	if members == nil {
+		members = map[string]struct{}{}
+		if b.joining == nil {
+			b.joining = map[string]map[string]struct{}{}
+		}
+		b.joining[r.Vhost.Tenant] = members
+	}
+	members[r.Name] = struct{}{}
+}
+
+// join makes those members of a tenant who have claimed it.
+func (b *builder) join(tenant string) {
+	members := b.joining[tenant]
+	if len(members) == 0 {
+		return
+	}
+	delete(b.joining, tenant)
+	next := tenantEntry{}
+	if e, ok := b.t.tenants.get(tenant); ok {
+		next = *e
+	}
+	next.members = next.members.withAll(members)
+	b.t.tenants = b.t.tenants.with(tenant, &next)
 }
 
 // unclaim takes back what claim entered.
@@ -357,6 +364,7 @@ func (b *builder) unclaim(r *Route) {
 		}
 	}
 	// A wildcard's suffix stays: it only says that a look-up is worth it.
+	b.join(r.Vhost.Tenant)
 	e, ok := b.t.tenants.get(r.Vhost.Tenant)
 	if !ok {
 		return

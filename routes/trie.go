@@ -34,6 +34,10 @@ const trieBits = 5
 // trieSeed is random per process: nobody can choose names that collide.
 var trieSeed = maphash.MakeSeed()
 
+func hashOf(key string) uint64 { return maphash.String(trieSeed, key) }
+
+func bitCount(set uint64) int { return bits.OnesCount64(set) }
+
 func (t trie[V]) len() int { return t.size }
 
 func (t trie[V]) get(key string) (V, bool) {
@@ -41,7 +45,7 @@ func (t trie[V]) get(key string) (V, bool) {
 	if t.size == 0 {
 		return none, false
 	}
-	hash := maphash.String(trieSeed, key)
+	hash := hashOf(key)
 	n := &t.root
 	for rest := hash; len(n.children) > 0; rest >>= trieBits {
 		bit := uint64(1) << (rest & 31)
@@ -62,7 +66,7 @@ func (t trie[V]) get(key string) (V, bool) {
 func (n *trieNode[V]) at(bit uint64) int { return bits.OnesCount64(n.hash & (bit - 1)) }
 
 func (t trie[V]) with(key string, value V) trie[V] {
-	leaf := trieNode[V]{hash: maphash.String(trieSeed, key), key: key, value: value}
+	leaf := trieNode[V]{hash: hashOf(key), key: key, value: value}
 	if t.size == 0 {
 		return trie[V]{root: leaf, size: 1}
 	}
@@ -115,7 +119,7 @@ func (t trie[V]) without(key string) trie[V] {
 	if _, there := t.get(key); !there {
 		return t
 	}
-	root := t.root.without(maphash.String(trieSeed, key), 0, key)
+	root := t.root.without(hashOf(key), 0, key)
 	if root == nil {
 		return trie[V]{}
 	}

@@ -3,5 +3,7 @@
 # size. Without the race detector: ten thousand connections would need a machine
 # of their own for it. The same tests run in a small size, with it, in `make test`.
 set -eu
-GATEHOUSE_FAULTS=full CI=true exec scripts/noskip.sh ./e2e/... -tags "$1" -timeout 45m \
+export GATEHOUSE_FAULTS=full CI=true
+scripts/noskip.sh ./e2e/... -tags "$1" -timeout 45m \
 	-run 'Fault|Upgrade|Kill|Drain'
+scripts/noskip.sh ./routes/redisstore -tags "$1" -timeout 15m -run 'Cluster|Sentinel|Hung|Absent|Empty|Flush|Poll'

@@ -28,9 +28,11 @@ type Config struct {
 	// certificates, ticket keys, last good routes, gatehouse.sock. Made if absent.
 	Data string `json:"data" help:"folder for certificates, keys, last good routes and the socket"`
 	// Routes is "file:DIR" or a Redis URL; see RoutesDir.
-	Routes string `json:"routes" help:"file:DIR, or redis://[user:pass@]host:port[/db][#prefix]"`
+	Routes string `json:"routes" help:"file:DIR, or redis://[user:pass@]host:port[/db][#prefix], redis+sentinel://, redis+cluster://"`
 	// Redis is where nodes keep what they have in common: certificates, ticket keys, purges, rate limits. Default: that of Routes, if it is one.
 	Redis string `json:"redis" help:"Redis URL of what nodes share (default: that of routes)"`
+	// RedisTLS is for rediss:// URLs of both.
+	RedisTLS RedisTLS `json:"redis_tls"`
 	// SealKeys seal certificates and keys there: "file:PATH" or the key itself, 32 bytes in hex or base64. The first seals, all open. Without
 	// them certificates and ticket keys stay on the node.
 	SealKeys     []string     `json:"seal_keys" help:"keys that seal shared certificates: file:PATH, or 64 hex digits"`

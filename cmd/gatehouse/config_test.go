@@ -283,7 +283,7 @@ func TestListenersMustDiffer(t *testing.T) {
 func TestRoutesMustBeAFolderOrRedis(t *testing.T) {
 	for routes, good := range map[string]bool{
 		"file:conf.d": true, "redis://h:1": true, "rediss://h": true, "redis+sentinel://a,b/m": true,
-		"redis+cluster://a,b": false, // not supported yet
+		"redis+cluster://a,b": true,
 		"file:":               false, "conf.d": false, "http://h": false, "redis://": false, "": false,
 	} {
 		_, problems := load(t, "routes: '"+routes+"'\n", nil, nil)

@@ -52,7 +52,7 @@ func (e noVhost) Unwrap() error { return admin.ErrNoVhost }
 // openOffline reads the routes once and judges requests without a node.
 func openOffline(ctx context.Context, cfg *Config) (*offlineWAF, error) {
 	log := slog.New(slog.DiscardHandler)
-	store, client, err := openStore(cfg, log)
+	store, client, err := openStore(cfg, log, nil)
 	if err != nil {
 		return nil, fmt.Errorf("routes: %w", err)
 	}

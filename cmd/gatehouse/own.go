@@ -7,6 +7,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"gatehouse/internal/redisconn"
 )
 
 // ownAddress reports whether an address is one of our listeners, our socket or
@@ -26,7 +28,7 @@ func (n *node) ownAddress(network, address string) bool {
 			return true
 		}
 	}
-	return n.redis != nil && n.redisListensAt(ap)
+	return n.redisListensAt(ap)
 }
 
 // ownSocket compares files, not paths: a link or another spelling leads there too.
@@ -67,7 +69,13 @@ func listensAt(listener net.Addr, ap netip.AddrPort) bool {
 
 // redisListensAt looks names up only for an address at Redis' own port.
 func (n *node) redisListensAt(ap netip.AddrPort) bool {
-	for _, server := range n.redisAddrs {
+	var servers []string
+	for _, client := range []*redisconn.Client{n.redis, n.shared} {
+		if client != nil { // also those that Sentinels or a Cluster have led to
+			servers = append(servers, client.Servers()...)
+		}
+	}
+	for _, server := range servers {
 		host, port, err := net.SplitHostPort(server)
 		if err != nil || port != strconv.Itoa(int(ap.Port())) {
 			continue

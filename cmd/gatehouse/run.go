@@ -39,10 +39,7 @@ func init() {
 	openJudge = judgeExclusions
 	buildProblem = waf.CheckBuild
 	parseRedisURL = func(url string) error {
-		opts, err := redisconn.Parse(url)
-		if err == nil && opts.Cluster {
-			err = fmt.Errorf("routes in a Redis Cluster are %w", routes.ErrNotSupportedYet)
-		}
+		_, err := redisconn.Parse(url)
 		return err
 	}
 }
@@ -118,13 +115,13 @@ func newLogger(out io.Writer, level string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: l}))
 }
 
-// openStore opens the source of the documents. The Redis client is nil for files.
-func openStore(cfg *Config, log *slog.Logger) (routes.Store, *redisconn.Client, error) {
+// openStore opens the source of the documents. The Redis client is nil for files. inUse is as redisstore.Options.InUse.
+func openStore(cfg *Config, log *slog.Logger, inUse func() []routes.Key) (routes.Store, *redisconn.Client, error) {
 	if dir, ok := cfg.RoutesDir(); ok {
 		store, err := filestore.Open(dir, filestore.Options{Logger: log})
 		return store, nil, err
 	}
-	opts, err := redisconn.Parse(cfg.Routes)
+	opts, err := cfg.redisOptions(cfg.Routes)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -132,7 +129,7 @@ func openStore(cfg *Config, log *slog.Logger) (routes.Store, *redisconn.Client, 
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := redisstore.Open(client, redisstore.Options{Logger: log})
+	store, err := redisstore.Open(client, redisstore.Options{Logger: log, InUse: inUse})
 	if err != nil {
 		return nil, nil, errors.Join(err, client.Close())
 	}
@@ -140,14 +137,11 @@ func openStore(cfg *Config, log *slog.Logger) (routes.Store, *redisconn.Client, 
 }
 
 func (n *node) openRoutes() (err error) {
-	if n.store, n.redis, err = openStore(n.cfg, n.log); err != nil {
+	if n.store, n.redis, err = openStore(n.cfg, n.log, n.inUse()); err != nil {
 		return fmt.Errorf("routes: %w", err)
 	}
 	if n.redis != nil {
 		n.onClose(n.redis.Close)
-		if opts, err := redisconn.Parse(n.cfg.Routes); err == nil { // it was opened with them
-			n.redisAddrs = opts.Addrs
-		}
 	}
 	if err := n.openShared(); err != nil {
 		return err

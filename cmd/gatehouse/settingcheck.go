@@ -190,6 +190,7 @@ func (l *loader) checkShared() {
 			l.fail("redis", err.Error(), "")
 		}
 	}
+	l.checkRedisTLS()
 	if len(c.SealKeys) == 0 {
 		return
 	}

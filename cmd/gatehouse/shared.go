@@ -38,11 +38,10 @@ func (n *node) openShared() error {
 	if n.cfg.Redis == "" {
 		return nil
 	}
-	o, err := redisconn.Parse(n.cfg.Redis)
+	o, err := n.cfg.redisOptions(n.cfg.Redis)
 	if err != nil {
 		return fmt.Errorf("redis: %w", err)
 	}
-	n.redisAddrs = append(n.redisAddrs, o.Addrs...)
 	if n.shared, err = redisconn.Open(o); err != nil {
 		return fmt.Errorf("redis: %w", err)
 	}

@@ -2,7 +2,6 @@ package redisconn
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -28,7 +27,9 @@ const (
 // concurrent use.
 type Client struct {
 	redis.UniversalClient
-	opts Options
+	opts    Options
+	dialer  *dialer
+	patient redis.UniversalClient
 }
 
 // Open makes the client. Nothing is dialled yet: a Redis that is away is no
@@ -41,37 +42,56 @@ func Open(o Options) (*Client, error) {
 		return nil, errors.New("redis: a Cluster has no Sentinels")
 	}
 	quiet()
-	client := redis.NewUniversalClient(&redis.UniversalOptions{
+	d, err := newDialer(&o)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{opts: o, dialer: d, UniversalClient: redis.NewUniversalClient(o.universal(d, CallTimeout))}
+	if single, ok := c.UniversalClient.(*redis.Client); ok {
+		c.patient = single.WithTimeout(PatientTimeout)
+	} else {
+		c.patient = redis.NewUniversalClient(o.universal(d, PatientTimeout))
+	}
+	return c, nil
+}
+
+// universal are go-redis' settings: a call on an open connection takes at most
+// the given time.
+func (o *Options) universal(d *dialer, call time.Duration) *redis.UniversalOptions {
+	return &redis.UniversalOptions{
 		Addrs: o.Addrs, MasterName: o.Master, IsClusterMode: o.Cluster,
 		Username: o.Username, Password: o.Password, DB: o.DB,
-		TLSConfig:  o.tlsConfig(""),
+		Dialer:     d.quick, // TLS is its affair
 		ClientName: clientName,
 		// A hung server blocks 5 s with the defaults, whatever the context says.
 		ContextTimeoutEnabled: true,
 		DialTimeout:           DialTimeout,
-		ReadTimeout:           CallTimeout,
-		WriteTimeout:          CallTimeout,
-		PoolTimeout:           CallTimeout,
+		ReadTimeout:           call,
+		WriteTimeout:          call,
+		PoolTimeout:           call,
 		MaxRetries:            -1,
 		DialerRetries:         1,
 		// Nothing of go-redis' own on the wire: the commands that a node sends
 		// when idle are those of the adapters.
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	})
-	return &Client{UniversalClient: client, opts: o}, nil
+	}
 }
 
 const clientName = "gatehouse"
 
 // Patient is the same client for what a person waits for, such as a verb's write:
-// its commands have PatientTimeout in place of CallTimeout. It shares the
-// connections, so there is nothing to close. A Cluster's is the client as it is.
-func (c *Client) Patient() redis.UniversalClient {
-	if single, ok := c.UniversalClient.(*redis.Client); ok {
-		return single.WithTimeout(PatientTimeout)
+// its commands have PatientTimeout in place of CallTimeout. The Client closes it.
+func (c *Client) Patient() redis.UniversalClient { return c.patient }
+
+// Close ends all connections but those of Dial and Open, which end with their
+// contexts.
+func (c *Client) Close() error {
+	err := c.UniversalClient.Close()
+	if c.opts.Cluster { // else it shares the connections
+		err = errors.Join(err, c.patient.Close())
 	}
-	return c.UniversalClient
+	return err
 }
 
 // Prefix stands before every key that the adapters use.
@@ -84,23 +104,17 @@ func (c *Client) Cluster() bool { return c.opts.Cluster }
 // String is the URL with the password hidden.
 func (c *Client) String() string { return c.opts.String() }
 
-func (o *Options) tlsConfig(serverName string) *tls.Config {
-	if !o.TLS {
-		return nil
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, ServerName: serverName}
-}
-
 // server returns where to dial: the address, or the master that the Sentinels
 // name, asked anew for each connection so that a failover is followed.
-func (o *Options) server(ctx context.Context) (string, error) {
+func (c *Client) server(ctx context.Context) (string, error) {
+	o := &c.opts
 	if o.Master == "" {
 		return o.Addrs[0], nil
 	}
 	var errs []error
 	for _, addr := range o.Addrs {
 		sentinel := redis.NewSentinelClient(&redis.Options{
-			Addr: addr, TLSConfig: o.tlsConfig(""),
+			Addr: addr, Dialer: c.dialer.quick,
 			ContextTimeoutEnabled: true, DialTimeout: DialTimeout, ReadTimeout: CallTimeout, WriteTimeout: CallTimeout,
 			MaxRetries: -1, DialerRetries: 1, DisableIdentity: true,
 			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},

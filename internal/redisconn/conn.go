@@ -2,8 +2,8 @@ package redisconn
 
 import (
 	"bufio"
+	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -13,59 +13,55 @@ import (
 	"time"
 )
 
-// StepTimeout bounds one exchange on a Conn. It is longer than CallTimeout: no
-// caller waits for it, and a slow Redis shall be followed slowly rather than not
-// at all.
-const StepTimeout = 4 * time.Second
+// Bounds of what a Conn waits for. They are longer than CallTimeout: no caller
+// waits for it, and a slow Redis shall be followed slowly rather than not at all.
+const (
+	// StepTimeout bounds one exchange.
+	StepTimeout = 4 * time.Second
+	// PingTimeout bounds a question to which a server that lives has the answer at
+	// hand: the login, Ping.
+	PingTimeout = 3 * time.Second
+)
 
-// A Conn is one RESP3 connection with the answers and the pushes (invalidations)
+// A Conn is one RESP3 connection (RESP2 with a server that does not know it) with the answers and the pushes (invalidations)
 // in the order in which the server sent them. Only one goroutine may use it.
 type Conn struct {
 	addr    string
 	conn    net.Conn
 	write   *bufio.Writer
+	reader  *progress
 	decoder decoder
 	pushes  []Reply
 	release func() bool
-	opts    *Options
+	// resp2: the server knows no RESP3, so nothing is pushed on this connection.
+	resp2 bool
 }
 
-// Dial connects to the server (with Sentinels: to the present master), logs in
-// and selects the database. When ctx ends the connection is closed, which ends
-// whatever waits on it.
+// Dial connects to the one server (with Sentinels: to the present master), logs
+// in and selects the database. When ctx ends the connection is closed, which ends
+// whatever waits on it. A Cluster has more than one server: see Client.Session.
 func (c *Client) Dial(ctx context.Context) (*Conn, error) {
-	o := &c.opts
-	if o.Cluster {
-		return nil, errors.New("redis: a single connection to a Redis Cluster is not supported")
+	if c.opts.Cluster {
+		return nil, errors.New("redis: a Cluster has no single server to dial")
 	}
-	limited, cancel := context.WithTimeout(ctx, StepTimeout)
-	defer cancel()
-	addr, err := o.server(limited)
+	addr, err := c.server(ctx)
 	if err != nil {
 		return nil, err
 	}
-	nc, err := (&net.Dialer{}).DialContext(limited, "tcp", addr)
+	return c.dialTo(ctx, addr)
+}
+
+func (c *Client) dialTo(ctx context.Context, addr string) (*Conn, error) {
+	limited, cancel := context.WithTimeout(ctx, PingTimeout)
+	defer cancel()
+	nc, err := c.dialer.dial(limited, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
-	if o.TLS {
-		host, _, err := net.SplitHostPort(addr)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("redis at %s: %w", addr, err), nc.Close())
-		}
-		secure := tls.Client(nc, o.tlsConfig(host))
-		if err := secure.HandshakeContext(limited); err != nil {
-			return nil, errors.Join(fmt.Errorf("redis at %s: TLS: %w", addr, err), nc.Close())
-		}
-		nc = secure
-	}
-	conn := &Conn{
-		addr: addr, conn: nc, opts: o,
-		write:   bufio.NewWriter(nc),
-		decoder: decoder{r: bufio.NewReaderSize(nc, 64<<10)},
-	}
+	conn := &Conn{addr: addr, conn: nc, write: bufio.NewWriter(nc), reader: &progress{conn: nc}}
+	conn.decoder.r = bufio.NewReaderSize(conn.reader, 64<<10)
 	conn.release = context.AfterFunc(ctx, func() { nc.Close() })
-	if err := conn.login(o); err != nil {
+	if err := conn.login(&c.opts); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil
@@ -85,26 +81,38 @@ func (c *Conn) Close() error {
 func (c *Conn) login(o *Options) error {
 	hello := []string{"HELLO", "3"}
 	if o.Password != "" {
-		user := o.Username
-		if user == "" {
-			user = "default"
-		}
-		hello = append(hello, "AUTH", user, o.Password)
+		hello = append(hello, "AUTH", cmp.Or(o.Username, "default"), o.Password)
 	}
-	commands := [][]string{append(hello, "SETNAME", clientName)}
-	if o.DB != 0 {
-		commands = append(commands, []string{"SELECT", strconv.Itoa(o.DB)})
-	}
-	replies, err := c.Do(commands...)
+	replies, err := c.within(PingTimeout, append(hello, "SETNAME", clientName))
 	if err != nil {
 		return err
 	}
-	for i := range replies {
-		if err := c.refusal(&replies[i]); err != nil {
-			return err
+	var commands [][]string
+	if noHello(&replies[0]) {
+		// An old server, or a proxy before one: RESP2 does, without pushes.
+		c.resp2 = true
+		if auth := []string{"AUTH", o.Username, o.Password}; o.Username != "" {
+			commands = append(commands, auth)
+		} else if o.Password != "" {
+			commands = append(commands, []string{"AUTH", o.Password})
 		}
+	} else if err := c.refusal(&replies[0]); err != nil {
+		return err
 	}
-	return c.Ping()
+	if o.DB != 0 {
+		commands = append(commands, []string{"SELECT", strconv.Itoa(o.DB)})
+	}
+	replies, err = c.within(PingTimeout, append(commands, []string{"PING"})...)
+	if err != nil {
+		return err
+	}
+	return c.firstRefusal(replies)
+}
+
+// noHello reports whether the server does not know HELLO, or not RESP3.
+func noHello(r *Reply) bool {
+	return r.Failed && (strings.HasPrefix(r.Text, "NOPROTO") ||
+		strings.Contains(r.Text, "unknown command") && strings.Contains(strings.ToUpper(r.Text), "HELLO"))
 }
 
 // refusal explains what a server says no to.
@@ -114,59 +122,61 @@ func (c *Conn) refusal(r *Reply) error {
 	}
 	word, _, _ := strings.Cut(r.Text, " ")
 	hint := ""
-	switch {
-	case word == "NOAUTH" || word == "WRONGPASS":
+	switch word {
+	case "NOAUTH", "WRONGPASS":
 		hint = ": give user and password in the URL, redis://user:pass@host:port"
-	case word == "LOADING":
+	case "LOADING":
 		hint = ": it has just started and is reading its data"
-	case word == "NOPERM":
+	case "NOPERM":
 		hint = ": the ACL of this user lacks something that Gatehouse needs"
-	case word == "NOPROTO", strings.Contains(r.Text, "unknown command") && strings.Contains(strings.ToUpper(r.Text), "HELLO"):
-		hint = ": Redis 6 or newer is needed"
-	case word == "READONLY":
+	case "READONLY":
 		hint = ": this is a replica; name the master"
 	}
 	return fmt.Errorf("redis at %s: %s%s", c.addr, r.Text, hint)
 }
 
-// Ping asks whether the server is there and, where Sentinels rule, still the
-// master.
+// Ping asks whether the server is there.
 func (c *Conn) Ping() error {
-	if c.opts.Master == "" {
-		_, err := c.Must([]string{"PING"})
-		return err
-	}
-	replies, err := c.Must([]string{"ROLE"})
+	replies, err := c.within(PingTimeout, []string{"PING"})
 	if err != nil {
 		return err
 	}
-	if len(replies[0].Items) == 0 || replies[0].Items[0].Text != "master" {
-		return c.demoted()
-	}
-	// The old master learns of a failover only seconds later.
-	ctx, cancel := context.WithTimeout(context.Background(), DialTimeout+CallTimeout)
-	defer cancel()
-	if addr, err := c.opts.server(ctx); err == nil && addr != c.addr {
-		return c.demoted()
-	}
-	return nil // also without a Sentinel that answers
+	return c.firstRefusal(replies)
 }
 
-func (c *Conn) demoted() error {
-	return fmt.Errorf("redis at %s is not the master any more", c.addr)
+// Track has the server tell of every change of keys with these prefixes from now
+// on, as pushes. refusal says why it does not: it is too old, a proxy, or the
+// user may not ask for that.
+func (c *Conn) Track(prefixes ...string) (refusal, err error) {
+	if c.resp2 { // an old server accepts the command, and pushes nothing
+		return fmt.Errorf("redis at %s: no RESP3", c.addr), nil
+	}
+	command := []string{"CLIENT", "TRACKING", "ON", "BCAST"}
+	for _, prefix := range prefixes {
+		command = append(command, "PREFIX", prefix)
+	}
+	replies, err := c.Do(command)
+	if err != nil {
+		return nil, err
+	}
+	return replies[0].Err(), nil
 }
 
 // Do sends the commands at once and returns their replies in order; what a
 // server refuses is a Reply with Failed. It takes at most StepTimeout for
-// sending and StepTimeout between two replies. After an error the connection is
+// sending, and StepTimeout without a byte of the replies. After an error the connection is
 // of no use.
 func (c *Conn) Do(commands ...[]string) ([]Reply, error) {
+	return c.within(StepTimeout, commands...)
+}
+
+func (c *Conn) within(limit time.Duration, commands ...[]string) ([]Reply, error) {
 	if err := c.send(commands); err != nil {
 		return nil, fmt.Errorf("redis at %s: %w", c.addr, err)
 	}
 	out := make([]Reply, 0, len(commands))
 	for len(out) < len(commands) {
-		reply, err := c.receive(StepTimeout)
+		reply, err := c.receive(limit)
 		if err != nil {
 			return nil, fmt.Errorf("redis at %s: %s: %w", c.addr, commands[len(out)][0], err)
 		}
@@ -182,12 +192,19 @@ func (c *Conn) Do(commands ...[]string) ([]Reply, error) {
 // Must is Do for commands that the server may not refuse.
 func (c *Conn) Must(commands ...[]string) ([]Reply, error) {
 	replies, err := c.Do(commands...)
+	if err != nil {
+		return nil, err
+	}
+	return replies, c.firstRefusal(replies)
+}
+
+func (c *Conn) firstRefusal(replies []Reply) error {
 	for i := range replies {
 		if err := c.refusal(&replies[i]); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return replies, err
+	return nil
 }
 
 func (c *Conn) send(commands [][]string) error {
@@ -203,11 +220,28 @@ func (c *Conn) send(commands [][]string) error {
 	return c.write.Flush() // also returns an error of the writes above
 }
 
-func (c *Conn) receive(within time.Duration) (Reply, error) {
-	if err := c.conn.SetReadDeadline(time.Now().Add(within)); err != nil {
-		return Reply{}, err
-	}
+// receive reads one reply, which may take longer than the limit as long as some
+// of it comes: a value of 512 MB, which only its site may suffer from.
+func (c *Conn) receive(limit time.Duration) (Reply, error) {
+	c.reader.limit = limit
+	defer func() { c.reader.limit = 0 }()
 	return c.decoder.read()
+}
+
+// progress reads from a connection that may be silent for a limit; 0: the
+// connection's own deadline holds.
+type progress struct {
+	conn  net.Conn
+	limit time.Duration
+}
+
+func (p *progress) Read(b []byte) (int, error) {
+	if p.limit > 0 {
+		if err := p.conn.SetReadDeadline(time.Now().Add(p.limit)); err != nil {
+			return 0, err
+		}
+	}
+	return p.conn.Read(b)
 }
 
 // Pushes waits for pushes up to the given time and returns those that came, none

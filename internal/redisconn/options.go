@@ -29,6 +29,8 @@ type Options struct {
 	Prefix string
 	// TLS: the connections are encrypted and the server's name is verified.
 	TLS bool
+	// Files are certificates for TLS; not of the URL.
+	Files TLSFiles
 }
 
 // form is the likely fix for a URL that does not parse.

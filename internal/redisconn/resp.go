@@ -10,11 +10,13 @@ import (
 
 // Bounds of what a server may send: its data is written by others.
 const (
-	maxLine   = 64 << 10 // bytes of a simple string, an error or a length
-	maxDepth  = 8        // arrays in arrays
-	maxItems  = 1 << 20  // items of one array
-	replySize = 4 << 20  // bytes of one reply that are kept
+	maxLine  = 64 << 10 // bytes of a simple string, an error or a length
+	maxDepth = 8        // arrays in arrays
+	maxItems = 1 << 20  // items of one array
 )
+
+// MaxReply is how many bytes of one reply are kept; see Reply.TooLarge.
+const MaxReply = 4 << 20
 
 var errProtocol = errors.New("redis: not a RESP reply")
 
@@ -50,7 +52,7 @@ type decoder struct {
 
 // read returns the next reply or push.
 func (d *decoder) read() (Reply, error) {
-	d.budget = replySize
+	d.budget = MaxReply
 	return d.value(0)
 }
 

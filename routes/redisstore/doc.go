@@ -15,12 +15,10 @@
 // data has it, is the list of www.shop.test. If the canonical key exists too it
 // wins, and the other is reported.
 //
-// Any Redis from version 6 on serves, without a setting or a notify command:
-// changes come by client-side caching in broadcasting mode (CLIENT TRACKING ON
-// BCAST). A user limited by ACL needs +hello +client|setname +client|tracking
-// +select +ping +role +scan +get +lrange +ttl +expire and, to write, +set +del
-// +exists, on the keys above.
+// Any Redis serves: one server, a master that Sentinels name, a Cluster. Changes
+// come by client-side caching in broadcasting mode (CLIENT TRACKING ON BCAST)
+// from version 6 on, without a setting or a notify command, else by polling. The
+// least ACL is in docs/operations.md, "Redis".
 //
-// Start with Open; a routes.Follower does the rest. Routes in a Redis Cluster
-// are not supported yet.
+// Start with Open; a routes.Follower does the rest.
 package redisstore

@@ -140,8 +140,8 @@ func TestHungServerIsNoticedAndFoundAgain(t *testing.T) {
 	server.Suspend()
 	after := untilUp(w, false)
 	t.Logf("noticed after %v: %v", after.Round(time.Millisecond), w.Status().Up)
-	if limit := pingEvery + redisconn.StepTimeout + 5*time.Second; after > limit {
-		t.Errorf("a hung server was noticed after %v, want about %v", after, pingEvery+redisconn.StepTimeout)
+	if limit := pingEvery + redisconn.PingTimeout + 5*time.Second; after > limit {
+		t.Errorf("a hung server was noticed after %v, want about %v", after, pingEvery+redisconn.PingTimeout)
 	}
 	if w.Table().Match("h1.test") == nil {
 		t.Error("a site is lost with a hung server")
@@ -209,37 +209,21 @@ func TestAbsentServerIsToldAndServesTheLastGoodState(t *testing.T) {
 
 func TestRefusalsAreExplained(t *testing.T) {
 	server := edgetest.Redis(t)
-	server.CLI("ACL", "SETUSER", "notrack", "on", ">secret", "~*", "+@all", "-client|tracking")
 	server.CLI("ACL", "SETUSER", "noscan", "on", ">secret", "~*", "+@all", "-scan")
-	server.CLI("ACL", "SETUSER", "least", "on", ">secret", "~frontend:*", "~vhost:*", "~tenant:*", "~gatehouse:*",
-		"+hello", "+client|setname", "+client|tracking", "+select", "+ping", "+scan", "+get", "+lrange", "+ttl", "+expire", "+exists")
+	server.CLI("ACL", "SETUSER", "nohello", "on", ">secret", "~*", "+@all", "-ping")
 	for login, want := range map[string]string{
-		"notrack:secret@": "ACL", "noscan:secret@": "ACL", "nobody:wrong-secret@": "give user and password", "least:secret@": "",
+		"noscan:secret@": "ACL", "nohello:secret@": "ACL", "nobody:wrong-secret@": "give user and password",
 	} {
-		opts, err := redisconn.Parse("redis://" + login + server.Addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		client, err := redisconn.Open(opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := Open(client, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := openURL(t, "redis://"+login+server.Addr(), Options{})
 		w := routestest.StartFollow(t, s, "")
 		w.Until(login+" "+want, func(*routes.Table) bool {
 			up := s.Up()
-			return want == "" && up == nil || want != "" && up != nil && strings.Contains(up.Error(), want)
+			return up != nil && strings.Contains(up.Error(), want)
 		})
 		if up := s.Up(); up != nil && strings.Contains(up.Error(), "secret") {
 			t.Errorf("a password in an error: %v", up)
 		}
 		w.Stop()
-		if err := client.Close(); err != nil {
-			t.Error(err)
-		}
 	}
 }
 
@@ -279,20 +263,6 @@ func calls(server *edgetest.RedisServer) map[string]int {
 		out[m[1]], _ = strconv.Atoi(m[2])
 	}
 	return out
-}
-
-func TestTwoThousandSitesAreRead(t *testing.T) {
-	server := edgetest.Redis(t)
-	fill(server, 2000)
-	var noise strings.Builder
-	for i := range 3000 {
-		fmt.Fprintf(&noise, "SET tickets:%d x\nSET other:%d x\n", i, i)
-	}
-	server.CLIInput(noise.String())
-	begin := time.Now()
-	w := routestest.Follow(t, open(t, server, ""), "")
-	untilLen(w, 2000)
-	t.Logf("read in %v", time.Since(begin).Round(time.Millisecond))
 }
 
 // TestSentinelFailoverIsFollowed runs a master, a replica and a Sentinel.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unique"
 
 	"gatehouse/routes"
 )
@@ -109,7 +110,7 @@ func mergeList(site *routes.Vhost, list, text *value) routes.Problems {
 		return routes.Problems{list.problem("the first element is the site's id (its tenant), and %q is a backend: LPUSH the id before it", id)}
 	}
 	if site.Tenant == "" && !saysTenant(text) && routes.CheckTenantName(id) == nil {
-		site.Tenant = id
+		site.Tenant = unique.Make(id).Value() // many sites have the same
 	}
 	if len(site.Backends) > 0 {
 		return nil

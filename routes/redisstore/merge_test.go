@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"gatehouse/internal/edgetest"
-	"gatehouse/internal/redisconn"
 	"gatehouse/routes"
 	"gatehouse/routes/routestest"
 )
@@ -220,17 +219,6 @@ func TestReplacingAListInTwoCommandsTakesNoSiteAway(t *testing.T) {
 	// On a busy machine the two commands may be far apart now and then.
 	if n := gone.Load(); n > times/4 {
 		t.Errorf("the site was gone %d times while its list was replaced %d times", n, times)
-	}
-}
-
-func TestClusterIsRefusedInWords(t *testing.T) {
-	client, err := redisconn.Open(redisconn.Options{Addrs: []string{"127.0.0.1:1"}, Cluster: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	if _, err := Open(client, Options{}); err == nil || !strings.Contains(err.Error(), "not supported yet") {
-		t.Errorf("got %v", err)
 	}
 }
 

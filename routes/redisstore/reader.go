@@ -13,62 +13,104 @@ import (
 )
 
 const (
-	scanCount = "1000" // keys that the server looks at per step: about a millisecond of its time
-	readBatch = 250    // documents per pipeline
+	scanCount = "2000" // keys that the server looks at per step: about two milliseconds of its time
+	readBatch = 1000   // documents per pipeline, between whose commands the server looks after others
 )
 
-// A reader reads documents over one connection.
+// A reader reads documents in one session.
 type reader struct {
-	prefix string
-	conn   *redisconn.Conn
-	odd    *oddKeys
+	prefix  string
+	session *redisconn.Session
+	odd     *oddKeys
 	// misnamed are keys of ours whose name cannot be a host or a tenant.
 	misnamed map[string]*routes.Problem
+	// between is called after each step of a long reading; nil: nothing is.
+	between func() error
+	// seen is told of all that values visits; nil: nobody is.
+	seen func(routes.Key, []value)
 }
 
 // all reads every document. The change of each is in the batch, in the order of
 // the names, so that all nodes settle conflicts between aliases alike.
 func (r *reader) all() (routes.Batch, error) {
-	r.misnamed = map[string]*routes.Problem{}
-	r.odd.clear()
-	found := map[routes.Key]bool{}
-	cursor := "0"
-	for {
-		replies, err := r.conn.Must([]string{"SCAN", cursor, "MATCH", globEscape(r.prefix) + scanPattern, "COUNT", scanCount})
-		if err != nil {
-			return routes.Batch{}, err
-		}
-		if len(replies[0].Items) != 2 {
-			return routes.Batch{}, errors.New("redis: SCAN: not an answer to it")
-		}
-		cursor = replies[0].Items[0].Text
-		for _, item := range replies[0].Items[1].Items {
-			if key, ok := r.sort(item.Text); ok {
-				found[key] = true
-			}
-		}
-		if cursor == "0" {
-			break
-		}
+	docs, err := r.names()
+	if err != nil {
+		return routes.Batch{}, err
 	}
-	docs := make([]routes.Key, 0, len(found))
-	for key := range found {
-		docs = append(docs, key)
-	}
-	slices.SortFunc(docs, compareKeys)
 	changes, err := r.read(docs)
 	if err != nil {
 		return routes.Batch{}, err
 	}
 	changes = slices.DeleteFunc(changes, func(c routes.Change) bool { return c.Gone() })
-	return routes.Batch{Full: true, Changes: changes, Problems: r.problems()}, nil
+	return routes.Batch{Full: true, Changes: changes, Problems: r.problems(), Places: r.places()}, nil
+}
+
+// names returns which documents have keys, sorted.
+func (r *reader) names() ([]routes.Key, error) {
+	var docs []routes.Key
+	misnamed := map[string]*routes.Problem{}
+	masters := len(r.session.Masters())
+	for i := range masters {
+		if err := r.scan(i, &docs, misnamed); err != nil {
+			return nil, err
+		}
+	}
+	// A key that moves from a later master to an earlier one meanwhile was on
+	// neither when we looked: once more, the other way round.
+	for i := range masters - 1 {
+		if err := r.scan(masters-2-i, &docs, misnamed); err != nil {
+			return nil, err
+		}
+	}
+	r.misnamed = misnamed
+	slices.SortFunc(docs, compareKeys)
+	return slices.Compact(docs), nil
+}
+
+// scan adds the documents that have keys on one master, and the keys that can
+// belong to none.
+func (r *reader) scan(master int, docs *[]routes.Key, misnamed map[string]*routes.Problem) error {
+	for cursor := "0"; ; {
+		replies, err := r.session.On(master, []string{"SCAN", cursor, "MATCH", globEscape(r.prefix) + scanPattern, "COUNT", scanCount})
+		if err != nil {
+			return err
+		}
+		if len(replies[0].Items) != 2 {
+			return errors.New("redis: SCAN: not an answer to it")
+		}
+		cursor = replies[0].Items[0].Text
+		for _, item := range replies[0].Items[1].Items {
+			if key, ok := r.sort(item.Text, misnamed); ok {
+				*docs = append(*docs, key)
+			}
+		}
+		if cursor == "0" {
+			return nil
+		}
+		if err := r.pause(); err != nil {
+			return err
+		}
+	}
+}
+
+// places says on which masters a document may be; nil: there is one.
+func (r *reader) places() func(routes.Key) [2]int {
+	if len(r.session.Masters()) == 1 {
+		return nil
+	}
+	return func(doc routes.Key) [2]int {
+		return [2]int{
+			r.session.MasterOf(canonical(r.prefix, doc, partList)),
+			r.session.MasterOf(canonical(r.prefix, doc, partJSON)),
+		}
+	}
 }
 
 // some reads the documents that raw keys belong to.
 func (r *reader) some(raws []string) (routes.Batch, error) {
 	var docs []routes.Key
 	for _, raw := range raws {
-		doc, ok := r.sort(raw)
+		doc, ok := r.sort(raw, r.misnamed)
 		if ok {
 			docs = append(docs, doc)
 			continue
@@ -89,19 +131,28 @@ func (r *reader) some(raws []string) (routes.Batch, error) {
 }
 
 func (r *reader) exists(raw string) (bool, error) {
-	replies, err := r.conn.Must([]string{"EXISTS", raw})
+	replies, err := r.must([]string{"EXISTS", raw})
 	return err == nil && replies[0].Text != "0", err
+}
+
+// must is Session.Do for one command that the server may not refuse.
+func (r *reader) must(command []string) ([]redisconn.Reply, error) {
+	replies, err := r.session.Do(command)
+	if err == nil && replies[0].Failed {
+		err = fmt.Errorf("redis: %s: %w", command[0], replies[0].Err())
+	}
+	return replies, err
 }
 
 // sort says which document a raw key belongs to, and remembers names that are
 // not canonical.
-func (r *reader) sort(raw string) (routes.Key, bool) {
+func (r *reader) sort(raw string, misnamed map[string]*routes.Problem) (routes.Key, bool) {
 	key, ok, err := parseKey(r.prefix, raw)
 	if !ok {
 		return routes.Key{}, false
 	}
 	if err != nil {
-		r.misnamed[raw] = &routes.Problem{File: raw, Reason: err.Error()}
+		misnamed[raw] = &routes.Problem{File: raw, Reason: err.Error()}
 		return routes.Key{}, false
 	}
 	if raw != canonical(r.prefix, key.doc, key.part) {
@@ -126,36 +177,60 @@ func compareKeys(a, b routes.Key) int {
 // read reads the present state of the documents.
 func (r *reader) read(docs []routes.Key) ([]routes.Change, error) {
 	out := make([]routes.Change, 0, len(docs))
+	err := r.values(docs, func(doc routes.Key, values []value) { out = append(out, compose(doc, values)) })
+	return out, err
+}
+
+// values reads what the keys of each document hold, and visits the documents in
+// their order. The values are only lent.
+func (r *reader) values(docs []routes.Key, visit func(routes.Key, []value)) error {
+	var keys []rawKey
+	var commands [][]string
+	var found []value
 	for batch := range slices.Chunk(docs, readBatch) {
-		var keys []rawKey
-		var commands [][]string
+		keys, commands = keys[:0], commands[:0]
 		for _, doc := range batch {
 			for _, key := range r.odd.keysOf(r.prefix, doc) {
 				keys = append(keys, key)
 				commands = append(commands, command(key))
 			}
 		}
-		replies, err := r.conn.Do(commands...)
+		replies, err := r.session.Do(commands...)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		values := map[routes.Key][]value{}
-		for i := range replies {
-			v, there, err := valueOf(keys[i], &replies[i])
-			if err != nil {
-				return nil, err
-			}
-			if there {
-				values[keys[i].doc] = append(values[keys[i].doc], v)
-			} else {
-				r.odd.remove(keys[i])
-			}
-		}
+		next := 0 // of keys: those of a document stand together
 		for _, doc := range batch {
-			out = append(out, compose(doc, values[doc]))
+			found = found[:0]
+			for ; next < len(keys) && keys[next].doc == doc; next++ {
+				v, there, err := valueOf(keys[next], &replies[next])
+				if err != nil {
+					return err
+				}
+				if there {
+					found = append(found, v)
+				} else {
+					r.odd.remove(keys[next])
+				}
+			}
+			visit(doc, found)
+			if r.seen != nil {
+				r.seen(doc, found)
+			}
+		}
+		if err := r.pause(); err != nil {
+			return err
 		}
 	}
-	return out, nil
+	return nil
+}
+
+// pause lets the poll look after what is in use in the middle of a long pass.
+func (r *reader) pause() error {
+	if r.between == nil {
+		return nil
+	}
+	return r.between()
 }
 
 func command(key rawKey) []string {
@@ -179,7 +254,7 @@ func valueOf(key rawKey, reply *redisconn.Reply) (value, bool, error) {
 	case reply.Failed:
 		return v, false, fmt.Errorf("redis: read %s: %w", key.raw, reply.Err())
 	case reply.TooLarge:
-		v.bad = "it is too large"
+		v.bad = fmt.Sprintf("it is too large: at most %d MiB are read", redisconn.MaxReply>>20)
 	case key.part == partList:
 		for i := range reply.Items {
 			v.list = append(v.list, reply.Items[i].Text)

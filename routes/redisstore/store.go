@@ -17,6 +17,11 @@ import (
 type Options struct {
 	// Prefix stands before every key; empty: that of the client's URL.
 	Prefix string
+	// InUse returns the documents that have to be followed within a second also
+	// where a server does not tell of changes and there are too many to read
+	// all: those of the hosts that are asked for. Called from one goroutine; the
+	// slice becomes the store's. Nil: none.
+	InUse func() []routes.Key
 	// Logger tells when Redis is lost and found again; nil discards.
 	Logger *slog.Logger
 }
@@ -29,6 +34,7 @@ type Store struct {
 	log    *slog.Logger
 	odd    oddKeys
 	up     atomic.Pointer[error]
+	inUse  func() []routes.Key
 
 	pingEvery time.Duration
 }
@@ -38,13 +44,9 @@ var _ routes.Store = (*Store)(nil)
 var errNotFollowed = errors.New("redis: not connected yet")
 
 // Open returns a store over a client that the caller closes after the store's
-// last use. Redis may be away. A client of a Redis Cluster is refused.
+// last use. Redis may be away.
 func Open(client *redisconn.Client, opts Options) (*Store, error) {
-	if client.Cluster() {
-		return nil, errors.New("routes in a Redis Cluster are not supported yet: " +
-			"name a single Redis (redis://) or Sentinels (redis+sentinel://) in routes; redis: may be a Cluster")
-	}
-	s := &Store{client: client, writer: client.Patient(), prefix: opts.Prefix, log: opts.Logger, pingEvery: pingEvery}
+	s := &Store{client: client, writer: client.Patient(), prefix: opts.Prefix, log: opts.Logger, pingEvery: pingEvery, inUse: opts.InUse}
 	if s.prefix == "" {
 		s.prefix = client.Prefix()
 	}
@@ -63,12 +65,12 @@ func (s *Store) setUp(err error) { s.up.Store(&err) }
 // Load reads every document once. The batch is trusted: who asks for it wants to
 // see what there is.
 func (s *Store) Load(ctx context.Context) (routes.Batch, error) {
-	conn, err := s.client.Dial(ctx)
+	session, err := s.client.Session(ctx)
 	if err != nil {
 		return routes.Batch{}, err
 	}
-	r := reader{prefix: s.prefix, conn: conn, odd: new(oddKeys)}
+	r := reader{prefix: s.prefix, session: session, odd: new(oddKeys)}
 	batch, err := r.all()
 	batch.Trusted = true
-	return batch, errors.Join(err, conn.Close())
+	return batch, errors.Join(err, session.Close())
 }

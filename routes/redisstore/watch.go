@@ -3,8 +3,9 @@ package redisstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"gatehouse/internal/redisconn"
@@ -12,9 +13,9 @@ import (
 )
 
 const (
-	// pingEvery is how often an idle connection is tried: 12 commands a minute,
-	// and a hung server is known after pingEvery + redisconn.StepTimeout.
-	pingEvery = 5 * time.Second
+	// pingEvery is how often an idle connection is tried: a hung server is known
+	// after pingEvery + redisconn.PingTimeout.
+	pingEvery = 2 * time.Second
 	// settle gathers what several commands in a row change (DEL, then RPUSH).
 	settle = 25 * time.Millisecond
 	// goneAfter is how long a document must be missing before it counts as
@@ -28,13 +29,14 @@ const (
 
 // Watch follows Redis until ctx ends, and returns ctx's error:
 //
-//  1. Connect, and have the server tell of every change from now on.
+//  1. Connect to every master, and have each tell of every change from now on.
 //  2. Read everything: a Full batch. It is not Trusted, since the data may be
 //     lost and not deleted, unless gatehouse:accept-loss is set.
-//  3. Read the keys that the server names and yield their documents.
+//  3. Read the keys that the masters name and yield their documents.
 //
-// A flush is answered with 2. When the connection is lost or the server does not
-// answer within about nine seconds it begins at 1, after 0.1 s, growing to 2 s.
+// A server that does not tell of changes is polled: see poll. A flush is answered
+// with 2. When a connection is lost, a server does not answer within about five
+// seconds or others are the masters now, it begins at 1, after 0.1 s, growing to 2 s.
 // SET gatehouse:accept-loss makes all nodes do 2 with trust; it is given a life
 // of a minute, so that the protection comes back by itself.
 func (s *Store) Watch(ctx context.Context, yield func(routes.Batch)) error {
@@ -62,13 +64,14 @@ func (s *Store) Watch(ctx context.Context, yield func(routes.Batch)) error {
 	}
 }
 
-// A follower follows one connection.
+// A follower follows one session.
 type follower struct {
-	store  *Store
-	yield  func(routes.Batch)
-	conn   *redisconn.Conn
-	reader reader
-	synced bool
+	store   *Store
+	yield   func(routes.Batch)
+	session *redisconn.Session
+	inbox   *inbox
+	reader  reader
+	synced  bool
 	// accepted: gatehouse:accept-loss has been acted upon and is still there.
 	accepted bool
 	// missing are documents that have lost their keys, and since when.
@@ -76,36 +79,76 @@ type follower struct {
 }
 
 func (f *follower) follow(ctx context.Context) (err error) {
-	if f.conn, err = f.store.client.Dial(ctx); err != nil {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if f.session, err = f.store.client.Session(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.conn.Close()) }()
-	prefix := f.store.prefix
+	defer func() { err = errors.Join(err, f.session.Close()) }()
 	f.missing = map[routes.Key]time.Time{}
-	f.reader = reader{prefix: prefix, conn: f.conn, odd: &f.store.odd}
-	if _, err := f.conn.Must([]string{
-		"CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", prefix + frontendKey, "PREFIX", prefix + vhostKey,
-		"PREFIX", prefix + tenantKey, "PREFIX", prefix + acceptLossKey,
-	}); err != nil {
-		return fmt.Errorf("follow changes: %w", err)
+	f.inbox = newInbox()
+	f.store.odd.clear()
+	f.reader = reader{prefix: f.store.prefix, session: f.session, odd: &f.store.odd}
+	listeners, refusal, err := f.track(ctx)
+	if err != nil {
+		return err
+	}
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel() // ends what all waits for
+	for _, conn := range listeners {
+		all.Go(func() { f.inbox.listen(ctx, conn, f.store.pingEvery) })
+	}
+	masters := strings.Join(f.session.Masters(), ",")
+	if refusal != nil {
+		f.store.log.Warn("redis does not tell of changes: routes are polled", "redis", f.store.client.String(), "server", masters, "err", refusal)
+		return f.poll(ctx)
 	}
 	if err := f.full(); err != nil {
 		return err
 	}
-	f.store.log.Info("redis routes are followed", "redis", f.store.client.String(), "server", f.conn.Addr())
+	f.store.log.Info("redis routes are followed", "redis", f.store.client.String(), "server", masters)
+	return f.told(ctx)
+}
+
+// track makes a connection to each master that tells of changes. If one of them
+// does not do that there are none, and refusal says why.
+func (f *follower) track(ctx context.Context) (conns []*redisconn.Conn, refusal, err error) {
+	if conns, err = f.session.Dial(ctx); err != nil {
+		return nil, nil, err
+	}
+	prefix := f.store.prefix
+	for _, conn := range conns {
+		refusal, err = conn.Track(prefix+frontendKey, prefix+vhostKey, prefix+tenantKey, prefix+acceptLossKey)
+		if err != nil || refusal != nil {
+			for _, conn := range conns {
+				err = errors.Join(err, conn.Close())
+			}
+			return nil, refusal, err
+		}
+	}
+	return conns, nil, nil
+}
+
+// told acts on what the masters tell of.
+func (f *follower) told(ctx context.Context) error {
+	check := time.NewTicker(f.store.pingEvery)
+	defer check.Stop()
 	for {
-		wait := f.store.pingEvery
+		var again <-chan time.Time
 		if len(f.missing) > 0 {
-			wait = goneAfter
+			again = time.After(goneAfter)
 		}
-		pushes, err := f.conn.Pushes(wait, settle)
-		if err != nil {
-			return err
-		}
-		if len(pushes) == 0 && len(f.missing) == 0 {
-			err = f.conn.Ping()
-		} else {
-			err = f.changed(pushes)
+		var err error
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-f.inbox.full:
+			err = f.changed(f.inbox.take())
+		case <-again:
+			err = f.changed(nil, false, nil)
+		case <-check.C:
+			err = f.session.Check()
 		}
 		if err != nil {
 			return err
@@ -135,7 +178,7 @@ func (f *follower) full() error {
 // acceptLoss reports whether gatehouse:accept-loss is set, and bounds its life.
 func (f *follower) acceptLoss() (bool, error) {
 	key := f.store.prefix + acceptLossKey
-	replies, err := f.conn.Must([]string{"TTL", key})
+	replies, err := f.reader.must([]string{"TTL", key})
 	if err != nil {
 		return false, err
 	}
@@ -144,7 +187,7 @@ func (f *follower) acceptLoss() (bool, error) {
 		return false, nil
 	case "-1": // for ever
 		f.accepted = false // it was set anew
-		replies, err := f.conn.Do([]string{"EXPIRE", key, acceptFor})
+		replies, err := f.session.Do([]string{"EXPIRE", key, acceptFor})
 		if err != nil {
 			return false, err
 		}
@@ -155,32 +198,18 @@ func (f *follower) acceptLoss() (bool, error) {
 	return true, nil
 }
 
-// changed acts on invalidations.
-func (f *follower) changed(pushes []redisconn.Reply) error {
-	var raws []string
-	seen := map[string]bool{}
-	flushed, accept := false, false
-	for i := range pushes {
-		kind, keys := pushes[i].Kind()
-		if kind != "invalidate" {
-			continue
-		}
-		// No list of keys means all of them: FLUSHALL, FLUSHDB.
-		flushed = flushed || keys.Null || pushes[i].TooLarge
-		for _, key := range keys.Items {
-			if key.Text == f.store.prefix+acceptLossKey {
-				accept = true
-			} else if !seen[key.Text] {
-				seen[key.Text] = true
-				raws = append(raws, key.Text)
-			}
-		}
+// changed acts on what the inbox had, and looks again for what is missing.
+func (f *follower) changed(keys []string, flushed bool, err error) error {
+	if err != nil {
+		return err
 	}
 	if flushed {
 		f.store.log.Warn("redis was flushed: all routes are read again", "redis", f.store.client.String())
 		return f.full()
 	}
-	if accept {
+	acceptLoss := f.store.prefix + acceptLossKey
+	if i, ok := slices.BinarySearch(keys, acceptLoss); ok {
+		keys = slices.Delete(keys, i, i+1)
 		there, err := f.acceptLoss()
 		if err != nil {
 			return err
@@ -192,14 +221,12 @@ func (f *follower) changed(pushes []redisconn.Reply) error {
 		f.accepted = there
 	}
 	for doc := range f.missing {
-		if raw := canonical(f.store.prefix, doc, partJSON); !seen[raw] {
-			raws = append(raws, raw)
-		}
+		keys = append(keys, canonical(f.store.prefix, doc, partJSON))
 	}
-	if len(raws) == 0 {
+	if len(keys) == 0 {
 		return nil
 	}
-	batch, err := f.reader.some(raws)
+	batch, err := f.reader.some(keys)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -27,7 +28,8 @@ func (s *Store) Put(ctx context.Context, doc routes.Document) error {
 const editTries = 50
 
 // Edit is Put of what change makes of the document that Redis holds now. What others write between
-// reading and writing is seen by Redis itself (WATCH).
+// reading and writing is seen by Redis itself (WATCH); in a Cluster only what they write to the key that is
+// written, which is that of all verbs.
 func (s *Store) Edit(ctx context.Context, doc routes.Key, change func(routes.Change) (routes.Document, error)) error {
 	keys := s.odd.keysOf(s.prefix, doc)
 	raws := make([]string, len(keys))
@@ -35,10 +37,17 @@ func (s *Store) Edit(ctx context.Context, doc routes.Key, change func(routes.Cha
 		raws[i] = key.raw
 	}
 	target := canonical(s.prefix, doc, partJSON)
+	if s.client.Cluster() {
+		raws = []string{target} // the others may be of other slots, and on other servers
+	}
 	for range editTries {
 		var refused error // by change, or what it made
 		err := s.writer.Watch(ctx, func(tx *redis.Tx) error {
-			values, err := present(ctx, tx, keys)
+			var from redis.Cmdable = tx
+			if s.client.Cluster() {
+				from = s.writer
+			}
+			values, err := present(ctx, from, keys)
 			if err != nil {
 				return err
 			}
@@ -94,15 +103,15 @@ func (s *Store) edited(doc routes.Key, target string, values []value, change fun
 }
 
 // present reads what the keys hold.
-func present(ctx context.Context, tx *redis.Tx, keys []rawKey) ([]value, error) {
+func present(ctx context.Context, from redis.Cmdable, keys []rawKey) ([]value, error) {
 	var out []value
 	for _, key := range keys {
 		v := value{key: key}
 		var err error
 		if key.part == partList {
-			v.list, err = tx.LRange(ctx, key.raw, 0, maxBackends+1).Result()
+			v.list, err = from.LRange(ctx, key.raw, 0, maxBackends+1).Result()
 		} else {
-			v.text, err = tx.Get(ctx, key.raw).Result()
+			v.text, err = from.Get(ctx, key.raw).Result()
 		}
 		switch {
 		case errors.Is(err, redis.Nil):
@@ -167,15 +176,24 @@ func sameJSON(a, b any) bool {
 	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
-// Delete removes all keys of a document at once; ErrNotFound if there is none.
+// Delete removes all keys of a document at once, in a Cluster one by one, the
+// list first; ErrNotFound if there is none.
 func (s *Store) Delete(ctx context.Context, doc routes.Key) error {
 	var raws []string
 	for _, key := range s.odd.keysOf(s.prefix, doc) {
 		raws = append(raws, key.raw)
 	}
-	n, err := s.writer.Del(ctx, raws...).Result()
-	if err != nil {
-		return s.failed("delete "+strings.Join(raws, ", "), err)
+	together := [][]string{raws}
+	if s.client.Cluster() {
+		together = slices.Collect(slices.Chunk(raws, 1))
+	}
+	var n int64
+	for _, keys := range together {
+		deleted, err := s.writer.Del(ctx, keys...).Result()
+		if err != nil {
+			return s.failed("delete "+strings.Join(keys, ", "), err)
+		}
+		n += deleted
 	}
 	if n == 0 {
 		return fmt.Errorf("%s: %w", doc, routes.ErrNotFound)
