@@ -54,6 +54,7 @@ func (h *hook) has(event, name, text string) bool {
 // What the operator sees and does about certificates: the list with a problem in plain words, an order that fails and one that works
 // again, the metrics and the webhook.
 func TestCertificatesAreListedRenewedAndTold(t *testing.T) {
+	t.Parallel()
 	b, ca, told := edgetest.NewBackend(t), edgetest.NewCA(t), newHook(t)
 	n := prepare(t, "", map[string]string{
 		"a.yaml":   vhost("a.test", b.URL),
