@@ -148,7 +148,7 @@ func (m *Manager) Import(ctx context.Context, certPEM, keyPEM []byte, names ...s
 		return nil, nil, err
 	}
 	for _, pattern := range imported {
-		if !m.store.isTold(pattern) && !m.known(knownAs(pattern)) {
+		if !m.store.isTold(pattern) && !m.known(knownAs(pattern)) && !m.store.hasNamesBelow(pattern) {
 			warnings = append(warnings, "no vhost answers for "+pattern+" yet")
 		}
 		if err := m.imports.keep(ctx, pattern, record{PEM: string(text)}, l.notAfter); err != nil {
