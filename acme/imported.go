@@ -100,7 +100,11 @@ func (i *imports) load(ctx context.Context) {
 
 // bring reads what is shared of some patterns.
 func (i *imports) bring(ctx context.Context, patterns ...string) error {
-	found, err := i.vault.fetch(ctx, i.store.imported, patterns...)
+	held := func(pattern string) *leaf {
+		i.demand(pattern) // after a start the folder may not have been read yet
+		return i.store.imported(pattern)
+	}
+	found, err := i.vault.fetch(ctx, held, patterns...)
 	if err != nil {
 		return err
 	}
