@@ -7,19 +7,24 @@ import (
 )
 
 // own returns the certificate that a pattern of the table has for itself, expired or not: its file, else what was imported, else the
-// issued one. Nil: there is none, or it is not what is served, since a wildcard's file goes before it.
+// issued one, else what was imported for a wildcard that is not in the table. Nil: there is none, or it is not what is served, since a wildcard's file goes before it.
 func (s *store) own(pattern string) *leaf {
 	if l := s.file(pattern); l != nil || pattern == "*" {
 		return l
 	}
-	imported := s.imported(pattern)
+	imported, issued := s.imported(pattern), s.issued(pattern)
 	switch {
-	case imported.validAt(time.Now()), imported != nil && s.issued(pattern) == nil:
+	case imported.validAt(time.Now()), imported != nil && issued == nil:
 		return imported
-	case isExact(pattern) && s.hasFile(pattern):
-		return nil
+	case !isExact(pattern):
+		return issued
+	case issued != nil && !s.hasFile(pattern):
+		return issued
 	}
-	return s.issued(pattern)
+	if above := s.wildcard(pattern); !above.told { // else it is the wildcard's own
+		return above.imported
+	}
+	return nil
 }
 
 // eachOwn calls visit with the certificates that patterns have for themselves.

@@ -135,7 +135,7 @@ func (f *fleet) bringIssued(ctx context.Context, names ...string) error {
 	if len(wanted) == 0 {
 		return nil
 	}
-	found, err := f.issuer.vault.fetch(ctx, f.issuer.store.issued, wanted...)
+	found, err := f.issuer.vault.fetch(ctx, f.issuer.read, wanted...)
 	if err != nil {
 		return err
 	}

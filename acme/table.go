@@ -1,5 +1,10 @@
 package acme
 
+import (
+	"slices"
+	"strings"
+)
+
 // The names of the table stand in the store, so that a handshake learns
 // with one look-up which certificates a name has and whether it is an entry itself.
 
@@ -36,4 +41,10 @@ func (s *store) belowWildcard(name string) bool {
 		}
 	}
 	return false
+}
+
+// hasNamesBelow reports whether pattern is a wildcard, and the table has a name that its certificates serve: one label below. It looks at all names.
+func (s *store) hasNamesBelow(pattern string) bool {
+	up, wild := strings.CutPrefix(pattern, "*.")
+	return wild && slices.ContainsFunc(s.patterns(), func(name string) bool { return isExact(name) && parent(name) == up })
 }

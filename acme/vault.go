@@ -162,7 +162,7 @@ func (v *vault) keepLocal(name string, packed []byte) {
 var removedLeaf = &leaf{}
 
 // fetch reads certificates that are shared; nil where there is none, or none that can be used. What is there and cannot is in the log. held
-// is what this node has of a name; nil: nothing.
+// is what this node has of a name, in its folder too; nil: nothing. It is asked only where nothing is shared.
 func (v *vault) fetch(ctx context.Context, held func(name string) *leaf, names ...string) ([]*leaf, error) {
 	keys := make([]string, len(names))
 	for i, name := range names {

@@ -202,7 +202,7 @@ func TestCertImportAndRemove(t *testing.T) {
 	want(t, "asked", h.cert+h.key+strings.Join(h.names, " "), "chainhunter2www.shop.test")
 	code, _, errOut = invoke(t, "cert", "import", "--cert", "other.pem", "--key", "key.pem")
 	want(t, "wrong key", code, exitFailed)
-	want(t, "wrong key", errOut, "gatehouse: key does not match: it belongs to no certificate of the file\n")
+	want(t, "wrong key", errOut, "gatehouse: certificate other.pem with key key.pem: key does not match: it belongs to no certificate of the file\n")
 	code, _, errOut = invoke(t, "cert", "import", "--cert", "absent.pem", "--key", "key.pem")
 	want(t, "absent", code, exitFailed)
 	contains(t, "absent", errOut, "absent.pem cannot be read: no such file")
