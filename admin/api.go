@@ -136,6 +136,7 @@ func New(opts Options) *API {
 //	POST   /cache/purge       PurgeRequest → PurgeResult
 //	GET    /cache/stats       CacheStats; ?host=
 //	GET    /certs             CertificateList; ?name= (may be repeated) &issuer= &expiring=10d
+//	GET    /certs/ech         ECHRecords; ?name= (may be repeated)
 //	POST   /certs/renew       RenewRequest → RenewResult
 //	POST   /certs/import      ImportRequest → ImportResult
 //	POST   /certs/remove      RemoveCertRequest → RemoveCertResult
@@ -171,6 +172,7 @@ func (a *API) Private() http.Handler {
 		"GET /cache/stats":  a.cacheStats,
 
 		"GET /certs":         a.listCerts,
+		"GET /certs/ech":     a.echRecords,
 		"POST /certs/renew":  a.renewCerts,
 		"POST /certs/import": a.importCert,
 		"POST /certs/remove": a.removeCerts,

@@ -22,6 +22,8 @@ type Certificates struct {
 	Import func(ctx context.Context, certPEM, keyPEM []byte, names ...string) (imported, warnings []string, err error)
 	// Remove ends what Import began.
 	Remove func(ctx context.Context, names ...string) error
+	// ECH is what there is to publish of Encrypted Client Hello.
+	ECH func() ECHKey
 }
 
 // The sources of a Certificate.

@@ -10,7 +10,7 @@ import (
 
 // certificates is what the API needs of the manager.
 func (n *node) certificates() admin.Certificates {
-	c := admin.Certificates{List: n.listCertificates, Renew: n.renewCertificate}
+	c := admin.Certificates{List: n.listCertificates, Renew: n.renewCertificate, ECH: n.echKey}
 	importInto(&c, n.certs)
 	return c
 }
@@ -35,6 +35,15 @@ func (n *node) listCertificates(names ...string) []admin.Certificate {
 		}
 	}
 	return out
+}
+
+// echKey is what there is to publish of ECH.
+func (n *node) echKey() admin.ECHKey {
+	st := n.certs.ECHState()
+	return admin.ECHKey{
+		PublicName: st.PublicName, ConfigList: st.ConfigList, Changes: st.Changes, Until: st.Until, Problem: st.Problem,
+		Protocols: n.edge.Protocols(), Port: n.cfg.Listen.PublicHTTPS,
+	}
 }
 
 // renewCertificate answers the admin API. With an ACME issuer all that can be renewed is ordered.

@@ -19,7 +19,7 @@ import (
 func newCertCommand(s *session) *cobra.Command {
 	cmd := &cobra.Command{Use: "cert", Short: "See which certificates are served and what is wrong with them; renew and import them"}
 	s.addNodeFlags(cmd)
-	return group(cmd, newCertList(s), newCertRenew(s), newCertImport(s), newCertRemove(s))
+	return group(cmd, newCertList(s), newCertRenew(s), newCertImport(s), newCertRemove(s), newCertECH(s))
 }
 
 // takesCSV marks commands that print csv, too.

@@ -245,7 +245,7 @@ func TestCertVerbsRefuseMistakesOfTheLine(t *testing.T) {
 		"import --cert a.pem":             "--cert FILE and --key FILE",
 		"import --cert= --key a.pem":      "--cert is empty",
 		"remove":                          "requires at least 1 arg",
-		"rm a.test":                       "want list, renew, import, remove",
+		"rm a.test":                       "want list, renew, import, remove, ech",
 		"lst":                             `did you mean "list"?`,
 		"list --expirng 1d":               `did you mean "--expiring"?`,
 	} {
