@@ -136,12 +136,7 @@ func TestFleetOrdersOnceAndResumesEverywhere(t *testing.T) {
 	}
 	begin := time.Now()
 	for _, n := range f.nodes {
-		for !f.issued(n, late) {
-			if time.Since(begin) > time.Minute {
-				t.Fatalf("nobody has stood in for %s", owner)
-			}
-			time.Sleep(50 * time.Millisecond) // between two polls of the state awaited, which a lease of 30 s is before
-		}
+		edgetest.WaitForWithin(t, time.Minute, "somebody to stand in for "+owner, func() bool { return f.issued(n, late) }) // after a lease of 30 s
 	}
 	t.Logf("killed %s: a certificate after %v, %d orders of %d names", owner, time.Since(begin).Round(time.Second), f.orders(), names)
 	if extra := f.orders() - names; extra < 0 || extra > 1 {
