@@ -4,11 +4,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +22,8 @@ type fleet struct {
 	nodes  []*node
 }
 
-func startFleet(t *testing.T, count int) *fleet {
+// prepareFleet is nodes that share a Redis, not yet started.
+func prepareFleet(t *testing.T, count int) *fleet {
 	t.Helper()
 	f := &fleet{t: t, redis: edgetest.Redis(t)}
 	dir := t.TempDir()
@@ -37,15 +36,13 @@ func startFleet(t *testing.T, count int) *fleet {
 		n.environ = []string{fmt.Sprintf("GATEHOUSE_NODE=n%d", i+1)}
 		f.nodes = append(f.nodes, n)
 	}
-	_, port, err := net.SplitHostPort(f.nodes[0].http)
-	if err != nil {
-		t.Fatal(err)
-	}
-	http, err := strconv.Atoi(port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.pebble = edgetest.PebbleWith(t, edgetest.PebbleOptions{HTTPPort: http})
+	return f
+}
+
+func startFleet(t *testing.T, count int) *fleet {
+	t.Helper()
+	f := prepareFleet(t, count)
+	f.pebble = edgetest.PebbleWith(t, edgetest.PebbleOptions{HTTPPort: port(t, f.nodes[0].http)})
 	for _, n := range f.nodes {
 		n.environ = append(n.environ, "GATEHOUSE_CERTIFICATES_ISSUER=acme", "GATEHOUSE_CERTIFICATES_ACME_DIRECTORY="+f.pebble.DirectoryURL,
 			"GATEHOUSE_CERTIFICATES_ACME_TRUST="+f.pebble.TrustFile, "GATEHOUSE_CERTIFICATES_ACME_CHALLENGE=http-01")
