@@ -25,8 +25,8 @@ const defaultMaxMinted = 10000
 // defaults.
 type Options struct {
 	// Data is the folder for what must survive a restart: the internal CA (ca/),
-	// issued certificates and account keys (certs/), OCSP responses (ocsp/) and
-	// ticket keys (tickets/). It is created if absent. Two running Managers must
+	// issued certificates and account keys (certs/), OCSP responses (ocsp/),
+	// ticket keys (tickets/), and what Notify was told of (told.json). It is created if absent. Two running Managers must
 	// not share it. Empty is an error.
 	Data string
 

@@ -186,27 +186,24 @@ func (s *store) putIssued(pattern string, l *leaf) (old *leaf) {
 
 func (s *store) issued(pattern string) *leaf { return s.get(pattern).issued }
 
-// count returns how many names have a certificate of each source.
-func (s *store) count() (files, imported, issued int) {
-	add := func(e entry) {
-		files += one(e.file)
-		imported += one(e.imported)
-		issued += one(e.issued)
-	}
+// counts are how many names have a certificate of each source.
+type counts struct{ files, imported, issued int }
+
+func (s *store) count() (c counts) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.RLock()
 		for _, entries := range []map[string]entry{sh.exact, sh.wild} {
 			for _, e := range entries {
-				add(e)
+				c.files += one(e.file)
+				c.imported += one(e.imported)
+				c.issued += one(e.issued)
 			}
 		}
 		sh.mu.RUnlock()
 	}
-	if s.fallback.Load() != nil {
-		files++
-	}
-	return files, imported, issued
+	c.files += one(s.fallback.Load())
+	return c
 }
 
 func one(l *leaf) int {
