@@ -12,7 +12,7 @@ import (
 )
 
 // backoffs are the waits after the first, second, … failed order of a name, each
-// ±20 %, whichever node made it. Let's Encrypt allows five failed validations per name and hour; an attempt has one at most.
+// ±20 %, whichever node made it. An attempt has one failed validation at most.
 var backoffs = []time.Duration{10 * time.Minute, 30 * time.Minute, 2 * time.Hour, 6 * time.Hour, 24 * time.Hour}
 
 const (
@@ -25,7 +25,7 @@ const (
 )
 
 // attempt orders a name, if no other node does, none has, and nothing says to wait.
-func (i *issuer) attempt(ctx context.Context, name string, o *order, force bool) {
+func (i *issuer) attempt(ctx context.Context, name string, o *order, force, hand bool) {
 	held, end, err := i.vault.lease(ctx, name, i.owner)
 	switch {
 	case err != nil: // what nodes share is away: without it nobody orders
@@ -36,7 +36,7 @@ func (i *issuer) attempt(ctx context.Context, name string, o *order, force bool)
 		return
 	}
 	defer end()
-	switch settled, err := i.settled(held, name, o, force); {
+	switch settled, err := i.settled(held, name, o, force, hand); {
 	case err != nil:
 		i.later(name, o, fmt.Errorf("acme: not ordered while it is not known what other nodes have: %w", err), blindWait)
 		return
@@ -48,8 +48,8 @@ func (i *issuer) attempt(ctx context.Context, name string, o *order, force bool)
 		i.later(name, o, fmt.Errorf("acme: not ordered while it is not known what other nodes have tried: %w", err), blindWait)
 		return
 	}
-	if wait := time.Until(f.Next); wait > 0 && !force {
-		i.later(name, o, errors.New(f.Err), wait)
+	if wait, why := f.wait(time.Now()); wait > 0 && !hand {
+		i.later(name, o, why, wait)
 		return
 	}
 	before := i.store.issued(name)
@@ -58,6 +58,10 @@ func (i *issuer) attempt(ctx context.Context, name string, o *order, force bool)
 			i.later(name, o, errQuota, jitter(wait))
 			return
 		}
+	}
+	if err := i.begin(held, name, &f); err != nil {
+		i.later(name, o, fmt.Errorf("acme: not ordered while the attempt cannot be noted: %w", err), blindWait)
+		return
 	}
 	i.setActive(o, true)
 	l, err := i.issue(held, name, o, f.Count)
@@ -84,8 +88,8 @@ func (i *issuer) later(name string, o *order, err error, wait time.Duration) {
 }
 
 // settled reports whether another node, or another process of this folder, has issued a certificate meanwhile that is not due.
-func (i *issuer) settled(ctx context.Context, name string, o *order, force bool) (bool, error) {
-	if force {
+func (i *issuer) settled(ctx context.Context, name string, o *order, force, hand bool) (bool, error) {
+	if hand {
 		return false, nil
 	}
 	var l *leaf
@@ -102,9 +106,12 @@ func (i *issuer) settled(ctx context.Context, name string, o *order, force bool)
 		return false, nil
 	}
 	var ari time.Time
-	if old := i.store.issued(name); old != nil && old.digest == l.digest { // the issuer's word was about this one
+	if old := i.store.issued(name); old != nil && old.digest == l.digest {
+		if force { // this one is to go
+			return false, nil
+		}
 		i.mu.Lock()
-		ari = o.ari
+		ari = o.ari // the issuer's word was about this one
 		i.mu.Unlock()
 	}
 	if !time.Now().Before(renewal(l, ari)) {
@@ -250,9 +257,7 @@ func (i *issuer) keep(ctx context.Context, name string, r *record) (*leaf, error
 // tried again at once, and that attempt reads the note.
 func (i *issuer) conclude(ctx context.Context, name string, o *order, l *leaf, f failure, err error) {
 	if err == nil {
-		if f != (failure{}) {
-			i.note(ctx, name, nil)
-		}
+		i.note(ctx, name, nil)
 		i.mu.Lock()
 		o.ari = time.Time{}
 		i.mu.Unlock()
@@ -261,11 +266,13 @@ func (i *issuer) conclude(ctx context.Context, name string, o *order, l *leaf, f
 		return
 	}
 	wait := i.waitAfter(name, f.Count, err)
-	next := failure{Count: f.Count, Next: time.Now().Add(wait), Err: err.Error(), Told: f.Told}
-	if _, not := errors.AsType[*notTriedError](err); !not {
-		next.Count++
+	f.Next, f.Err = time.Now().Add(wait), err.Error()
+	if _, not := errors.AsType[*notTriedError](err); not {
+		f.Tries = f.Tries[:len(f.Tries)-1]
+	} else {
+		f.Count++
 	}
-	i.note(ctx, name, &next)
+	i.note(ctx, name, &f)
 	i.finish(name, o, err, wait)
 }
 

@@ -74,6 +74,14 @@ var orderProblems = []orderProblem{
 		says: "nothing is ordered while the Redis that nodes share does not answer: see gatehouse health; tried again {when}",
 	},
 	{
+		all:  []string{"without anybody knowing how"},
+		says: "three attempts for {name} within an hour were cut off, by restarts of nodes for one: tried again {when}, since issuers count them; see the log for what ends nodes",
+	},
+	{
+		all: []string{"the attempt cannot be noted"}, detail: "noted: ",
+		says: "nothing is ordered while what was tried cannot be noted: is the disk full, does the Redis that nodes share take writes? ({detail})",
+	},
+	{
 		all: []string{"dns hook "}, detail: "dns hook ",
 		says: "the program of certificates.acme.dns_hook failed: {detail}; try it by hand: PROGRAM present _acme-challenge.{base}. test",
 	},

@@ -61,6 +61,7 @@ type order struct {
 	err    error     // of the last attempt; nil after success
 	tried  time.Time // when err was set
 	force  bool      // order though the certificate is not due
+	hand   bool      // force is somebody's word, which goes before any wait
 	active bool      // an attempt is under way
 	ari    time.Time // when to renew by the issuer's word; zero: it has not said
 	rsa    bool
@@ -123,7 +124,7 @@ func (i *issuer) take(name string, l *leaf) {
 	i.place(name, l)
 	i.mu.Lock()
 	if o.err = nil; before == nil || before.digest != l.digest {
-		o.ari = time.Time{}
+		o.ari, o.force, o.hand = time.Time{}, false, false
 	}
 	i.mu.Unlock()
 	i.planFor(name, i.store.issued(name))
@@ -162,15 +163,15 @@ func (i *issuer) unwant(name string, forget bool) {
 	}
 }
 
-// hurry has a name ordered now, whatever the age of its certificate.
-func (i *issuer) hurry(name string) error {
+// hurry has a name ordered now, whatever the age of its certificate. By hand, it also waits for nothing, whatever orders have failed.
+func (i *issuer) hurry(name string, hand bool) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	o, ok := i.wanted[name]
 	if !ok {
 		return fmt.Errorf("acme: no certificate of %s is ordered from the issuer", name)
 	}
-	o.force = true
+	o.force, o.hand = true, o.hand || hand
 	i.plan.set(name, time.Now())
 	return nil
 }
@@ -179,7 +180,7 @@ func (i *issuer) hurry(name string) error {
 func (i *issuer) revoked(l *leaf) {
 	for _, name := range l.names {
 		if i.store.issued(name) == l {
-			if err := i.hurry(name); err != nil {
+			if err := i.hurry(name, false); err != nil {
 				i.log.Debug("revoked certificate not ordered anew", "name", name, "err", err)
 			}
 		}
@@ -224,10 +225,10 @@ func (i *issuer) run(ctx context.Context) {
 func (i *issuer) process(ctx context.Context, name string) {
 	i.mu.Lock()
 	o, ok := i.wanted[name]
-	var force bool
+	var force, hand bool
 	var ari time.Time
 	if ok {
-		force, ari = o.force, o.ari
+		force, hand, ari = o.force, o.hand, o.ari
 	}
 	i.mu.Unlock()
 	if ok {
@@ -245,7 +246,7 @@ func (i *issuer) process(ctx context.Context, name string) {
 	case held != nil && !force && time.Now().Before(renewal(held, ari)):
 		i.planFor(name, held)
 	default:
-		i.attempt(ctx, name, o, force)
+		i.attempt(ctx, name, o, force, hand)
 	}
 }
 
@@ -273,7 +274,9 @@ func (i *issuer) finish(name string, o *order, err error, wait time.Duration) {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	o.err, o.tried, o.force = err, time.Now(), false
+	o.err, o.tried = err, time.Now()
+	o.force = o.force && err != nil && !o.hand // one that is revoked goes in the end; somebody's word is for once
+	o.hand = false
 	if i.wanted[name] == o { // not removed, nor removed and added again, meanwhile
 		i.plan.set(name, time.Now().Add(wait))
 	}

@@ -82,7 +82,10 @@ func (f *fleet) demand(ctx context.Context, name string) {
 	}
 	select {
 	case f.asking <- struct{}{}:
-		f.bring(context.WithoutCancel(ctx), name) // bounded by the client of what is shared; another handshake may wait for it
+		// Another handshake may wait for it, so this one's end does not end it; and it takes no longer than any waits.
+		bounded, stop := context.WithTimeout(context.WithoutCancel(ctx), demandWait)
+		f.bring(bounded, name)
+		stop()
 		<-f.asking
 	default:
 	}

@@ -26,7 +26,7 @@ const defaultMaxMinted = 10000
 type Options struct {
 	// Data is the folder for what must survive a restart: the internal CA (ca/),
 	// issued certificates and account keys (certs/), OCSP responses (ocsp/), ticket keys
-	// (tickets/) and keys of ECH (ech/). It is created if absent. Two running Managers must
+	// (tickets/), keys of ECH (ech/), and what Notify was told of (told.json). It is created if absent. Two running Managers must
 	// not share it. Empty is an error.
 	Data string
 

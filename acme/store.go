@@ -149,19 +149,19 @@ func (s *store) putIssued(pattern string, l *leaf) (old *leaf) {
 
 func (s *store) issued(pattern string) *leaf { return s.get(pattern).issued }
 
-// count returns how many names have a certificate of each source.
-func (s *store) count() (files, imported, issued int) {
+// counts are how many names have a certificate of each source.
+type counts struct{ files, imported, issued int }
+
+func (s *store) count() (c counts) {
 	add := func(_ string, e entry) {
-		files += one(e.file)
-		imported += one(e.imported)
-		issued += one(e.issued)
+		c.files += one(e.file)
+		c.imported += one(e.imported)
+		c.issued += one(e.issued)
 	}
 	s.exact.all(add)
 	s.wild.all(add)
-	if s.fallback.Load() != nil {
-		files++
-	}
-	return files, imported, issued
+	c.files += one(s.fallback.Load())
+	return c
 }
 
 func one(l *leaf) int {

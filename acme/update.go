@@ -85,7 +85,7 @@ func (m *Manager) Renew(name string) error {
 	case m.store.hasFile(pattern) && m.store.imported(pattern) != nil:
 		return fmt.Errorf("acme: %s has an imported certificate; import its successor, or remove it", pattern)
 	case m.issuer != nil && m.issuer.orders(pattern):
-		return m.issuer.hurry(pattern)
+		return m.issuer.hurry(pattern, true)
 	case !isExact(pattern):
 		return fmt.Errorf("acme: no certificate is ordered for %s: each host below it has one of the internal CA; orders of wildcards need certificates.acme.dns_hook", pattern)
 	}
