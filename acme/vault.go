@@ -106,7 +106,7 @@ func (v *vault) unpack(name string, text []byte) (*leaf, error) {
 // pack is the reverse of unpack.
 func (v *vault) pack(name string, r *record) []byte {
 	if v.shared == nil {
-		if r.Generation == 0 && !r.Removed && (v.directories == nil || r.Directory == v.directories[0]) {
+		if r.Generation == 0 && !r.Removed && r.Names == nil && (v.directories == nil || r.Directory == v.directories[0]) {
 			return []byte(r.PEM) // readable for other programs
 		}
 		return r.encode()
@@ -243,12 +243,14 @@ func (v *vault) ownSecret(key, path string, make func() ([]byte, error)) ([]byte
 	return text, err
 }
 
-// A failure is what is known of the orders of a name that failed, one after the other, on whatever node.
+// A failure is what is known of the orders of a name or set that failed, one after the other, on whatever node.
 type failure struct {
-	Count int       `json:"count"`
-	Next  time.Time `json:"next"`
-	Err   string    `json:"err"`
-	Told  time.Time `json:"told,omitzero"` // when somebody was told of it last, see Notice
+	Count  int       `json:"count"`
+	Next   time.Time `json:"next"`
+	Err    string    `json:"err"`
+	Told   time.Time `json:"told,omitzero"`    // when somebody was told of it last, see Notice
+	Failed []string  `json:"failed,omitempty"` // the names of a set that it failed for
+	Rest   bool      `json:"rest,omitempty"`   // the others have got their certificate, and Next is for all together
 }
 
 // failureLife is how long a failure is remembered.
