@@ -64,8 +64,9 @@ func (i *issuer) attempt(ctx context.Context, t *try) {
 		i.later(t, errors.New(f.Err), wait)
 		return
 	}
-	before := i.held(t.key)
-	if before == nil && !t.force && i.isOpen(held) { // renewals are never held up: what is there must not end
+	before, ari := i.heldAndARI(t.order)
+	isRenewal := before != nil && (before.fitsAll(t.names) || due(before, nil, ari))
+	if !isRenewal && !t.force && i.isOpen(held) { // renewals are never held up: what is there must not end
 		if wait := i.quota.take(held, i.tenant(t.key)); wait > 0 {
 			i.later(t, errQuota, jitter(wait))
 			return
@@ -317,7 +318,7 @@ func (i *issuer) succeed(ctx context.Context, t *try, l *leaf, f failure) {
 	switch {
 	case !t.whole():
 		left = errors.New(f.Err)
-		again := i.waitAfter(t.key, f.Count, left)
+		again := i.waitAfter(t.key, f.Count-1, left)
 		f.Rest, f.Next = true, time.Now().Add(again)
 		i.note(ctx, t.key, &f)
 		wait = min(wait, again)

@@ -64,6 +64,7 @@ type order struct {
 	err    error     // of the last attempt; nil after success
 	tried  time.Time // when err was set
 	force  bool      // order though the certificate is not due
+	asked  bool      // the last attempt was by force
 	busy   bool      // a worker has it
 	again  bool      // another one was to have it meanwhile
 	active bool      // an attempt is under way
@@ -273,7 +274,7 @@ func (i *issuer) finish(name string, o *order, err error, wait time.Duration) {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	o.err, o.tried, o.force = err, time.Now(), false
+	o.err, o.tried, o.asked, o.force = err, time.Now(), o.force, false
 	if i.wanted[name] == o { // not removed, nor removed and added again, meanwhile
 		i.plan.set(name, time.Now().Add(wait))
 	}

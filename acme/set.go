@@ -233,16 +233,14 @@ func (f *failure) add(names []string) {
 	}
 }
 
-// errFor is the last error, where it concerns one of the names. It does not if the name has a certificate that is not due and others failed. i.mu is held.
+// errFor is the last error, where it concerns one of the names. It does not where the name's certificate is not due, and the order was for the sake of
+// others, unless somebody had asked for it. i.mu is held.
 func (o *order) errFor(name string) error {
 	switch {
 	case isOneLabel(name):
 		return errOneLabel
-	case o.err == nil, len(o.names) == 1, o.leaf == nil, due(o.leaf, []string{name}, o.ari):
+	case len(o.names) == 1, o.asked, due(o.leaf, []string{name}, o.ari):
 		return o.err
 	}
-	if who, _ := blamed(name, o.err.Error()); who != "" && who != name {
-		return nil
-	}
-	return o.err
+	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	xacme "golang.org/x/crypto/acme"
+
 	"gatehouse/internal/edgetest"
 )
 
@@ -63,6 +65,13 @@ func TestSetIsOneOrderAndFollowsItsNames(t *testing.T) {
 		t.Error("the old certificate is not served any more")
 	}
 	second := s.serveAll(t, first, "blog.shop.test", "shop.test", "www.shop.test")
+	// The issuer knows what it replaces: it takes no second order that says so.
+	a := s.issuer.accounts[0]
+	end := a.gate.allow([]string{"shop.test"}, permit{replaces: certIDOf(first)})
+	if _, err := a.client.AuthorizeOrder(t.Context(), xacme.DomainIDs("shop.test")); err == nil || !isAlreadyReplaced(err) {
+		t.Errorf("an order that replaces the first one, too: %v", err)
+	}
+	end()
 	// A name leaves the table: it is not served, and nothing is ordered for that.
 	s.names.remove("blog.shop.test")
 	s.Update([]Change{{Name: "blog.shop.test", Removed: true}})
@@ -187,6 +196,51 @@ func TestSetIsNotHeldUpByANameForEver(t *testing.T) {
 	s.issuer.process(t.Context(), key)
 	if st := statusOf(t, s.Manager, "shop.test"); st.Problem != "" || !served(t, s.Manager, "shop.test").Equal(second) {
 		t.Errorf("the others: %s", st.Problem)
+	}
+}
+
+// Each name that joins is an order, which counts for the tenant; the names that are there are not concerned. A renewal that is asked for does not count.
+func TestNameThatJoinsASetCountsForTheTenant(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{
+		http: true, known: []string{"shop.test", "www.shop.test", "blog.shop.test"},
+		adjust: func(o *Options) { o.OrdersPerTenant, o.ACME.Challenge = 1, challengeHTTP },
+	})
+	run(t, s.Manager)
+	s.Update(oneOf("shop.test", "shop.test", "www.shop.test"))
+	first := s.serveAll(t, nil, "shop.test", "www.shop.test")
+	s.Update(oneOf("shop.test", "blog.shop.test"))
+	eventually(t, "it to be put off", func() bool {
+		return strings.Contains(statusOf(t, s.Manager, "blog.shop.test").LastError, "orders_per_tenant")
+	})
+	if st := statusOf(t, s.Manager, "www.shop.test"); st.Problem != "" || !served(t, s.Manager, "www.shop.test").Equal(first) {
+		t.Errorf("what is there: %s", st.Problem)
+	}
+	if err := s.Renew("www.shop.test"); err != nil {
+		t.Fatal(err)
+	}
+	s.serveAll(t, first, "blog.shop.test", "shop.test", "www.shop.test")
+}
+
+// A set's certificate is held, and stapled, once.
+func TestSetIsStapledOnce(t *testing.T) {
+	ca := edgetest.NewCA(t)
+	leaf := ca.IssueWith(t, edgetest.LeafOptions{OCSP: "http://127.0.0.1:1/"}, "a.test", "b.test")
+	l, err := (&record{PEM: string(leaf.KeyPEM) + string(leaf.CertPEM) + string(ca.PEM), Names: []string{"a.test", "b.test"}}).leaf(SourceACME, "c.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := plannedIssuer(t, knows("a.test", "b.test", "c.test"))
+	m.Update(oneOf("c.test", "a.test", "b.test", "c.test")) // its own name is not in it
+	m.issuer.place("c.test", l)
+	for n, name := range []string{"a.test", "b.test"} {
+		if st := m.stapler.held[l]; len(m.stapler.held) != 1 || st == nil || st.refs != 2-n || m.store.issued(name) != l {
+			t.Errorf("before %s leaves: %+v", name, st)
+		}
+		m.Update([]Change{{Name: name, Removed: true}})
+	}
+	if len(m.stapler.held) != 0 || m.store.issued("c.test") != nil {
+		t.Error("it is still held")
 	}
 }
 
