@@ -135,6 +135,11 @@ func (f *fleet) bringIssued(ctx context.Context, names ...string) error {
 	if len(keys) == 0 {
 		return nil
 	}
+	for _, key := range keys {
+		if _, o := f.issuer.orderOf(key); o != nil {
+			f.issuer.look(key, o) // what this node has and the others have lost is shared again
+		}
+	}
 	found, err := f.issuer.vault.fetch(ctx, f.issuer.held, keys...)
 	if err != nil {
 		return err
