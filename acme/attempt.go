@@ -314,6 +314,9 @@ func (i *issuer) conclude(ctx context.Context, t *try, l *leaf, f failure, err e
 // as if this had failed, too.
 func (i *issuer) succeed(ctx context.Context, t *try, l *leaf, f failure) {
 	wait := max(time.Until(renewal(l, time.Time{})), minRenewWait)
+	if t.whole() && !l.fitsAll(t.all) { // another node was faster, and did not know all of them yet
+		wait = minRenewWait
+	}
 	var left error
 	switch {
 	case !t.whole():

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	xacme "golang.org/x/crypto/acme"
@@ -45,8 +46,8 @@ func (a *account) order(ctx context.Context, w wantedCert, s *solver) (text []by
 	order, err := a.client.AuthorizeOrder(ctx, xacme.DomainIDs(w.names...))
 	if err == nil {
 		err = a.authorize(ctx, order.AuthzURLs, w.challenge, s)
-	} else if failed := refusedNames(err); failed != nil {
-		err = &namesError{failed, err}
+	} else if failed := refusedNames(err, w.names); failed != nil {
+		err = &namesError{failed, fmt.Errorf("the issuer refuses %s: %w", failed[0], err)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("order certificate of %s: %w", w.names[0], err)
@@ -153,18 +154,26 @@ func failedNames(err error) []string {
 	return nil
 }
 
-// refusedNames are those that the issuer does not take, where it says so of some (RFC 8555 section 6.7.1).
-func refusedNames(err error) (names []string) {
+// refusedNames are those of an order for several names that the issuer does not take: it says so of each (RFC 8555 section 6.7.1), or quotes the one in what
+// it says, as Let's Encrypt does.
+func refusedNames(err error, names []string) (refused []string) {
 	var problem *xacme.Error
-	if !errors.As(err, &problem) {
+	if len(names) < 2 || !errors.As(err, &problem) {
 		return nil
 	}
 	for _, sub := range problem.Subproblems {
 		if sub.Identifier != nil {
-			names = append(names, sub.Identifier.Value)
+			refused = append(refused, sub.Identifier.Value)
 		}
 	}
-	return names
+	if refused == nil && strings.HasSuffix(problem.ProblemType, ":rejectedIdentifier") {
+		for _, name := range names {
+			if strings.Contains(problem.Detail, `"`+name+`"`) {
+				refused = append(refused, name)
+			}
+		}
+	}
+	return refused
 }
 
 // A validationError is a challenge that the issuer found not met.

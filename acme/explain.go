@@ -21,7 +21,7 @@ func Explain(name, text string, next time.Time) string {
 }
 
 // blame finds the name in what validationError and answer write, at the first place of a line.
-var blame = regexp.MustCompile(`(?m)^.*?(?:(\S+) was not validated: |(?:http-01|tls-alpn-01|dns-01) for (\S+): |offers no \S+ for (\S+))`)
+var blame = regexp.MustCompile(`(?m)^.*?(?:(\S+) was not validated: |(?:http-01|tls-alpn-01|dns-01) for (\S+): |the issuer refuses (\S+): |offers no \S+ for (\S+))`)
 
 // blamed returns the name that an order failed for, and what text says of it: name itself if it is among them, else the first; empty: the text
 // blames none.
@@ -38,7 +38,7 @@ func blamed(name, text string) (who, part string) {
 			}
 			return text[at[2*k]:at[2*k+1]]
 		}
-		if this := group(1) + group(2) + group(3); this == name || who == "" {
+		if this := group(1) + group(2) + group(3) + group(4); this == name || who == "" {
 			who, part = this, text[at[0]:end]
 		}
 	}

@@ -291,6 +291,29 @@ func TestRestOfASetIsOrderedAloneOnlyWhereItHasTo(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got, tc.want)
 		}
 	}
+	f := failure{Failed: []string{"b.test", "c.test"}}
+	if f.isOver([]string{"a.test", "c.test"}) || !f.isOver([]string{"a.test"}) || new(failure).isOver([]string{"a.test"}) {
+		t.Error("it is over when the last name that failed has left")
+	}
+}
+
+func TestIssuerThatRefusesANameSaysWhich(t *testing.T) {
+	problem := &xacme.Error{StatusCode: 400, ProblemType: "urn:ietf:params:acme:error:rejectedIdentifier", Detail: `Cannot issue for "b.test": forbidden by policy`}
+	names := []string{"a.test", "b.test", "c.test"}
+	if got := refusedNames(problem, names); !slices.Equal(got, []string{"b.test"}) {
+		t.Errorf("it refuses %v", got)
+	}
+	if got := refusedNames(problem, names[1:2]); got != nil {
+		t.Errorf("of an order for one it refuses %v", got)
+	}
+	problem.Subproblems = []xacme.Subproblem{{Identifier: &xacme.AuthzID{Type: "dns", Value: "c.test"}}}
+	if got := refusedNames(errors.Join(errors.New("order"), problem), names); !slices.Equal(got, []string{"c.test"}) {
+		t.Errorf("it refuses %v", got)
+	}
+	text := "order certificate of a.test: the issuer refuses c.test: " + problem.Error()
+	if got := Explain("a.test", text, time.Time{}); !strings.HasPrefix(got, "waits for c.test, which is in the same certificate: the issuer does not certify c.test") {
+		t.Error(got)
+	}
 }
 
 func TestExplainNamesWhoHoldsASetUp(t *testing.T) {
