@@ -16,7 +16,7 @@ BENCH    = $(call given,ROUNDS,rounds) $(call given,SECONDS,seconds) $(call give
            $(call given,ONLY,only) $(call given,VHOSTS,vhosts) $(call given,TENANTS,tenants) $(call given,CONNECTIONS,connections) \
            $(if $(filter-out 0,$(CHECK)),--check) $(if $(filter-out 0,$(KEEP)),--keep)
 
-.PHONY: help build run test e2e lint bench bench-flat bench-deps bench-go bench-wire bench-compare alloc fuzz corpus crs waf-identity cache-suite faults scale compose-test tools-for-tests clean
+.PHONY: help build run test e2e lint bench bench-flat bench-deps bench-go bench-wire bench-compare alloc fuzz corpus crs waf-identity cache-suite tls-suite faults scale compose-test tools-for-tests clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,9 +27,10 @@ build: ## build bin/gatehouse, static
 run: build ## build, then start the demo: two sites, two tenants, WAF and cache on
 	bin/gatehouse demo
 
+# Twice as many packages at a time as there are processors: half of them wait, for leases, limits and processes.
 test: tools-for-tests ## vet, race tests and end-to-end tests
 	$(GO) vet -tags $(TAGS) $(PKGS)
-	$(GO) test -race -tags $(TAGS) $(PKGS)
+	$(GO) test -race -p $$((2 * $$(getconf _NPROCESSORS_ONLN))) -tags $(TAGS) $(PKGS)
 	@$(MAKE) --no-print-directory alloc
 	@$(MAKE) --no-print-directory waf-identity N=1000
 
@@ -84,6 +85,9 @@ crs: ## all regression tests of the CRS, in process and through the edge, a minu
 
 cache-suite: build ## the public tests of HTTP caches, SUITE=a checkout of http-tests/cache-tests with its node modules; TEST=id for one; POLICY='heuristic: true, set_cookie: store'
 	POLICY='$(or $(POLICY),heuristic: true)' scripts/cache-suite.sh '$(SUITE)' bin/gatehouse bin/cache-suite
+
+tls-suite: build ## testssl.sh on a vhost of each tls.policy, TESTSSL=a checkout of testssl/testssl.sh; POLICY='modern old' for some; three to eight minutes
+	POLICY='$(POLICY)' scripts/tls-suite.sh '$(TESTSSL)' bin/gatehouse bin/tls-suite
 
 waf-identity: ## N=100000 requests by our engine and by Coraza as it comes: nothing may differ; ten minutes on two cores
 	GATEHOUSE_IDENTITY=$(or $(N),100000) $(GO) test -tags $(TAGS) -run 'Identity|PatternsDecide|AutomatonsAreBounded|BodyLimitNeverActs' -count 1 -timeout 0 -v ./edge/waf

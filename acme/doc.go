@@ -1,5 +1,6 @@
 // Package acme gives the certificate for a server name. It holds, issues,
-// staples and lists certificates, and it seals TLS session tickets.
+// staples and lists certificates, seals TLS session tickets, and has the keys of
+// Encrypted Client Hello.
 //
 // A Manager answers handshakes from memory alone. What it holds comes from three
 // sources, in this order of preference: certificate files attached to a name,

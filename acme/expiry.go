@@ -7,19 +7,24 @@ import (
 )
 
 // own returns the certificate that a pattern of the table has for itself, expired or not: its file, else what was imported, else the
-// issued one. Nil: there is none, or it is not what is served, since a wildcard's file goes before it.
+// issued one, else what was imported for a wildcard that is not in the table. Nil: there is none, or it is not what is served, since a wildcard's file goes before it.
 func (s *store) own(pattern string) *leaf {
 	if l := s.file(pattern); l != nil || pattern == "*" {
 		return l
 	}
-	imported := s.imported(pattern)
+	imported, issued := s.imported(pattern), s.issued(pattern)
 	switch {
-	case imported.validAt(time.Now()), imported != nil && s.issued(pattern) == nil:
+	case imported.validAt(time.Now()), imported != nil && issued == nil:
 		return imported
-	case isExact(pattern) && s.hasFile(pattern):
-		return nil
+	case !isExact(pattern):
+		return issued
+	case issued != nil && !s.hasFile(pattern):
+		return issued
 	}
-	return s.issued(pattern)
+	if above := s.wildcard(pattern); !above.told { // else it is the wildcard's own
+		return above.imported
+	}
+	return nil
 }
 
 // eachOwn calls visit with the certificates that patterns have for themselves.
@@ -31,10 +36,18 @@ func (s *store) eachOwn(visit func(pattern string, l *leaf)) {
 	}
 }
 
-// expiries tells when certificates end: one walk through all that are held for each question.
+// expiries tells when certificates end. That takes a walk through all names.
 type expiries struct {
 	m                          *Manager
+	walked                     rarely[ends]
+	failures                   rarely[int]
 	soonest, expiring, failing *prometheus.Desc
+}
+
+// ends are what a walk finds: the first end by source, and how many end within a week and a month.
+type ends struct {
+	soonest     map[Source]time.Time
+	week, month int
 }
 
 func newExpiries(m *Manager) *expiries {
@@ -59,31 +72,35 @@ func (e *expiries) Describe(out chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (e *expiries) Collect(out chan<- prometheus.Metric) {
-	soonest := map[Source]time.Time{SourceInternal: e.m.authority.cert.NotAfter}
+	found := e.walked.get(e.walk)
+	for source, at := range found.soonest {
+		out <- prometheus.MustNewConstMetric(e.soonest, prometheus.GaugeValue, float64(at.Unix()), string(source))
+	}
+	out <- prometheus.MustNewConstMetric(e.expiring, prometheus.GaugeValue, float64(found.week), "7d")
+	out <- prometheus.MustNewConstMetric(e.expiring, prometheus.GaugeValue, float64(found.month), "30d")
+	failing := 0
+	if e.m.issuer != nil {
+		failing = e.failures.get(e.m.issuer.failing)
+	}
+	out <- prometheus.MustNewConstMetric(e.failing, prometheus.GaugeValue, float64(failing))
+}
+
+func (e *expiries) walk() ends {
+	found := ends{soonest: map[Source]time.Time{SourceInternal: e.m.authority.cert.NotAfter}}
 	now := time.Now()
-	week, month := 0, 0
 	e.m.store.eachOwn(func(_ string, l *leaf) {
-		if first, ok := soonest[l.source]; !ok || l.notAfter.Before(first) {
-			soonest[l.source] = l.notAfter
+		if first, ok := found.soonest[l.source]; !ok || l.notAfter.Before(first) {
+			found.soonest[l.source] = l.notAfter
 		}
 		switch left := l.notAfter.Sub(now); {
 		case left < 7*24*time.Hour:
-			week++
-			month++
+			found.week++
+			found.month++
 		case left < 30*24*time.Hour:
-			month++
+			found.month++
 		}
 	})
-	for source, at := range soonest {
-		out <- prometheus.MustNewConstMetric(e.soonest, prometheus.GaugeValue, float64(at.Unix()), string(source))
-	}
-	out <- prometheus.MustNewConstMetric(e.expiring, prometheus.GaugeValue, float64(week), "7d")
-	out <- prometheus.MustNewConstMetric(e.expiring, prometheus.GaugeValue, float64(month), "30d")
-	failing := 0
-	if e.m.issuer != nil {
-		failing = e.m.issuer.failing()
-	}
-	out <- prometheus.MustNewConstMetric(e.failing, prometheus.GaugeValue, float64(failing))
+	return found
 }
 
 // ends reports whether a certificate has so little of its life left that its successor should have been there long ago.

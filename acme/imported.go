@@ -100,7 +100,11 @@ func (i *imports) load(ctx context.Context) {
 
 // bring reads what is shared of some patterns.
 func (i *imports) bring(ctx context.Context, patterns ...string) error {
-	found, err := i.vault.fetch(ctx, i.store.imported, patterns...)
+	held := func(pattern string) *leaf {
+		i.demand(pattern) // after a start the folder may not have been read yet
+		return i.store.imported(pattern)
+	}
+	found, err := i.vault.fetch(ctx, held, patterns...)
 	if err != nil {
 		return err
 	}
@@ -148,7 +152,7 @@ func (m *Manager) Import(ctx context.Context, certPEM, keyPEM []byte, names ...s
 		return nil, nil, err
 	}
 	for _, pattern := range imported {
-		if !m.store.isTold(pattern) && !m.known(knownAs(pattern)) {
+		if !m.store.isTold(pattern) && !m.known(knownAs(pattern)) && !m.store.hasNamesBelow(pattern) {
 			warnings = append(warnings, "no vhost answers for "+pattern+" yet")
 		}
 		if err := m.imports.keep(ctx, pattern, record{PEM: string(text)}, l.notAfter); err != nil {

@@ -19,13 +19,14 @@ import (
 // the staple is immutable. It keeps no parsed certificate: at 100,000 names that
 // would be most of the memory.
 type leaf struct {
+	// What a handshake reads stands first, on one line of a processor's cache.
 	served     atomic.Pointer[tls.Certificate] // replaced as a whole when the staple changes
+	notAfter   time.Time
 	source     Source
 	names      []string // DNS names, lower case
 	issuer     string
 	keyType    string
 	notBefore  time.Time
-	notAfter   time.Time
 	selfSigned bool
 	internal   bool     // signed by this node's own CA
 	responders []string // OCSP responder URLs; nil: none, or no issuer to check answers with
@@ -137,6 +138,18 @@ func (l *leaf) renewAt() time.Time {
 // oddities says, in words for the operator, why clients may refuse the
 // certificate for the given name; empty if nothing is odd.
 func (l *leaf) oddities(name string, now time.Time) string {
+	odd := l.faults(now)
+	if l.mustStaple && l.served.Load().OCSPStaple == nil {
+		odd = append(odd, "clients want an OCSP response with it, and there is none")
+	}
+	if name != "*" && !l.fits(name) {
+		odd = append(odd, "does not cover "+name)
+	}
+	return strings.Join(odd, "; ")
+}
+
+// faults are the oddities that depend neither on a name nor on the network.
+func (l *leaf) faults(now time.Time) []string {
 	var odd []string
 	if l.warning != "" {
 		odd = append(odd, l.warning)
@@ -150,13 +163,7 @@ func (l *leaf) oddities(name string, now time.Time) string {
 	if l.selfSigned {
 		odd = append(odd, "self-signed")
 	}
-	if l.mustStaple && l.served.Load().OCSPStaple == nil {
-		odd = append(odd, "clients want an OCSP response with it, and there is none")
-	}
-	if name != "*" && !l.fits(name) {
-		odd = append(odd, "does not cover "+name)
-	}
-	return strings.Join(odd, "; ")
+	return odd
 }
 
 // fits reports whether the certificate covers what a table's name stands for; for

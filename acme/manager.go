@@ -26,7 +26,7 @@ const filePoll = 10 * time.Second
 
 // Manager holds the certificates of a node. Its methods are safe for concurrent
 // use. Those that handshakes and requests use, GetCertificate, WrapSession,
-// UnwrapSession, Challenge, Covers and Trusted, do no I/O for a name whose certificate is in memory; GetCertificate and Challenge say what else
+// UnwrapSession, EncryptedClientHelloKeys, Challenge, Covers and Trusted, do no I/O for a name whose certificate is in memory; GetCertificate and Challenge say what else
 // they do.
 type Manager struct {
 	known      func(string) bool
@@ -42,6 +42,7 @@ type Manager struct {
 	imports    *imports
 	fleet      *fleet // nil: this node shares nothing
 	tickets    *tickets
+	ech        *echKeys // nil: it is off
 	notices    *notices
 	running    atomic.Bool
 
@@ -49,7 +50,7 @@ type Manager struct {
 }
 
 // New loads or creates what stands in the data folder: the internal CA, issued
-// certificates, OCSP responses and ticket keys. It uses no network and starts no
+// certificates, OCSP responses, keys of tickets and of ECH. It uses no network and starts no
 // goroutine.
 func New(o Options) (*Manager, error) {
 	o, err := o.withDefaults()
@@ -72,6 +73,9 @@ func New(o Options) (*Manager, error) {
 	}
 	m.minter = newMinter(m.authority, o.MaxMinted, m.metrics.minted)
 	if m.tickets, err = openTickets(o, m.metrics.tickets); err != nil {
+		return nil, err
+	}
+	if m.ech, err = openECH(o, time.Now()); err != nil {
 		return nil, err
 	}
 	if m.stapler, err = newStapler(o, m.metrics.fetches); err != nil {
@@ -116,7 +120,7 @@ func (m *Manager) revoked(l *leaf) {
 	}
 }
 
-// Run orders and renews certificates, fetches OCSP responses, rotates ticket keys
+// Run orders and renews certificates, fetches OCSP responses, rotates the keys of tickets and ECH
 // and re-reads certificate files. It returns nil when ctx has ended and all of
 // that has stopped, an error only if it was called before: a Manager runs once.
 func (m *Manager) Run(ctx context.Context) error {
@@ -133,6 +137,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	parts.Go(func() { m.imports.load(ctx) })
 	parts.Go(func() { m.stapler.run(ctx) })
 	parts.Go(func() { m.tickets.run(ctx) })
+	if m.ech != nil {
+		parts.Go(func() { m.runECH(ctx) })
+	}
 	parts.Go(func() { m.watch(ctx) })
 	parts.Go(func() { m.notices.run(ctx, m) })
 	parts.Wait()

@@ -48,12 +48,15 @@ func (m *Manager) register(registry prometheus.Registerer) error {
 			ConstLabels: prometheus.Labels{"source": string(source)},
 		}, func() float64 { return float64(value()) })
 	}
+	var counted rarely[counts]
+	count := func() counts { return counted.get(m.store.count) }
+	var waiting rarely[int]
 	all := []prometheus.Collector{
 		m.metrics.minted, m.metrics.orders, m.metrics.fetches, m.metrics.tickets,
 		held(SourceInternal, m.minter.count),
-		held(SourceFile, func() int { files, _, _ := m.store.count(); return files }),
-		held(SourceImported, func() int { _, imported, _ := m.store.count(); return imported }),
-		held(SourceACME, func() int { _, _, issued := m.store.count(); return issued }),
+		held(SourceFile, func() int { return count().files }),
+		held(SourceImported, func() int { return count().imported }),
+		held(SourceACME, func() int { return count().issued }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gatehouse_certificate_files_bad",
 			Help: "Pairs of certificate files that cannot be used.",
@@ -65,7 +68,7 @@ func (m *Manager) register(registry prometheus.Registerer) error {
 			if m.issuer == nil {
 				return 0
 			}
-			return float64(m.issuer.waiting())
+			return float64(waiting.get(m.issuer.waiting))
 		}),
 		newExpiries(m),
 	}

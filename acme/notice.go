@@ -3,6 +3,11 @@ package acme
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 )
@@ -15,7 +20,7 @@ const (
 	NoticeRenewed  = "renewed"  // a certificate has a successor, or a name its certificate after orders that failed
 )
 
-// A Notice tells of one certificate. Nodes that share anything tell each thing once.
+// A Notice tells of one certificate. Nodes that share anything tell each thing once, others each once, restarts or not.
 type Notice struct {
 	Event    string
 	Name     string // of the table; of a revoked certificate the first that it is for
@@ -36,13 +41,49 @@ const (
 type notices struct {
 	tell   func(Notice) // nil: nobody is told
 	shared Shared       // nil: this node is alone
+	file   string       // what was told, over restarts; empty: those who share know it
+	log    *slog.Logger
 
 	mu    sync.Mutex
 	until map[string]time.Time // by what was told: when it may be told again
 }
 
 func newNotices(o Options) *notices {
-	return &notices{tell: o.Notify, shared: o.Shared, until: make(map[string]time.Time)}
+	n := &notices{tell: o.Notify, shared: o.Shared, log: o.Logger, until: make(map[string]time.Time)}
+	if o.Notify == nil || o.Shared != nil || o.Data == "" {
+		return n
+	}
+	n.file = filepath.Join(o.Data, "told.json")
+	text, err := readCapped(n.file, maxTold)
+	if err == nil {
+		err = json.Unmarshal(text, &n.until)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		n.log.Warn("what operators were told of cannot be read: they may be told again", "err", err)
+	}
+	if n.until == nil { // the file says null
+		n.until = make(map[string]time.Time)
+	}
+	return n
+}
+
+// maxTold bounds the file of what was told, in bytes: for 100,000 names.
+const maxTold = 16 << 20
+
+// keep writes down what was told.
+func (n *notices) keep() {
+	if n.file == "" {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	text, err := json.Marshal(n.until)
+	if err == nil {
+		err = writeFile(n.file, text, 0o600)
+	}
+	if err != nil {
+		n.log.Warn("what operators were told of cannot be kept: after a restart they are told again", "err", err)
+	}
 }
 
 // run looks for certificates that end until ctx does.
@@ -74,6 +115,7 @@ func (n *notices) expiring(ctx context.Context, m *Manager, now time.Time) {
 			ending[l.digest] = name
 		}
 	})
+	told := false
 	for digest, name := range ending {
 		l := m.store.own(name)
 		if l == nil || l.digest != digest || !n.once(ctx, "expiring:"+name+":"+hex.EncodeToString(digest[:8]), now) {
@@ -86,6 +128,10 @@ func (n *notices) expiring(ctx context.Context, m *Manager, now time.Time) {
 			}
 		}
 		n.tell(notice)
+		told = true
+	}
+	if told {
+		n.keep()
 	}
 }
 
@@ -136,5 +182,6 @@ func (n *notices) revoked(l *leaf) {
 	if n.tell == nil || len(l.names) == 0 || !n.once(context.Background(), "revoked:"+hex.EncodeToString(l.digest[:8]), time.Now()) {
 		return
 	}
+	n.keep()
 	n.tell(Notice{Event: NoticeRevoked, Name: l.names[0], Issuer: l.issuer, NotAfter: l.notAfter})
 }

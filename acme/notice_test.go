@@ -3,6 +3,8 @@ package acme
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -70,6 +72,44 @@ func TestCertificatesThatEndAreToldOnceADay(t *testing.T) {
 	m.notices.expiring(t.Context(), m, now.Add(25*time.Hour))
 	if got := h.take(); !slices.Equal(got, []string{"expiring past.test"}) {
 		t.Errorf("a day later told of %q", got)
+	}
+}
+
+func TestWhatWasToldIsNotToldAgainAfterARestart(t *testing.T) {
+	for _, damage := range []string{"", "{", "null"} {
+		var h heard
+		log, lines := newLog()
+		o := Options{Data: t.TempDir(), Notify: h.tell, Logger: log}
+		now, l := time.Now(), &leaf{names: []string{"a.test"}}
+		first := newManager(t, o)
+		attach(t, first, 90*day, 14*day, "end.test")
+		first.notices.expiring(t.Context(), first, now)
+		first.notices.revoked(l)
+		if got := h.take(); !slices.Equal(got, []string{"expiring end.test", "revoked a.test"}) {
+			t.Errorf("told of %q", got)
+		}
+		file := filepath.Join(o.Data, "told.json")
+		mustBePrivate(t, file)
+		if damage != "" {
+			if err := os.WriteFile(file, []byte(damage), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		again := newManager(t, o)
+		again.store.tell("end.test")
+		again.store.putFile("end.test", first.store.file("end.test"))
+		again.notices.expiring(t.Context(), again, now.Add(time.Hour))
+		again.notices.revoked(l)
+		if got := h.take(); (got == nil) != (damage == "") {
+			t.Errorf("after a restart, with %q in the file, told of %q", damage, got)
+		}
+		if strings.Contains(lines.String(), "cannot be read") != (damage == "{") {
+			t.Errorf("with %q in the file the log says %s", damage, lines)
+		}
+		again.notices.expiring(t.Context(), again, now.Add(25*time.Hour))
+		if got := h.take(); !slices.Equal(got, []string{"expiring end.test"}) {
+			t.Errorf("a day later told of %q", got)
+		}
 	}
 }
 

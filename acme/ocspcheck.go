@@ -26,6 +26,10 @@ func checkOCSP(der []byte, leaf, issuer *x509.Certificate, now time.Time) (*ocsp
 	if issuer == nil {
 		return nil, errors.New("ocsp: no issuer certificate in the chain")
 	}
+	// The certificates in a response are not signed: whoever puts long ones in makes handshakes fail with it.
+	if len(der) > ocspBodyLimit {
+		return nil, fmt.Errorf("ocsp: response exceeds %d bytes", ocspBodyLimit)
+	}
 	resp, err := ocsp.ParseResponseForCert(der, leaf, nil) // compares the serial number
 	if err != nil {
 		return nil, fmt.Errorf("ocsp: %w", err)

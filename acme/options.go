@@ -25,8 +25,8 @@ const defaultMaxMinted = 10000
 // defaults.
 type Options struct {
 	// Data is the folder for what must survive a restart: the internal CA (ca/),
-	// issued certificates and account keys (certs/), OCSP responses (ocsp/) and
-	// ticket keys (tickets/). It is created if absent. Two running Managers must
+	// issued certificates and account keys (certs/), OCSP responses (ocsp/), ticket keys
+	// (tickets/), keys of ECH (ech/), and what Notify was told of (told.json). It is created if absent. Two running Managers must
 	// not share it. Empty is an error.
 	Data string
 
@@ -50,6 +50,9 @@ type Options struct {
 
 	// Tenant is whose a canonical name is, for OrdersPerTenant. Nil: all are one's.
 	Tenant func(host string) string
+
+	// ECH is Encrypted Client Hello. The zero value: it is not offered.
+	ECH ECH
 
 	// Shared is what this node has in common with others. Nil: it is alone.
 	Shared Shared
@@ -156,6 +159,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Shared != nil && o.Keys == nil {
 		return o, errors.New("acme: what is shared has to be sealed: no keys given")
+	}
+	if err := o.ECH.withDefaults(); err != nil {
+		return o, err
 	}
 	if o.Tenant == nil {
 		o.Tenant = func(string) string { return "" }

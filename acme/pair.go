@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 const (
@@ -39,13 +40,41 @@ func parsePair(source Source, certPEM, keyPEM []byte) (*leaf, error) {
 		cert.Certificate = append(cert.Certificate, c.Raw)
 	}
 	l := newLeaf(source, cert, chain)
-	switch {
-	case len(rest) > 0:
-		l.warning = fmt.Sprintf("%d certificates outside the chain left out, first %q", len(rest), subjectName(rest[0]))
-	case len(chain) == 1 && !l.selfSigned:
-		l.warning = "no intermediate certificate in the file"
-	}
+	l.warning = chainWarning(l, chain, rest)
 	return l, nil
+}
+
+// chainWarning says what of a file's certificates clients will miss, and what is of no use to them; empty: nothing.
+func chainWarning(l *leaf, chain, rest []*x509.Certificate) string {
+	var odd []string
+	if len(chain) == 1 && !l.selfSigned {
+		odd = append(odd, fmt.Sprintf("no intermediate certificate in the file: append that of %q, unless clients have it as a root", l.issuer))
+	}
+	switch len(rest) {
+	case 0:
+	case 1:
+		odd = append(odd, fmt.Sprintf("a certificate outside the chain left out, %q", subjectName(rest[0])))
+	default:
+		odd = append(odd, fmt.Sprintf("%d certificates outside the chain left out, first %q", len(rest), subjectName(rest[0])))
+	}
+	return strings.Join(odd, "; ")
+}
+
+// CheckPair judges a chain and its key, in PEM form, as they would be if they were attached to names ("*" and wildcards, too): an error where they
+// cannot be served, else warnings of what clients may refuse, in words for the operator. Must-staple is not looked at: no response was asked for yet.
+func CheckPair(certPEM, keyPEM []byte, now time.Time, names ...string) (warnings []string, err error) {
+	l, err := parsePair(SourceFile, certPEM, keyPEM)
+	if err != nil {
+		return nil, err
+	}
+	warnings = l.faults(now)
+	for _, name := range names {
+		pattern, ok := canonicalPattern(name)
+		if ok && pattern != "*" && !l.fits(pattern) {
+			warnings = append(warnings, "does not cover "+pattern)
+		}
+	}
+	return warnings, nil
 }
 
 func parseCertificates(text []byte) ([]*x509.Certificate, error) {
@@ -83,7 +112,7 @@ func parseKey(text []byte) (crypto.Signer, error) {
 			continue
 		}
 		if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
-			return nil, errors.New("private key is encrypted with a passphrase: write it unencrypted, as with openssl pkey")
+			return nil, errors.New("private key is encrypted with a passphrase: write it unencrypted, as with openssl pkey -in KEY -out PLAIN")
 		}
 		return parseKeyBytes(block.Bytes)
 	}

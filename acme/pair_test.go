@@ -51,7 +51,7 @@ func chainOf(t *testing.T) (leaf, intermediate, root, key []byte) {
 
 func TestChainIsPutInOrder(t *testing.T) {
 	leaf, middle, root, key := chainOf(t)
-	stranger := edgetest.NewCA(t).PEM
+	stranger, stranger2 := edgetest.NewCA(t).PEM, edgetest.NewCA(t).PEM
 	for label, tc := range map[string]struct {
 		parts   [][]byte
 		length  int
@@ -61,8 +61,10 @@ func TestChainIsPutInOrder(t *testing.T) {
 		"with root":       {[][]byte{leaf, middle, root}, 3, ""},
 		"reversed":        {[][]byte{root, middle, leaf}, 3, ""},
 		"repeated":        {[][]byte{leaf, leaf, middle, middle}, 2, ""},
-		"with a stranger": {[][]byte{leaf, stranger, middle}, 2, "outside the chain"},
-		"leaf alone":      {[][]byte{leaf}, 1, "no intermediate"},
+		"with a stranger": {[][]byte{leaf, stranger, middle}, 2, "a certificate outside the chain left out"},
+		"two strangers":   {[][]byte{leaf, stranger, middle, stranger2}, 2, "2 certificates outside the chain left out"},
+		"leaf alone":      {[][]byte{leaf}, 1, `no intermediate certificate in the file: append that of "intermediate"`},
+		"wrong chain":     {[][]byte{leaf, stranger}, 1, `append that of "intermediate", unless clients have it as a root; a certificate outside the chain left out`},
 		"key in the file": {[][]byte{key, leaf, middle}, 2, ""},
 	} {
 		t.Run(label, func(t *testing.T) {
@@ -172,4 +174,27 @@ func FuzzParsePair(f *testing.F) {
 			t.Error("a leaf without certificate")
 		}
 	})
+}
+
+func TestCheckPairSaysWhatServingItWould(t *testing.T) {
+	leaf, middle, _, key := chainOf(t)
+	now := time.Now()
+	if warnings, err := CheckPair(bytes.Join([][]byte{middle, leaf}, nil), key, now, "A.test", "*"); err != nil || warnings != nil {
+		t.Errorf("a good pair, whose chain serving puts in order: %q %v", warnings, err)
+	}
+	warnings, err := CheckPair(leaf, key, now.Add(20*365*24*time.Hour), "a.test", "*.a.test", "b.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"no intermediate", "expired on", "does not cover *.a.test", "does not cover b.test"} {
+		if !strings.Contains(strings.Join(warnings, "\n"), want) {
+			t.Errorf("warnings are %q, want one with %q", warnings, want)
+		}
+	}
+	if len(warnings) != 4 {
+		t.Errorf("%d warnings: %q", len(warnings), warnings)
+	}
+	if _, err := CheckPair(leaf, leaf, now); err == nil {
+		t.Error("no key is no error")
+	}
 }

@@ -7,17 +7,22 @@ import (
 	"time"
 )
 
-// memory is a Shared of this process, for faults that have to be forced and clocks that are not ours. Nothing in it ends.
+// memory is a Shared of this process, for faults that have to be forced and clocks that are not ours. Nothing in it ends but leases.
 type memory struct {
 	mu     sync.Mutex
 	values map[string][]byte
 	ranked map[string]Ranked
-	leases map[string]string
+	leases map[string]memoryLease
 	away   bool
 }
 
+type memoryLease struct {
+	owner string
+	until time.Time
+}
+
 func newMemory() *memory {
-	return &memory{values: map[string][]byte{}, ranked: map[string]Ranked{}, leases: map[string]string{}}
+	return &memory{values: map[string][]byte{}, ranked: map[string]Ranked{}, leases: map[string]memoryLease{}}
 }
 
 var errAway = errors.New("away")
@@ -106,15 +111,15 @@ func (m *memory) WriteRanked(_ context.Context, key string, value Ranked, _ time
 	return true, nil
 }
 
-func (m *memory) Lease(_ context.Context, key, owner string, _ time.Duration) (bool, error) {
+func (m *memory) Lease(_ context.Context, key, owner string, life time.Duration) (bool, error) {
 	if err := m.enter(); err != nil {
 		return false, err
 	}
 	defer m.mu.Unlock()
-	if has := m.leases[key]; has != "" && has != owner {
+	if has := m.leases[key]; has.owner != owner && time.Now().Before(has.until) {
 		return false, nil
 	}
-	m.leases[key] = owner
+	m.leases[key] = memoryLease{owner, time.Now().Add(life)}
 	return true, nil
 }
 
@@ -123,7 +128,7 @@ func (m *memory) Release(_ context.Context, key, owner string) error {
 		return err
 	}
 	defer m.mu.Unlock()
-	if m.leases[key] == owner {
+	if m.leases[key].owner == owner {
 		delete(m.leases, key)
 	}
 	return nil

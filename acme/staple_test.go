@@ -3,13 +3,9 @@ package acme
 import (
 	"bytes"
 	"context"
-	"crypto"
-	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"io"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -27,122 +23,24 @@ import (
 	"gatehouse/internal/edgetest"
 )
 
-// responder is an OCSP responder whose answer a test chooses.
-type responder struct {
-	*httptest.Server
-	ca    *edgetest.CA
-	asked atomic.Int64
-	mode  atomic.Pointer[responderMode]
-}
-
-// responderMode makes the answer for a serial number's template.
-type responderMode struct {
-	name string
-	make func(t testing.TB, ca *edgetest.CA, template ocsp.Response) []byte
-	want string // part of the error; empty: accepted
-}
-
-func newResponder(t testing.TB) *responder {
+// responderSite makes certificate files that name the responder.
+func responderSite(t testing.TB, r *edgetest.OCSPResponder) Change {
 	t.Helper()
-	r := &responder{ca: edgetest.NewCA(t)}
-	r.mode.Store(&responderMode{make: signedByCA})
-	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		r.asked.Add(1)
-		body, err := io.ReadAll(req.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		question, err := ocsp.ParseRequest(body)
-		if err != nil {
-			t.Errorf("request is malformed: %v", err)
-			return
-		}
-		_, _ = w.Write(r.mode.Load().make(t, r.ca, goodTemplate(question.SerialNumber)))
-	}))
-	t.Cleanup(r.Close)
-	return r
-}
-
-func (r *responder) set(make func(testing.TB, *edgetest.CA, ocsp.Response) []byte) {
-	r.mode.Store(&responderMode{make: make})
-}
-
-// site makes certificate files that name the responder.
-func (r *responder) site(t testing.TB) Change {
-	t.Helper()
-	_, cert, key := pairFiles(t, r.ca, edgetest.LeafOptions{OCSP: r.URL}, "a.test")
+	_, cert, key := pairFiles(t, r.CA, edgetest.LeafOptions{OCSP: r.URL}, "a.test")
 	return Change{Name: "a.test", CertFile: cert, KeyFile: key}
 }
 
-func sign(t testing.TB, ca *edgetest.CA, signer *x509.Certificate, key crypto.Signer, template ocsp.Response) []byte {
-	t.Helper()
-	der, err := ocsp.CreateResponse(ca.Cert, signer, template, key)
-	if err != nil {
-		t.Error(err)
-	}
-	return der
-}
-
-func signedByCA(t testing.TB, ca *edgetest.CA, template ocsp.Response) []byte {
-	return sign(t, ca, ca.Cert, ca.Key, template)
-}
-
-// delegated signs with a responder certificate of its own, which the response embeds.
-func delegated(o edgetest.LeafOptions) func(testing.TB, *edgetest.CA, ocsp.Response) []byte {
-	return func(t testing.TB, ca *edgetest.CA, template ocsp.Response) []byte {
-		leaf := ca.IssueWith(t, o, "responder.test")
-		template.Certificate = leaf.TLS.Leaf
-		return sign(t, ca, leaf.TLS.Leaf, leaf.TLS.PrivateKey.(*ecdsa.PrivateKey), template)
-	}
-}
-
-func with(edit func(*ocsp.Response)) func(testing.TB, *edgetest.CA, ocsp.Response) []byte {
-	return func(t testing.TB, ca *edgetest.CA, template ocsp.Response) []byte {
-		edit(&template)
-		return signedByCA(t, ca, template)
-	}
-}
-
-var (
-	forOCSP = []x509.ExtKeyUsage{x509.ExtKeyUsageOCSPSigning}
-	modes   = []responderMode{
-		{"good", signedByCA, ""},
-		{"revoked", with(func(r *ocsp.Response) { r.Status, r.RevokedAt = ocsp.Revoked, time.Now() }), ""},
-		{"issuer embeds itself", func(t testing.TB, ca *edgetest.CA, r ocsp.Response) []byte {
-			r.Certificate = ca.Cert
-			return signedByCA(t, ca, r)
-		}, ""},
-		{"delegated", delegated(edgetest.LeafOptions{KeyUsage: forOCSP}), ""},
-		{"delegated without OCSPSigning", delegated(edgetest.LeafOptions{}), "may not sign"},
-		{"delegate expired", delegated(edgetest.LeafOptions{KeyUsage: forOCSP, NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}), "not valid now"},
-		{"stale", with(func(r *ocsp.Response) { r.NextUpdate = time.Now().Add(-time.Minute) }), "stale"},
-		{"of the future", with(func(r *ocsp.Response) { r.ThisUpdate = time.Now().Add(time.Hour) }), "future"},
-		{"without nextUpdate", with(func(r *ocsp.Response) { r.NextUpdate = time.Time{} }), "no nextUpdate"},
-		{"another serial", with(func(r *ocsp.Response) { r.SerialNumber = r.SerialNumber.Add(r.SerialNumber, r.SerialNumber) }), "no response matching"},
-		{"unknown", with(func(r *ocsp.Response) { r.Status = ocsp.Unknown }), "does not know"},
-		{"try later", func(testing.TB, *edgetest.CA, ocsp.Response) []byte { return ocsp.TryLaterErrorResponse }, "try later"},
-		{"foreign CA", func(t testing.TB, ca *edgetest.CA, r ocsp.Response) []byte {
-			other := edgetest.NewCA(t)
-			return sign(t, ca, ca.Cert, other.Key, r)
-		}, "not signed by the issuer"},
-		{"foreign delegate", func(t testing.TB, ca *edgetest.CA, r ocsp.Response) []byte {
-			leaf := edgetest.NewCA(t).IssueWith(t, edgetest.LeafOptions{KeyUsage: forOCSP}, "responder.test") // its CA has the same name
-			r.Certificate = leaf.TLS.Leaf
-			return sign(t, ca, leaf.TLS.Leaf, leaf.TLS.PrivateKey.(*ecdsa.PrivateKey), r)
-		}, "not signed by the issuer"},
-		{"garbage", func(testing.TB, *edgetest.CA, ocsp.Response) []byte { return []byte("<html>") }, "ocsp"},
-		{"too long", func(testing.TB, *edgetest.CA, ocsp.Response) []byte { return make([]byte, ocspBodyLimit+1) }, "exceeds"},
-	}
-)
+// revokedNow is an answer by which the certificate was revoked just now.
+var revokedNow = edgetest.OCSPModes()[1]
 
 func TestResponderModes(t *testing.T) {
-	for _, mode := range modes {
-		t.Run(mode.name, func(t *testing.T) {
-			r := newResponder(t)
-			r.mode.Store(&mode)
+	for _, mode := range edgetest.OCSPModes() {
+		t.Run(mode.Name, func(t *testing.T) {
+			r := edgetest.OCSP(t)
+			r.Answer(mode)
 			m := newManager(t, Options{AllowPrivateResponders: true})
 			run(t, m)
-			m.Update([]Change{r.site(t)})
+			m.Update([]Change{responderSite(t, r)})
 			l := m.store.file("a.test")
 			var st Status
 			eventually(t, "the response was judged", func() bool {
@@ -151,14 +49,14 @@ func TestResponderModes(t *testing.T) {
 			})
 			stapled := l.served.Load().OCSPStaple
 			switch {
-			case mode.want != "":
-				if !strings.Contains(st.LastError, mode.want) || stapled != nil {
-					t.Errorf("error is %q, want %q; stapled %d octets", st.LastError, mode.want, len(stapled))
+			case mode.Refused != "":
+				if !strings.Contains(st.LastError, mode.Refused) || stapled != nil {
+					t.Errorf("error is %q, want %q; stapled %d octets", st.LastError, mode.Refused, len(stapled))
 				}
 				if wait := time.Until(m.stapler.plan.at(l)); wait < 40*time.Second || wait > 73*time.Second {
 					t.Errorf("next try in %v, want a minute ±20 %%", wait)
 				}
-			case mode.name == "revoked":
+			case mode.Name == "revoked":
 				if st.Staple != StapleRevoked || stapled != nil {
 					t.Errorf("staple is %s, %d octets", st.Staple, len(stapled))
 				}
@@ -172,22 +70,22 @@ func TestResponderModes(t *testing.T) {
 }
 
 func TestStapleReachesTheClientAndSurvivesARestart(t *testing.T) {
-	r := newResponder(t)
-	change := r.site(t)
+	r := edgetest.OCSP(t)
+	change := responderSite(t, r)
 	o := Options{Data: t.TempDir(), AllowPrivateResponders: true}
 	m := newManager(t, o)
 	stop := run(t, m)
 	m.Update([]Change{change, {Name: "b.test", CertFile: change.CertFile, KeyFile: change.KeyFile}})
 	eventually(t, "staple is there", func() bool { return statusOf(t, m, "b.test").Staple == StapleGood })
-	config := &tls.Config{ServerName: "a.test", RootCAs: r.ca.Pool()}
+	config := &tls.Config{ServerName: "a.test", RootCAs: r.CA.Pool()}
 	cs, err := connect(t, serveTLS(t, serverConfig(m)), config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := checkOCSP(cs.OCSPResponse, cs.PeerCertificates[0], r.ca.Cert, time.Now()); err != nil {
+	if _, err := checkOCSP(cs.OCSPResponse, cs.PeerCertificates[0], r.CA.Cert, time.Now()); err != nil {
 		t.Errorf("the client got %d octets: %v", len(cs.OCSPResponse), err)
 	}
-	if n := r.asked.Load(); n != 1 {
+	if n := r.Asked(); n != 1 {
 		t.Errorf("the responder was asked %d times for one certificate", n)
 	}
 	stop()
@@ -209,8 +107,8 @@ func TestStapleReachesTheClientAndSurvivesARestart(t *testing.T) {
 }
 
 func TestStoredResponseIsVerifiedOnLoad(t *testing.T) {
-	r := newResponder(t)
-	change := r.site(t)
+	r := edgetest.OCSP(t)
+	change := responderSite(t, r)
 	o := Options{Data: t.TempDir()}
 	m := newManager(t, o)
 	m.Update([]Change{change})
@@ -219,22 +117,22 @@ func TestStoredResponseIsVerifiedOnLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, mode := range modes[4:] { // the hostile ones
-		if err := os.WriteFile(m.stapler.file(l), mode.make(t, r.ca, goodTemplate(x.SerialNumber)), 0o600); err != nil {
+	for _, mode := range edgetest.OCSPModes()[4:] { // the hostile ones
+		if err := os.WriteFile(m.stapler.file(l), mode.Make(t, r.CA, edgetest.OCSPTemplate(x.SerialNumber)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		again := newManager(t, o)
 		again.Update([]Change{change})
 		if st := statusOf(t, again, "a.test"); st.Staple != StaplePending || again.store.file("a.test").served.Load().OCSPStaple != nil {
-			t.Errorf("%s: status is %+v", mode.name, st)
+			t.Errorf("%s: status is %+v", mode.Name, st)
 		}
 	}
 }
 
 func TestCertificateWithoutResponderCausesNoRequest(t *testing.T) {
-	r := newResponder(t)
-	_, cert, key := pairFiles(t, r.ca, edgetest.LeafOptions{}, "a.test")
-	alone := r.ca.IssueWith(t, edgetest.LeafOptions{OCSP: r.URL}, "b.test") // no issuer in the file
+	r := edgetest.OCSP(t)
+	_, cert, key := pairFiles(t, r.CA, edgetest.LeafOptions{}, "a.test")
+	alone := r.CA.IssueWith(t, edgetest.LeafOptions{OCSP: r.URL}, "b.test") // no issuer in the file
 	aloneCert, aloneKey := alone.Write(t, t.TempDir(), "b")
 	m := newManager(t, Options{AllowPrivateResponders: true})
 	m.Update([]Change{{Name: "a.test", CertFile: cert, KeyFile: key}, {Name: "b.test", CertFile: aloneCert, KeyFile: aloneKey}})
@@ -249,9 +147,9 @@ func TestCertificateWithoutResponderCausesNoRequest(t *testing.T) {
 }
 
 func TestDeadResponderKeepsTheStapleUntilNextUpdate(t *testing.T) {
-	r := newResponder(t)
+	r := edgetest.OCSP(t)
 	m := newManager(t, Options{AllowPrivateResponders: true})
-	m.Update([]Change{r.site(t)})
+	m.Update([]Change{responderSite(t, r)})
 	l := m.store.file("a.test")
 	m.stapler.refresh(context.Background(), l)
 	st := m.stapler.held[l]
@@ -276,16 +174,16 @@ func TestDeadResponderKeepsTheStapleUntilNextUpdate(t *testing.T) {
 }
 
 func TestRevocationTakesTheStapleOffAndOldGoodDoesNotBringItBack(t *testing.T) {
-	r := newResponder(t)
+	r := edgetest.OCSP(t)
 	log, lines := newLog()
 	m := newManager(t, Options{AllowPrivateResponders: true, Logger: log})
-	m.Update([]Change{r.site(t)})
+	m.Update([]Change{responderSite(t, r)})
 	l := m.store.file("a.test")
 	m.stapler.refresh(context.Background(), l)
 	if l.served.Load().OCSPStaple == nil {
 		t.Fatal("no staple")
 	}
-	r.set(with(func(o *ocsp.Response) { o.Status, o.RevokedAt = ocsp.Revoked, time.Now() }))
+	r.Answer(revokedNow)
 	m.stapler.refresh(context.Background(), l)
 	m.stapler.refresh(context.Background(), l)
 	if l.served.Load().OCSPStaple != nil || statusOf(t, m, "a.test").Staple != StapleRevoked {
@@ -294,21 +192,48 @@ func TestRevocationTakesTheStapleOffAndOldGoodDoesNotBringItBack(t *testing.T) {
 	if n := strings.Count(lines.String(), "certificate is revoked"); n != 1 {
 		t.Errorf("the revocation was logged %d times", n)
 	}
-	r.set(with(func(o *ocsp.Response) { o.ThisUpdate = o.ThisUpdate.Add(-time.Hour) }))
+	r.Answer(edgetest.OCSPWith("replayed", "", func(o *ocsp.Response) { o.ThisUpdate = o.ThisUpdate.Add(-time.Hour) }))
 	m.stapler.refresh(context.Background(), l)
 	if st := statusOf(t, m, "a.test"); st.Staple != StapleRevoked || !strings.Contains(st.LastError, "older") {
 		t.Errorf("a replayed response was believed: %+v", st)
 	}
 }
 
+// A Good of before the revocation that somebody puts back where nodes share it neither brings the staple back nor keeps the node from asking.
+func TestReplayedGoodOfOthersDoesNotUndoARevocation(t *testing.T) {
+	r, shared := edgetest.OCSP(t), newMemory()
+	m := newManager(t, Options{AllowPrivateResponders: true, Shared: shared, Keys: keyring(t, oneKey)})
+	m.Update([]Change{responderSite(t, r)})
+	l := m.store.file("a.test")
+	x, _, err := parsedChain(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replayed := edgetest.OCSPTemplate(x.SerialNumber)
+	replayed.ThisUpdate = replayed.ThisUpdate.Add(-time.Minute)
+	r.Answer(revokedNow)
+	m.stapler.refresh(t.Context(), l)
+	shared.values[ocspKey(l)], err = ocsp.CreateResponse(r.CA.Cert, r.CA.Cert, replayed, r.CA.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.stapler.refresh(t.Context(), l)
+	if st := statusOf(t, m, "a.test"); st.Staple != StapleRevoked || st.LastError != "" || l.served.Load().OCSPStaple != nil || r.Asked() != 2 {
+		t.Errorf("status is %+v after %d requests", st, r.Asked())
+	}
+	if resp, err := checkOCSP(shared.values[ocspKey(l)], x, r.CA.Cert, time.Now()); err != nil || resp.Status != ocsp.Revoked {
+		t.Errorf("others get %+v, %v", resp, err)
+	}
+}
+
 func TestUploadedCertificateCannotSendRequestsInside(t *testing.T) {
-	r := newResponder(t)
+	r := edgetest.OCSP(t)
 	m := newManager(t, Options{}) // AllowPrivateResponders is off
-	m.Update([]Change{r.site(t)})
+	m.Update([]Change{responderSite(t, r)})
 	l := m.store.file("a.test")
 	m.stapler.refresh(context.Background(), l)
-	if st := statusOf(t, m, "a.test"); !strings.Contains(st.LastError, "not a public one") || r.asked.Load() != 0 {
-		t.Errorf("error is %q, the responder was asked %d times", st.LastError, r.asked.Load())
+	if st := statusOf(t, m, "a.test"); !strings.Contains(st.LastError, "not a public one") || r.Asked() != 0 {
+		t.Errorf("error is %q, the responder was asked %d times", st.LastError, r.Asked())
 	}
 	for _, addr := range []string{
 		"127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "0.1.2.3",
@@ -354,7 +279,7 @@ func TestOpenSSLAsResponder(t *testing.T) {
 	url := "http://127.0.0.1:" + strconv.Itoa(port)
 	leaf, cert, key := pairFiles(t, ca, edgetest.LeafOptions{OCSP: url}, "a.test")
 	caFile, _ := ca.Write(t, dir)
-	signerCert, signerKey := ca.IssueWith(t, edgetest.LeafOptions{KeyUsage: forOCSP}, "responder.test").Write(t, dir, "responder")
+	signerCert, signerKey := ca.IssueWith(t, edgetest.LeafOptions{KeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageOCSPSigning}}, "responder.test").Write(t, dir, "responder")
 	// One valid certificate, in the format of `openssl ca`'s database.
 	serial := strings.ToUpper(leaf.TLS.Leaf.SerialNumber.Text(16))
 	if len(serial)%2 == 1 {
@@ -401,10 +326,10 @@ func FuzzCheckOCSP(f *testing.F) {
 	ca := edgetest.NewCA(f)
 	leaf := ca.Issue(f, "a.test").TLS.Leaf
 	var good [][]byte
-	for _, mode := range modes[:len(modes)-1] {
-		der := mode.make(f, ca, goodTemplate(leaf.SerialNumber))
+	for _, mode := range edgetest.OCSPModes()[:len(edgetest.OCSPModes())-2] {
+		der := mode.Make(f, ca, edgetest.OCSPTemplate(leaf.SerialNumber))
 		f.Add(der)
-		if mode.want == "" {
+		if mode.Refused == "" {
 			good = append(good, der)
 		}
 	}
@@ -423,11 +348,4 @@ func FuzzCheckOCSP(f *testing.F) {
 		}
 		t.Error("a response that the CA has not signed was accepted")
 	})
-}
-
-func goodTemplate(serial *big.Int) ocsp.Response {
-	return ocsp.Response{
-		Status: ocsp.Good, SerialNumber: new(big.Int).Set(serial),
-		ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: time.Now().Add(time.Hour),
-	}
 }

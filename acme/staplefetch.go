@@ -18,7 +18,7 @@ func ocspKey(l *leaf) string { return "gatehouse:{acme}:ocsp:" + hex.EncodeToStr
 const (
 	// ocspLease is how long one node is left to fetch a response for all, ocspBusy when the others look for it.
 	ocspLease = 30 * time.Second
-	ocspBusy  = 10 * time.Second
+	ocspBusy  = 2 * time.Second
 )
 
 // obtain gets a leaf's response: what another node has fetched, if it has more than half of its life before it, else from the responder, which
@@ -30,9 +30,9 @@ func (s *stapler) obtain(ctx context.Context, l *leaf) (resp *ocsp.Response, lat
 	}
 	limited, cancel := context.WithTimeout(ctx, sharedWait)
 	defer cancel()
-	if resp := s.sharedResponse(limited, l); resp != nil && time.Until(resp.NextUpdate) > resp.NextUpdate.Sub(resp.ThisUpdate)/2 {
+	if resp := s.sharedResponse(limited, l); resp != nil && time.Until(resp.NextUpdate) > resp.NextUpdate.Sub(resp.ThisUpdate)/2 && !resp.ThisUpdate.Before(s.newest(l)) {
 		return resp, 0, nil
-	}
+	} // one that is older than what this node has was put back by somebody: the responder knows better
 	free, err := s.shared.Lease(limited, ocspKey(l)+":lock", s.owner, ocspLease)
 	if err == nil && !free {
 		return nil, jitter(ocspBusy), nil
@@ -46,6 +46,16 @@ func (s *stapler) obtain(ctx context.Context, l *leaf) (resp *ocsp.Response, lat
 		s.log.Debug("other nodes fetch the OCSP response by themselves", "names", l.names, "err", err)
 	}
 	return resp, 0, nil
+}
+
+// newest is thisUpdate of the response in use; zero if there is none.
+func (s *stapler) newest(l *leaf) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st := s.held[l]; st != nil {
+		return st.this
+	}
+	return time.Time{}
 }
 
 // sharedResponse is what another node has fetched, verified as if it came from the network; nil if there is none, or it is no good.

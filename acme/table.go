@@ -1,6 +1,11 @@
 package acme
 
-// The names of the table stand in the store's shards, so that a handshake learns
+import (
+	"slices"
+	"strings"
+)
+
+// The names of the table stand in the store, so that a handshake learns
 // with one look-up which certificates a name has and whether it is an entry itself.
 
 // tell enters a canonical pattern: an exact name, "*.x" or "*", which no host is called.
@@ -15,34 +20,31 @@ func (s *store) isTold(pattern string) bool { return s.get(pattern).told }
 // patterns returns all patterns of the table in no particular order.
 func (s *store) patterns() []string {
 	var all []string
-	for i := range s.shards {
-		sh := &s.shards[i]
-		sh.mu.RLock()
-		for name, e := range sh.exact {
-			if e.told {
-				all = append(all, name)
-			}
+	s.exact.all(func(name string, e entry) {
+		if e.told {
+			all = append(all, name)
 		}
-		for name, e := range sh.wild {
-			if e.told {
-				all = append(all, "*."+name)
-			}
+	})
+	s.wild.all(func(name string, e entry) {
+		if e.told {
+			all = append(all, "*."+name)
 		}
-		sh.mu.RUnlock()
-	}
+	})
 	return all
 }
 
 // belowWildcard reports whether a wildcard of the table, of any depth, covers name.
 func (s *store) belowWildcard(name string) bool {
 	for up := parent(name); up != ""; up = parent(up) {
-		sh := s.shard(up)
-		sh.mu.RLock()
-		found := sh.wild[up].told
-		sh.mu.RUnlock()
-		if found {
+		if s.wild.get(up).told {
 			return true
 		}
 	}
 	return false
+}
+
+// hasNamesBelow reports whether pattern is a wildcard, and the table has a name that its certificates serve: one label below. It looks at all names.
+func (s *store) hasNamesBelow(pattern string) bool {
+	up, wild := strings.CutPrefix(pattern, "*.")
+	return wild && slices.ContainsFunc(s.patterns(), func(name string) bool { return isExact(name) && parent(name) == up })
 }

@@ -2,7 +2,6 @@ package acme
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -106,7 +105,7 @@ func (v *vault) unpack(name string, text []byte) (*leaf, error) {
 // pack is the reverse of unpack.
 func (v *vault) pack(name string, r *record) []byte {
 	if v.shared == nil {
-		if r.Generation == 0 && !r.Removed && (v.directories == nil || r.Directory == v.directories[0]) {
+		if r.Generation == 0 && !r.Removed && r.Names == nil && (v.directories == nil || r.Directory == v.directories[0]) {
 			return []byte(r.PEM) // readable for other programs
 		}
 		return r.encode()
@@ -162,7 +161,7 @@ func (v *vault) keepLocal(name string, packed []byte) {
 var removedLeaf = &leaf{}
 
 // fetch reads certificates that are shared; nil where there is none, or none that can be used. What is there and cannot is in the log. held
-// is what this node has of a name; nil: nothing.
+// is what this node has of a name, in its folder too; nil: nothing. It is asked only where nothing is shared.
 func (v *vault) fetch(ctx context.Context, held func(name string) *leaf, names ...string) ([]*leaf, error) {
 	keys := make([]string, len(names))
 	for i, name := range names {
@@ -241,59 +240,4 @@ func (v *vault) ownSecret(key, path string, make func() ([]byte, error)) ([]byte
 		return make()
 	}
 	return text, err
-}
-
-// A failure is what is known of the orders of a name that failed, one after the other, on whatever node.
-type failure struct {
-	Count int       `json:"count"`
-	Next  time.Time `json:"next"`
-	Err   string    `json:"err"`
-	Told  time.Time `json:"told,omitzero"` // when somebody was told of it last, see Notice
-}
-
-// failureLife is how long a failure is remembered.
-const failureLife = 7 * 24 * time.Hour
-
-// failure reads what is known of failed orders; zero if nothing is.
-func (v *vault) failure(ctx context.Context, name string) (f failure, err error) {
-	var text []byte
-	if v.shared != nil {
-		found, err := v.shared.Read(ctx, failKey(name))
-		if err != nil {
-			return f, err
-		}
-		text = found[0]
-	} else if text, err = readCapped(v.failFile(name), maxPairBytes); err != nil {
-		return f, ignoreAbsent(err)
-	}
-	if text == nil {
-		return f, nil
-	}
-	if err := json.Unmarshal(text, &f); err != nil {
-		return failure{}, fmt.Errorf("%s: %w", failKey(name), err)
-	}
-	return f, nil
-}
-
-func (v *vault) failFile(name string) string { return filepath.Join(v.dir, name+".failed") }
-
-// putFailure notes a failed order; nil: the last one did not fail.
-func (v *vault) putFailure(ctx context.Context, name string, f *failure) error {
-	if f == nil {
-		if v.shared != nil {
-			return v.shared.Remove(ctx, failKey(name))
-		}
-		return ignoreAbsent(os.Remove(v.failFile(name)))
-	}
-	text, err := json.Marshal(f)
-	if err != nil {
-		return err
-	}
-	if v.shared != nil {
-		if err := v.shared.Write(ctx, failKey(name), text, failureLife); err != nil {
-			return err
-		}
-		return v.shared.Announce(ctx, eventFail+name)
-	}
-	return writeFile(v.failFile(name), text, 0o600)
 }

@@ -141,6 +141,7 @@ func New(opts Options) *API {
 //	POST   /backends/drain    DrainRequest → DrainResult
 //	POST   /backends/undrain  DrainRequest → DrainResult
 //	GET    /certs             CertificateList; ?name= (may be repeated) &issuer= &expiring=10d
+//	GET    /certs/ech         ECHRecords; ?name= (may be repeated)
 //	POST   /certs/renew       RenewRequest → RenewResult
 //	POST   /certs/import      ImportRequest → ImportResult
 //	POST   /certs/remove      RemoveCertRequest → RemoveCertResult
@@ -180,6 +181,7 @@ func (a *API) Private() http.Handler {
 		"POST /backends/undrain": a.undrainBackend,
 
 		"GET /certs":         a.listCerts,
+		"GET /certs/ech":     a.echRecords,
 		"POST /certs/renew":  a.renewCerts,
 		"POST /certs/import": a.importCert,
 		"POST /certs/remove": a.removeCerts,

@@ -22,6 +22,8 @@ type Certificates struct {
 	Import func(ctx context.Context, certPEM, keyPEM []byte, names ...string) (imported, warnings []string, err error)
 	// Remove ends what Import began.
 	Remove func(ctx context.Context, names ...string) error
+	// ECH is what there is to publish of Encrypted Client Hello.
+	ECH func() ECHKey
 }
 
 // The sources of a Certificate.
@@ -37,7 +39,8 @@ type Certificate struct {
 	Name        string    `json:"name"`
 	Issuer      string    `json:"issuer"`
 	Source      string    `json:"source"`
-	Key         string    `json:"key"` // as "ECDSA P-256"
+	Set         string    `json:"set,omitempty"` // the vhost all of whose names share this certificate; empty: the name has its own
+	Key         string    `json:"key"`           // as "ECDSA P-256"
 	NotBefore   time.Time `json:"not_before,omitzero"`
 	NotAfter    time.Time `json:"not_after,omitzero"`
 	Fingerprint string    `json:"fingerprint,omitempty"` // SHA-256, in hex; of none from the internal CA

@@ -58,6 +58,7 @@ func socket(t *testing.T) (*net.TCPListener, *os.File) {
 // answered; children inherit no variable; an upgrade keeps the sockets; the
 // service manager is told each state.
 func TestSocketActivation(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := prepare(t, "", map[string]string{"site.yaml": vhost("www.shop.test", b.URL, "waf: {mode: off}")})
 	manager := notified(t, n)
@@ -137,6 +138,7 @@ func notified(t *testing.T, n *node) func() string {
 // A socket that fits nothing is a mistake in the units: it is named, and nothing
 // is served.
 func TestSocketThatFitsNoSettingIsAnError(t *testing.T) {
+	t.Parallel()
 	n := prepare(t, "", nil)
 	ln, file := socket(t)
 	packet, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})

@@ -17,6 +17,7 @@ import (
 // harmless upload of an icon, which is found by its id and allowed for that parameter
 // alone, on all nodes; everything around it stays closed; undo closes it again.
 func TestFalseAlarmIsAllowedByItsID(t *testing.T) {
+	t.Parallel()
 	for name, source := range map[string]func(t *testing.T, backend string) (first, second *node){
 		"files": func(t *testing.T, backend string) (*node, *node) {
 			n := launch(t, "", map[string]string{

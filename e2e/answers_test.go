@@ -160,6 +160,7 @@ func fieldAnswers() []answerCase {
 // Hostile answers: each is refused, cut visibly or made clean, and never meets
 // the next client, who gets what is theirs on every connection.
 func TestCarefulAtTheBack(t *testing.T) {
+	t.Parallel()
 	rec := edgetest.NewRecorder(t, "A")
 	n := launch(t, "", map[string]string{"a.yaml": vhost("edge.test", rec.URL("A"), "waf: {mode: off}", "timeouts: {first_byte: 5s}")})
 	n.within("edge.test", 200)

@@ -54,6 +54,7 @@ func (h *hook) has(event, name, text string) bool {
 // What the operator sees and does about certificates: the list with a problem in plain words, an order that fails and one that works
 // again, the metrics and the webhook.
 func TestCertificatesAreListedRenewedAndTold(t *testing.T) {
+	t.Parallel()
 	b, ca, told := edgetest.NewBackend(t), edgetest.NewCA(t), newHook(t)
 	n := prepare(t, "", map[string]string{
 		"a.yaml":   vhost("a.test", b.URL),
@@ -112,6 +113,17 @@ func TestCertificatesAreListedRenewedAndTold(t *testing.T) {
 		if !strings.Contains(string(metrics), want) {
 			t.Errorf("the metrics lack %q", want)
 		}
+	}
+
+	// A vhost whose hosts share one certificate.
+	n.write("conf.d/set.yaml", vhost("set.test", b.URL, "aliases: [www.set.test]", "tls: {one_certificate: true}"))
+	edgetest.WaitFor(t, "a certificate from Pebble", func() bool { return strings.Contains(n.issuer("www.set.test"), "Pebble") })
+	if out := n.must("cert", "renew", "www.set.test", "--wait", "25s"); !strings.Contains(out, "www.set.test: served, by Pebble") {
+		t.Errorf("renew says %q", out)
+	}
+	one, other := n.must("cert", "list", "set.test", "-o", "json"), n.must("cert", "list", "www.set.test", "-o", "json")
+	if fingerprint(t, one) != fingerprint(t, other) || !strings.Contains(other, `"set": "set.test"`) {
+		t.Errorf("they share no certificate: %s %s", one, other)
 	}
 
 	// Pebble asks at the ports of the first listeners: a node without them cannot be reached, and what that means is said.

@@ -34,6 +34,7 @@ func (n *node) shake(sni string, leaf *edgetest.Leaf, sessions tls.ClientSession
 // Who may come in follows the file of authorities and the documents while the node runs,
 // sessions of before included, and what the backend is told follows the certificate.
 func TestClientCertificatesFollowFilesAndDocuments(t *testing.T) {
+	t.Parallel()
 	b, first, second := edgetest.NewBackend(t), edgetest.NewCA(t), edgetest.NewCA(t)
 	site := func(tenant string) string {
 		return vhost("a.test", b.URL, "tenant: "+tenant, "tls: {client_auth: {mode: required, ca: clients.pem}}")
@@ -76,6 +77,7 @@ func TestClientCertificatesFollowFilesAndDocuments(t *testing.T) {
 }
 
 func TestPolicyIsAsOpenSSLSeesIt(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := launch(t, "", map[string]string{
 		"a.yaml": vhost("old.test", b.URL, "tls: {policy: old}"), "b.yaml": vhost("usual.test", b.URL), "c.yaml": vhost("modern.test", b.URL, "tls: {policy: modern}"),
@@ -102,6 +104,7 @@ func TestPolicyIsAsOpenSSLSeesIt(t *testing.T) {
 }
 
 func TestHandshakesOfOneAddressAreBounded(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := launch(t, "limits: {handshakes_per_ip: 1}\n", map[string]string{"a.yaml": vhost("a.test", b.URL)})
 	edgetest.WaitFor(t, "a handshake to be refused", func() bool { stood, _ := n.shake("a.test", nil, nil); return !stood })

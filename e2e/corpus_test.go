@@ -56,7 +56,6 @@ func startCorpus(t *testing.T) *corpusRun {
 	if _, err := os.Stat(filepath.Join(corpusDir, "replay/main.go")); errors.Is(err, os.ErrNotExist) {
 		t.Skip("no shared corpus beside the repository")
 	}
-	t.Parallel() // each has its ports
 	replay, err := buildReplayer()
 	if err != nil {
 		t.Fatal(err)
@@ -190,12 +189,14 @@ const (
 
 // Raw requests over plain TCP: nothing ambiguous is forwarded, nothing legal refused.
 func TestCorpusPlain(t *testing.T) {
+	t.Parallel()
 	c := startCorpus(t)
 	c.judge(c.run("-corpus", filepath.Join(corpusDir, requestCorpus), "-target", c.n.http), requestCorpus, leastPass)
 }
 
 // The same over TLS, with the server name of the site that a case must reach.
 func TestCorpusTLS(t *testing.T) {
+	t.Parallel()
 	c := startCorpus(t)
 	c.judge(c.run("-corpus", filepath.Join(corpusDir, requestCorpus), "-target", c.n.https, "-tls", "-sni", "edge.test"), requestCorpus, leastPass)
 }
@@ -203,6 +204,7 @@ func TestCorpusTLS(t *testing.T) {
 // Hostile answers of a backend, each with three canaries that show whether the
 // next client is poisoned.
 func TestCorpusAnswers(t *testing.T) {
+	t.Parallel()
 	c := startCorpus(t)
 	c.judge(c.run("-resp", filepath.Join(corpusDir, answerCorpus), "-wait", "2500ms", "-target", c.n.http), answerCorpus, 1)
 }

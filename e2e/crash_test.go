@@ -26,6 +26,7 @@ import (
 // issuer and certificate files are replaced: no state file is ever half written,
 // and the node starts again.
 func TestKilledNodeLeavesNoCorruptState(t *testing.T) {
+	t.Parallel()
 	kills := rounds(t, "KILL_ROUNDS", 10, 50)
 	b := edgetest.NewBackend(t)
 	ca := edgetest.NewCA(t)
@@ -145,6 +146,7 @@ func parsePEM(text []byte) error {
 
 // The process before is killed while the new one starts: that goes on alone.
 func TestKillBeforeTheNewProcessServesLeavesANodeThatServes(t *testing.T) {
+	t.Parallel()
 	redis := edgetest.Redis(t)
 	b := edgetest.NewBackend(t)
 	redis.CLI("rpush", "frontend:www.shop.test", "shop", b.URL)
@@ -178,6 +180,7 @@ func TestKillBeforeTheNewProcessServesLeavesANodeThatServes(t *testing.T) {
 
 // The process before is killed while it drains.
 func TestKillDuringAnUpgradeLeavesANodeThatServes(t *testing.T) {
+	t.Parallel()
 	redis := edgetest.Redis(t)
 	b := edgetest.NewBackend(t)
 	redis.CLI("rpush", "frontend:www.shop.test", "shop", b.URL)
@@ -205,6 +208,7 @@ func TestKillDuringAnUpgradeLeavesANodeThatServes(t *testing.T) {
 
 // Out of habit, and by terminals that close, nodes get SIGHUP: it ends nothing, and the log says what there is in its place.
 func TestHangupChangesNothing(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := prepare(t, "", map[string]string{"site.yaml": vhost("www.shop.test", b.URL)})
 	n.start()

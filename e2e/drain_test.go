@@ -21,6 +21,7 @@ import (
 // lose none of them. A client reconnects when the answer said that the
 // connection ends, as any HTTP client does, and repeats nothing.
 func TestDrainLosesNoRequestOfKeepAliveClients(t *testing.T) {
+	t.Parallel()
 	rounds := 20
 	if v := os.Getenv("DRAIN_ROUNDS"); v != "" {
 		n, err := strconv.Atoi(v)
@@ -30,7 +31,7 @@ func TestDrainLosesNoRequestOfKeepAliveClients(t *testing.T) {
 		rounds = n
 	}
 	b := edgetest.NewBackend(t)
-	n := prepare(t, "limits: {drain_accept: 5s}", map[string]string{"site.yaml": vhost("www.shop.test", b.URL, "waf: {mode: off}")})
+	n := prepare(t, "limits: {drain_accept: 1m}", map[string]string{"site.yaml": vhost("www.shop.test", b.URL, "waf: {mode: off}")})
 	for round := range rounds {
 		n.start()
 		drainOnce(t, n, round)
@@ -38,6 +39,7 @@ func TestDrainLosesNoRequestOfKeepAliveClients(t *testing.T) {
 			n.kill() // all clients are done: the rest of the drain is the same each time
 			continue
 		}
+		n.signal(syscall.SIGTERM) // it would accept for a minute, so that a slow machine has its clients done in it
 		n.wait()
 		if n.err != nil {
 			t.Errorf("round %d: serve ended: %v", round, n.err)
@@ -128,6 +130,7 @@ func (c *keepAlive) close() {
 // A request that is under way when the signal comes ends as it should, and the
 // node is not ready meanwhile.
 func TestDrainWaitsForARequestUnderWay(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := launch(t, "", map[string]string{"site.yaml": vhost("www.shop.test", b.URL, "waf: {mode: off}")})
 	conn := edgetest.Dial(t, n.http)
@@ -151,6 +154,7 @@ func TestDrainWaitsForARequestUnderWay(t *testing.T) {
 // The first signal says what the node waits for and that a second one ends it; the second
 // does: without it this drain would take an hour and ten minutes.
 func TestSecondSignalEndsTheDrain(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := launch(t, "limits: {drain_accept: 10m, drain_grace: 1h}", map[string]string{"site.yaml": vhost("www.shop.test", b.URL, "waf: {mode: off}")})
 	c := edgetest.Dial(t, n.http)

@@ -11,6 +11,7 @@ import (
 
 // Two nodes and a person change one document at the same time, again and again: nothing is lost.
 func TestChangesOnTwoNodesAreAllKept(t *testing.T) {
+	t.Parallel()
 	redis := edgetest.Redis(t)
 	redis.CLI("rpush", "frontend:shop.test", "shop", "http://127.0.0.1:9")
 	redis.CLI("set", "tenant:shop", `{"waf": {"mode": "detect"}}`)

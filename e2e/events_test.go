@@ -15,6 +15,7 @@ import (
 // The first minute of a false positive: a visitor reads an id out, and the operator
 // sees what it was; also after the node was killed and started again.
 func TestBlockedRequestIsFoundByItsId(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	site := fmt.Sprintf("tenants:\n  shop: {waf: {mode: block}}\n  blog: {waf: {mode: detect}}\nvhosts:\n"+
 		"  shop.test: {tenant: shop, backends: [%s]}\n  blog.test: {tenant: blog, backends: [%s]}\n", b.URL, b.URL)
@@ -77,6 +78,7 @@ func TestBlockedRequestIsFoundByItsId(t *testing.T) {
 
 // A folder of events that cannot be written is said, and serves all the same.
 func TestEventsThatCannotBeWrittenStopNobody(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := prepare(t, "", map[string]string{"a.yaml": vhost("a.test", b.URL, "waf: {mode: block}")})
 	if err := os.MkdirAll(filepath.Join(n.dir, "data"), 0o700); err != nil {
@@ -100,6 +102,7 @@ func TestEventsThatCannotBeWrittenStopNobody(t *testing.T) {
 
 // Each process of an upgrade writes its own file, and the new one finds what either wrote.
 func TestEventsOutliveAnUpgrade(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := launch(t, "", map[string]string{"a.yaml": vhost("a.test", b.URL, "waf: {mode: block}")})
 	n.within("a.test", 200)

@@ -16,6 +16,7 @@ import (
 // A tenant's change acts on every node, whoever makes it and with what, and no
 // request of another tenant feels it. The times are logged; docs/performance.md has them.
 func TestChangeOfATenantActsOnEveryNodeAndOnNobodyElse(t *testing.T) {
+	t.Parallel()
 	b, redis := edgetest.NewBackend(t), edgetest.Redis(t)
 	for _, tenant := range []string{"shop", "blog"} {
 		redis.CLI("rpush", "frontend:"+tenant+".test", tenant, b.URL)

@@ -14,6 +14,7 @@ import (
 // icon, whose rule and target the log names; the tenant allows them for that
 // parameter on that path, live; everything around it stays closed.
 func TestFalseAlarmIsAllowedForItsParameterOnly(t *testing.T) {
+	t.Parallel()
 	const allowed = `{"waf": {"mode": "block", "exclusions": [{"rules": [%s], "target": "%s", "paths": ["/upload"], "note": "icon file names"}]}}`
 	for name, source := range map[string]func(t *testing.T, backend string) (n *node, tenant func(doc string)){
 		"files": func(t *testing.T, backend string) (*node, func(string)) {

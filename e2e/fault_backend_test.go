@@ -201,6 +201,7 @@ func TestFaultBackendCutsTheBody(t *testing.T) {
 // An answer that comes a byte a second is slow, not broken; its bytes are passed
 // on as they come, and many of them cost little memory.
 func TestFaultBackendDrips(t *testing.T) {
+	t.Parallel()
 	const length = 6
 	streams := scaled(100, 500)
 	b := edgetest.NewBackend(t)

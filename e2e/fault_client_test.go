@@ -55,6 +55,7 @@ func (n *node) under(descriptors int) {
 
 // Idle TLS connections, each after a first request, cost a known little.
 func TestFaultIdleTLSConnectionsCostLittleMemory(t *testing.T) {
+	t.Parallel()
 	count := scaled(1000, 10_000)
 	limit := scaled(75, 30) // KiB each; with few, a collection more or less is half of it
 	b := edgetest.NewBackend(t)
@@ -301,6 +302,7 @@ func slowly(t *testing.T, n *node, count int, begin time.Time, good <-chan error
 
 // Readers that take nothing of a large answer: the node holds little of it.
 func TestFaultSlowReadersAreBoundedAndCut(t *testing.T) {
+	t.Parallel()
 	count := scaled(100, 1000)
 	b := edgetest.NewBackend(t)
 	n, v := site(t, []string{b.URL})
@@ -350,6 +352,7 @@ func TestFaultSlowReadersAreBoundedAndCut(t *testing.T) {
 
 // Uploads of ten bytes a second: little memory, and below the least rate they are cut.
 func TestFaultSlowUploadsAreBoundedAndCut(t *testing.T) {
+	t.Parallel()
 	count := scaled(100, 1000)
 	b := edgetest.NewBackend(t)
 	n, v := site(t, []string{b.URL})

@@ -200,20 +200,20 @@ func (d times) percentile(p int) time.Duration {
 	return s[min(len(s)-1, len(s)*p/100)]
 }
 
-// wantUnmoved compares a good client's times with those before the fault. In the
-// small size, beside other tests, the bounds are wide: a client that waits for
-// what is broken waits for seconds.
+// wantUnmoved compares a good client's times with those before the fault. The small
+// size runs beside other tests, whose load is no fault of the node's: there it fails
+// only if one request of ten waits for seconds, as it would for what is broken.
 func wantUnmoved(t testing.TB, before, during times) {
 	t.Helper()
 	t.Logf("good clients: p50 %v, p99 %v of %d before; p50 %v, p99 %v of %d during",
 		before.percentile(50), before.percentile(99), len(before), during.percentile(50), during.percentile(99), len(during))
-	was := before.percentile(99)
-	limit := min(2*time.Second, max(10*was, 500*time.Millisecond))
+	percentile, limit := 90, slack
 	if full() {
-		limit = max(3*was, was+50*time.Millisecond)
+		was := before.percentile(99)
+		percentile, limit = 99, max(3*was, was+50*time.Millisecond)
 	}
-	if p := during.percentile(99); p > limit {
-		t.Errorf("p99 of good clients is %v, more than %v", p, limit)
+	if p := during.percentile(percentile); p > limit {
+		t.Errorf("p%d of good clients is %v, more than %v", percentile, p, limit)
 	}
 }
 

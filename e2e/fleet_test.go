@@ -4,11 +4,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +22,8 @@ type fleet struct {
 	nodes  []*node
 }
 
-func startFleet(t *testing.T, count int) *fleet {
+// prepareFleet is nodes that share a Redis, not yet started.
+func prepareFleet(t *testing.T, count int) *fleet {
 	t.Helper()
 	f := &fleet{t: t, redis: edgetest.Redis(t)}
 	dir := t.TempDir()
@@ -37,15 +36,13 @@ func startFleet(t *testing.T, count int) *fleet {
 		n.environ = []string{fmt.Sprintf("GATEHOUSE_NODE=n%d", i+1)}
 		f.nodes = append(f.nodes, n)
 	}
-	_, port, err := net.SplitHostPort(f.nodes[0].http)
-	if err != nil {
-		t.Fatal(err)
-	}
-	http, err := strconv.Atoi(port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.pebble = edgetest.PebbleWith(t, edgetest.PebbleOptions{HTTPPort: http})
+	return f
+}
+
+func startFleet(t *testing.T, count int) *fleet {
+	t.Helper()
+	f := prepareFleet(t, count)
+	f.pebble = edgetest.PebbleWith(t, edgetest.PebbleOptions{HTTPPort: port(t, f.nodes[0].http)})
 	for _, n := range f.nodes {
 		n.environ = append(n.environ, "GATEHOUSE_CERTIFICATES_ISSUER=acme", "GATEHOUSE_CERTIFICATES_ACME_DIRECTORY="+f.pebble.DirectoryURL,
 			"GATEHOUSE_CERTIFICATES_ACME_TRUST="+f.pebble.TrustFile, "GATEHOUSE_CERTIFICATES_ACME_CHALLENGE=http-01")
@@ -136,12 +133,7 @@ func TestFleetOrdersOnceAndResumesEverywhere(t *testing.T) {
 	}
 	begin := time.Now()
 	for _, n := range f.nodes {
-		for !f.issued(n, late) {
-			if time.Since(begin) > time.Minute {
-				t.Fatalf("nobody has stood in for %s", owner)
-			}
-			time.Sleep(50 * time.Millisecond) // between two polls of the state awaited, which a lease of 30 s is before
-		}
+		edgetest.WaitForWithin(t, time.Minute, "somebody to stand in for "+owner, func() bool { return f.issued(n, late) }) // after a lease of 30 s
 	}
 	t.Logf("killed %s: a certificate after %v, %d orders of %d names", owner, time.Since(begin).Round(time.Second), f.orders(), names)
 	if extra := f.orders() - names; extra < 0 || extra > 1 {

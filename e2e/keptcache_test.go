@@ -37,26 +37,37 @@ func (n *node) snapshots() []string {
 	return append(whole, half...)
 }
 
+// asked is when a page was asked for the first time, and when its answer was there.
+type asked struct{ begin, end time.Time }
+
+// ask has kept stored.
+func (n *node) ask() asked {
+	begin := time.Now()
+	n.get("www.shop.test", kept)
+	return asked{begin, time.Now()}
+}
+
 // wantHitOf asks for kept and fails unless it comes from the cache, as old as it is.
-func (n *node) wantHitOf(b *edgetest.Backend, since time.Time) {
+func (n *node) wantHitOf(b *edgetest.Backend, page asked) {
 	n.t.Helper()
-	asked := b.Deliveries("/respond")
+	deliveries := b.Deliveries("/respond")
+	least := int(time.Since(page.end) / time.Second)
 	got := n.get("www.shop.test", kept)
 	age, err := strconv.Atoi(got.Header.Get("Age"))
-	least, most := int(time.Since(since)/time.Second)-1, int(time.Since(since)/time.Second)+1
+	most := int(time.Since(page.begin)/time.Second) + 1 // Date has no fractions
 	if !strings.Contains(got.Header.Get("Cache-Status"), "; hit") || string(got.Body) != "kept" || err != nil || age < least || age > most {
 		n.t.Errorf("%v %q, want a hit of age %d to %d", got.Header, got.Body, least, most)
 	}
-	if now := b.Deliveries("/respond"); now != asked {
-		n.t.Errorf("the backend was asked %d times", now-asked)
+	if now := b.Deliveries("/respond"); now != deliveries {
+		n.t.Errorf("the backend was asked %d times", now-deliveries)
 	}
 }
 
 func TestRestartKeepsTheCache(t *testing.T) {
+	t.Parallel()
 	n, b := cached(t, "")
 	n.start()
-	begin := time.Now()
-	n.get("www.shop.test", kept)
+	page := n.ask()
 	n.get("www.shop.test", kept)
 	if files := n.snapshots(); len(files) > 0 {
 		t.Errorf("a serving node has %v", files)
@@ -69,10 +80,10 @@ func TestRestartKeepsTheCache(t *testing.T) {
 	if log := n.stderr.String(); !has(log, "cache kept", "entries=1", "left_out=0") {
 		t.Errorf("the log does not say so: %s", tail(log, 1000))
 	}
-	edgetest.WaitFor(t, "the page to be a second old", func() bool { return time.Since(begin) > 1100*time.Millisecond })
+	edgetest.WaitFor(t, "the page to be a second old", func() bool { return time.Since(page.end) > 1100*time.Millisecond })
 
 	n.start()
-	n.wantHitOf(b, begin)
+	n.wantHitOf(b, page)
 	if log := n.stderr.String(); !has(log, "cache restored", "entries=1") {
 		t.Errorf("the log does not say so: %s", tail(log, 1000))
 	}
@@ -91,6 +102,7 @@ func TestRestartKeepsTheCache(t *testing.T) {
 }
 
 func TestRestartKeepsNothingThatWasInvalidated(t *testing.T) {
+	t.Parallel()
 	n, _ := cached(t, "")
 	n.start()
 	n.get("www.shop.test", kept)
@@ -103,6 +115,7 @@ func TestRestartKeepsNothingThatWasInvalidated(t *testing.T) {
 }
 
 func TestCacheIsNotKeptAgainstTheSetting(t *testing.T) {
+	t.Parallel()
 	n, _ := cached(t, "")
 	n.start()
 	n.get("www.shop.test", kept)
@@ -125,6 +138,7 @@ func TestCacheIsNotKeptAgainstTheSetting(t *testing.T) {
 }
 
 func TestKeptCacheThatIsDamagedIsIgnored(t *testing.T) {
+	t.Parallel()
 	n, _ := cached(t, "")
 	n.start()
 	n.get("www.shop.test", kept)
@@ -171,18 +185,18 @@ func TestKeptCacheThatIsDamagedIsIgnored(t *testing.T) {
 
 // The heir has its predecessor's cache once that has answered its last request.
 func TestUpgradeHandsTheCacheOver(t *testing.T) {
+	t.Parallel()
 	n, b := cached(t, "")
 	n.start()
-	begin := time.Now()
 	s := succeed(n)
-	n.get("www.shop.test", kept)
+	page := n.ask()
 	n.get("www.shop.test", kept)
 	for range 2 {
 		was := s.pid
 		s.upgrade()
 		s.gone(was)
 		edgetest.WaitFor(t, "the cache", func() bool { return strings.Count(n.stderr.String(), `"cache restored"`) > 0 })
-		n.wantHitOf(b, begin)
+		n.wantHitOf(b, page)
 	}
 	edgetest.WaitFor(t, "both caches", func() bool { return strings.Count(n.stderr.String(), `"cache restored"`) == 2 })
 	if log := n.stderr.String(); strings.Count(log, `"cache kept"`) != 2 {
@@ -196,23 +210,23 @@ func TestUpgradeHandsTheCacheOver(t *testing.T) {
 
 // With Redis the heir also has been told of all purges that its predecessor had been through.
 func TestUpgradeWithPurgesOfAllNodesHandsTheCacheOver(t *testing.T) {
+	t.Parallel()
 	b, redis := edgetest.NewBackend(t), edgetest.Redis(t)
 	redis.CLI("rpush", "frontend:www.shop.test", "shop", b.URL)
 	redis.CLI("set", "vhost:www.shop.test", `{"cache": {"enabled": true}}`)
 	n := prepare(t, "routes: "+redis.URL(), nil)
 	n.start()
-	begin := time.Now()
 	s := succeed(n)
+	page := n.ask()
 	const tagged = kept + "&Surrogate-Key=news"
-	for _, page := range []string{kept, tagged, kept + "&gone"} {
-		n.get("www.shop.test", page)
-	}
+	n.get("www.shop.test", tagged)
+	n.get("www.shop.test", kept+"&gone")
 	n.must("cache", "purge", "--url", "http://www.shop.test"+kept+"&gone")
 	was := s.pid
 	s.upgrade()
 	s.gone(was)
 	edgetest.WaitFor(t, "the cache", func() bool { return has(n.stderr.String(), `"cache restored"`) })
-	n.wantHitOf(b, begin)
+	n.wantHitOf(b, page)
 	status := func(page string) string { return n.get("www.shop.test", page).Header.Get("Cache-Status") }
 	if got := status(kept + "&gone"); !strings.Contains(got, "fwd=uri-miss") {
 		t.Errorf("of what was purged: %s", got)
@@ -228,6 +242,7 @@ func TestUpgradeWithPurgesOfAllNodesHandsTheCacheOver(t *testing.T) {
 }
 
 func TestUpgradeToANodeThatKeepsNoCache(t *testing.T) {
+	t.Parallel()
 	n, _ := cached(t, "")
 	n.start()
 	s := succeed(n)

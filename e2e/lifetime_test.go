@@ -18,6 +18,7 @@ import (
 // What outlasts the grace of a drain is cut, and counted as it is: one access line,
 // written before the log is closed.
 func TestRequestThatTheDrainCutsLosesItsAccessLine(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := launch(t, "limits: {drain_grace: 1s, drain_accept: 0s}", map[string]string{"site.yaml": vhost("www.shop.test", b.URL, "waf: {mode: off}")})
 	c := edgetest.Dial(t, n.http)
@@ -39,6 +40,7 @@ func TestRequestThatTheDrainCutsLosesItsAccessLine(t *testing.T) {
 // Load balancers need the whole time to see that the node is going, whether or not
 // somebody asks it for something meanwhile.
 func TestIdleNodeRefusesConnectionsBeforeItsTime(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	const accept = 4 * time.Second
 	n := launch(t, "limits: {drain_accept: 4s}", map[string]string{"site.yaml": vhost("www.shop.test", b.URL, "waf: {mode: off}")})
@@ -75,6 +77,7 @@ func TestIdleNodeRefusesConnectionsBeforeItsTime(t *testing.T) {
 
 // Whoever has asked once and is idle must not keep everybody else out.
 func TestIdleConnectionsKeepNewClientsOut(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := launch(t, "limits: {connections: 20, connections_per_ip: 0}", map[string]string{"site.yaml": vhost("www.shop.test", b.URL, "waf: {mode: off}")})
 	const request = "GET / HTTP/1.1\r\nHost: www.shop.test\r\n\r\n"

@@ -22,15 +22,17 @@ func TestACacheLargerThanMemoryIsNoDeath(t *testing.T) {
 		memory = 180 << 20
 		object = 500 << 10
 	)
-	t.Setenv("GOMEMLIMIT", strconv.Itoa(memory)) // for the node; this process has read its own
+	t.Parallel()
 	b := edgetest.NewBackendWith(t, edgetest.BackendOptions{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=600")
 		w.Header().Set("Content-Length", strconv.Itoa(object))
 		_, _ = w.Write(make([]byte, object))
 	})})
-	n := launch(t, "cache: {memory: 512MiB}", map[string]string{
+	n := prepare(t, "cache: {memory: 512MiB}", map[string]string{
 		"site.yaml": vhost("www.shop.test", b.URL, "waf: {mode: off}", "cache: {enabled: true}"),
 	})
+	n.environ = []string{"GOMEMLIMIT=" + strconv.Itoa(memory)}
+	n.start()
 	n.within("www.shop.test", 200)
 	if got := n.gauge("gatehouse_memory_limit_bytes"); got != memory {
 		t.Fatalf("the node knows of %.0f bytes, want %d", got, memory)

@@ -80,6 +80,7 @@ var finalStatus = regexp.MustCompile(`(?m)^HTTP/1\.1 ([2-5]\d\d) `)
 // Thousands of requests with small damage: what is forwarded has one reading,
 // which is net/http's too, and each of the backend's answers goes to who asked.
 func TestStrictAgainstMutations(t *testing.T) {
+	t.Parallel()
 	n := launchStrict(t)
 	const rounds = 3000
 	forwarded, refused := 0, 0
@@ -199,6 +200,7 @@ var mutatedAnswers = []string{
 // Hundreds of answers with small damage: the client sees a refusal, a cut, or
 // what net/http reads there too, and the next client sees its own answer.
 func TestCarefulAgainstMutations(t *testing.T) {
+	t.Parallel()
 	rec := edgetest.NewRecorder(t, "A")
 	n := launch(t, "", map[string]string{"a.yaml": vhost("edge.test", rec.URL("A"), "waf: {mode: off}", "timeouts: {first_byte: 5s}")})
 	n.within("edge.test", 200)

@@ -14,6 +14,7 @@ const officeRule = `SecRule REQUEST_FILENAME "@beginsWith /office" "id:1000,phas
 // A tenant's own rule acts on its sites, a bad one leaves the good one and says where
 // and why, and another tenant notices nothing; with files and with Redis.
 func TestOwnRulesOfATenant(t *testing.T) {
+	t.Parallel()
 	onBothStores(t, func(t *testing.T, n *node) {
 		b := edgetest.NewBackend(t)
 		n.must("vhost", "add", "www.shop.test", b.URL, "--tenant", "shop")
@@ -66,6 +67,7 @@ func TestOwnRulesOfATenant(t *testing.T) {
 
 // A mistake in a file that somebody saves is told with its line of the file, and changes nothing.
 func TestBadOwnRuleInAFileKeepsTheGoodOnes(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	file := func(rule string) string {
 		return "tenants:\n  shop:\n    waf:\n      mode: block\n      rules: |\n        # ours\n        " + rule + "\n" + vhost("a.test", b.URL, "tenant: shop")

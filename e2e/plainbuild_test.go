@@ -10,6 +10,7 @@ import (
 // Whoever builds without the tag gets a binary that serves nobody, and says why: its WAF
 // would mix the patterns of tenants.
 func TestPlainBuildRefusesToServeAndSaysWhy(t *testing.T) {
+	t.Parallel()
 	n := prepare(t, "", map[string]string{"site.yaml": "tenants: {shop: {waf: {rules: 'SecRule ARGS:a \"@contains b\" \"id:1,phase:2,deny\"', exclusions: [{rules: [942100]}]}}}\n" +
 		vhost("shop.test", "http://127.0.0.1:9000", "tenant: shop")})
 	plain := filepath.Join(n.dir, "gatehouse-plain")

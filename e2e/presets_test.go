@@ -11,6 +11,7 @@ import (
 // A tenant that names its program can save with the editor, and one that lowers its profile gets what
 // the profile leaves; each by one verb, live, for that tenant only; with files and with Redis.
 func TestProfileAndAppsOfATenantActLive(t *testing.T) {
+	t.Parallel()
 	onBothStores(t, func(t *testing.T, n *node) {
 		b := edgetest.NewBackend(t)
 		for _, name := range []string{"shop", "blog"} {

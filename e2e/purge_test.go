@@ -11,6 +11,7 @@ import (
 
 // A purge by the verb acts on every node, whichever is asked; one that is gone without a word is named.
 func TestPurgeByTheVerbActsOnEveryNode(t *testing.T) {
+	t.Parallel()
 	b, redis := edgetest.NewBackend(t), edgetest.Redis(t)
 	redis.CLI("rpush", "frontend:shop.test", "shop", b.URL)
 	redis.CLI("set", "vhost:shop.test", `{"waf": {"mode": "off"}, "cache": {"enabled": true, "ttl": "1h", "query": {"ignore": ["utm_*"]}}}`)
@@ -100,6 +101,7 @@ func TestPurgeByTheVerbActsOnEveryNode(t *testing.T) {
 
 // With routes in files a node purges for itself.
 func TestPurgeWithoutRedis(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := launch(t, "", map[string]string{"shop.yaml": vhost("shop.test", b.URL, quick, "cache: {enabled: true, ttl: 1h}")})
 	n.within("shop.test", 200)

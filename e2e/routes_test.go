@@ -14,6 +14,7 @@ import (
 const second = time.Second
 
 func TestSavedFileIsLiveWithinASecond(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := launch(t, "", map[string]string{"a.yaml": vhost("a.test", b.URL)})
 	n.write("conf.d/b.yaml", vhost("b.test", b.URL, "aliases: [c.test, \"*.b.test\"]"))
@@ -33,6 +34,7 @@ func TestSavedFileIsLiveWithinASecond(t *testing.T) {
 
 // No customer goes down for another's typo, also at a reboot.
 func TestBadDocumentIsServedFromItsLastGoodForm(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := launch(t, "", map[string]string{
 		"a.yaml": vhost("a.test", b.URL), "b.yaml": vhost("b.test", b.URL),
@@ -68,6 +70,7 @@ func TestBadDocumentIsServedFromItsLastGoodForm(t *testing.T) {
 
 // serve stops only for process settings, and says why on one line.
 func TestServeStopsForProcessSettingsWithOneLine(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	busy := prepare(t, "", map[string]string{"a.yaml": vhost("a.test", b.URL)})
 	busy.https = b.Addr
@@ -96,6 +99,7 @@ func TestServeStopsForProcessSettingsWithOneLine(t *testing.T) {
 }
 
 func TestRedisRoutesAreLiveAndSurviveAnEmptyRedis(t *testing.T) {
+	t.Parallel()
 	redis := edgetest.Redis(t)
 	b := edgetest.NewBackend(t)
 	for _, host := range []string{"a.test", "b.test", "c.test"} {
@@ -140,6 +144,7 @@ func TestRedisRoutesAreLiveAndSurviveAnEmptyRedis(t *testing.T) {
 
 // No Redis round trip on the hot path.
 func TestMonitorShowsTheSameCommandsAtNoAndAtTenThousandRequests(t *testing.T) {
+	t.Parallel()
 	redis := edgetest.Redis(t)
 	b := edgetest.NewBackend(t)
 	redis.CLI("rpush", "frontend:www.shop.test", "shop", b.URL)
@@ -186,6 +191,7 @@ const attack = "/?q=%3Cscript%3Ealert(1)%3C/script%3E"
 // A backend that is the node itself would be a loop, and its socket or its Redis
 // the way to every tenant's routes.
 func TestOwnListenersSocketAndRedisAreNoBackends(t *testing.T) {
+	t.Parallel()
 	redis := edgetest.Redis(t)
 	b := edgetest.NewBackend(t)
 	n := launch(t, "routes: "+redis.URL(), nil)

@@ -23,8 +23,10 @@ const (
 // file that is changed in it, act without a restart, and on no request that is under way. A
 // bad one changes nothing, but keeps a node from starting.
 func TestFolderOfRulesIsFollowed(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"files", "redis"} {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			settings := "waf: {crs: crs}\ndefaults: {waf: {mode: block}}\n"
 			if kind == "redis" {
 				settings += "routes: " + edgetest.Redis(t).URL()

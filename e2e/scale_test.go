@@ -13,6 +13,7 @@ import (
 // 20 tenants with 50 vhosts each in one process: one compiled CRS, RSS under
 // 150 MB, and the thousandth vhost costs what the others did.
 func TestTwentyTenantsWithFiftyVhostsEach(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	files := map[string]string{"base.yaml": vhost("base.test", b.URL)}
 	for tenant := range 20 {

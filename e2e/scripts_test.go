@@ -34,10 +34,10 @@ func FuzzLong(f *testing.F) {
 // What the scripts behind make corpus and make fuzz call a failure is one, and
 // nothing else is.
 func TestScriptsTellFailureFromSuccess(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("-short: each row runs go test")
 	}
-	t.Parallel()
 	scripts, err := filepath.Abs("../scripts")
 	if err != nil {
 		t.Fatal(err)
@@ -76,10 +76,10 @@ func TestScriptsTellFailureFromSuccess(t *testing.T) {
 
 // What make bench-compare cannot do, it says; whatever happens, no second tree is left.
 func TestBenchCompareSaysWhatItCannotDo(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("-short: some rows build a benchmark")
 	}
-	t.Parallel()
 	script, err := filepath.Abs("../scripts/bench-compare.sh")
 	if err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 // A WebSocket, a slow download and an upload that were opened before 1,000
 // changes end byte-identical after them.
 func TestOpenStreamsSurviveAThousandChanges(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	redis := edgetest.Redis(t)
 	redis.CLI("rpush", "frontend:www.shop.test", "shop", b.URL)
@@ -68,6 +69,7 @@ func TestOpenStreamsSurviveAThousandChanges(t *testing.T) {
 // Fifty readers of 11 MB at 10 KB/s: the node holds little of it, and the
 // backend is made to wait.
 func TestSlowReadersCostLittleMemoryAndStallTheBackend(t *testing.T) {
+	t.Parallel()
 	const readers, size = 50, 11 << 20
 	b := startCounting(t)
 	n := launch(t, "", map[string]string{"site.yaml": vhost("www.shop.test", b.url, "waf: {mode: off}")})

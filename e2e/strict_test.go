@@ -215,6 +215,7 @@ func (c strictCase) good(o outcome) string {
 // TLS: nothing with two readings passes, nothing legal is refused, every answer
 // has its access line.
 func TestStrictAtTheDoor(t *testing.T) {
+	t.Parallel()
 	n := launchStrict(t)
 	cases := slices.Concat(lengthCases(), encodingCases(), chunkCases(), trailerCases(), lineCases(), fieldCases(),
 		hostCases(), requestLineCases(), hopCases(), identityCases(), sequenceCases())

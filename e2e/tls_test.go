@@ -29,6 +29,7 @@ func (n *node) roots() *x509.CertPool {
 
 // Unknown SNI gets alert 112 and no certificate, as openssl sees it.
 func TestOpenSSLSeesAlert112ForAnUnknownName(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := launch(t, "", map[string]string{"a.yaml": vhost("a.test", b.URL)})
 	for _, args := range [][]string{{"-servername", "nobody.test"}, {"-noservername"}} {
@@ -58,6 +59,7 @@ func sClient(t *testing.T, address string, args ...string) string {
 // A restarted node resumes the sessions that it sealed before, and a ticket of
 // one site is worth nothing at another.
 func TestTicketsSurviveARestartAndAreBoundToTheName(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := launch(t, "", map[string]string{"a.yaml": vhost("a.test", b.URL), "b.yaml": vhost("b.test", b.URL)})
 	n.within("b.test", 200)
@@ -93,6 +95,7 @@ func (o oneSession) Put(_ string, s *tls.ClientSessionState) { o.cache.Put("any"
 
 // A vhost's own certificate files act, and a bad pair changes nothing.
 func TestCertificateFilesOfAVhost(t *testing.T) {
+	t.Parallel()
 	b, ca := edgetest.NewBackend(t), edgetest.NewCA(t)
 	n := prepare(t, "", map[string]string{
 		"a.yaml": vhost("a.test", b.URL, "tls: {certificate: {cert: a.pem, key: a.key}}"),
@@ -121,6 +124,7 @@ func (n *node) issuer(sni string) string {
 // A name that appears in the table is ordered from the ACME issuer; until then
 // the internal certificate is served.
 func TestACMECertificateFromPebble(t *testing.T) {
+	t.Parallel()
 	for _, challenge := range []string{"http-01", "tls-alpn-01"} {
 		t.Run(challenge, func(t *testing.T) {
 			b := edgetest.NewBackend(t)

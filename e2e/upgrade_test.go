@@ -24,6 +24,7 @@ import (
 
 // Clients of all kinds, busy during many upgrades in a row: no request fails.
 func TestUpgradesUnderLoadLoseNoRequest(t *testing.T) {
+	t.Parallel()
 	upgrades := rounds(t, "UPGRADE_ROUNDS", 5, 20)
 	least := int64(upgrades) * 1000
 	b := edgetest.NewBackend(t)
@@ -154,6 +155,7 @@ func (v *caller) close() {
 
 // Whatever the new process fails of, the old one serves on and says why.
 func TestUpgradeThatFailsLeavesTheNodeAsItIs(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := prepare(t, "", map[string]string{"site.yaml": vhost("www.shop.test", b.URL, "waf: {mode: off}")})
 	n.binary = filepath.Join(n.dir, "gatehouse")
@@ -244,6 +246,7 @@ func install(t *testing.T, n *node, name string) {
 
 // New settings may name other addresses; sockets that stay are not opened anew.
 func TestUpgradeTakesNewAddresses(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := launch(t, "", map[string]string{"site.yaml": vhost("www.shop.test", b.URL, "waf: {mode: off}")})
 	s := succeed(n)
@@ -276,6 +279,7 @@ func TestUpgradeTakesNewAddresses(t *testing.T) {
 
 // A WebSocket is worth a drain: it stays while the process before drains.
 func TestWebSocketStaysThroughAnUpgrade(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := launch(t, "", map[string]string{"site.yaml": vhost("www.shop.test", b.URL, "waf: {mode: off}")})
 	s := succeed(n)
@@ -311,6 +315,7 @@ func TestWebSocketStaysThroughAnUpgrade(t *testing.T) {
 // A node that is being upgraded, or drains, takes no further upgrade. The routes'
 // Redis hangs meanwhile: the new process serves what was last good.
 func TestOneUpgradeAtATimeAndRoutesOutliveRedis(t *testing.T) {
+	t.Parallel()
 	redis := edgetest.Redis(t)
 	b := edgetest.NewBackend(t)
 	redis.CLI("rpush", "frontend:www.shop.test", "shop", b.URL)
@@ -375,6 +380,7 @@ func newestPID(t *testing.T, n *node) (pid int) {
 
 // SIGUSR2 is the same as the verb, and upgrades follow one another.
 func TestSignalUpgrades(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := launch(t, "", map[string]string{"site.yaml": vhost("www.shop.test", b.URL, "waf: {mode: off}")})
 	s := succeed(n)
@@ -391,6 +397,7 @@ func TestSignalUpgrades(t *testing.T) {
 
 // The first process of a container takes the container with it when it ends.
 func TestUpgradeOfProcess1IsRefused(t *testing.T) {
+	t.Parallel()
 	n := prepare(t, "", map[string]string{"site.yaml": vhost("www.shop.test", "http://127.0.0.1:9")})
 	n.attr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 	if os.Geteuid() != 0 {

@@ -15,6 +15,7 @@ import (
 
 // What a user types in the first hour, with file routes and with Redis.
 func TestVerbsAddASiteTuneAndRemoveIt(t *testing.T) {
+	t.Parallel()
 	onBothStores(t, func(t *testing.T, n *node) {
 		b := edgetest.NewBackend(t)
 		n.must("vhost", "add", "www.shop.test", b.URL, "--tenant", "shop", "--waf", "detect", "--cache", "60s")
@@ -64,6 +65,7 @@ func TestVerbsAddASiteTuneAndRemoveIt(t *testing.T) {
 }
 
 func TestWAFTestSaysWhatServeDoes(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := launch(t, "", map[string]string{"a.yaml": vhost("a.test", b.URL, "waf: {mode: block}")})
 	n.within("a.test", 200)
@@ -87,6 +89,7 @@ func TestWAFTestSaysWhatServeDoes(t *testing.T) {
 }
 
 func TestHealthVersionAndUsage(t *testing.T) {
+	t.Parallel()
 	n := launch(t, "", nil)
 	if out := n.must("health"); !strings.Contains(out, "ready") {
 		t.Errorf("health: %s", out)
@@ -105,6 +108,7 @@ func TestHealthVersionAndUsage(t *testing.T) {
 
 // The node tells what its memory is used for, on its admin listener and its socket.
 func TestHeapProfileCanBeFetched(t *testing.T) {
+	t.Parallel()
 	n := launch(t, "", nil)
 	overSocket := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(n.dir, "data", "gatehouse.sock"))
@@ -127,6 +131,7 @@ func TestHeapProfileCanBeFetched(t *testing.T) {
 }
 
 func TestDemoChecksItselfAndNamesTheBrokenStep(t *testing.T) {
+	t.Parallel()
 	n := prepare(t, "", nil)
 	if out, code := n.run("demo", "--check"); code != 0 {
 		t.Fatalf("demo --check: exit %d\n%s", code, out)

@@ -21,6 +21,7 @@ func judgedAs(verdict string, score int, matches []string) string {
 // A tenant before he goes from detect to block: what waf test says of a request, by whichever
 // way it is given, is what the node's own event says of the same request.
 func TestWAFTestSaysWhatTheEventOfTheRealRequestSays(t *testing.T) {
+	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := launch(t, "", map[string]string{"site.yaml": "tenants:\n  shop: {waf: {mode: detect, paranoia: 2, inspect_body: 1KiB}}\n" +
 		vhost("shop.test", b.URL, "tenant: shop")})

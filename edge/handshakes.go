@@ -78,6 +78,9 @@ func (m *metrics) handshaken(cs *tls.ConnectionState) {
 		resumed = "true"
 	}
 	m.handshakes.WithLabelValues(versionLabel(cs.Version), resumed, groupLabel(cs.CurveID)).Inc()
+	if cs.ECHAccepted {
+		m.encrypted.Inc()
+	}
 }
 
 func versionLabel(version uint16) string {

@@ -25,6 +25,7 @@ type metrics struct {
 
 	turnedAway *prometheus.CounterVec
 	handshakes *prometheus.CounterVec // that succeeded
+	encrypted  prometheus.Counter     // of those, with ECH
 	unshaken   *prometheus.CounterVec // that failed
 	retries    *prometheus.CounterVec
 	ejections  *prometheus.CounterVec
@@ -52,8 +53,11 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 		refreshes:  counter("gatehouse_cache_refreshes_total", "Stored responses asked for anew behind the requests that they still answered, by result (done, failed), or that could not be (busy, memory).", "result"),
 		turnedAway: counter("gatehouse_connections_refused_total", "Client connections refused, by reason.", "reason"),
 		handshakes: counter("gatehouse_tls_handshakes_total", "TLS handshakes that succeeded, by version, whether a session was resumed, and group of the key exchange.", "version", "resumed", "group"),
-		unshaken:   counter("gatehouse_tls_handshakes_failed_total", "TLS handshakes that failed, by reason.", "reason"),
-		tunnels:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_upgraded_connections", Help: "Open WebSocket connections."}),
+		encrypted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gatehouse_tls_ech_accepted_total", Help: "TLS handshakes that succeeded with Encrypted Client Hello: the server name was sent encrypted.",
+		}),
+		unshaken: counter("gatehouse_tls_handshakes_failed_total", "TLS handshakes that failed, by reason.", "reason"),
+		tunnels:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_upgraded_connections", Help: "Open WebSocket connections."}),
 	}
 	m.preset()
 	if reg == nil {
@@ -62,7 +66,7 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 	lost := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "gatehouse_access_log_lost_lines_total", Help: "Lines of the access log that its writer did not take.",
 	}, func() float64 { return float64(lostLines()) })
-	for _, c := range []prometheus.Collector{&m.tenants, m.waf, m.unrouted, m.refused, m.cut, m.coded, m.uncoded, m.turnedAway, m.handshakes, m.unshaken, m.retries, m.ejections, m.probes, m.refreshes, m.inFlight.gauge(), m.tunnels, lost} {
+	for _, c := range []prometheus.Collector{&m.tenants, m.waf, m.unrouted, m.refused, m.cut, m.coded, m.uncoded, m.turnedAway, m.handshakes, m.encrypted, m.unshaken, m.retries, m.ejections, m.probes, m.refreshes, m.inFlight.gauge(), m.tunnels, lost} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

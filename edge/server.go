@@ -32,6 +32,9 @@ type Options struct {
 	Node string
 	// Certificates is required by ServeTLS; nil: plain HTTP only.
 	Certificates Certificates
+	// ECHKeys is tls.Config's GetEncryptedClientHelloKeys. It is asked in each handshake whose client offers ECH (RFC 9849), must
+	// not block, and its keys must not change. Nil: ECH is not offered.
+	ECHKeys func(*tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error)
 	// WAF is the shared engine; nil: no request is inspected, whatever a vhost says.
 	WAF *waf.Engine
 	// Events keeps what the WAF finds; nil: it is only logged.

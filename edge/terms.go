@@ -111,10 +111,13 @@ func (s *Server) newTerms(g grade, auth *clientAuth) *terms {
 	t := &terms{grade: g, auth: auth, config: &tls.Config{
 		MinVersion:     gradeTakes[g].version,
 		CipherSuites:   gradeTakes[g].suites,
-		NextProtos:     []string{"http/1.1"},
+		NextProtos:     s.Protocols(),
 		GetCertificate: s.getCertificate,
 		WrapSession:    s.opts.Certificates.WrapSession,
 		UnwrapSession:  s.opts.Certificates.UnwrapSession,
+		// In the listener's configuration, a clone of these, to open hellos; here, since these have taken its place by then, to
+		// answer those that no key opens.
+		GetEncryptedClientHelloKeys: s.opts.ECHKeys,
 	}}
 	if auth != nil {
 		t.config.ClientCAs, t.config.ClientAuth = auth.bundle.pool, tls.VerifyClientCertIfGiven

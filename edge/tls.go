@@ -27,6 +27,9 @@ type Certificates interface {
 // acmeALPN is the protocol of TLS-ALPN-01 challenges (RFC 8737 §6.2).
 const acmeALPN = "acme-tls/1"
 
+// Protocols are the ones that TLS connections may agree on by ALPN (RFC 7301), the preferred one first.
+func (s *Server) Protocols() []string { return []string{"http/1.1"} }
+
 // closeALPN ends a connection whose handshake was all that its client wanted.
 func closeALPN(c net.Conn) error { return c.Close() }
 
@@ -50,7 +53,7 @@ func (s *Server) tlsConfig() *tls.Config {
 }
 
 // configFor chooses a handshake's configuration: that of the terms of the vhost that
-// its SNI selects. It does not allocate for a name in canonical form.
+// its SNI selects, which with ECH is the encrypted one. It does not allocate for a name in canonical form.
 //
 // An issuer that validates a name by TLS-ALPN-01 has no client certificate. What it
 // gets is closed right after the handshake, and no ticket comes of it.

@@ -71,6 +71,7 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 	out = append(out, checkCache("cache", v.Cache)...)
 	out = append(out, checkWAF("waf", v.WAF)...)
 	out = append(out, checkRates("rate", v.Rate)...)
+	out = append(out, checkOneCertificate("tls.one_certificate", name, v)...)
 	return append(out, checkTLS(v.TLS, mode)...)
 }
 

@@ -24,11 +24,18 @@ if [ ! -s "$work/targets" ]; then
 	exit 1
 fi
 
-failed=0
+# A package is linked once, not for each of its targets.
+corpus=$(go env GOCACHE)/fuzz
+failed=0 built=
 while read -r package target; do
 	echo "== $package $target"
+	if [ "$package" != "$built" ]; then
+		go test -tags "$tags" -c -fuzz . -o "$work/fuzz.test" "$package"
+		built=$package dir=$(go list -tags "$tags" -f '{{.Dir}}' "$package")
+	fi
 	status=0
-	go test -tags "$tags" -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 10x "$package" >"$work/out" 2>&1 </dev/null || status=$?
+	(cd "$dir" && "$work/fuzz.test" -test.run '^$' -test.fuzz "^$target\$" -test.fuzztime "$time" -test.fuzzminimizetime 10x \
+		-test.fuzzcachedir "$corpus/$package") >"$work/out" 2>&1 </dev/null || status=$?
 	grep -vE '^fuzz: elapsed: [0-9]+s, gathering' "$work/out" | tail -40
 	[ $status -ne 0 ] || continue
 	input=$(sed -n 's/.*Failing input written to \(.*\)/\1/p' "$work/out" | tail -1)
@@ -38,7 +45,7 @@ while read -r package target; do
 	fi
 	failed=1
 	if [ -n "$input" ]; then
-		file=$(go list -tags "$tags" -f '{{.Dir}}' "$package")/$input
+		file=$dir/$input
 		echo "== found: $file; commit it with what mends it"
 		cat "$file"
 	fi

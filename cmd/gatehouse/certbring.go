@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -49,7 +50,11 @@ What no client could use is refused with the reason; what some may refuse is a w
 			*from.to = string(text)
 		}
 		var r admin.ImportResult
-		if err := s.ask(cmd.Context(), http.MethodPost, "/certs/import", in, &r); err != nil {
+		err := s.ask(cmd.Context(), http.MethodPost, "/certs/import", in, &r)
+		if no, ok := errors.AsType[*nodeError](err); ok && no.status == http.StatusUnprocessableEntity {
+			return fmt.Errorf("certificate %s with key %s: %w", certFile, keyFile, err) // the node knows no files
+		}
+		if err != nil {
 			return err
 		}
 		if s.json() {

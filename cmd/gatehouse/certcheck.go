@@ -1,11 +1,10 @@
 package main
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"strings"
 
+	"gatehouse/acme"
 	"gatehouse/routes"
 )
 
@@ -51,36 +50,13 @@ func (c *checker) certificates() {
 		if !readable {
 			continue
 		}
-		pair, err := tls.X509KeyPair(pem[0], pem[1])
+		warnings, err := acme.CheckPair(pem[0], pem[1], c.now, append([]string{d.Vhost.Name}, d.Vhost.Aliases...)...)
 		if err != nil {
-			c.add(d.entry.problem(field, strings.TrimPrefix(err.Error(), "tls: ")))
+			c.add(d.entry.problem(field, err.Error()))
 			continue
 		}
-		c.leaf(d, pair.Leaf)
-	}
-}
-
-func (c *checker) leaf(d placed, leaf *x509.Certificate) {
-	const field = "tls.certificate.cert"
-	warn := func(format string, args ...any) {
-		c.warnings = append(c.warnings, d.entry.problem(field, fmt.Sprintf(format, args...)))
-	}
-	switch {
-	case c.now.After(leaf.NotAfter):
-		warn("the certificate expired on %s", leaf.NotAfter.UTC().Format("2006-01-02 15:04 MST"))
-	case c.now.Before(leaf.NotBefore):
-		warn("the certificate is not valid before %s", leaf.NotBefore.UTC().Format("2006-01-02 15:04 MST"))
-	}
-	if leaf.CheckSignature(leaf.SignatureAlgorithm, leaf.RawTBSCertificate, leaf.Signature) == nil {
-		warn("the certificate is self-signed")
-	}
-	for _, host := range append([]string{d.Vhost.Name}, d.Vhost.Aliases...) {
-		if host == "*" {
-			continue
-		}
-		probe := strings.Replace(host, "*.", "any.", 1) // a name below the wildcard
-		if leaf.VerifyHostname(probe) != nil {
-			warn("the certificate does not cover %s", host)
+		for _, w := range warnings {
+			c.warnings = append(c.warnings, d.entry.problem(field+".cert", "served as told: "+w))
 		}
 	}
 }

@@ -134,7 +134,7 @@ www.shop.test  E7                acme      ECDSA P-256  60    -        in 30d  -
 			got = append(got, row[0])
 		}
 		want(t, args, strings.Join(got, " "), names)
-		want(t, "heading", strings.Join(rows[0], ","), "name,issuer,source,key,not_before,not_after,days,staple,next,problem")
+		want(t, "heading", strings.Join(rows[0], ","), "name,issuer,source,key,not_before,not_after,days,staple,next,problem,set")
 	}
 	_, out, _ = invoke(t, "cert", "list", "--issuer", "nobody")
 	want(t, "none", out, "none\n")
@@ -143,6 +143,26 @@ www.shop.test  E7                acme      ECDSA P-256  60    -        in 30d  -
 	code, _, errOut = invoke(t, "cert", "list", "nobody.test")
 	want(t, "nobody's", code, exitFailed)
 	contains(t, "nobody's", errOut, "no vhost answers for nobody.test")
+}
+
+func TestCertListShowsWhichNamesShareACertificate(t *testing.T) {
+	h := newHolder()
+	for _, name := range []string{"www.shop.test", "*.shop.test"} {
+		c := h.certs[name]
+		c.Set = "www.shop.test"
+		h.certs[name] = c
+	}
+	n := admintest.Start(t, sites, h.options())
+	t.Chdir(n.Dir)
+	_, out, _ := invoke(t, "cert", "list", "--expiring", "100d")
+	want(t, "table", out, strings.TrimLeft(`
+NAME           ISSUER            SOURCE  SET            KEY          DAYS  STAPLE   NEXT    PROBLEM
+*.shop.test    StartCom Class 1  file    www.shop.test  RSA 2048     5     good     -       -
+old.test       E6                acme    -              ECDSA P-256  -2    revoked  -       -
+www.shop.test  E7                acme    www.shop.test  ECDSA P-256  60    -        in 30d  -
+`, "\n"))
+	_, out, _ = invoke(t, "cert", "list", "www.shop.test", "-o", "json")
+	contains(t, "JSON", out, `"set": "www.shop.test"`)
 }
 
 func TestCertRenewSaysWhatBecomesOfEachName(t *testing.T) {
@@ -202,7 +222,7 @@ func TestCertImportAndRemove(t *testing.T) {
 	want(t, "asked", h.cert+h.key+strings.Join(h.names, " "), "chainhunter2www.shop.test")
 	code, _, errOut = invoke(t, "cert", "import", "--cert", "other.pem", "--key", "key.pem")
 	want(t, "wrong key", code, exitFailed)
-	want(t, "wrong key", errOut, "gatehouse: key does not match: it belongs to no certificate of the file\n")
+	want(t, "wrong key", errOut, "gatehouse: certificate other.pem with key key.pem: key does not match: it belongs to no certificate of the file\n")
 	code, _, errOut = invoke(t, "cert", "import", "--cert", "absent.pem", "--key", "key.pem")
 	want(t, "absent", code, exitFailed)
 	contains(t, "absent", errOut, "absent.pem cannot be read: no such file")
@@ -245,7 +265,7 @@ func TestCertVerbsRefuseMistakesOfTheLine(t *testing.T) {
 		"import --cert a.pem":             "--cert FILE and --key FILE",
 		"import --cert= --key a.pem":      "--cert is empty",
 		"remove":                          "requires at least 1 arg",
-		"rm a.test":                       "want list, renew, import, remove",
+		"rm a.test":                       "want list, renew, import, remove, ech",
 		"lst":                             `did you mean "list"?`,
 		"list --expirng 1d":               `did you mean "--expiring"?`,
 	} {

@@ -153,7 +153,25 @@ func TestCheckCertificates(t *testing.T) {
 	put("good", "old")
 	code, out, _ = invoke(t, "check")
 	want(t, "key of another", code, exitFailed)
-	contains(t, "key of another", out, "tls.certificate: private key does not match public key")
+	contains(t, "key of another", out, "tls.certificate: key does not match: it belongs to no certificate of the file")
+	text, err := os.ReadFile("conf.d/good.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := os.ReadFile("conf.d/old.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, "conf.d/both.pem", string(old)+string(text)) // serving finds the key's one, too
+	put("both", "good")
+	code, out, _ = invoke(t, "check")
+	want(t, "another certificate first", code, exitOK)
+	contains(t, "another certificate first", out, "a certificate outside the chain left out")
+	write(t, "conf.d/locked.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n")
+	put("good", "locked")
+	code, out, _ = invoke(t, "check")
+	want(t, "key with a passphrase", code, exitFailed)
+	contains(t, "key with a passphrase", out, "tls.certificate: private key is encrypted with a passphrase: write it unencrypted, as with openssl pkey -in KEY")
 	write(t, "gatehouse.yaml", "certificates: {acme: {trust: conf.d/a.yaml}}\n")
 	_, out, _ = invoke(t, "check")
 	contains(t, "roots", out, "conf.d/a.yaml: cannot be read: it holds no PEM certificate (certificates.acme.trust)")

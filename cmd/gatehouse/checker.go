@@ -59,6 +59,7 @@ func (c *checker) report() checkReport {
 	c.claims()
 	c.certificates()
 	c.authorities()
+	c.ech()
 	c.exclusions()
 	c.repeatedRules()
 	if err := buildProblem(); err != nil {

@@ -37,6 +37,7 @@ type Config struct {
 	// them certificates and ticket keys stay on the node.
 	SealKeys     []string     `json:"seal_keys" help:"keys that seal shared certificates: file:PATH, or 64 hex digits"`
 	Certificates Certificates `json:"certificates"`
+	TLS          TLS          `json:"tls"`
 	// TrustedProxies are the peers whose X-Forwarded-* and X-Request-Id fields
 	// and PROXY headers are believed. A network too wide here lets clients forge their address.
 	TrustedProxies []CIDR `json:"trusted_proxies" help:"networks whose X-Forwarded-* fields and PROXY headers are believed"`
@@ -74,6 +75,19 @@ type Certificates struct {
 	ACME   ACME   `json:"acme"`
 	// Webhook is told of certificates that end, whose orders fail or work again, or that are revoked. What stands in it may be a secret.
 	Webhook string `json:"webhook" help:"https URL that is told of certificates that end, fail or are revoked; empty: none"`
+}
+
+// TLS is what the connections of all vhosts have in common.
+type TLS struct {
+	ECH ECH `json:"ech"`
+}
+
+// ECH is Encrypted Client Hello (RFC 9849). Experimental.
+type ECH struct {
+	// PublicName is what clients show in the place of the name that they encrypt. Empty: ECH is off.
+	PublicName string `json:"public_name" help:"name that clients show in the place of the one that they encrypt (ECH, experimental); empty: off"`
+	// Rotate is how long a key is published; it decrypts for twice as long after that.
+	Rotate routes.Duration `json:"rotate" help:"time after which another ECH key is published"`
 }
 
 // ACME describes the issuer's directory; it acts when the issuer is "acme".
@@ -186,6 +200,7 @@ func defaultConfig() *Config {
 		Data:         "./data",
 		Routes:       "file:conf.d",
 		Certificates: Certificates{Issuer: "internal", ACME: ACME{Directory: letsEncrypt, Challenge: "auto", OrdersPerTenant: 100}},
+		TLS:          TLS{ECH: ECH{Rotate: routes.Duration(30 * 24 * time.Hour)}},
 		Defaults:     &routes.Tenant{WAF: &routes.WAF{Mode: routes.WAFDetect}},
 		Cache:        CacheConfig{Memory: 256 << 20, Snapshot: true},
 		WAF:          WAFConfig{CRS: embeddedCRS, Gate: "on", Shadow: 1000},

@@ -74,6 +74,7 @@ certificates.issuer=internal
 certificates.acme.directory=https://acme-v02.api.letsencrypt.org/directory
 certificates.acme.challenge=auto
 certificates.acme.orders_per_tenant=100
+tls.ech.rotate=30d
 defaults.waf.mode=detect
 cache.memory=256MiB
 cache.snapshot=true
@@ -109,6 +110,8 @@ node: edge-1
 data: /srv/data
 routes: redis://127.0.0.1:6379/2#gh
 certificates: {issuer: acme, acme: {directory: "https://ca.test/dir", email: ops@example.com, trust: ca.pem, eab: {kid: k1, hmac: c2VjcmV0}}, webhook: "https://hooks.test/x"}
+tls: {ech: {public_name: Front.example.com, rotate: 7d}}
+seal_keys: ["0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f"]
 trusted_proxies: [10.0.0.0/8, 192.0.2.1]
 proxy_protocol: true
 defaults: {waf: {mode: block, paranoia: 2}}
@@ -128,6 +131,8 @@ limits:
 	want(t, "https", cfg.Listen.HTTPS, "[::1]:8443")
 	want(t, "port", cfg.Listen.PublicHTTPS, 8443)
 	want(t, "data", cfg.Data, "/srv/data")
+	want(t, "public name", cfg.TLS.ECH.PublicName, "front.example.com")
+	want(t, "rotation", time.Duration(cfg.TLS.ECH.Rotate), 7*24*time.Hour)
 	_, inFiles := cfg.RoutesDir()
 	want(t, "routes in Redis", inFiles, false)
 	want(t, "trust beside the file", cfg.Certificates.ACME.Trust, filepath.Join(folder, "ca.pem"))

@@ -190,6 +190,7 @@ func (n *node) openCertificates() (err error) {
 	first, fallbacks := acmeIssuers(&n.cfg.Certificates.ACME)
 	o := acme.Options{
 		Data: n.cfg.Data, Issuer: n.cfg.Certificates.Issuer, ACME: first, Fallbacks: fallbacks, Node: n.cfg.Node,
+		ECH:     acme.ECH{PublicName: n.cfg.TLS.ECH.PublicName, Rotate: time.Duration(n.cfg.TLS.ECH.Rotate)},
 		DNSHook: n.cfg.Certificates.ACME.DNSHook, OrdersPerTenant: n.cfg.Certificates.ACME.OrdersPerTenant,
 		Known: func(host string) bool { return n.follower.Table().Match(host) != nil },
 		// There is no handshake before there is an edge.
@@ -222,7 +223,8 @@ func (n *node) openEdge() (err error) {
 		Node: n.cfg.Node, Certificates: n.certs, WAF: n.rules, Events: n.events, Cache: n.cache, Defaults: n.cfg.Defaults,
 		TrustedProxies: n.cfg.Trusted(), ProxyProtocol: n.cfg.ProxyProtocol, PublicHTTPS: n.cfg.Listen.PublicHTTPS, Limits: edgeLimits(&n.cfg.Limits),
 		Overload: n.memory.Level, RateSharing: n.rates,
-		Denied: n.ownAddress, AccessLog: n.access, Logger: n.log, Registerer: n.metrics,
+		ECHKeys: n.certs.EncryptedClientHelloKeys,
+		Denied:  n.ownAddress, AccessLog: n.access, Logger: n.log, Registerer: n.metrics,
 	})
 	if err == nil && n.watch != nil {
 		n.watch.replaced = n.edge.RulesReplaced

@@ -30,6 +30,7 @@ func (l *loader) check() {
 		l.fail("defaults."+p.Field, p.Reason, p.Guess)
 	}
 	l.checkShared()
+	l.checkECH()
 	l.refuse("backends.deny", len(l.cfg.Backends.Deny) > 0)
 	l.refuse("backends.allow", len(l.cfg.Backends.Allow) > 0)
 }

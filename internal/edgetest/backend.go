@@ -269,7 +269,13 @@ func (c *countingConn) Close() error {
 // It is for a state that nothing announces; a channel is better where there is one.
 func WaitFor(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	WaitForWithin(t, Patience, what, condition)
+}
+
+// WaitForWithin is WaitFor for what takes its time, such as the end of a lease: limit takes the place of Patience.
+func WaitForWithin(t testing.TB, limit time.Duration, what string, condition func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -277,7 +283,7 @@ func WaitFor(t testing.TB, what string, condition func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("edgetest: waited %v in vain for: %s", Patience, what)
+			t.Fatalf("edgetest: waited %v in vain for: %s", limit, what)
 		}
 	}
 }

@@ -9,13 +9,11 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"sync"
 	"testing"
 	"time"
 )
@@ -174,24 +172,6 @@ func (p *PebbleServer) SetRenewalWindow(t testing.TB, cert *x509.Certificate, st
 
 // Log returns what Pebble has written so far.
 func (p *PebbleServer) Log() string { return p.output.String() }
-
-// FreePort returns a TCP port of loopback on which nobody listens at the moment,
-// and which no other call in this process was given.
-func FreePort(t testing.TB) int {
-	t.Helper()
-	for {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, "find a free port", err)
-		port := ln.Addr().(*net.TCPAddr).Port
-		must(t, "free a port", ln.Close())
-		if _, given := freePorts.LoadOrStore(port, true); !given {
-			return port
-		}
-	}
-}
-
-// freePorts are those that were given out: whoever got one may not listen yet.
-var freePorts sync.Map
 
 var pebbleVersion = regexp.MustCompile(`letsencrypt/pebble/v2 (v[0-9.]+)`)
 
