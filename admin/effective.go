@@ -68,6 +68,7 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 			out = append(out, Effective{Path: "waf.rules", Value: lines(w.waf.Rules), From: w.from})
 		}
 	}
+	out = append(out, effectiveAddresses(&s, layer)...)
 	add("balance", s.Balance)
 	add("timeouts.connect", routes.Duration(s.ConnectTimeout).String())
 	add("timeouts.first_byte", routes.Duration(s.FirstByte).String())
@@ -78,6 +79,26 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 	effectiveClientAuth(r.Vhost.TLS, add)
 	add("tls.redirect_http", s.RedirectHTTP)
 	add("tls.hsts", hstsText(&s.HSTS))
+	return out
+}
+
+// effectiveAddresses are those of a vhost and of what stands above it, in the order in which they are asked: the one does not replace
+// the other.
+func effectiveAddresses(s *routes.Settings, layer string) (out []Effective) {
+	for _, a := range []struct {
+		of   *routes.Addresses
+		from string
+	}{{s.VhostAddresses, "vhost"}, {s.TenantAddresses, layer}} {
+		if a.of == nil {
+			continue
+		}
+		if len(a.of.Allow) > 0 {
+			out = append(out, Effective{Path: "addresses.allow", Value: strings.Join(a.of.Allow, ", "), From: a.from})
+		}
+		if len(a.of.Deny) > 0 {
+			out = append(out, Effective{Path: "addresses.deny", Value: strings.Join(a.of.Deny, ", "), From: a.from})
+		}
+	}
 	return out
 }
 

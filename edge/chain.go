@@ -42,15 +42,6 @@ func chain(links []link, last handler) handler {
 	return last
 }
 
-// allowAddress is where lists of addresses will be asked. There is no list that
-// could be configured in this version, and the record says so.
-func (s *Server) allowAddress(next handler) handler {
-	return func(r *request) error {
-		r.record.Address = "no list"
-		return next(r)
-	}
-}
-
 // limitRate is where rate limits will be asked. `rate` is refused in documents
 // by this version, and the record says so.
 func (s *Server) limitRate(next handler) handler {

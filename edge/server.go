@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"gatehouse/cache"
+	"gatehouse/edge/iplist"
 	"gatehouse/edge/overload"
 	"gatehouse/edge/waf"
 	"gatehouse/edge/wire"
@@ -57,6 +59,14 @@ type Options struct {
 	Denied func(network, address string) bool
 	// BackendTLS is used towards https backends; nil verifies with the system's roots.
 	BackendTLS *tls.Config
+	// Addresses are those of the process, asked behind a vhost's and its tenant's. Nil: none.
+	Addresses *routes.Addresses
+	// AddressLists is the folder for the last good form of lists of addresses; empty: they are not kept. AddressRefresh
+	// is the time between two requests for one that is a URL; 0: one hour.
+	AddressLists   string
+	AddressRefresh time.Duration
+	// Blocks keep networks out that no list allows; its OnChange is the server's. Nil: nobody is blocked.
+	Blocks *iplist.Blocks
 	// AccessLog gets one line per request; nil: none. The caller closes it after Shutdown.
 	AccessLog *AccessLog
 	// Logger: nil discards.
@@ -90,6 +100,7 @@ type Server struct {
 	presets    presetSets
 
 	authorities authorities
+	addresses   addresses
 	ignored     ignoredOnce // exclusions without effect that were logged
 
 	listening listenerSet
@@ -122,6 +133,9 @@ func New(opts Options) (*Server, error) {
 	s.via = viaProtocol + "gatehouse-" + s.newID()
 	s.handle = chain(s.links(), s.forward)
 	s.authorities.log = s.log
+	if err := s.openAddresses(); err != nil {
+		return nil, err
+	}
 	if opts.Certificates != nil {
 		s.signing.init()
 		s.tls = s.tlsConfig()
@@ -208,7 +222,7 @@ func (s *Server) Apply(table *routes.Table, replaced []routes.Replaced) {
 	for _, change := range replaced {
 		s.authorities.release(change.Old)
 		if change.New == nil && change.Old != nil {
-			retire(change.Old)
+			s.retireRoute(change.Old)
 		}
 		s.dropStored(change)
 		if change.Old != nil && change.Old.Vhost != nil {
@@ -219,6 +233,9 @@ func (s *Server) Apply(table *routes.Table, replaced []routes.Replaced) {
 		}
 	}
 	s.giveBack(table, replaced)
+	if slices.ContainsFunc(replaced, func(change routes.Replaced) bool { return hasAddresses(change.New) }) {
+		s.addressesChanged()
+	}
 }
 
 // Table returns the table that requests see now; nil before the first Apply.

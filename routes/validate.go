@@ -29,7 +29,9 @@ func (v *Vhost) Check(source string) Problems {
 }
 
 // Check returns what is wrong with a tenant; see Vhost.Check.
-func (t *Tenant) Check(source string) Problems { return asProblems(source, checkTenant(t)) }
+func (t *Tenant) Check(source string) Problems {
+	return asProblems(source, checkTenant(t, checkComplete))
+}
 
 func asProblems(source string, findings []finding) Problems {
 	var out Problems
@@ -39,7 +41,9 @@ func asProblems(source string, findings []finding) Problems {
 	return out
 }
 
-func checkTenant(t *Tenant) []finding { return checkWAF("waf", t.WAF) }
+func checkTenant(t *Tenant, mode checkMode) []finding {
+	return append(checkWAF("waf", t.WAF), checkAddresses("addresses", t.Addresses, mode)...)
+}
 
 func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 	var out []finding
@@ -70,6 +74,7 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 	out = append(out, oneOf("compress", v.Compress, []string{"off", "on"})...)
 	out = append(out, checkCache("cache", v.Cache)...)
 	out = append(out, checkWAF("waf", v.WAF)...)
+	out = append(out, checkAddresses("addresses", v.Addresses, mode)...)
 	return append(out, checkTLS(v.TLS, mode)...)
 }
 

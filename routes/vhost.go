@@ -33,6 +33,8 @@ type Vhost struct {
 	Rate     *Later `yaml:"rate,omitempty" json:"rate,omitempty"`
 	TLS      *TLS   `yaml:"tls,omitempty" json:"tls,omitempty"`
 	Health   *Later `yaml:"health,omitempty" json:"health,omitempty"`
+	// Addresses are asked before the tenant's. Default none.
+	Addresses *Addresses `yaml:"addresses,omitempty" json:"addresses,omitempty"`
 }
 
 // A Backend is one server of a vhost: in a document either its URL alone or a
