@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -61,6 +62,10 @@ type Options struct {
 	Purge func(ctx context.Context, r PurgeRequest) (PurgeResult, error)
 	// CacheFigures returns those of all vhosts, by tenant and name. Nil: refused.
 	CacheFigures func() []CacheFigures
+	// Blocks are the blocked networks. Nil: refused.
+	Blocks Blocks
+	// TrustedProxies are networks whose block has to be confirmed.
+	TrustedProxies []netip.Prefix
 	// NotReady returns the reasons why the node should get no traffic; empty:
 	// it is ready. Nil: always ready.
 	NotReady func() []string
@@ -146,6 +151,9 @@ func New(opts Options) *API {
 //	POST   /certs/renew       RenewRequest → RenewResult
 //	POST   /certs/import      ImportRequest → ImportResult
 //	POST   /certs/remove      RemoveCertRequest → RemoveCertResult
+//	GET    /blocks            BlockList; ?tenant=
+//	POST   /blocks            BlockRequest → BlockResult; 409: it has to be confirmed
+//	POST   /blocks/remove     UnblockRequest → BlockResult
 //	POST   /upgrade           Upgraded
 //	GET    /version           Version
 //	GET    /health            Readiness, as /readyz
@@ -182,6 +190,10 @@ func (a *API) Private() http.Handler {
 		"POST /certs/renew":  a.renewCerts,
 		"POST /certs/import": a.importCert,
 		"POST /certs/remove": a.removeCerts,
+
+		"GET /blocks":         a.listBlocks,
+		"POST /blocks":        a.addBlock,
+		"POST /blocks/remove": a.removeBlock,
 
 		"POST /upgrade": a.upgrade,
 		"GET /version":  a.version,

@@ -21,6 +21,8 @@ import (
 	"gatehouse/cache"
 	"gatehouse/cache/redispurge"
 	"gatehouse/edge"
+	"gatehouse/edge/iplist"
+	"gatehouse/edge/iplist/redisblock"
 	"gatehouse/edge/overload"
 	"gatehouse/edge/waf"
 	"gatehouse/edge/waf/events"
@@ -44,23 +46,25 @@ type node struct {
 	life   life
 	handed chan struct{} // closed once a heir serves
 
-	store      routes.Store
-	redis      *redisconn.Client // nil: routes in files
-	shared     *redisconn.Client // of what nodes have in common; nil: this one is alone
-	redisAddrs []string          // host:port of the servers that the settings name
-	follower   *routes.Follower
-	metrics    *prometheus.Registry
-	rules      *waf.Engine
-	watch      *ruleWatch // nil: the rules are the embedded ones
-	events     *events.Log
-	cache      *cache.Store
-	purges     *redispurge.Node // nil: without Redis, this node's are its own
-	memory     *overload.Monitor
-	certs      *acme.Manager
-	webhook    *webhook.Sender // nil: nobody is told of certificates
-	access     *edge.AccessLog
-	edge       *edge.Server
-	api        *admin.API
+	store        routes.Store
+	redis        *redisconn.Client // nil: routes in files
+	shared       *redisconn.Client // of what nodes have in common; nil: this one is alone
+	redisAddrs   []string          // host:port of the servers that the settings name
+	follower     *routes.Follower
+	metrics      *prometheus.Registry
+	rules        *waf.Engine
+	watch        *ruleWatch // nil: the rules are the embedded ones
+	events       *events.Log
+	cache        *cache.Store
+	purges       *redispurge.Node // nil: without Redis, this node's are its own
+	blocks       *iplist.Blocks
+	memory       *overload.Monitor
+	certs        *acme.Manager
+	sharedBlocks *redisblock.Store // nil: without Redis, this node's are its own
+	webhook      *webhook.Sender   // nil: nobody is told of certificates
+	access       *edge.AccessLog
+	edge         *edge.Server
+	api          *admin.API
 
 	memoryLimit int64 // bytes; 0: none
 

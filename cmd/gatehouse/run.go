@@ -189,6 +189,9 @@ func (n *node) openEngines() (err error) {
 	if err != nil {
 		return err
 	}
+	if err := n.openBlocks(); err != nil {
+		return err
+	}
 	return n.openCertificates()
 }
 
@@ -229,7 +232,7 @@ func (n *node) openEdge() (err error) {
 		TrustedProxies: n.cfg.Trusted(), ProxyProtocol: n.cfg.ProxyProtocol, PublicHTTPS: n.cfg.Listen.PublicHTTPS, Limits: edgeLimits(&n.cfg.Limits),
 		Overload:  n.memory.Level,
 		ECHKeys:   n.certs.EncryptedClientHelloKeys,
-		Addresses: n.cfg.Addresses.rules(), AddressLists: n.cfg.dataFile("lists"), AddressRefresh: time.Duration(n.cfg.Addresses.Refresh),
+		Addresses: n.cfg.Addresses.rules(), AddressLists: n.cfg.dataFile("lists"), AddressRefresh: time.Duration(n.cfg.Addresses.Refresh), Blocks: n.blocks,
 		Denied: n.ownAddress, AccessLog: n.access, Logger: n.log, Registerer: n.metrics,
 	})
 	if err == nil && n.watch != nil {
@@ -266,6 +269,7 @@ func (n *node) openAdmin() error {
 		Inspect: func(_ context.Context, r admin.InspectRequest) (admin.InspectResult, error) {
 			return inspect(n.edge, r)
 		},
+		Blocks: adminBlocks{n}, TrustedProxies: n.cfg.Trusted(),
 		Purge: n.purge, CacheFigures: n.cacheFigures,
 		Events: n.findEvents, Report: n.reportEvents, EachEvent: n.eachEvent, Ruleset: ruleset{n.rules}, RulesRefused: n.watch.problem,
 		Upgrade: n.upgrade, NotReady: n.notReady, Gatherer: n.metrics, Version: readVersion().Version, Node: n.cfg.Node, Logger: n.log,
@@ -298,6 +302,7 @@ func (n *node) run(ctx context.Context, usr2 <-chan os.Signal) error {
 	n.tellServing()
 	w.begin(w.data, "waf events", func() error { return n.events.Run(w.data) })
 	w.begin(w.all, "client authorities", func() error { return n.edge.FollowAuthorities(w.all) })
+	n.followBlocks(w)
 	w.begin(w.all, "addresses", func() error { return n.edge.FollowAddresses(w.all) })
 	w.begin(w.data, "certificates", func() error { return n.workInData(w.data) })
 	if n.webhook != nil {

@@ -57,7 +57,7 @@ func OpenBlocks(o BlocksOptions) (*Blocks, error) {
 		b.log = slog.New(slog.DiscardHandler)
 	}
 	b.tables.Store(&blockTables{})
-	err := b.load()
+	err := b.Reload()
 	if o.Registerer != nil {
 		err = errors.Join(err, o.Registerer.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gatehouse_address_blocks", Help: "Networks that are blocked on this node.",
@@ -251,7 +251,10 @@ type blockFile struct {
 // maxBlockFile bounds the file in bytes.
 const maxBlockFile = 16 << 20
 
-func (b *Blocks) load() error {
+// Reload reads the file again, as another process that had it before has left it. What cannot be read changes nothing.
+func (b *Blocks) Reload() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.opts.Path == "" {
 		return nil
 	}

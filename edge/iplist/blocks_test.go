@@ -127,8 +127,12 @@ func TestBadBlocksAreRefused(t *testing.T) {
 	t.Parallel()
 	b := openBlocks(t, "")
 	for _, one := range []Block{
-		{}, {Network: netip.PrefixFrom(netip.MustParseAddr("10.1.2.3"), 8)}, {Network: netip.MustParsePrefix("::ffff:10.0.0.0/104")},
-		{Network: network("10.0.0.0/8"), Tenant: "a b"}, {Network: network("10.0.0.0/8"), Note: strings.Repeat("x", MaxNote+1)}, {Network: network("10.0.0.0/8"), By: "\xff"},
+		{},
+		{Network: netip.PrefixFrom(netip.MustParseAddr("10.1.2.3"), 8)},
+		{Network: netip.MustParsePrefix("::ffff:10.0.0.0/104")},
+		{Network: network("10.0.0.0/8"), Tenant: "a b"},
+		{Network: network("10.0.0.0/8"), Note: strings.Repeat("x", MaxNote+1)},
+		{Network: network("10.0.0.0/8"), By: "\xff"},
 	} {
 		if b.Add(t.Context(), one) == nil {
 			t.Errorf("%+v was taken", one)
