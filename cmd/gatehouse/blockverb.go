@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -64,7 +62,7 @@ asked, nothing is blocked, and the exit code is 2; --yes blocks it all the same.
 			}
 			in.For = d
 		}
-		in.Network, in.By, in.Callers, in.Confirmed = args[0], caller(s.Environ), sshCallers(s.Environ), yes
+		in.Network, in.By, in.Callers, in.Confirmed = args[0], caller(s.Environ), sshCallers(s.Environ, "/proc"), yes
 		return s.addBlock(cmd.Context(), &in)
 	}
 	return cmd
@@ -123,21 +121,6 @@ func (s *session) confirm(doubt string) (agreed, asked bool) {
 	}
 	line = strings.ToLower(strings.TrimSpace(line))
 	return line == "y" || line == "yes", true
-}
-
-// sshCallers are the addresses that an SSH session comes from, as the environment has them.
-func sshCallers(environ []string) (out []netip.Addr) {
-	for _, e := range environ {
-		name, value, _ := strings.Cut(e, "=")
-		if name != "SSH_CONNECTION" && name != "SSH_CLIENT" {
-			continue
-		}
-		first, _, _ := strings.Cut(value, " ")
-		if a, err := netip.ParseAddr(first); err == nil && !slices.Contains(out, a) {
-			out = append(out, a)
-		}
-	}
-	return out
 }
 
 func newBlockRemove(s *session) *cobra.Command {

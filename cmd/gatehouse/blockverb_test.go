@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -128,4 +130,27 @@ func TestATerminalIsNoOtherDevice(t *testing.T) {
 	}
 	defer null.Close()
 	want(t, os.DevNull, isTerminal(null), false)
+}
+
+// sudo takes SSH_CONNECTION out of the environment; the shell above it has it.
+func TestWhoComesBySSHIsFoundAboveSudo(t *testing.T) {
+	proc := t.TempDir()
+	process := func(pid, parent int, environ ...string) {
+		t.Helper()
+		dir := filepath.Join(proc, strconv.Itoa(pid))
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, "environ"), strings.Join(environ, "\x00")+"\x00")
+		write(t, filepath.Join(dir, "stat"), fmt.Sprintf("%d (a ) b) S %d 1 1 0", pid, parent))
+	}
+	process(os.Getppid(), 900_000_001, "PATH=/bin")
+	process(900_000_001, 900_000_002, "USER=root")
+	process(900_000_002, 1, "A=b", "SSH_CLIENT=2001:db8::7 50022 22", "SSH_CONNECTION=2001:db8::7 50022 2001:db8::1 22")
+	ann := netip.MustParseAddr("2001:db8::7")
+	want(t, "above", fmt.Sprint(sshCallers([]string{"USER=root"}, proc)), fmt.Sprint([]netip.Addr{ann}))
+	want(t, "own", fmt.Sprint(sshCallers([]string{"SSH_CLIENT=198.51.100.7 1 22"}, proc)), "[198.51.100.7]")
+	want(t, "nonsense", len(sshCallers([]string{"SSH_CLIENT=x"}, t.TempDir())), 0)
+	write(t, filepath.Join(proc, "900000001", "stat"), "x")
+	want(t, "a process that cannot be read", len(sshCallers(nil, proc)), 0)
 }
