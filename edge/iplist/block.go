@@ -18,7 +18,7 @@ type Block struct {
 	Network netip.Prefix
 	// Tenant is for whose vhosts it acts; empty: for all vhosts.
 	Tenant string
-	// Until is when it ends, to the second; zero: when it is removed.
+	// Until is when it ends; zero: when it is removed.
 	Until time.Time
 	// Added is since when it is there; By and Note say who wanted it, and why.
 	Added    time.Time
