@@ -62,7 +62,7 @@ func (p *ariPoll) run(ctx context.Context, i *issuer) {
 
 // askARI brings what the issuer says of a name's certificate up to date, and returns when to look again; 0: it is not watched any more.
 func (i *issuer) askARI(ctx context.Context, name string) time.Duration {
-	held := i.store.issued(name)
+	held := i.held(name)
 	if held == nil {
 		return 0
 	}
@@ -93,7 +93,7 @@ func (i *issuer) askARI(ctx context.Context, name string) time.Duration {
 func (i *issuer) heed(name string, held *leaf, w renewalWindow) {
 	i.mu.Lock()
 	o := i.wanted[name]
-	if o == nil || o.ari.Equal(w.At) || i.store.issued(name) != held {
+	if o == nil || o.ari.Equal(w.At) || o.leaf != held {
 		i.mu.Unlock()
 		return
 	}

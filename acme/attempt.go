@@ -11,114 +11,136 @@ import (
 	xacme "golang.org/x/crypto/acme"
 )
 
-// backoffs are the waits after the first, second, … failed order of a name, each
-// ±20 %, whichever node made it. An attempt has one failed validation at most.
-var backoffs = []time.Duration{10 * time.Minute, 30 * time.Minute, 2 * time.Hour, 6 * time.Hour, 24 * time.Hour}
-
 const (
 	// perIssuer is how many attempts in a row an issuer gets before the next one in the settings.
 	perIssuer = 2
-	// urgentWait is the longest wait between attempts where little of a certificate's life is left.
-	urgentWait = 2 * time.Hour
 	// awayWait is how long an issuer is left alone that could not be reached. That is no failure of the name.
 	awayWait = 2 * time.Minute
 )
 
-// attempt orders a name, if no other node does, none has, and nothing says to wait.
-func (i *issuer) attempt(ctx context.Context, name string, o *order, force, hand bool) {
-	held, end, err := i.vault.lease(ctx, name, i.owner)
+// A try is one attempt to order what is wanted under a key.
+type try struct {
+	key   string
+	order *order
+	all   []string // the names that need a certificate
+	names []string // those to order it for: all, but for such as have failed again and again
+	force bool     // order though the certificate is not due, since it has to go
+	hand  bool     // somebody wants it so: nothing is waited for, and no name is left out
+}
+
+// whole reports whether no name is left out.
+func (t *try) whole() bool { return len(t.names) == len(t.all) }
+
+// attempt orders a certificate, if no other node does, none has, and nothing says to wait.
+func (i *issuer) attempt(ctx context.Context, t *try) {
+	held, end, err := i.vault.lease(ctx, t.key, i.owner)
 	switch {
 	case err != nil: // what nodes share is away: without it nobody orders
-		i.later(name, o, fmt.Errorf("acme: not ordered while other nodes cannot be asked: %w", err), blindWait)
+		i.later(t, fmt.Errorf("acme: not ordered while other nodes cannot be asked: %w", err), blindWait)
 		return
 	case held == nil:
-		i.plan.set(name, time.Now().Add(jitter(busyWait)))
+		i.plan.set(t.key, time.Now().Add(jitter(busyWait)))
 		return
 	}
 	defer end()
-	switch settled, err := i.settled(held, name, o, force, hand); {
+	switch settled, err := i.settled(held, t); {
 	case err != nil:
-		i.later(name, o, fmt.Errorf("acme: not ordered while it is not known what other nodes have: %w", err), blindWait)
+		i.later(t, fmt.Errorf("acme: not ordered while it is not known what other nodes have: %w", err), blindWait)
 		return
 	case settled:
 		return
 	}
-	f, err := i.vault.failure(held, name)
+	f, err := i.vault.failure(held, t.key)
 	if err != nil {
-		i.later(name, o, fmt.Errorf("acme: not ordered while it is not known what other nodes have tried: %w", err), blindWait)
+		i.later(t, fmt.Errorf("acme: not ordered while it is not known what other nodes have tried: %w", err), blindWait)
 		return
 	}
-	if wait, why := f.wait(time.Now()); wait > 0 && !hand {
-		i.later(name, o, why, wait)
+	if wait, why := i.choose(t, &f); wait > 0 {
+		i.later(t, why, wait)
 		return
 	}
-	before := i.store.issued(name)
-	if before == nil && !force && i.isOpen(held) { // renewals are never held up: what is there must not end
-		if wait := i.quota.take(held, i.tenant(name)); wait > 0 {
-			i.later(name, o, errQuota, jitter(wait))
+	before, ari := i.heldAndARI(t.order)
+	isRenewal := before != nil && (before.fitsAll(t.names) || due(before, nil, ari))
+	if !isRenewal && !t.force && i.isOpen(held) { // renewals are never held up: what is there must not end
+		if wait := i.quota.take(held, i.tenant(t.key)); wait > 0 {
+			i.later(t, errQuota, jitter(wait))
 			return
 		}
 	}
-	if err := i.begin(held, name, &f); err != nil {
-		i.later(name, o, fmt.Errorf("acme: not ordered while the attempt cannot be noted: %w", err), blindWait)
+	if err := i.noteTry(held, t.key, &f); err != nil {
+		i.later(t, fmt.Errorf("acme: not ordered while the attempt cannot be noted: %w", err), blindWait)
 		return
 	}
-	i.setActive(o, true)
-	l, err := i.issue(held, name, o, f.Count)
-	i.setActive(o, false)
+	i.setActive(t.order, true)
+	l, err := i.issue(held, t, f.Count)
+	i.setActive(t.order, false)
 	if ctx.Err() != nil && err != nil {
 		return // the stop made it fail
 	}
 	if err != nil {
-		f.Told = i.notices.failed(name, before, f.Told, err)
+		f.Told = i.notices.failed(t.key, before, f.Told, err)
 	} else if before != nil || !f.Told.IsZero() {
-		i.notices.renewed(name, l)
+		i.notices.renewed(t.key, l)
 	}
-	i.conclude(context.WithoutCancel(ctx), name, o, l, f, err)
+	i.conclude(context.WithoutCancel(ctx), t, l, f, err)
 }
 
 // later waits without an attempt. Only the reason is kept, for the list.
-func (i *issuer) later(name string, o *order, err error, wait time.Duration) {
+func (i *issuer) later(t *try, err error, wait time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	o.err, o.tried = err, time.Now()
-	if i.wanted[name] == o {
-		i.plan.set(name, time.Now().Add(wait))
+	t.order.err, t.order.tried, t.order.asked = err, time.Now(), t.force
+	if i.wanted[t.key] == t.order {
+		i.plan.set(t.key, time.Now().Add(wait))
 	}
 }
 
 // settled reports whether another node, or another process of this folder, has issued a certificate meanwhile that is not due.
-func (i *issuer) settled(ctx context.Context, name string, o *order, force, hand bool) (bool, error) {
-	if hand {
+func (i *issuer) settled(ctx context.Context, t *try) (bool, error) {
+	if t.hand {
 		return false, nil
 	}
 	var l *leaf
 	if i.vault.shared != nil {
-		found, err := i.vault.fetch(ctx, i.store.issued, name)
+		found, err := i.vault.fetch(ctx, i.held, t.key)
 		if err != nil {
 			return false, err
 		}
 		l = found[0]
 	} else {
-		l, _ = i.vault.local(name) // absent or bad: in need of a new one anyway
+		l, _ = i.vault.local(t.key) // absent or bad: in need of a new one anyway
 	}
 	if l == nil {
 		return false, nil
 	}
-	var ari time.Time
-	if old := i.store.issued(name); old != nil && old.digest == l.digest {
-		if force { // this one is to go
-			return false, nil
-		}
-		i.mu.Lock()
-		ari = o.ari // the issuer's word was about this one
-		i.mu.Unlock()
-	}
-	if !time.Now().Before(renewal(l, ari)) {
+	old, ari := i.heldAndARI(t.order)
+	switch {
+	case old == nil || old.digest != l.digest: // the issuer's word was about another one
+		ari = time.Time{}
+	case t.force: // this one is to go
 		return false, nil
 	}
-	i.take(name, l)
+	if due(l, t.all, ari) {
+		i.place(t.key, l) // the next one is to take its place
+		return false, nil
+	}
+	i.take(t.key, l)
 	return true, nil
+}
+
+// heldAndARI are the certificate of an order and when the issuer wants it renewed.
+func (i *issuer) heldAndARI(o *order) (*leaf, time.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return o.leaf, o.ari
+}
+
+// lasting is heldAndARI without a certificate that has to go whatever its age.
+func (i *issuer) lasting(t *try) (*leaf, time.Time) {
+	if t.force {
+		return nil, time.Time{}
+	}
+	return i.heldAndARI(t.order)
 }
 
 // isOpen reports whether any issuer takes orders at present.
@@ -128,7 +150,7 @@ func (i *issuer) isOpen(ctx context.Context) bool {
 
 // issue orders a certificate, checks it, keeps it and puts it in place. Which issuer it is depends on how many attempts have failed;
 // one that wants no orders is passed over.
-func (i *issuer) issue(ctx context.Context, name string, o *order, failed int) (*leaf, error) {
+func (i *issuer) issue(ctx context.Context, t *try, failed int) (*leaf, error) {
 	var problems []error
 	tried := false
 	for n := range i.accounts {
@@ -137,9 +159,9 @@ func (i *issuer) issue(ctx context.Context, name string, o *order, failed int) (
 			problems = append(problems, &restingError{a.host(), until})
 			continue
 		}
-		r, err := i.orderAt(ctx, a, name, o)
+		r, err := i.orderAt(ctx, a, t)
 		if err == nil {
-			return i.keep(ctx, name, r)
+			return i.keep(ctx, t.key, r)
 		}
 		if len(i.accounts) > 1 {
 			err = fmt.Errorf("%s: %w", a.host(), err)
@@ -182,31 +204,28 @@ func (e *restingError) Error() string {
 	return fmt.Sprintf("%s wants no orders before %s", e.host, e.until.UTC().Format(time.RFC3339))
 }
 
-// orderAt orders a name at one issuer, by one type of challenge.
-func (i *issuer) orderAt(ctx context.Context, a *account, name string, o *order) (*record, error) {
+// orderAt orders a certificate at one issuer, by one type of challenge.
+func (i *issuer) orderAt(ctx context.Context, a *account, t *try) (*record, error) {
 	if err := a.prepare(ctx); err != nil {
 		return nil, fmt.Errorf("%w: %w", errIssuerAway, err)
 	}
-	w := wantedCert{names: []string{name}, challenge: a.conf.Challenge}
+	w := wantedCert{names: compact(t.names), challenge: a.conf.Challenge}
 	i.mu.Lock()
-	w.rsa = o.rsa
+	w.rsa = t.order.rsa
 	i.mu.Unlock()
-	switch {
-	case strings.HasPrefix(name, "*."):
-		w.challenge = challengeDNS
-	case w.challenge == "":
-		w.challenge = i.check.choose(ctx, name)
+	if exact := slices.IndexFunc(w.names, isExact); w.challenge == "" && exact >= 0 { // all of a set lead to the same place
+		w.challenge = i.check.choose(ctx, w.names[exact])
 	}
 	p := permit{profile: a.conf.Profile}
-	old := i.store.issued(name)
+	old := i.held(t.key)
 	if old != nil && old.directory == a.conf.Directory && !old.replacedBy.Load() && a.offersARI() {
 		p.replaces = certID(old)
 	}
 	defer a.gate.allow(w.names, p)()
 	var text []byte
 	var err error
-	if old == nil && w.challenge == challengeALPN && !w.rsa {
-		text, err = a.orderFirst(ctx, name, i.solver, i.known)
+	if old == nil && w.challenge == challengeALPN && !w.rsa && len(w.names) == 1 {
+		text, err = a.orderFirst(ctx, w.names[0], i.solver, i.known)
 	} else {
 		text, err = a.order(ctx, w, i.solver)
 	}
@@ -217,10 +236,13 @@ func (i *issuer) orderAt(ctx context.Context, a *account, name string, o *order)
 		return nil, err
 	}
 	r := &record{Directory: a.conf.Directory, PEM: string(text)}
+	if len(w.names) > 1 || w.names[0] != t.key {
+		r.Names = w.names
+	}
 	if old != nil {
 		r.Generation = old.generation
 		i.mu.Lock()
-		if o.force {
+		if t.order.force || !old.fitsAll(t.names) { // it has to go before its time
 			r.Generation++
 		}
 		i.mu.Unlock()
@@ -229,95 +251,28 @@ func (i *issuer) orderAt(ctx context.Context, a *account, name string, o *order)
 }
 
 // keep checks an issued certificate, keeps it and puts it in place.
-func (i *issuer) keep(ctx context.Context, name string, r *record) (*leaf, error) {
-	l, err := r.leaf(SourceACME, name)
+func (i *issuer) keep(ctx context.Context, key string, r *record) (*leaf, error) {
+	l, err := r.leaf(SourceACME, key)
 	if err != nil {
-		return nil, fmt.Errorf("check certificate of %s: %w", name, err)
+		return nil, fmt.Errorf("check certificate of %s: %w", key, err)
 	}
-	stale, err := i.vault.put(context.WithoutCancel(ctx), name, r, l.notAfter)
+	stale, err := i.vault.put(context.WithoutCancel(ctx), key, r, l.notAfter)
 	if err != nil {
 		// It is served all the same; after a restart it would be ordered again.
-		i.log.Error("issued certificate not kept", "name", name, "err", err)
+		i.log.Error("issued certificate not kept", "name", key, "err", err)
 	}
 	if stale { // somebody was faster, in spite of the lease
-		found, err := i.vault.fetch(context.WithoutCancel(ctx), i.store.issued, name)
+		found, err := i.vault.fetch(context.WithoutCancel(ctx), i.held, key)
 		if err == nil && found[0] != nil {
 			l = found[0]
 		}
 	}
 	i.mu.Lock() // held over both, or a removal in between would leave the certificate behind
 	defer i.mu.Unlock()
-	if _, wanted := i.wanted[name]; wanted {
-		i.replaced(i.store.putIssued(name, l), l)
+	if o := i.wanted[key]; o != nil {
+		i.serve(o, l)
 	}
 	return l, nil
-}
-
-// conclude notes how an attempt ended, for all nodes, and plans the next look. The note comes first: whoever sees how it ended may have it
-// tried again at once, and that attempt reads the note.
-func (i *issuer) conclude(ctx context.Context, name string, o *order, l *leaf, f failure, err error) {
-	if err == nil {
-		i.note(ctx, name, nil)
-		i.mu.Lock()
-		o.ari = time.Time{}
-		i.mu.Unlock()
-		i.finish(name, o, nil, max(time.Until(renewal(l, time.Time{})), minRenewWait))
-		i.ari.watch(name)
-		return
-	}
-	wait := i.waitAfter(name, f.Count, err)
-	f.Next, f.Err = time.Now().Add(wait), err.Error()
-	if _, not := errors.AsType[*notTriedError](err); not {
-		f.Tries = f.Tries[:len(f.Tries)-1]
-	} else {
-		f.Count++
-	}
-	i.note(ctx, name, &f)
-	i.finish(name, o, err, wait)
-}
-
-// note is putFailure, for a while at most.
-func (i *issuer) note(ctx context.Context, name string, f *failure) {
-	ctx, cancel := context.WithTimeout(ctx, sharedWait)
-	defer cancel()
-	if err := i.vault.putFailure(ctx, name, f); err != nil {
-		i.log.Warn("other nodes do not know how an order ended", "name", name, "err", err)
-	}
-}
-
-// waitAfter is how long a name waits after a failed attempt.
-func (i *issuer) waitAfter(name string, failed int, err error) time.Duration {
-	wait := jitter(backoffs[min(failed, len(backoffs)-1)])
-	if _, not := errors.AsType[*notTriedError](err); not {
-		wait = jitter(awayWait)
-	}
-	if held := i.store.issued(name); held != nil && time.Until(held.notAfter) < held.life()/6 {
-		wait = min(wait, jitter(urgentWait))
-	}
-	limited, _ := rateLimit(err)
-	var resting *restingError
-	if errors.As(err, &resting) {
-		limited = max(limited, time.Until(resting.until))
-	}
-	return max(wait, min(limited, 24*time.Hour))
-}
-
-// rateLimit returns how long the issuer asks to wait, zero if it does not, and whether that is for all orders of the account and not for
-// this name.
-func rateLimit(err error) (wait time.Duration, whole bool) {
-	var problem *xacme.Error
-	if !errors.As(err, &problem) {
-		return 0, false
-	}
-	wait, limited := xacme.RateLimit(problem)
-	if !limited {
-		return 0, false
-	}
-	if wait == 0 {
-		wait = backoffs[0]
-	}
-	detail := strings.ToLower(problem.Detail)
-	return wait, strings.Contains(detail, "new orders") || strings.Contains(detail, "account")
 }
 
 // isAlreadyReplaced reports whether the issuer has an order already that replaces the same certificate (RFC 9773 section 5).

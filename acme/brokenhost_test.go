@@ -3,11 +3,14 @@ package acme
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"gatehouse/internal/edgetest"
 )
 
 // A mortal is what is shared, as one process sees it that can be killed: from then on it does nothing any more.
@@ -43,6 +46,7 @@ type brokenFleet struct {
 	ca        *countingCA
 	shared    *memory
 	challenge string
+	wants     []Change
 	nodes     []*brokenNode
 }
 
@@ -63,7 +67,7 @@ func (f *brokenFleet) start(n *brokenNode) {
 		HTTPPort: noPort, TLSPort: noPort,
 	})
 	f.ca.serve(n.Manager)
-	n.Update([]Change{{Name: brokenHost}})
+	n.Update(f.wants)
 	n.stop = run(f.t, n.Manager)
 }
 
@@ -83,8 +87,8 @@ func (f *brokenFleet) pass(d time.Duration) {
 	}
 }
 
-func brokenFleetOf(t *testing.T, dirs []string, challenge string) *brokenFleet {
-	f := &brokenFleet{t: t, shared: newMemory(), challenge: challenge}
+func brokenFleetOf(t *testing.T, dirs []string, challenge string, wants []Change) *brokenFleet {
+	f := &brokenFleet{t: t, shared: newMemory(), challenge: challenge, wants: wants}
 	f.ca = newCountingCA(t, func() time.Duration { return time.Duration(1+rand.IntN(90)) * time.Second })
 	for _, dir := range dirs {
 		n := &brokenNode{data: dir}
@@ -94,9 +98,9 @@ func brokenFleetOf(t *testing.T, dirs []string, challenge string) *brokenFleet {
 	return f
 }
 
-// mostWithinAnHour is the largest number of failed validations within any hour.
-func (ca *countingCA) mostWithinAnHour() (most int) {
-	failed := ca.failures()
+// mostWithinAnHour is the largest number of failed validations of a name within any hour.
+func (ca *countingCA) mostWithinAnHour(name string) (most int) {
+	failed := ca.failures(name)
 	for i := range failed {
 		n := 0
 		for _, at := range failed[i:] {
@@ -109,11 +113,19 @@ func (ca *countingCA) mostWithinAnHour() (most int) {
 	return most
 }
 
-func eachChallenge(t *testing.T, test func(t *testing.T, dirs []string, challenge string)) {
-	for _, challenge := range []string{"", challengeALPN} { // the first: what a self-check chooses that learns nothing
-		t.Run("challenge "+challenge, func(t *testing.T) {
+// eachChallenge is a broken host by each challenge, by itself and in a set.
+func eachChallenge(t *testing.T, test func(t *testing.T, dirs []string, challenge string, wants []Change)) {
+	for name, tc := range map[string]struct {
+		challenge string
+		wants     []Change
+	}{
+		"http-01":     {"", []Change{{Name: brokenHost}}}, // what a self-check chooses that learns nothing
+		"tls-alpn-01": {challengeALPN, []Change{{Name: brokenHost}}},
+		"set":         {"", oneOf(brokenHost, brokenHost, "www."+brokenHost, "blog."+brokenHost)},
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, []string{t.TempDir(), t.TempDir(), t.TempDir()}, challenge)
+			test(t, []string{t.TempDir(), t.TempDir(), t.TempDir()}, tc.challenge, tc.wants)
 		})
 	}
 }
@@ -121,23 +133,25 @@ func eachChallenge(t *testing.T, test func(t *testing.T, dirs []string, challeng
 // A host that cannot be validated costs a fleet that stays up five failed validations in a day, at 0, 10, 40, 160 and 520 minutes, with clients
 // coming to all nodes all the time.
 func TestBrokenHostFailsFiveTimesADay(t *testing.T) {
-	eachChallenge(t, func(t *testing.T, dirs []string, challenge string) {
+	eachChallenge(t, func(t *testing.T, dirs []string, challenge string, wants []Change) {
 		synctest.Test(t, func(t *testing.T) {
 			begin := time.Now()
-			f := brokenFleetOf(t, dirs, challenge)
+			f := brokenFleetOf(t, dirs, challenge, wants)
 			f.pass(20 * time.Hour)
-			failed := f.ca.failures()
-			if len(failed) != len(backoffs) || f.ca.mostWithinAnHour() > 3 {
-				t.Fatalf("%d failed validations, %d within an hour", len(failed), f.ca.mostWithinAnHour())
-			}
-			for i, at := range failed {
-				var want time.Duration
-				for _, wait := range backoffs[:i] {
-					want += wait
+			for _, c := range wants {
+				failed := f.ca.failures(c.Name)
+				if len(failed) != len(backoffs) || f.ca.mostWithinAnHour(c.Name) > 3 {
+					t.Fatalf("%s: %d failed validations, %d within an hour", c.Name, len(failed), f.ca.mostWithinAnHour(c.Name))
 				}
-				slack := want/5 + time.Duration(i+1)*2*time.Minute // ±20 %, and how long the issuer takes
-				if after := at.Sub(begin); after < want-slack || after > want+slack {
-					t.Errorf("failure %d after %v, want %v", i, after, want)
+				for i, at := range failed {
+					var want time.Duration
+					for _, wait := range backoffs[:i] {
+						want += wait
+					}
+					slack := want/5 + time.Duration(i+1)*2*time.Minute // ±20 %, and how long the issuer takes
+					if after := at.Sub(begin); after < want-slack || after > want+slack {
+						t.Errorf("%s: failure %d after %v, want %v", c.Name, i, after, want)
+					}
 				}
 			}
 		})
@@ -147,9 +161,9 @@ func TestBrokenHostFailsFiveTimesADay(t *testing.T) {
 // It costs no more than three within any hour with nodes that are restarted or killed every few minutes, many of them in the middle of an attempt,
 // and with Redis away now and then; and it is tried on.
 func TestBrokenHostFailsThriceAnHourWhateverHappensToNodes(t *testing.T) {
-	eachChallenge(t, func(t *testing.T, dirs []string, challenge string) {
+	eachChallenge(t, func(t *testing.T, dirs []string, challenge string, wants []Change) {
 		synctest.Test(t, func(t *testing.T) {
-			f := brokenFleetOf(t, dirs, challenge)
+			f := brokenFleetOf(t, dirs, challenge, wants)
 			kills, restarts := 0, 0
 			for end := time.Now().Add(3 * time.Hour); time.Now().Before(end); {
 				f.pass(time.Duration(1+rand.IntN(120)) * time.Second)
@@ -167,13 +181,12 @@ func TestBrokenHostFailsThriceAnHourWhateverHappensToNodes(t *testing.T) {
 				f.start(n)
 				restarts++
 			}
-			failed := f.ca.failures()
-			t.Logf("%d restarts, %d of them kills: %d failed validations in three hours, %d within an hour at most", restarts, kills, len(failed), f.ca.mostWithinAnHour())
-			if f.ca.mostWithinAnHour() > 3 {
-				t.Errorf("%d failed validations within an hour", f.ca.mostWithinAnHour())
-			}
-			if len(failed) < 3 {
-				t.Errorf("only %d attempts", len(failed))
+			for _, c := range wants {
+				n, most := len(f.ca.failures(c.Name)), f.ca.mostWithinAnHour(c.Name)
+				t.Logf("%s: %d restarts, %d of them kills: %d failed validations in three hours, %d within an hour at most", c.Name, restarts, kills, n, most)
+				if most > 3 || n < 3 {
+					t.Errorf("%s: %d failed validations within an hour, %d in all", c.Name, most, n)
+				}
 			}
 		})
 	})
@@ -211,5 +224,104 @@ func TestRevokedCertificateWaitsAsOthersDo(t *testing.T) {
 	m.issuer.process(t.Context(), "a.test") // the connection is refused
 	if st := statusOf(t, m, "a.test"); !strings.Contains(st.LastError, errIssuerAway.Error()) {
 		t.Errorf("by hand: %+v", st)
+	}
+}
+
+// So it is with a set: by hand all of it is ordered at once, else those that have failed again and again are left out of what replaces it. One that another
+// certificate of the set has taken the place of is no reason for an order.
+func TestRevokedCertificateOfASetIsReplacedWithoutWhatFails(t *testing.T) {
+	m := plannedIssuer(t, knows("a.test", "b.test"))
+	m.Update(oneOf("a.test", "a.test", "b.test"))
+	ca := edgetest.NewCA(t)
+	issued := func(names ...string) *leaf {
+		t.Helper()
+		pair := ca.Issue(t, names...)
+		l, err := (&record{PEM: string(pair.KeyPEM) + string(pair.CertPEM) + string(ca.PEM), Names: names}).leaf(SourceACME, "a.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	i, o := m.issuer, m.issuer.wanted["a.test"]
+	first, second := issued("a.test", "b.test"), issued("a.test")
+	second.generation = 1
+	i.place("a.test", first)
+	i.place("a.test", second)
+	if i.store.issued("b.test") != first {
+		t.Fatal("what is there of a name that is left out is not served any more")
+	}
+	if i.revoked(first); o.force {
+		t.Error("the set is ordered anew for one that it does not have any more")
+	}
+	if i.revoked(second); !o.force || o.hand {
+		t.Error("what was revoked is not ordered anew")
+	}
+	past := func(minutes ...time.Duration) (times []time.Time) {
+		for _, n := range minutes {
+			times = append(times, time.Now().Add(-n*time.Minute))
+		}
+		return times
+	}
+	whole := []string{"a.test", "b.test"}
+	for name, tc := range map[string]struct {
+		force, hand bool
+		held        *leaf
+		f           failure
+		names       []string
+		wait        time.Duration // roughly
+	}{
+		"the third time":           {f: failure{Count: 3, Next: time.Now(), Failed: whole[1:], Blamed: past(42, 30, 1)}, names: whole[:1]},
+		"cut off thrice":           {f: failure{Tries: past(42, 30, 1)}, names: whole, wait: 28 * time.Minute},
+		"cut off without it":       {f: failure{Count: 3, Next: time.Now(), Failed: whole[1:], Blamed: past(42), Tries: past(40, 30, 1)}, names: whole[:1], wait: 30 * time.Minute},
+		"twice, and cut off":       {f: failure{Count: 2, Next: time.Now(), Failed: whole[1:], Blamed: past(42, 1), Tries: past(30)}, names: whole, wait: 28 * time.Minute},
+		"the others have theirs":   {held: second, f: failure{Count: 3, Next: time.Now().Add(time.Hour), Failed: whole[1:], Rest: true}, names: whole, wait: time.Hour},
+		"which is revoked":         {force: true, held: second, f: failure{Count: 3, Next: time.Now().Add(time.Hour), Failed: whole[1:], Rest: true}, names: whole[:1]},
+		"revoked, and all fail":    {force: true, held: second, f: failure{Count: 3, Next: time.Now().Add(time.Hour), Failed: whole}, names: whole, wait: time.Hour},
+		"by hand":                  {force: true, hand: true, held: second, f: failure{Count: 3, Next: time.Now().Add(time.Hour), Failed: whole[1:], Tries: past(3, 2, 1)}, names: whole},
+		"what has failed has left": {f: failure{Count: 3, Next: time.Now().Add(time.Hour), Failed: []string{"c.test"}, Blamed: past(42, 30, 1)}, names: whole},
+	} {
+		try := &try{key: "a.test", order: &order{leaf: tc.held}, all: whole, names: whole, force: tc.force, hand: tc.hand}
+		wait, why := i.choose(try, &tc.f)
+		if !slices.Equal(try.names, tc.names) || wait < tc.wait-time.Second || wait > tc.wait+time.Second || wait > 0 && why == nil {
+			t.Errorf("%s: %v after %v, %v", name, try.names, wait, why)
+		}
+	}
+}
+
+// An attempt is noted for all names of a set; once it is known which of them failed, it does not count for the others.
+func TestAttemptCountsForTheNamesThatItFailedFor(t *testing.T) {
+	m := plannedIssuer(t, knows("a.test", "b.test"))
+	m.Update(oneOf("a.test", "a.test", "b.test"))
+	o := m.issuer.wanted["a.test"]
+	whole := &try{key: "a.test", order: o, all: o.names, names: o.names}
+	var f failure
+	read := func() failure {
+		t.Helper()
+		f, err := m.issuer.vault.failure(t.Context(), "a.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	for _, step := range []struct {
+		err           error
+		tries, blamed int
+	}{
+		{&namesError{[]string{"b.test"}, errAway}, 0, 1},
+		{errAway, 1, 1}, // it may have been either
+		{&notTriedError{errAway}, 1, 1},
+		{&namesError{[]string{"b.test"}, errAway}, 1, 2},
+	} {
+		f = read()
+		if err := m.issuer.noteTry(t.Context(), "a.test", &f); err != nil {
+			t.Fatal(err)
+		}
+		if g := read(); len(g.Tries) != len(f.Tries) || len(f.Tries) == 0 {
+			t.Errorf("noted beforehand: %+v", g)
+		}
+		m.issuer.conclude(t.Context(), whole, nil, f, step.err)
+		if g := read(); len(g.Tries) != step.tries || len(g.Blamed) != step.blamed {
+			t.Errorf("%v: %+v", step.err, g)
+		}
 	}
 }

@@ -25,8 +25,9 @@ type countingCA struct {
 	mu     sync.Mutex
 	orders int
 	nonces int
+	made   map[string][]string // by order: its authorizations
 	authz  map[string]*countedAuthz
-	failed []time.Time
+	failed map[string][]time.Time // by name
 }
 
 type countedAuthz struct{ name, status string }
@@ -34,7 +35,7 @@ type countedAuthz struct{ name, status string }
 const countingDirectory = "https://ca.test/dir"
 
 func newCountingCA(t testing.TB, delay func() time.Duration) *countingCA {
-	ca := &countingCA{t: t, conns: make(chan net.Conn), done: make(chan struct{}), delay: delay, authz: map[string]*countedAuthz{}}
+	ca := &countingCA{t: t, conns: make(chan net.Conn), done: make(chan struct{}), delay: delay, made: map[string][]string{}, authz: map[string]*countedAuthz{}, failed: map[string][]time.Time{}}
 	server := &http.Server{Handler: ca}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ca) }()
@@ -78,11 +79,11 @@ func (ca *countingCA) Accept() (net.Conn, error) {
 func (ca *countingCA) Close() error   { close(ca.done); return nil }
 func (ca *countingCA) Addr() net.Addr { return &net.UnixAddr{Name: "ca.test"} }
 
-// failures are when validations have failed.
-func (ca *countingCA) failures() []time.Time {
+// failures are when validations of a name have failed.
+func (ca *countingCA) failures(name string) []time.Time {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
-	return append([]time.Time(nil), ca.failed...)
+	return append([]time.Time(nil), ca.failed[name]...)
 }
 
 func (ca *countingCA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -109,11 +110,15 @@ func (ca *countingCA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if id == "" {
 			ca.orders++
 			id = fmt.Sprint(ca.orders)
-			ca.authz[id] = &countedAuthz{name: orderedName(ca.t, r), status: "pending"}
+			for n, name := range orderedNames(ca.t, r) {
+				one := fmt.Sprint(id, "-", n)
+				ca.authz[one] = &countedAuthz{name: name, status: "pending"}
+				ca.made[id] = append(ca.made[id], one)
+			}
 			w.Header().Set("Location", caURL("order", id))
 			status = http.StatusCreated
 		}
-		say(status, map[string]any{"status": ca.authz[id].status, "finalize": caURL("finalize", id), "authorizations": []string{caURL("authz", id)}})
+		say(status, ca.describeOrder(id))
 	case "authz":
 		say(http.StatusOK, ca.describe(id))
 	case "challenge":
@@ -123,6 +128,17 @@ func (ca *countingCA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		say(http.StatusNotFound, map[string]string{"type": "urn:ietf:params:acme:error:malformed"})
 	}
+}
+
+func (ca *countingCA) describeOrder(id string) any {
+	status, urls := "pending", []string{}
+	for _, one := range ca.made[id] {
+		if ca.authz[one].status == "invalid" {
+			status = "invalid"
+		}
+		urls = append(urls, caURL("authz", one))
+	}
+	return map[string]any{"status": status, "finalize": caURL("finalize", id), "authorizations": urls}
 }
 
 func (ca *countingCA) describe(id string) any {
@@ -147,13 +163,13 @@ func (ca *countingCA) validate(a *countedAuthz) {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
 	a.status = "invalid"
-	ca.failed = append(ca.failed, time.Now())
+	ca.failed[a.name] = append(ca.failed[a.name], time.Now())
 }
 
 func caURL(parts ...string) string { return "https://ca.test/" + strings.Join(parts, "/") }
 
-// orderedName is the first name of a signed order.
-func orderedName(t testing.TB, r *http.Request) string {
+// orderedNames are those of a signed order.
+func orderedNames(t testing.TB, r *http.Request) (names []string) {
 	var signed jws
 	var order struct{ Identifiers []struct{ Value string } }
 	err := json.NewDecoder(r.Body).Decode(&signed)
@@ -165,7 +181,9 @@ func orderedName(t testing.TB, r *http.Request) string {
 	}
 	if err != nil || len(order.Identifiers) == 0 {
 		t.Errorf("order: %v", err)
-		return ""
 	}
-	return order.Identifiers[0].Value
+	for _, one := range order.Identifiers {
+		names = append(names, one.Value)
+	}
+	return names
 }

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	xacme "golang.org/x/crypto/acme"
@@ -29,8 +30,8 @@ const orderTime = 10 * time.Minute
 
 // A wanted certificate is one order.
 type wantedCert struct {
-	names     []string // DNS names, wildcards among them; the first is the one that it is ordered for
-	challenge string   // the type that the attempt keeps to
+	names     []string // DNS names, wildcards among them
+	challenge string   // the type that the attempt keeps to, but for wildcards, which have DNS-01 alone
 	rsa       bool     // an RSA key in the place of an ECDSA one
 }
 
@@ -43,13 +44,13 @@ func (a *account) order(ctx context.Context, w wantedCert, s *solver) (text []by
 		a.gate.failure(name)
 	}
 	order, err := a.client.AuthorizeOrder(ctx, xacme.DomainIDs(w.names...))
+	if err == nil {
+		err = a.authorize(ctx, order.AuthzURLs, w.challenge, s)
+	} else if failed := refusedNames(err, w.names); failed != nil {
+		err = &namesError{failed, fmt.Errorf("the issuer refuses %s: %w", failed[0], err)}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("order certificate of %s: %w", w.names[0], err)
-	}
-	for _, url := range order.AuthzURLs {
-		if err := a.authorize(ctx, url, w.challenge, s); err != nil {
-			return nil, fmt.Errorf("order certificate of %s: %w", w.names[0], err)
-		}
 	}
 	ready, err := a.client.WaitOrder(ctx, order.URI)
 	if err != nil {
@@ -61,34 +62,118 @@ func (a *account) order(ctx context.Context, w wantedCert, s *solver) (text []by
 	return a.finalize(ctx, ready, w)
 }
 
-// authorize has the issuer see that one name is ours, unless it knows.
-func (a *account) authorize(ctx context.Context, url, kind string, s *solver) error {
-	z, err := a.client.GetAuthorization(ctx, url)
-	if err != nil {
-		return err
+// authorize has the issuer see that all names are ours. They are answered for together, before it is told to look: a name and its wildcard have their
+// records at the same place of the DNS, where what was seen once may stay for a while. And all are waited for, so that one attempt tells of each name
+// that fails.
+func (a *account) authorize(ctx context.Context, urls []string, kind string, s *solver) error {
+	var all []*answered
+	defer func() {
+		for _, z := range all {
+			z.cleanUp()
+		}
+	}()
+	for _, url := range urls {
+		z, err := a.answer(ctx, url, kind, s)
+		if err != nil {
+			return err
+		}
+		if z != nil {
+			all = append(all, z)
+		}
 	}
-	if z.Status == xacme.StatusValid {
-		return nil
+	for _, z := range all {
+		if _, err := a.client.Accept(ctx, z.challenge); err != nil {
+			return err
+		}
 	}
-	i := slices.IndexFunc(z.Challenges, func(c *xacme.Challenge) bool { return c.Type == kind })
-	if i < 0 {
-		return fmt.Errorf("the issuer offers no %s for %s", kind, z.Identifier.Value)
+	var failed []string
+	var problems []error
+	for _, z := range all {
+		_, err := a.client.WaitAuthorization(ctx, z.url)
+		if err == nil {
+			continue
+		}
+		if why := a.gate.failure(z.name); why != "" {
+			failed, err = append(failed, z.name), &validationError{name: z.name, why: why, err: err}
+		}
+		problems = append(problems, err)
 	}
-	cleanUp, err := s.present(ctx, a.client, z.Identifier.Value, z.Challenges[i])
-	if err != nil {
-		return fmt.Errorf("%s for %s: %w", kind, z.Identifier.Value, err)
-	}
-	defer cleanUp()
-	if _, err := a.client.Accept(ctx, z.Challenges[i]); err != nil {
-		return err
-	}
-	if _, err = a.client.WaitAuthorization(ctx, z.URI); err == nil {
-		return nil
-	}
-	if why := a.gate.failure(z.Identifier.Value); why != "" {
-		return &validationError{name: z.Identifier.Value, why: why, err: err}
+	err := errors.Join(problems...)
+	if failed != nil {
+		err = &namesError{failed, err}
 	}
 	return err
+}
+
+// An answered challenge is one that the issuer may look at.
+type answered struct {
+	name      string
+	url       string // of the authorization
+	challenge *xacme.Challenge
+	cleanUp   func()
+}
+
+// answer makes the answer for one name known; nil: the issuer knows already that it is ours.
+func (a *account) answer(ctx context.Context, url, kind string, s *solver) (*answered, error) {
+	z, err := a.client.GetAuthorization(ctx, url)
+	if err != nil || z.Status == xacme.StatusValid {
+		return nil, err
+	}
+	name := z.Identifier.Value
+	if z.Wildcard {
+		name, kind = "*."+name, challengeDNS
+	}
+	n := slices.IndexFunc(z.Challenges, func(c *xacme.Challenge) bool { return c.Type == kind })
+	if n < 0 {
+		return nil, &namesError{[]string{name}, fmt.Errorf("the issuer offers no %s for %s", kind, name)}
+	}
+	cleanUp, err := s.present(ctx, a.client, z.Identifier.Value, z.Challenges[n])
+	if err != nil {
+		err = fmt.Errorf("%s for %s: %w", kind, name, err)
+		if ctx.Err() == nil {
+			err = &namesError{[]string{name}, err}
+		}
+		return nil, err
+	}
+	return &answered{name: name, url: z.URI, challenge: z.Challenges[n], cleanUp: cleanUp}, nil
+}
+
+// A namesError is an order that failed for the sake of some of its names.
+type namesError struct {
+	names []string
+	error
+}
+
+func (e *namesError) Unwrap() error { return e.error }
+
+// failedNames are the names that an order failed for; nil: it says nothing of names.
+func failedNames(err error) []string {
+	if e, ok := errors.AsType[*namesError](err); ok {
+		return e.names
+	}
+	return nil
+}
+
+// refusedNames are those of an order for several names that the issuer does not take: it says so of each (RFC 8555 section 6.7.1), or quotes the one in what
+// it says, as Let's Encrypt does.
+func refusedNames(err error, names []string) (refused []string) {
+	var problem *xacme.Error
+	if len(names) < 2 || !errors.As(err, &problem) {
+		return nil
+	}
+	for _, sub := range problem.Subproblems {
+		if sub.Identifier != nil {
+			refused = append(refused, sub.Identifier.Value)
+		}
+	}
+	if refused == nil && strings.HasSuffix(problem.ProblemType, ":rejectedIdentifier") {
+		for _, name := range names {
+			if strings.Contains(problem.Detail, `"`+name+`"`) {
+				refused = append(refused, name)
+			}
+		}
+	}
+	return refused
 }
 
 // A validationError is a challenge that the issuer found not met.
@@ -98,7 +183,7 @@ type validationError struct {
 }
 
 func (e *validationError) Error() string {
-	return fmt.Sprintf("%s was not validated: %s", e.name, e.why)
+	return fmt.Sprintf("%s was not validated: %s", e.name, oneLine(e.why, mostReason))
 }
 func (e *validationError) Unwrap() error { return e.err }
 

@@ -7,8 +7,45 @@ import (
 )
 
 // Explain says in plain words, with what to do about it, why an order for name failed. text is the error's: it may come from another node, so
-// there is nothing else to go by. next is when it is tried again; zero: not known. What is not known here is returned as it is, on one line.
+// there is nothing else to go by. next is when it is tried again; zero: not known. What is not known here is returned as it is, on one line. Where
+// the order was for several names, and failed for others than name, it says for which.
 func Explain(name, text string, next time.Time) string {
+	who, part := blamed(name, text)
+	switch who {
+	case "":
+		return explain(name, text, next)
+	case name:
+		return explain(name, part, next)
+	}
+	return "waits for " + who + ", which is in the same certificate: " + explain(who, part, next)
+}
+
+// blame finds the name in what validationError and answer write, at the first place of a line.
+var blame = regexp.MustCompile(`(?m)^.*?(?:(\S+) was not validated: |(?:http-01|tls-alpn-01|dns-01) for (\S+): |the issuer refuses (\S+): |offers no \S+ for (\S+))`)
+
+// blamed returns the name that an order failed for, and what text says of it: name itself if it is among them, else the first; empty: the text
+// blames none.
+func blamed(name, text string) (who, part string) {
+	found := blame.FindAllStringSubmatchIndex(text, -1)
+	for n, at := range found {
+		end := len(text)
+		if n+1 < len(found) {
+			end = found[n+1][0]
+		}
+		group := func(k int) string {
+			if at[2*k] < 0 {
+				return ""
+			}
+			return text[at[2*k]:at[2*k+1]]
+		}
+		if this := group(1) + group(2) + group(3) + group(4); this == name || who == "" {
+			who, part = this, text[at[0]:end]
+		}
+	}
+	return who, part
+}
+
+func explain(name, text string, next time.Time) string {
 	low := strings.ToLower(text)
 	for _, p := range orderProblems {
 		if p.holds(low) {
@@ -171,6 +208,9 @@ var orderProblems = []orderProblem{
 
 // mostDetail bounds what is shown of an error as it came, in bytes.
 const mostDetail = 300
+
+// mostReason bounds why a name was not validated, in bytes: the issuer's words, and the type of challenge before them.
+const mostReason = mostDetail + 100
 
 // detailOf is what follows the last mark in text, on one line.
 func detailOf(text, mark string) string {

@@ -7,17 +7,22 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
-// A failure is what is known of the orders of a name that failed, one after the other, on whatever node.
+// A failure is what is known of the orders of a name or set that failed, one after the other, on whatever node.
 type failure struct {
-	Count int       `json:"count"`
-	Next  time.Time `json:"next"`
-	Err   string    `json:"err"`
-	Told  time.Time `json:"told,omitzero"` // when somebody was told of it last, see Notice
+	Count  int       `json:"count"`
+	Next   time.Time `json:"next"`
+	Err    string    `json:"err"`
+	Told   time.Time `json:"told,omitzero"`    // when somebody was told of it last, see Notice
+	Failed []string  `json:"failed,omitempty"` // the names of a set that it failed for
+	Rest   bool      `json:"rest,omitempty"`   // the others have got their certificate, and Next is for all together
 	// Tries are when the last attempts began, mostTries at most, oldest first; those of which nobody knows how they ended are among them.
 	Tries []time.Time `json:"tries,omitempty"`
+	// Blamed are likewise those that failed for the sake of names in Failed: they cost the others nothing.
+	Blamed []time.Time `json:"blamed,omitempty"`
 }
 
 const (
@@ -31,24 +36,69 @@ const (
 
 var errTries = errors.New("acme: as many attempts as a name has within an hour have ended without anybody knowing how: is a node restarted again and again?")
 
-// wait is how long a name waits before the next attempt, and why; 0: it does not.
-func (f *failure) wait(now time.Time) (wait time.Duration, why error) {
-	wait, why = f.Next.Sub(now), errors.New(f.Err)
-	if len(f.Tries) < mostTries {
-		return wait, why
+// choose says by what has failed before which names are ordered now, or how long they have to wait, and why; 0: they do not.
+func (i *issuer) choose(t *try, f *failure) (wait time.Duration, why error) {
+	if f.isOver(t.all) {
+		f.Count, f.Next, f.Failed, f.Rest, f.Blamed = 0, time.Time{}, nil, false, nil
 	}
-	if window := f.Tries[len(f.Tries)-mostTries].Add(triesWindow).Sub(now); window > max(wait, 0) {
-		return window, errTries
+	if t.hand {
+		return 0, nil
 	}
-	return wait, why
+	l, ari := i.lasting(t)
+	rest, next := f.rest(l, t.all, ari), f.Next
+	if rest != nil {
+		t.names = rest
+	}
+	switch {
+	case rest != nil && f.Rest: // what waits are the names that are left out
+		next = time.Time{}
+	case f.Rest && l != nil:
+		next = earlier(next, renewal(l, ari))
+	}
+	return f.wait(time.Now(), next, rest != nil)
 }
 
-// begin notes an attempt before it is made: should this node end before it can tell how that went, the others know of it all the same.
-func (i *issuer) begin(ctx context.Context, name string, f *failure) error {
-	f.Tries = append(f.Tries[max(len(f.Tries)-mostTries+1, 0):], time.Now())
+// wait is how long until next, and until an attempt is none too many, and why; 0: not at all. An attempt without the names that have failed counts those
+// that may have cost the others something.
+func (f *failure) wait(now, next time.Time, without bool) (wait time.Duration, why error) {
+	wait = max(next.Sub(now), 0)
+	tries := f.Tries
+	if !without {
+		tries = slices.SortedFunc(slices.Values(slices.Concat(f.Tries, f.Blamed)), time.Time.Compare)
+	}
+	if len(tries) >= mostTries {
+		if window := tries[len(tries)-mostTries].Add(triesWindow).Sub(now); window > wait {
+			return window, errTries
+		}
+	}
+	return wait, errors.New(f.Err)
+}
+
+// noteTry notes an attempt before it is made: should this node end before it can tell how that went, the others know of it all the same.
+func (i *issuer) noteTry(ctx context.Context, key string, f *failure) error {
+	f.Tries = lastTries(append(slices.Clone(f.Tries), time.Now()))
 	ctx, cancel := context.WithTimeout(ctx, sharedWait)
 	defer cancel()
-	return i.vault.writeFailure(ctx, name, f)
+	return i.vault.writeFailure(ctx, key, f)
+}
+
+func lastTries(tries []time.Time) []time.Time { return tries[max(len(tries)-mostTries, 0):] }
+
+// forgetTry takes back the attempt that was noted last: it has cost nothing.
+func (f *failure) forgetTry() { f.Tries = f.Tries[:len(f.Tries)-1] }
+
+// blame notes the names that the attempt that was noted last has failed for; none: it may have been for any.
+func (f *failure) blame(names []string) {
+	if names == nil {
+		return
+	}
+	f.Blamed = lastTries(append(slices.Clone(f.Blamed), f.Tries[len(f.Tries)-1]))
+	f.forgetTry()
+	for _, name := range names {
+		if !slices.Contains(f.Failed, name) {
+			f.Failed = append(slices.Clone(f.Failed), name)
+		}
+	}
 }
 
 // failure reads what is known of failed orders; zero if nothing is.

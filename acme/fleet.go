@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Events tell nodes what has changed where they share it: a word and a name.
+// Events tell nodes what has changed where they share it: a word and a name, or the key of a set.
 const (
 	eventCert   = "cert "   // a certificate was issued
 	eventManual = "manual " // one was imported, or removed
@@ -131,11 +131,11 @@ func (f *fleet) bringIssued(ctx context.Context, names ...string) error {
 	if f.issuer == nil {
 		return nil
 	}
-	wanted := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !f.issuer.isWanted(name) })
-	if len(wanted) == 0 {
+	keys := f.issuer.keysOf(names)
+	if len(keys) == 0 {
 		return nil
 	}
-	found, err := f.issuer.vault.fetch(ctx, f.issuer.read, wanted...)
+	found, err := f.issuer.vault.fetch(ctx, f.issuer.read, keys...)
 	if err != nil {
 		return err
 	}
@@ -143,8 +143,8 @@ func (f *fleet) bringIssued(ctx context.Context, names ...string) error {
 		if l == nil {
 			continue
 		}
-		if old := f.issuer.store.issued(wanted[n]); old == nil || old.rank() < l.rank() {
-			f.issuer.take(wanted[n], l)
+		if old := f.issuer.held(keys[n]); old == nil || old.rank() < l.rank() {
+			f.issuer.take(keys[n], l)
 		}
 	}
 	return nil
@@ -168,7 +168,7 @@ func (f *fleet) heed(ctx context.Context, event string) {
 		i.solver.fetchToken(limited, name)
 	case word == eventALPN:
 		i.solver.fetchCertificate(limited, name)
-	case word == eventFail && i.isWanted(name) && i.store.issued(name) == nil:
+	case word == eventFail && i.isWanted(name) && i.held(name) == nil:
 		i.plan.set(name, time.Now().Add(jitter(time.Second))) // by then its lease is given back
 	case word == eventARI && i.isWanted(name):
 		i.ari.plan.set(name, time.Now())
@@ -179,9 +179,9 @@ func (f *fleet) heed(ctx context.Context, event string) {
 	}
 }
 
-// isWanted reports whether a name is ordered, should it be in need.
-func (i *issuer) isWanted(name string) bool {
+// isWanted reports whether something is ordered under a key, should it be in need.
+func (i *issuer) isWanted(key string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.wanted[name] != nil
+	return i.wanted[key] != nil
 }

@@ -53,37 +53,28 @@ type issuer struct {
 	notices  *notices
 
 	mu     sync.Mutex
-	wanted map[string]*order
+	wanted map[string]*order // by key, see set.go
+	keys   map[string]string // of names that are ordered under another one: which
 }
 
-// order is what is known about getting the certificate of one name.
+// order is what is known about getting the certificate of one name, or of a set.
 type order struct {
+	names  []string  // of the table, that it is for; sorted, and replaced as a whole
+	leaf   *leaf     // what is kept under the key; nil: nothing yet
 	err    error     // of the last attempt; nil after success
 	tried  time.Time // when err was set
 	force  bool      // order though the certificate is not due
 	hand   bool      // force is somebody's word, which goes before any wait
+	asked  bool      // err is of an attempt by force
+	busy   bool      // a worker has it
+	again  bool      // another one was to have it meanwhile
 	active bool      // an attempt is under way
 	ari    time.Time // when to renew by the issuer's word; zero: it has not said
 	rsa    bool
 	looked sync.Once // into the folder
 }
 
-// want has a name ordered, now or when its certificate is due.
-func (i *issuer) want(name string, rsa bool) {
-	i.mu.Lock()
-	o, known := i.wanted[name]
-	if !known {
-		o = &order{}
-		i.wanted[name] = o
-	}
-	o.rsa = rsa
-	i.mu.Unlock()
-	if !known {
-		i.unread.set(name, time.Now())
-	}
-}
-
-// readLocal puts the folder's certificate of a name in place, if there is one.
+// readLocal puts the folder's certificate of a name or set in place, if there is one.
 func (i *issuer) readLocal(name string) *leaf {
 	l, err := i.vault.local(name)
 	if err != nil {
@@ -103,13 +94,14 @@ func (i *issuer) readLocal(name string) *leaf {
 }
 
 // place serves l from now on, unless something better is there.
-func (i *issuer) place(name string, l *leaf) {
+func (i *issuer) place(key string, l *leaf) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if old := i.store.issued(name); old != nil && old.rank() >= l.rank() {
+	o := i.wanted[key]
+	if o == nil || o.leaf != nil && o.leaf.rank() >= l.rank() {
 		return
 	}
-	i.replaced(i.store.putIssued(name, l), l)
+	i.serve(o, l)
 }
 
 // take is place for what another node has issued: it spares an order here.
@@ -120,69 +112,53 @@ func (i *issuer) take(name string, l *leaf) {
 	if !wanted {
 		return
 	}
-	before := i.store.issued(name)
+	before := i.held(name)
 	i.place(name, l)
 	i.mu.Lock()
 	if o.err = nil; before == nil || before.digest != l.digest {
 		o.ari, o.force, o.hand = time.Time{}, false, false
 	}
 	i.mu.Unlock()
-	i.planFor(name, i.store.issued(name))
+	i.planFor(name, i.held(name))
 }
 
-// planFor plans the next look at a name: when its certificate is due, or now.
-func (i *issuer) planFor(name string, held *leaf) {
+// planFor plans the next look at what is wanted under a key: when its certificate is due, or now.
+func (i *issuer) planFor(key string, held *leaf) {
 	at := time.Now()
 	if held != nil {
 		i.mu.Lock()
-		var ari time.Time
-		if o := i.wanted[name]; o != nil {
-			ari = o.ari
+		o := i.wanted[key]
+		if o != nil && held.fitsAll(o.names) {
+			at = renewal(held, o.ari)
 		}
 		i.mu.Unlock()
-		at = renewal(held, ari)
-		i.ari.watch(name)
+		i.ari.watch(key)
 	}
-	i.plan.set(name, at)
+	i.plan.set(key, at)
 }
 
-// unwant stops orders and renewals of a name. With forget, its certificate is not
-// held any more; what is kept of it stays, so that a name that comes back needs no new order.
-func (i *issuer) unwant(name string, forget bool) {
-	i.mu.Lock()
-	delete(i.wanted, name)
-	i.mu.Unlock()
-	i.plan.drop(name)
-	i.unread.drop(name)
-	i.ari.drop(name)
-	if !forget {
-		return
-	}
-	if old := i.store.putIssued(name, nil); old != nil {
-		i.replaced(old, nil)
-	}
-}
-
-// hurry has a name ordered now, whatever the age of its certificate. By hand, it also waits for nothing, whatever orders have failed.
+// hurry has a name ordered now, with its set, whatever the age of the certificate. By hand, it also waits for nothing, whatever orders have failed.
 func (i *issuer) hurry(name string, hand bool) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	o, ok := i.wanted[name]
+	key := i.key(name)
+	o, ok := i.wanted[key]
 	if !ok {
 		return fmt.Errorf("acme: no certificate of %s is ordered from the issuer", name)
 	}
 	o.force, o.hand = true, o.hand || hand
-	i.plan.set(name, time.Now())
+	i.soon(key, o)
 	return nil
 }
 
 // revoked has the names of a certificate that the issuer has revoked ordered anew, with another key.
 func (i *issuer) revoked(l *leaf) {
 	for _, name := range l.names {
-		if i.store.issued(name) == l {
-			if err := i.hurry(name, false); err != nil {
-				i.log.Debug("revoked certificate not ordered anew", "name", name, "err", err)
-			}
+		if key, o := i.orderOf(name); i.store.issued(name) != l || o != nil && i.held(key) != l {
+			continue // the set has another one already, which lacks this name, and tries to get it
+		}
+		if err := i.hurry(name, false); err != nil {
+			i.log.Debug("revoked certificate not ordered anew", "name", name, "err", err)
 		}
 	}
 }
@@ -204,11 +180,11 @@ func (i *issuer) run(ctx context.Context) {
 	for range orderers {
 		workers.Go(func() {
 			for {
-				name, ok := i.plan.next(ctx)
+				key, ok := i.plan.next(ctx)
 				if !ok {
 					return
 				}
-				i.process(ctx, name)
+				i.process(ctx, key)
 			}
 		})
 	}
@@ -221,33 +197,67 @@ func (i *issuer) run(ctx context.Context) {
 	workers.Wait()
 }
 
-// process orders a name if that is still wanted and due, and plans the next time.
-func (i *issuer) process(ctx context.Context, name string) {
+// process orders what is wanted under a key, if it still is, and due, and plans the next time.
+func (i *issuer) process(ctx context.Context, key string) {
+	o := i.begin(key)
+	if o == nil {
+		return
+	}
+	defer i.end(key, o)
+	i.look(key, o)
 	i.mu.Lock()
-	o, ok := i.wanted[name]
-	var force, hand bool
-	var ari time.Time
-	if ok {
-		force, hand, ari = o.force, o.hand, o.ari
-	}
+	t := &try{key: key, order: o, all: o.names, force: o.force, hand: o.hand}
+	held, ari := o.leaf, o.ari
 	i.mu.Unlock()
-	if ok {
-		i.look(name, o)
-	}
-	held := i.store.issued(name)
+	need, again := i.needed(t.all, t.force)
+	t.all, t.names = need, need
 	switch {
-	case !ok:
-	case !strings.Contains(strings.TrimPrefix(name, "*."), "."):
-		i.finish(name, o, errors.New("acme: no issuer certifies a name of one label"), 24*time.Hour)
-	case !i.known(knownAs(name)):
-		i.plan.set(name, time.Now().Add(unknownWait))
-	case i.store.hasFile(name) && !force:
-		i.plan.set(name, time.Now().Add(coveredWait))
-	case held != nil && !force && time.Now().Before(renewal(held, ari)):
-		i.planFor(name, held)
+	case len(need) == 0 && again == 0:
+		i.finish(t, errOneLabel, 24*time.Hour)
+	case len(need) == 0:
+		i.plan.set(key, time.Now().Add(again))
+	case t.force || due(held, need, ari):
+		i.attempt(ctx, t)
 	default:
-		i.attempt(ctx, name, o, force, hand)
+		at := renewal(held, ari)
+		if again > 0 {
+			at = earlier(at, time.Now().Add(again))
+		}
+		i.plan.set(key, at)
+		i.ari.watch(key)
 	}
+}
+
+// begin has this worker alone work at an order; nil: it is not wanted, or another one does, and has it looked at once more when it ends.
+func (i *issuer) begin(key string) *order {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	o := i.wanted[key]
+	if o == nil {
+		return nil
+	}
+	if o.busy {
+		o.again = true
+		return nil
+	}
+	o.busy = true
+	return o
+}
+
+// soon has an order looked at now; once more, if a worker has it. i.mu is held.
+func (i *issuer) soon(key string, o *order) {
+	o.again = o.again || o.busy // the worker plans the next time, too
+	i.plan.set(key, time.Now())
+}
+
+func (i *issuer) end(key string, o *order) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	o.busy = false
+	if o.again && i.wanted[key] == o {
+		i.plan.set(key, time.Now())
+	}
+	o.again = false
 }
 
 // orders reports whether certificates of a canonical pattern can be had at all.
@@ -264,21 +274,23 @@ func knownAs(name string) string {
 }
 
 // finish notes the outcome of an attempt and plans the next one after wait.
-func (i *issuer) finish(name string, o *order, err error, wait time.Duration) {
+func (i *issuer) finish(t *try, err error, wait time.Duration) {
 	if err != nil {
 		i.results.WithLabelValues("failed").Inc()
-		i.log.Error("certificate not issued", "name", name, "err", err, "retry_in", wait.Round(time.Second))
+		i.log.Error("certificate not issued", "name", t.key, "err", err, "retry_in", wait.Round(time.Second))
 	} else {
 		i.results.WithLabelValues("issued").Inc()
-		i.log.Info("certificate issued", "name", name, "renew_in", wait.Round(time.Second))
+		i.log.Info("certificate issued", "name", t.key, "renew_in", wait.Round(time.Second))
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	o.err, o.tried = err, time.Now()
-	o.force = o.force && err != nil && !o.hand // one that is revoked goes in the end; somebody's word is for once
-	o.hand = false
-	if i.wanted[name] == o { // not removed, nor removed and added again, meanwhile
-		i.plan.set(name, time.Now().Add(wait))
+	o := t.order
+	o.err, o.tried, o.asked = err, time.Now(), t.force
+	if err == nil || t.hand { // one that is revoked goes in the end; somebody's word is for once
+		o.force, o.hand = false, false
+	}
+	if i.wanted[t.key] == o { // not removed, nor removed and added again, meanwhile
+		i.plan.set(t.key, time.Now().Add(wait))
 	}
 }
 
@@ -288,18 +300,20 @@ func (i *issuer) setActive(o *order, active bool) {
 	o.active = active
 }
 
-// status returns when a name is tried or renewed next, when the last attempt ended, and its error.
+// status returns when a name is tried or renewed next, when the last attempt ended, and its error, if that is of concern for the name.
 func (i *issuer) status(name string) (next, tried time.Time, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	o, ok := i.wanted[name]
+	key := i.key(name)
+	o, ok := i.wanted[key]
 	if !ok {
 		return next, tried, nil
 	}
+	err = o.errFor(name)
 	if o.active {
-		return time.Now(), o.tried, o.err
+		return time.Now(), o.tried, err
 	}
-	return i.plan.at(name), o.tried, o.err
+	return i.plan.at(key), o.tried, err
 }
 
 // failing counts the names whose last attempt failed, or was put off.
@@ -307,33 +321,27 @@ func (i *issuer) failing() (n int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, o := range i.wanted {
-		if o.err != nil {
-			n++
+		for _, name := range o.names {
+			if o.errFor(name) != nil {
+				n++
+			}
 		}
 	}
 	return n
 }
 
 // waiting counts the names without an issued certificate.
-func (i *issuer) waiting() int {
-	n := 0
-	for _, name := range i.names() {
-		if i.store.issued(name) == nil {
-			n++
+func (i *issuer) waiting() (n int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, o := range i.wanted {
+		for _, name := range o.names {
+			if i.store.issued(name) == nil {
+				n++
+			}
 		}
 	}
 	return n
-}
-
-// names are those that are wanted, in no particular order.
-func (i *issuer) names() []string {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	names := make([]string, 0, len(i.wanted))
-	for name := range i.wanted {
-		names = append(names, name)
-	}
-	return names
 }
 
 // jitter varies a wait by ±20 %.

@@ -15,39 +15,60 @@ const (
 	absentLife = 5 * time.Second
 )
 
-// look makes sure that the folder was looked into for a name, once.
-func (i *issuer) look(name string, o *order) {
+// look makes sure that the folder was looked into for a name or set, once.
+func (i *issuer) look(key string, o *order) {
 	o.looked.Do(func() {
-		held := i.store.issued(name)
+		held := i.held(key)
 		if held == nil {
-			held = i.readLocal(name)
+			held = i.readLocal(key)
 		}
-		i.planFor(name, held)
+		i.readOthers(key, o, held)
+		i.planFor(key, held)
 	})
 }
 
-// read is what this node has of a name, in the folder too, where that was not looked into yet.
-func (i *issuer) read(name string) *leaf {
+// read is what this node has under a key, in the folder too, where that was not looked into yet.
+func (i *issuer) read(key string) *leaf {
 	i.mu.Lock()
-	o := i.wanted[name]
+	o := i.wanted[key]
 	i.mu.Unlock()
-	if o != nil {
-		i.look(name, o)
+	if o == nil {
+		return nil
 	}
-	return i.store.issued(name)
+	i.look(key, o)
+	return i.held(key)
+}
+
+// readOthers puts in place what was ordered for names alone, before they came into a set whose certificate, if there is one, lacks them.
+func (i *issuer) readOthers(key string, o *order, held *leaf) {
+	i.mu.Lock()
+	names := o.names
+	i.mu.Unlock()
+	for _, name := range names {
+		if name == key || held != nil && held.fits(name) || i.store.issued(name) != nil {
+			continue
+		}
+		l, err := i.vault.local(name)
+		if err != nil || !l.fits(name) {
+			continue // it is ordered anyway
+		}
+		i.mu.Lock()
+		if i.key(name) == key && i.store.issued(name) == nil {
+			i.replaced(i.store.putIssued(name, l), l)
+		}
+		i.mu.Unlock()
+	}
 }
 
 // demand is for a name whose certificate is not in memory: after a start it may not have been read yet. It reads the folder, which takes
 // a tenth of a millisecond; with ask it also looks at what is shared, for demandWait at most. Nil: there is none yet.
 func (i *issuer) demand(ctx context.Context, name string, ask bool) *leaf {
 	for _, pattern := range []string{name, "*." + parent(name)} {
-		i.mu.Lock()
-		o := i.wanted[pattern]
-		i.mu.Unlock()
+		key, o := i.orderOf(pattern)
 		if o == nil {
 			continue
 		}
-		i.look(pattern, o)
+		i.look(key, o)
 		if ask && i.fleet != nil && i.store.issued(pattern) == nil && !i.fleet.synced.Load() {
 			i.fleet.demand(ctx, pattern)
 		}
@@ -107,15 +128,15 @@ func (f *fleet) demand(ctx context.Context, name string) {
 // load looks at the names of the table one after the other, so that all are in memory soon after a start.
 func (i *issuer) load(ctx context.Context) {
 	for {
-		name, ok := i.unread.next(ctx)
+		key, ok := i.unread.next(ctx)
 		if !ok {
 			return
 		}
 		i.mu.Lock()
-		o := i.wanted[name]
+		o := i.wanted[key]
 		i.mu.Unlock()
 		if o != nil {
-			i.look(name, o)
+			i.look(key, o)
 		}
 	}
 }

@@ -17,6 +17,8 @@ type record struct {
 	Directory string `json:"directory"`
 	// PEM is the key and the chain.
 	PEM string `json:"pem"`
+	// Names are those that a set was ordered for; none: the name that it is kept under alone.
+	Names []string `json:"names,omitempty"`
 	// Removed: there is none any more, which those who were away have to learn, too.
 	Removed bool `json:"removed,omitempty"`
 }
@@ -41,7 +43,7 @@ func (r *record) encode() []byte {
 	return text
 }
 
-// leaf is the certificate of a name.
+// leaf is the certificate that is kept under a name.
 func (r *record) leaf(source Source, name string) (*leaf, error) {
 	if r.Removed {
 		return nil, errRemoved
@@ -50,7 +52,11 @@ func (r *record) leaf(source Source, name string) (*leaf, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !l.fits(name) {
+	names := r.Names
+	if names == nil {
+		names = []string{name}
+	}
+	if !l.fitsAll(names) {
 		return nil, fmt.Errorf("certificate is for %s", strings.Join(l.names, ", "))
 	}
 	l.generation, l.directory = r.Generation, r.Directory

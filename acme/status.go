@@ -34,6 +34,7 @@ type Status struct {
 	Name        string    `json:"name"`   // canonical; may be "*" or start with "*."
 	Issuer      string    `json:"issuer"` // common name, else organization, else unit
 	Source      Source    `json:"source"`
+	Set         string    `json:"set,omitempty"` // what it shares its certificate under, see Change.Set; empty: it has one of its own
 	NotBefore   time.Time `json:"not_before,omitzero"`
 	NotAfter    time.Time `json:"not_after,omitzero"`
 	KeyType     string    `json:"key_type"` // as "ECDSA P-256", "RSA 2048"
@@ -89,6 +90,7 @@ func (m *Manager) status(name string) Status {
 	}
 	var orderErr error
 	if m.issuer != nil {
+		st.Set = m.issuer.setOf(name)
 		next, tried, err := m.issuer.status(name)
 		if err != nil || !next.IsZero() {
 			orderErr, st.NextTry, st.LastTry = err, next, tried

@@ -16,6 +16,10 @@ type Change struct {
 	// empty leaves the choice to the issuer; one without the other is a problem.
 	CertFile, KeyFile string
 
+	// Set has the name share one certificate with all others of the same Set, which is the name of their vhost: one order, renewed as one. Changes of
+	// names that are new to a Set belong into one Update, or the certificate is ordered twice. Empty: the name has a certificate of its own.
+	Set string
+
 	// RSA has the name's certificate ordered for an RSA key, for clients that know no ECDSA.
 	RSA bool
 }
@@ -27,20 +31,36 @@ type Change struct {
 func (m *Manager) Update(changes []Change) {
 	m.updating.Lock()
 	defer m.updating.Unlock()
+	joining := map[string]Change{} // by name: into which set
 	for _, c := range changes {
 		name, ok := canonicalPattern(c.Name)
+		delete(joining, name)
 		switch {
 		case !ok:
 			m.log.Error("name of the table is malformed", "name", c.Name)
 		case c.Removed:
 			m.remove(name)
 		default:
-			m.add(name, c)
+			m.add(name, c, joining)
 		}
+	}
+	m.join(joining)
+}
+
+// join has sets ordered, now that all their names are known.
+func (m *Manager) join(joining map[string]Change) {
+	sets := map[string][]string{}
+	for name, c := range joining {
+		key, _ := canonicalPattern(c.Set) // add has seen that it is good
+		sets[key] = append(sets[key], name)
+	}
+	for key, names := range sets {
+		m.issuer.want(key, joining[names[0]].RSA, names...)
 	}
 }
 
-func (m *Manager) add(name string, c Change) {
+// add tells of one name. Of a set it only notes that in joining.
+func (m *Manager) add(name string, c Change, joining map[string]Change) {
 	m.store.tell(name)
 	order := m.issuer != nil && m.issuer.orders(name)
 	if c.CertFile != "" || c.KeyFile != "" {
@@ -52,9 +72,14 @@ func (m *Manager) add(name string, c Change) {
 		return
 	}
 	m.files.detach(name)
-	if order {
-		m.issuer.want(name, c.RSA)
+	if !order {
+		return
 	}
+	if _, ok := canonicalPattern(c.Set); ok {
+		joining[name] = c
+		return
+	}
+	m.issuer.want(name, c.RSA, name)
 }
 
 func (m *Manager) remove(name string) {

@@ -105,7 +105,7 @@ func (v *vault) unpack(name string, text []byte) (*leaf, error) {
 // pack is the reverse of unpack.
 func (v *vault) pack(name string, r *record) []byte {
 	if v.shared == nil {
-		if r.Generation == 0 && !r.Removed && (v.directories == nil || r.Directory == v.directories[0]) {
+		if r.Generation == 0 && !r.Removed && r.Names == nil && (v.directories == nil || r.Directory == v.directories[0]) {
 			return []byte(r.PEM) // readable for other programs
 		}
 		return r.encode()

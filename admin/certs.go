@@ -39,7 +39,8 @@ type Certificate struct {
 	Name        string    `json:"name"`
 	Issuer      string    `json:"issuer"`
 	Source      string    `json:"source"`
-	Key         string    `json:"key"` // as "ECDSA P-256"
+	Set         string    `json:"set,omitempty"` // the vhost all of whose names share this certificate; empty: the name has its own
+	Key         string    `json:"key"`           // as "ECDSA P-256"
 	NotBefore   time.Time `json:"not_before,omitzero"`
 	NotAfter    time.Time `json:"not_after,omitzero"`
 	Fingerprint string    `json:"fingerprint,omitempty"` // SHA-256, in hex; of none from the internal CA

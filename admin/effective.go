@@ -77,6 +77,9 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 	add("tls.policy", s.TLSPolicy)
 	add("tls.min_version", s.MinTLS)
 	effectiveClientAuth(r.Vhost.TLS, add)
+	if t := r.Vhost.TLS; t != nil && t.OneCertificate {
+		add("tls.one_certificate", "true")
+	}
 	add("tls.redirect_http", s.RedirectHTTP)
 	add("tls.hsts", hstsText(&s.HSTS))
 	return out

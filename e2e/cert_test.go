@@ -115,6 +115,17 @@ func TestCertificatesAreListedRenewedAndTold(t *testing.T) {
 		}
 	}
 
+	// A vhost whose hosts share one certificate.
+	n.write("conf.d/set.yaml", vhost("set.test", b.URL, "aliases: [www.set.test]", "tls: {one_certificate: true}"))
+	edgetest.WaitFor(t, "a certificate from Pebble", func() bool { return strings.Contains(n.issuer("www.set.test"), "Pebble") })
+	if out := n.must("cert", "renew", "www.set.test", "--wait", "25s"); !strings.Contains(out, "www.set.test: served, by Pebble") {
+		t.Errorf("renew says %q", out)
+	}
+	one, other := n.must("cert", "list", "set.test", "-o", "json"), n.must("cert", "list", "www.set.test", "-o", "json")
+	if fingerprint(t, one) != fingerprint(t, other) || !strings.Contains(other, `"set": "set.test"`) {
+		t.Errorf("they share no certificate: %s %s", one, other)
+	}
+
 	// Pebble asks at the ports of the first listeners: a node without them cannot be reached, and what that means is said.
 	n.stop()
 	n.http = fmt.Sprintf("127.0.0.1:%d", edgetest.FreePort(t))

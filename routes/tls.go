@@ -15,6 +15,9 @@ type TLS struct {
 	// MinVersion raises the least version that Policy takes: "1.2" or "1.3".
 	MinVersion  string       `yaml:"min_version,omitempty" json:"min_version,omitempty"`
 	Certificate *Certificate `yaml:"certificate,omitempty" json:"certificate,omitempty"`
+	// OneCertificate has one certificate ordered from the ACME issuer for all hosts of the vhost (a SAN set), of which there are 100 at most. Default
+	// false: each host has its own. It tells whoever connects to one of the hosts the names of all.
+	OneCertificate bool `yaml:"one_certificate,omitempty" json:"one_certificate,omitempty"`
 	// ClientAuth: nil: clients are not asked for certificates.
 	ClientAuth *ClientAuth `yaml:"client_auth,omitempty" json:"client_auth,omitempty"`
 	// RedirectHTTP: "auto" (default: once a certificate is in place that is not
@@ -60,6 +63,29 @@ func checkTLS(t *TLS, mode checkMode) []finding {
 		out = append(out, finding{field: "tls.redirect_http", reason: "plain HTTP has no client certificates, and tls.client_auth requires them: leave it out"})
 	}
 	return out
+}
+
+// mostCertNames is how many names Let's Encrypt takes in a certificate, and most others do.
+const mostCertNames = 100
+
+func checkOneCertificate(field, name string, v *Vhost) []finding {
+	if v.TLS == nil || !v.TLS.OneCertificate {
+		return nil
+	}
+	if v.TLS.Certificate != nil {
+		return []finding{{field: field, reason: "the files of tls.certificate serve all hosts of the vhost, and nothing is ordered: leave one of the two out"}}
+	}
+	count := 0
+	for _, host := range append([]string{name}, v.Aliases...) {
+		if host != "*" { // which is never ordered
+			count++
+		}
+	}
+	if count > mostCertNames {
+		return []finding{{field: field, reason: fmt.Sprintf("a certificate takes %d names, and this vhost has %d hosts: take some of its aliases to another vhost, or leave this out, and each has its own",
+			mostCertNames, count)}}
+	}
+	return nil
 }
 
 func checkCertificate(field string, c *Certificate, mode checkMode) []finding {

@@ -74,6 +74,7 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 	out = append(out, oneOf("compress", v.Compress, []string{"off", "on"})...)
 	out = append(out, checkCache("cache", v.Cache)...)
 	out = append(out, checkWAF("waf", v.WAF)...)
+	out = append(out, checkOneCertificate("tls.one_certificate", name, v)...)
 	out = append(out, checkAddresses("addresses", v.Addresses, mode)...)
 	return append(out, checkTLS(v.TLS, mode)...)
 }

@@ -2,7 +2,7 @@
 //
 // The keys, each after the prefix of the URL, as package acme names them:
 //
-//	cert:{www.shop.test}        HASH, a certificate and its key, sealed: value, rank, not_after (for readers)
+//	cert:{www.shop.test}        HASH, a certificate and its key, sealed: value, rank, not_after (for readers); of a set under its vhost's name
 //	cert:{www.shop.test}:lock   STRING, who orders it at present, with a life
 //	cert:{www.shop.test}:manual HASH, the same of what was imported
 //	cert:{www.shop.test}:fail   STRING, what is known of failed orders

@@ -26,7 +26,8 @@ func newCertRenew(s *session) *cobra.Command {
 		Use: "renew (NAME… | --all-expiring TIME)", Short: "Have certificates made anew now",
 		Long: `Have the certificates of names ordered anew from the ACME issuer now, whatever their age and
 whatever waits after orders that failed; where the internal CA issues, the next handshake gets
-another one. Certificates from files and imported ones are replaced by other means.
+another one. A name that shares its certificate with others (tls.one_certificate) is renewed with
+all of them. Certificates from files and imported ones are replaced by other means.
 
 Issuers bound how many orders and failed validations a name may have: see cert list for what is
 wrong before you repeat an order.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,7 +32,8 @@ func newCertList(s *session) *cobra.Command {
 		Use: "list [NAME…]", Short: "List the certificate of each name, until when it is good, and what is wrong",
 		Long: `List what is served for each name of the node's vhosts, or for NAME: by whom it was issued, where
 it comes from (file, imported, acme, internal), how many days are left, whether an OCSP response is
-stapled, when the next order or renewal is, and what is wrong, with what to do about it.
+stapled, when the next order or renewal is, and what is wrong, with what to do about it. Names of
+one SET share a certificate: those of a vhost with tls.one_certificate, whose name it is.
 
 --expiring leaves out certificates of the internal CA: they live for a week, and the node makes them
 anew by itself.`,
@@ -108,26 +110,36 @@ func spanOf(flag, text string) (routes.Duration, error) {
 
 func (s *session) printCerts(list *admin.CertificateList) error {
 	rows := make([][]string, 0, len(list.Certificates))
+	heading := []string{"NAME", "ISSUER", "SOURCE", "KEY", "DAYS", "STAPLE", "NEXT", "PROBLEM"}
+	const keyColumn = 3
+	sets := slices.ContainsFunc(list.Certificates, func(c admin.Certificate) bool { return c.Set != "" })
+	if sets { // most nodes have none
+		heading = slices.Insert(heading, keyColumn, "SET")
+	}
 	for i := range list.Certificates {
 		c := &list.Certificates[i]
 		staple := c.Staple
 		if staple == "none" {
 			staple = ""
 		}
-		rows = append(rows, []string{
+		row := []string{
 			c.Name, dash(c.Issuer), c.Source, c.Key, dash(daysLeft(c, list.Now)), dash(staple), dash(fromNow(c.NextTry, list.Now)), dash(c.Problem),
-		})
+		}
+		if sets {
+			row = slices.Insert(row, keyColumn, dash(c.Set))
+		}
+		rows = append(rows, row)
 	}
-	return s.printTable([]string{"NAME", "ISSUER", "SOURCE", "KEY", "DAYS", "STAPLE", "NEXT", "PROBLEM"}, rows)
+	return s.printTable(heading, rows)
 }
 
 func (s *session) printCertCSV(list *admin.CertificateList) error {
 	w := csv.NewWriter(s.Out)
-	rows := [][]string{{"name", "issuer", "source", "key", "not_before", "not_after", "days", "staple", "next", "problem"}}
+	rows := [][]string{{"name", "issuer", "source", "key", "not_before", "not_after", "days", "staple", "next", "problem", "set"}}
 	for i := range list.Certificates {
 		c := &list.Certificates[i]
 		rows = append(rows, []string{
-			c.Name, c.Issuer, c.Source, c.Key, utcStamp(c.NotBefore), utcStamp(c.NotAfter), daysLeft(c, list.Now), c.Staple, utcStamp(c.NextTry), c.Problem,
+			c.Name, c.Issuer, c.Source, c.Key, utcStamp(c.NotBefore), utcStamp(c.NotAfter), daysLeft(c, list.Now), c.Staple, utcStamp(c.NextTry), c.Problem, c.Set,
 		})
 	}
 	return w.WriteAll(rows)

@@ -134,7 +134,7 @@ www.shop.test  E7                acme      ECDSA P-256  60    -        in 30d  -
 			got = append(got, row[0])
 		}
 		want(t, args, strings.Join(got, " "), names)
-		want(t, "heading", strings.Join(rows[0], ","), "name,issuer,source,key,not_before,not_after,days,staple,next,problem")
+		want(t, "heading", strings.Join(rows[0], ","), "name,issuer,source,key,not_before,not_after,days,staple,next,problem,set")
 	}
 	_, out, _ = invoke(t, "cert", "list", "--issuer", "nobody")
 	want(t, "none", out, "none\n")
@@ -143,6 +143,26 @@ www.shop.test  E7                acme      ECDSA P-256  60    -        in 30d  -
 	code, _, errOut = invoke(t, "cert", "list", "nobody.test")
 	want(t, "nobody's", code, exitFailed)
 	contains(t, "nobody's", errOut, "no vhost answers for nobody.test")
+}
+
+func TestCertListShowsWhichNamesShareACertificate(t *testing.T) {
+	h := newHolder()
+	for _, name := range []string{"www.shop.test", "*.shop.test"} {
+		c := h.certs[name]
+		c.Set = "www.shop.test"
+		h.certs[name] = c
+	}
+	n := admintest.Start(t, sites, h.options())
+	t.Chdir(n.Dir)
+	_, out, _ := invoke(t, "cert", "list", "--expiring", "100d")
+	want(t, "table", out, strings.TrimLeft(`
+NAME           ISSUER            SOURCE  SET            KEY          DAYS  STAPLE   NEXT    PROBLEM
+*.shop.test    StartCom Class 1  file    www.shop.test  RSA 2048     5     good     -       -
+old.test       E6                acme    -              ECDSA P-256  -2    revoked  -       -
+www.shop.test  E7                acme    www.shop.test  ECDSA P-256  60    -        in 30d  -
+`, "\n"))
+	_, out, _ = invoke(t, "cert", "list", "www.shop.test", "-o", "json")
+	contains(t, "JSON", out, `"set": "www.shop.test"`)
 }
 
 func TestCertRenewSaysWhatBecomesOfEachName(t *testing.T) {

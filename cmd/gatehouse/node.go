@@ -191,8 +191,13 @@ func certificateChange(table *routes.Table, name string) acme.Change {
 		return acme.Change{Name: name, Removed: true}
 	}
 	change := acme.Change{Name: name}
-	if t := owner.Vhost.TLS; t != nil && t.Certificate != nil {
+	t := owner.Vhost.TLS
+	switch {
+	case t == nil:
+	case t.Certificate != nil:
 		change.CertFile, change.KeyFile = t.Certificate.Cert, t.Certificate.Key
+	case t.OneCertificate:
+		change.Set = owner.Name
 	}
 	return change
 }

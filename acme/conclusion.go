@@ -1,0 +1,115 @@
+package acme
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	xacme "golang.org/x/crypto/acme"
+)
+
+// backoffs are the waits after the first, second, … failed order of a name or set, each
+// ±20 %, whichever node made it. An attempt has one failed validation of a name at most.
+var backoffs = []time.Duration{10 * time.Minute, 30 * time.Minute, 2 * time.Hour, 6 * time.Hour, 24 * time.Hour}
+
+// urgentWait is the longest wait between attempts where little of a certificate's life is left.
+const urgentWait = 2 * time.Hour
+
+// conclude notes how an attempt ended, for all nodes, and plans the next look. The note comes first: whoever sees how it ended may have it
+// tried again at once, and that attempt reads the note.
+func (i *issuer) conclude(ctx context.Context, t *try, l *leaf, f failure, err error) {
+	if err == nil {
+		i.succeed(ctx, t, l, f)
+		return
+	}
+	wait := i.waitAfter(t.key, f.Count, err)
+	f.Err, f.Rest = err.Error(), f.Rest && t.whole()
+	if _, not := errors.AsType[*notTriedError](err); not {
+		f.forgetTry()
+	} else {
+		f.Count++
+		f.blame(failedNames(err))
+		l, ari := i.lasting(t)
+		if rest := f.rest(l, t.all, ari); !f.Rest && rest != nil && len(rest) < len(t.names) {
+			wait = min(wait, jitter(minRenewWait)) // the others have not failed
+		}
+	}
+	f.Next = time.Now().Add(wait)
+	i.note(ctx, t.key, &f)
+	i.finish(t, err, wait)
+}
+
+// succeed is conclude for a certificate that was issued. Those that it was not ordered for, since they have failed, are tried again with all others
+// as if this had failed, too.
+func (i *issuer) succeed(ctx context.Context, t *try, l *leaf, f failure) {
+	wait := max(time.Until(renewal(l, time.Time{})), minRenewWait)
+	if t.whole() && !l.fitsAll(t.all) { // another node was faster, and did not know all of them yet
+		wait = minRenewWait
+	}
+	var left error
+	if t.whole() {
+		i.note(ctx, t.key, nil)
+	} else {
+		left = errors.New(f.Err)
+		again := i.waitAfter(t.key, f.Count-1, left)
+		f.Rest, f.Next = true, time.Now().Add(again)
+		f.forgetTry()
+		i.note(ctx, t.key, &f)
+		wait = min(wait, again)
+	}
+	i.mu.Lock()
+	t.order.ari = time.Time{}
+	i.mu.Unlock()
+	i.finish(t, nil, wait)
+	if left != nil {
+		i.mu.Lock()
+		t.order.err = left
+		i.mu.Unlock()
+	}
+	i.ari.watch(t.key)
+}
+
+// note is putFailure, for a while at most.
+func (i *issuer) note(ctx context.Context, name string, f *failure) {
+	ctx, cancel := context.WithTimeout(ctx, sharedWait)
+	defer cancel()
+	if err := i.vault.putFailure(ctx, name, f); err != nil {
+		i.log.Warn("other nodes do not know how an order ended", "name", name, "err", err)
+	}
+}
+
+// waitAfter is how long a name waits after a failed attempt.
+func (i *issuer) waitAfter(name string, failed int, err error) time.Duration {
+	wait := jitter(backoffs[min(failed, len(backoffs)-1)])
+	if _, not := errors.AsType[*notTriedError](err); not {
+		wait = jitter(awayWait)
+	}
+	if held := i.held(name); held != nil && time.Until(held.notAfter) < held.life()/6 {
+		wait = min(wait, jitter(urgentWait))
+	}
+	limited, _ := rateLimit(err)
+	var resting *restingError
+	if errors.As(err, &resting) {
+		limited = max(limited, time.Until(resting.until))
+	}
+	return max(wait, min(limited, 24*time.Hour))
+}
+
+// rateLimit returns how long the issuer asks to wait, zero if it does not, and whether that is for all orders of the account and not for
+// this name.
+func rateLimit(err error) (wait time.Duration, whole bool) {
+	var problem *xacme.Error
+	if !errors.As(err, &problem) {
+		return 0, false
+	}
+	wait, limited := xacme.RateLimit(problem)
+	if !limited {
+		return 0, false
+	}
+	if wait == 0 {
+		wait = backoffs[0]
+	}
+	detail := strings.ToLower(problem.Detail)
+	return wait, strings.Contains(detail, "new orders") || strings.Contains(detail, "account")
+}
