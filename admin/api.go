@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,6 +44,9 @@ type Options struct {
 	// ClientAuthProblem returns why the authorities that the vhost with that name has for
 	// its clients' certificates are not those in use. It must not block. Nil: there are no problems.
 	ClientAuthProblem func(name string) error
+	// AddressProblem returns what is wrong with the lists of addresses that the vhost with that name, or
+	// its tenant, names. It must not block. Nil: there are no problems.
+	AddressProblem func(name string) error
 	// RulesProblem returns what is wrong with a vhost's own rules beside its tenant's.
 	// Nil: there are no problems.
 	RulesProblem func(tenants, vhosts string) error
@@ -60,6 +64,10 @@ type Options struct {
 	CacheFigures func() []CacheFigures
 	// Backends are listed and drained by it.
 	Backends Backends
+	// Blocks are the blocked networks. Nil: refused.
+	Blocks Blocks
+	// TrustedProxies are networks whose block has to be confirmed.
+	TrustedProxies []netip.Prefix
 	// NotReady returns the reasons why the node should get no traffic; empty:
 	// it is ready. Nil: always ready.
 	NotReady func() []string
@@ -98,6 +106,9 @@ func New(opts Options) *API {
 	}
 	if opts.ClientAuthProblem == nil {
 		opts.ClientAuthProblem = func(string) error { return nil }
+	}
+	if opts.AddressProblem == nil {
+		opts.AddressProblem = func(string) error { return nil }
 	}
 	if opts.RulesProblem == nil {
 		opts.RulesProblem = func(string, string) error { return nil }
@@ -145,6 +156,9 @@ func New(opts Options) *API {
 //	POST   /certs/renew       RenewRequest → RenewResult
 //	POST   /certs/import      ImportRequest → ImportResult
 //	POST   /certs/remove      RemoveCertRequest → RemoveCertResult
+//	GET    /blocks            BlockList; ?tenant=
+//	POST   /blocks            BlockRequest → BlockResult; 409: it has to be confirmed
+//	POST   /blocks/remove     UnblockRequest → BlockResult
 //	POST   /upgrade           Upgraded
 //	GET    /version           Version
 //	GET    /health            Readiness, as /readyz
@@ -185,6 +199,10 @@ func (a *API) Private() http.Handler {
 		"POST /certs/renew":  a.renewCerts,
 		"POST /certs/import": a.importCert,
 		"POST /certs/remove": a.removeCerts,
+
+		"GET /blocks":         a.listBlocks,
+		"POST /blocks":        a.addBlock,
+		"POST /blocks/remove": a.removeBlock,
 
 		"POST /upgrade": a.upgrade,
 		"GET /version":  a.version,

@@ -51,6 +51,7 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 			out = append(out, Effective{Path: "waf.rules", Value: lines(w.waf.Rules), From: w.from})
 		}
 	}
+	out = append(out, effectiveAddresses(&s, layer)...)
 	add("balance", s.Balance)
 	if s.Sticky != "" {
 		add("sticky.cookie", s.Sticky)
@@ -98,6 +99,26 @@ func effectiveWAF(w *routes.WAF, own map[string]bool, add func(path, value strin
 		}
 		add("waf.exclusions", strings.Join(ids, ", "))
 	}
+}
+
+// effectiveAddresses are those of a vhost and of what stands above it, in the order in which they are asked: the one does not replace
+// the other.
+func effectiveAddresses(s *routes.Settings, layer string) (out []Effective) {
+	for _, a := range []struct {
+		of   *routes.Addresses
+		from string
+	}{{s.VhostAddresses, "vhost"}, {s.TenantAddresses, layer}} {
+		if a.of == nil {
+			continue
+		}
+		if len(a.of.Allow) > 0 {
+			out = append(out, Effective{Path: "addresses.allow", Value: strings.Join(a.of.Allow, ", "), From: a.from})
+		}
+		if len(a.of.Deny) > 0 {
+			out = append(out, Effective{Path: "addresses.deny", Value: strings.Join(a.of.Deny, ", "), From: a.from})
+		}
+	}
+	return out
 }
 
 func hstsText(h *routes.HSTS) string {

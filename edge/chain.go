@@ -41,12 +41,3 @@ func chain(links []link, last handler) handler {
 	}
 	return last
 }
-
-// allowAddress is where lists of addresses will be asked. There is no list that
-// could be configured in this version, and the record says so.
-func (s *Server) allowAddress(next handler) handler {
-	return func(r *request) error {
-		r.record.Address = "no list"
-		return next(r)
-	}
-}

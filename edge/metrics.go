@@ -19,6 +19,7 @@ type metrics struct {
 	waf      *prometheus.CounterVec
 	unrouted *prometheus.CounterVec
 	refused  *prometheus.CounterVec
+	denied   *prometheus.CounterVec
 	cut      *prometheus.CounterVec
 	coded    *prometheus.CounterVec
 	uncoded  *prometheus.CounterVec
@@ -44,6 +45,7 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 		waf:        counter("gatehouse_waf_events_total", "Requests that the WAF blocked, or would have blocked in detect mode.", "tenant", "action"),
 		unrouted:   counter("gatehouse_requests_unrouted_total", "Requests that reached no vhost, by class of status.", "code_class"),
 		refused:    counter("gatehouse_requests_refused_total", "Requests that are not valid HTTP or that the connection's limits forbid, by rule.", "reason"),
+		denied:     counter("gatehouse_requests_denied_total", "Requests refused for the client's address, by tenant and by whose list has it (vhost, tenant, process) or that it is blocked (block).", "tenant", "by"),
 		cut:        counter("gatehouse_responses_cut_total", "Responses that ended before their end, by who ended them (backend, client).", "by"),
 		coded:      counter("gatehouse_responses_compressed_total", "Responses that were compressed here, by coding.", "coding"),
 		uncoded:    counter("gatehouse_responses_uncompressed_total", "Responses that were not compressed although client and site want it, by reason (busy, memory, fault).", "reason"),
@@ -66,7 +68,7 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 	lost := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "gatehouse_access_log_lost_lines_total", Help: "Lines of the access log that its writer did not take.",
 	}, func() float64 { return float64(lostLines()) })
-	for _, c := range []prometheus.Collector{&m.tenants, m.waf, m.unrouted, m.refused, m.cut, m.coded, m.uncoded, m.turnedAway, m.handshakes, m.encrypted, m.unshaken, m.retries, m.ejections, m.probes, m.refreshes, m.inFlight.gauge(), m.tunnels, lost} {
+	for _, c := range []prometheus.Collector{&m.tenants, m.waf, m.unrouted, m.refused, m.denied, m.cut, m.coded, m.uncoded, m.turnedAway, m.handshakes, m.encrypted, m.unshaken, m.retries, m.ejections, m.probes, m.refreshes, m.inFlight.gauge(), m.tunnels, lost} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -169,6 +171,7 @@ func (m *metrics) forget(tenant string) {
 	m.tenants.forget(tenant)
 	m.waf.DeletePartialMatch(prometheus.Labels{"tenant": tenant})
 	m.ejections.DeletePartialMatch(prometheus.Labels{"tenant": tenant})
+	m.denied.DeletePartialMatch(prometheus.Labels{"tenant": tenant})
 }
 
 // refreshed counts a request behind a stale hit.

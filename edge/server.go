@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ import (
 
 	"gatehouse/cache"
 	"gatehouse/edge/health"
+	"gatehouse/edge/iplist"
 	"gatehouse/edge/overload"
 	"gatehouse/edge/ratelimit"
 	"gatehouse/edge/waf"
@@ -62,6 +64,14 @@ type Options struct {
 	Denied func(network, address string) bool
 	// BackendTLS is used towards https backends; nil verifies with the system's roots.
 	BackendTLS *tls.Config
+	// Addresses are those of the process, asked behind a vhost's and its tenant's. Nil: none.
+	Addresses *routes.Addresses
+	// AddressLists is the folder for the last good form of lists of addresses; empty: they are not kept. AddressRefresh
+	// is the time between two requests for one that is a URL; 0: one hour.
+	AddressLists   string
+	AddressRefresh time.Duration
+	// Blocks keep networks out that no list allows; its OnChange is the server's. Nil: nobody is blocked.
+	Blocks *iplist.Blocks
 	// AccessLog gets one line per request; nil: none. The caller closes it after Shutdown.
 	AccessLog *AccessLog
 	// Logger: nil discards.
@@ -100,6 +110,7 @@ type Server struct {
 	presets    presetSets
 
 	authorities authorities
+	addresses   addresses
 	ignored     ignoredOnce // exclusions without effect that were logged
 
 	listening listenerSet
@@ -137,6 +148,9 @@ func New(opts Options) (*Server, error) {
 	_, _ = rand.Read(key[:]) // never fails (crypto/rand)
 	s.SetStickyKey(key)
 	s.prober = s.newProber()
+	if err := s.openAddresses(); err != nil {
+		return nil, err
+	}
 	if opts.Certificates != nil {
 		s.signing.init()
 		s.tls = s.tlsConfig()
@@ -226,7 +240,7 @@ func (s *Server) Apply(table *routes.Table, replaced []routes.Replaced) {
 		s.authorities.release(change.Old)
 		s.endChecks(change)
 		if change.New == nil && change.Old != nil {
-			retire(change.Old)
+			s.retireRoute(change.Old)
 		}
 		s.dropStored(change)
 		if change.Old != nil && change.Old.Vhost != nil {
@@ -237,6 +251,9 @@ func (s *Server) Apply(table *routes.Table, replaced []routes.Replaced) {
 		}
 	}
 	s.giveBack(table, replaced)
+	if slices.ContainsFunc(replaced, func(change routes.Replaced) bool { return hasAddresses(change.New) }) {
+		s.addressesChanged()
+	}
 }
 
 // Table returns the table that requests see now; nil before the first Apply.

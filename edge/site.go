@@ -24,20 +24,22 @@ import (
 // request asks for stands first and together: among thousands of vhosts a site's memory
 // was last read a while ago.
 type site struct {
-	name     string
-	tenant   string
-	owner    string // "tenant NAME", or "vhost NAME" of one without: whose turns and connections it has
-	meter    *meter
-	cache    *cache.Policy // nil: off
-	account  *cache.Vhost  // in the cache; nil: it is off
-	limits   *siteLimits
-	compress bool
-	pool     *balance.Pool[*upstream.Pool]
-	sticky   *sticky          // nil: clients do not stay at a backend
-	budget   *upstream.Budget // of retries, on all backends together
-	redirect redirecting
-	hsts     time.Duration
-	hstsMore string // behind its max-age
+	name   string
+	tenant string
+	owner  string // "tenant NAME", or "vhost NAME" of one without: whose turns and connections it has
+	meter  *meter
+	// addresses of the documents; nil: none.
+	addresses *siteAddresses
+	cache     *cache.Policy // nil: off
+	account   *cache.Vhost  // in the cache; nil: it is off
+	limits    *siteLimits
+	compress  bool
+	pool      *balance.Pool[*upstream.Pool]
+	sticky    *sticky          // nil: clients do not stay at a backend
+	budget    *upstream.Budget // of retries, on all backends together
+	redirect  redirecting
+	hsts      time.Duration
+	hstsMore  string // behind its max-age
 
 	// What tls.client_auth says: whether clients are asked for a certificate, have to
 	// have one, and the backend is told of it.
@@ -121,21 +123,27 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 		st.budget = &upstream.Budget{}
 	}
 	st.limits = s.limits.hold(st)
+	st.addresses = s.openSiteAddresses(&settings) // before the old ones are let go: what both name is not read again
 	st.backends = s.backends.hold(st)
 	st.err = s.openPools(st, route, old)
 	if old != nil {
-		old.limits.release()
-		old.backends.release()
+		s.retire(old)
 	}
 	return st
 }
 
-// retire closes what a removed route's site holds.
-func retire(route *routes.Route) {
+// retireRoute closes what a removed route's site holds.
+func (s *Server) retireRoute(route *routes.Route) {
 	if st, ok := route.Compiled().(*site); ok {
-		st.limits.release()
-		st.backends.release()
+		s.retire(st)
 	}
+}
+
+// retire closes what a site holds; requests that still have it go on.
+func (s *Server) retire(st *site) {
+	st.limits.release()
+	st.backends.release()
+	s.closeSiteAddresses(st)
 }
 
 // dropStored has nothing that a vhost has stored be served any more if the vhost is gone, does not want anything stored, or not

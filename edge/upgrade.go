@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -20,6 +21,9 @@ import (
 type taken struct {
 	net.Conn
 	ahead io.Reader
+
+	client netip.Addr // of the request that it was taken with
+	site   *site
 }
 
 // reset ends the connection so that what was sent does not look whole.
@@ -32,7 +36,7 @@ func (t *taken) Read(p []byte) (int, error) { return t.ahead.Read(p) }
 // connection that the library means to close. serve runs with the connection,
 // which is closed and forgotten after it, and ends the request.
 func (s *Server) take(ctx *fasthttp.RequestCtx, r *request, set *connSet, serve func(client net.Conn)) {
-	client := &taken{Conn: ctx.Conn()}
+	client := &taken{Conn: ctx.Conn(), client: r.Client.Addr(), site: r.site}
 	set.add(client) // now: the library does not count the connection any more once the handler has returned
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(library net.Conn) {
@@ -72,6 +76,10 @@ func (s *Server) sendUpgrade(ctx *fasthttp.RequestCtx, r *request) {
 		r.conn.(http1Conn).Tunnel()
 		s.metrics.tunnels.Inc()
 		defer s.metrics.tunnels.Dec()
+		if refusal, _ := s.judgeAddress(r.site, r.Client.Addr()); refusal != nil { // since a moment ago: cutRefused may not have seen it
+			r.record.Err = refusal.httpError
+			return
+		}
 		p.sent = join(client, backend)
 	})
 }
@@ -167,11 +175,16 @@ func (c *connSet) wait() <-chan struct{} {
 	return c.empty
 }
 
+// all returns the connections of the set.
+func (c *connSet) all() []*taken {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.conns))
+}
+
 // closeAll ends every connection of the set.
 func (c *connSet) closeAll(end func(*taken) error) error {
-	c.mu.Lock()
-	conns := slices.Collect(maps.Keys(c.conns))
-	c.mu.Unlock()
+	conns := c.all()
 	errs := make([]error, len(conns))
 	var all sync.WaitGroup
 	for i, conn := range conns { // side by side: each may linger

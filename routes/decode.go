@@ -105,8 +105,17 @@ func (d *Decoder) syntaxProblem(err error) *Problem {
 	p := d.problemAt(at.GetToken(), "", reason)
 	if d.bareWildcard(p.Line) {
 		p.Reason += ` (a name that begins with * needs quotes: "*.shop.test")`
+	} else if d.holdsIPv6(p.Line) {
+		p.Reason += quoteIPv6
 	}
 	return p
+}
+
+// holdsIPv6 reports whether the line of a syntax error, whose braces the parser takes
+// for those of a mapping, has two colons in a row.
+func (d *Decoder) holdsIPv6(line int) bool {
+	lines := strings.Split(string(d.source), "\n")
+	return line > 0 && line <= len(lines) && strings.Contains(lines[line-1], "::") && strings.ContainsAny(lines[line-1], "{[")
 }
 
 // bareWildcard reports whether a * without quotes begins the line of a syntax
@@ -204,6 +213,8 @@ func (d *Decoder) value(n ast.Node, path string, v reflect.Value) {
 		d.value(n, path, v.FieldByName("MaxAge"))
 	case v.Type() == backendType && splitURL(n) != "":
 		v.FieldByName("URL").SetString(splitURL(n))
+	case v.Kind() == reflect.String && splitURL(n) != "":
+		v.SetString(splitURL(n))
 	case v.CanAddr() && v.Addr().Type().Implements(textType):
 		d.text(n, path, v.Addr().Interface().(encoding.TextUnmarshaler))
 	case v.Kind() == reflect.Struct:
@@ -308,6 +319,10 @@ func (d *Decoder) sequence(n ast.Node, path string, v reflect.Value) {
 
 func (d *Decoder) scalar(n ast.Node, path string, v reflect.Value) {
 	s, ok := scalarText(n)
+	if !ok && bareIPv6(n) {
+		d.fail(n, path, "want one value here, not a mapping%s", quoteIPv6)
+		return
+	}
 	if !ok {
 		d.fail(n, path, "want one value here, not %s", kindOf(n))
 		return

@@ -145,6 +145,12 @@ func (d *Decoder) documentOfFile(key Key, e Entry) Document {
 			*p = *at
 		}
 	}
+	if doc.Tenant != nil {
+		doc.Tenant.Addresses.inFolder(d.file)
+	}
+	if doc.Vhost != nil {
+		doc.Vhost.Addresses.inFolder(d.file)
+	}
 	if doc.Vhost != nil && doc.Vhost.TLS != nil {
 		if c := doc.Vhost.TLS.Certificate; c != nil {
 			c.Cert, c.Key = beside(d.file, c.Cert), beside(d.file, c.Key)
@@ -166,7 +172,7 @@ func (d *Decoder) documentOf(key Key, mode checkMode) Document {
 		t := &Tenant{}
 		d.Decode(t)
 		t.Name, doc.Tenant = key.Name, t
-		findings = checkTenant(t)
+		findings = checkTenant(t, mode)
 	case KindVhost:
 		v := &Vhost{}
 		d.Decode(v)

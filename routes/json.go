@@ -22,7 +22,7 @@ func ParseJSON(key Key, source string, data []byte) Document {
 		switch key.Kind {
 		case KindTenant:
 			t := &Tenant{}
-			if decodeStrictJSON(data, t) == nil && len(checkTenant(t)) == 0 {
+			if decodeStrictJSON(data, t) == nil && len(checkTenant(t, checkPartial)) == 0 {
 				t.Name, doc.Tenant = key.Name, t
 				return doc
 			}

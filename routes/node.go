@@ -54,10 +54,11 @@ func plain(n ast.Node) ast.Node {
 
 // splitURL mends what the parser makes of a URL with a port that stands bare in a
 // list inside braces: {backends: [http://b:80]} is a mapping from "http://b" to
-// 80 to it, although YAML 1.2 §7.3.3 has the colon be a part of the scalar.
+// 80 to it, although YAML 1.2 §7.3.3 has the colon be a part of the scalar. The same
+// goes for file:PATH.
 func splitURL(n ast.Node) string {
 	entries, ok := Entries(n)
-	if !ok || len(entries) != 1 || !strings.Contains(entries[0].Key, "://") {
+	if !ok || len(entries) != 1 || !strings.Contains(entries[0].Key, "://") && entries[0].Key+":" != listFile {
 		return ""
 	}
 	port, ok := scalarText(entries[0].Value)
@@ -66,6 +67,20 @@ func splitURL(n ast.Node) string {
 	}
 	return entries[0].Key + ":" + port
 }
+
+// bareIPv6 reports whether a mapping is what YAML makes of a bare IPv6 address that ends
+// with a colon, or the parser of one inside braces.
+func bareIPv6(n ast.Node) bool {
+	entries, ok := Entries(n)
+	if !ok || len(entries) != 1 || strings.Trim(entries[0].Key, "0123456789abcdefABCDEF:") != "" {
+		return false
+	}
+	rest, _ := scalarText(entries[0].Value)
+	return strings.Contains(entries[0].Key+rest, ":")
+}
+
+// quoteIPv6 is what to do about it.
+const quoteIPv6 = ` (an IPv6 address needs quotes here: "2001:db8::/32")`
 
 func isScalar(n ast.Node) bool { _, ok := scalarText(n); return ok }
 

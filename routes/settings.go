@@ -36,6 +36,8 @@ type Settings struct {
 	MinTLS                    string      // the least version: "1.0", "1.2" or "1.3"
 	RedirectHTTP              string      // "auto", "true" or "false"
 	HSTS                      HSTS
+	// VhostAddresses are asked first, then TenantAddresses (or those of the defaults); either may be nil.
+	VhostAddresses, TenantAddresses *Addresses
 }
 
 // Settings resolves what is in force for the route. defaults is used for a vhost
@@ -66,6 +68,8 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 		Compress:          or(v.Compress, "off"),
 		TLSPolicy:         PolicyIntermediate,
 		RedirectHTTP:      "auto",
+
+		VhostAddresses: v.Addresses, TenantAddresses: base.Addresses,
 	}
 	for _, w := range []*WAF{base.WAF, v.WAF} {
 		if w != nil && w.Rules != "" {

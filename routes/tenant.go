@@ -16,6 +16,8 @@ type Tenant struct {
 	// CacheShare is how much of the cache's memory the tenant's vhosts are certain of when it is short; while
 	// there is room they take more. Default 0: an equal part of what tenants with a share of their own leave.
 	CacheShare Size `yaml:"cache_share,omitempty" json:"cache_share,omitempty" zero:"must be at least 1 byte"`
+	// Addresses are asked after a vhost's own, before the process's. Default none.
+	Addresses *Addresses `yaml:"addresses,omitempty" json:"addresses,omitempty"`
 }
 
 // WAF tunes the web application firewall for a tenant or a vhost. Every field

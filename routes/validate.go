@@ -29,7 +29,9 @@ func (v *Vhost) Check(source string) Problems {
 }
 
 // Check returns what is wrong with a tenant; see Vhost.Check.
-func (t *Tenant) Check(source string) Problems { return asProblems(source, checkTenant(t)) }
+func (t *Tenant) Check(source string) Problems {
+	return asProblems(source, checkTenant(t, checkComplete))
+}
 
 func asProblems(source string, findings []finding) Problems {
 	var out Problems
@@ -39,8 +41,9 @@ func asProblems(source string, findings []finding) Problems {
 	return out
 }
 
-func checkTenant(t *Tenant) []finding {
-	return append(checkWAF("waf", t.WAF), checkRates("rate", t.Rate)...)
+func checkTenant(t *Tenant, mode checkMode) []finding {
+	out := append(checkWAF("waf", t.WAF), checkRates("rate", t.Rate)...)
+	return append(out, checkAddresses("addresses", t.Addresses, mode)...)
 }
 
 func checkVhost(name string, v *Vhost, mode checkMode) []finding {
@@ -72,6 +75,7 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 	out = append(out, checkWAF("waf", v.WAF)...)
 	out = append(out, checkRates("rate", v.Rate)...)
 	out = append(out, checkOneCertificate("tls.one_certificate", name, v)...)
+	out = append(out, checkAddresses("addresses", v.Addresses, mode)...)
 	return append(out, checkTLS(v.TLS, mode)...)
 }
 

@@ -36,6 +36,8 @@ type Vhost struct {
 	TLS  *TLS  `yaml:"tls,omitempty" json:"tls,omitempty"`
 	// Health: active checks of the backends; nil: none.
 	Health *Health `yaml:"health,omitempty" json:"health,omitempty"`
+	// Addresses are asked before the tenant's. Default none.
+	Addresses *Addresses `yaml:"addresses,omitempty" json:"addresses,omitempty"`
 }
 
 // A Backend is one server of a vhost: in a document either its URL alone or a

@@ -60,6 +60,7 @@ func (c *checker) report() checkReport {
 	c.certificates()
 	c.authorities()
 	c.ech()
+	c.addresses()
 	c.exclusions()
 	c.repeatedRules()
 	if err := buildProblem(); err != nil {
@@ -116,6 +117,7 @@ func (c *checker) process(cfg *Config) {
 	c.settings = append(c.settings, cfg)
 	c.trust(cfg)
 	c.rules(cfg)
+	c.processAddresses(cfg)
 }
 
 // folder checks the files of routes that a node would read there.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -46,9 +45,11 @@ type Config struct {
 	ProxyProtocol bool `json:"proxy_protocol" help:"accept PROXY headers from trusted proxies"`
 	// Defaults applies to a vhost without tenant, or whose tenant has no document. Never nil.
 	Defaults *routes.Tenant `json:"defaults"`
-	Cache    CacheConfig    `json:"cache"`
-	WAF      WAFConfig      `json:"waf"`
-	Backends BackendsConfig `json:"backends"`
+	// Addresses of the process are asked behind a vhost's and its tenant's.
+	Addresses AddressesConfig `json:"addresses"`
+	Cache     CacheConfig     `json:"cache"`
+	WAF       WAFConfig       `json:"waf"`
+	Backends  BackendsConfig  `json:"backends"`
 	// Compat: only "none" acts in this version.
 	Compat string `json:"compat" help:"behave like an older proxy: none"`
 	Log    Log    `json:"log"`
@@ -202,6 +203,7 @@ func defaultConfig() *Config {
 		Certificates: Certificates{Issuer: "internal", ACME: ACME{Directory: letsEncrypt, Challenge: "auto", OrdersPerTenant: 100}},
 		TLS:          TLS{ECH: ECH{Rotate: routes.Duration(30 * 24 * time.Hour)}},
 		Defaults:     &routes.Tenant{WAF: &routes.WAF{Mode: routes.WAFDetect}},
+		Addresses:    AddressesConfig{Refresh: routes.Duration(time.Hour)},
 		Cache:        CacheConfig{Memory: 256 << 20, Snapshot: true},
 		WAF:          WAFConfig{CRS: embeddedCRS, Gate: "on", Shadow: 1000},
 		Compat:       "none",
@@ -251,20 +253,11 @@ type CIDR struct{ netip.Prefix }
 // UnmarshalText implements encoding.TextUnmarshaler. Bits beyond the prefix are
 // an error: 10.1.2.3/8 is more likely a slip than a wish for 10.0.0.0/8.
 func (c *CIDR) UnmarshalText(text []byte) error {
-	s := string(text)
-	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
-		c.Prefix = netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen())
-		return nil
+	p, err := routes.ParseNetwork(string(text))
+	if err == nil {
+		c.Prefix = p
 	}
-	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		return fmt.Errorf(`bad network %q: want an address or a CIDR, such as "10.0.0.0/8"`, s)
-	}
-	if p != p.Masked() {
-		return fmt.Errorf("bad network %q: it has bits beyond its prefix; the network is %s", s, p.Masked())
-	}
-	c.Prefix = p
-	return nil
+	return err
 }
 
 func prefixes(in []CIDR) []netip.Prefix {

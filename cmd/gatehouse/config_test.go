@@ -76,6 +76,7 @@ certificates.acme.challenge=auto
 certificates.acme.orders_per_tenant=100
 tls.ech.rotate=30d
 defaults.waf.mode=detect
+addresses.refresh=1h
 cache.memory=256MiB
 cache.snapshot=true
 waf.crs=embedded

@@ -64,6 +64,7 @@ func bounds(c *Config) []bound {
 	const day = 24 * time.Hour
 	return []bound{
 		size("cache.memory", c.Cache.Memory, 1<<20, 1<<40, "", "the cache is turned on and off per vhost"),
+		span("addresses.refresh", c.Addresses.Refresh, time.Minute, 7*day, ""),
 		count("waf.shadow", c.WAF.Shadow, 0, 0, "none", "one of so many requests"),
 		size("limits.header_bytes", l.HeaderBytes, 1<<10, 1<<20, "", "each connection may hold a head in memory"),
 		size("limits.target_bytes", l.TargetBytes, 256, 1<<20, "", ""),

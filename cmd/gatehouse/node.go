@@ -22,6 +22,8 @@ import (
 	"gatehouse/cache/redispurge"
 	"gatehouse/edge"
 	"gatehouse/edge/health"
+	"gatehouse/edge/iplist"
+	"gatehouse/edge/iplist/redisblock"
 	"gatehouse/edge/overload"
 	"gatehouse/edge/ratelimit"
 	"gatehouse/edge/ratelimit/redislimit"
@@ -47,25 +49,27 @@ type node struct {
 	life   life
 	handed chan struct{} // closed once a heir serves
 
-	store    routes.Store
-	redis    *redisconn.Client // nil: routes in files
-	shared   *redisconn.Client // of what nodes have in common; nil: this one is alone
-	follower *routes.Follower
-	metrics  *prometheus.Registry
-	rules    *waf.Engine
-	watch    *ruleWatch // nil: the rules are the embedded ones
-	events   *events.Log
-	cache    *cache.Store
-	purges   *redispurge.Node // nil: without Redis, this node's are its own
-	ledger   *redislimit.Ledger
-	rates    *ratelimit.Sharing // nil, like ledger: without Redis, this node counts alone
-	memory   *overload.Monitor
-	certs    *acme.Manager
-	webhook  *webhook.Sender // nil: nobody is told of certificates
-	access   *edge.AccessLog
-	edge     *edge.Server
-	backends *health.Register
-	api      *admin.API
+	store        routes.Store
+	redis        *redisconn.Client // nil: routes in files
+	shared       *redisconn.Client // of what nodes have in common; nil: this one is alone
+	follower     *routes.Follower
+	metrics      *prometheus.Registry
+	rules        *waf.Engine
+	watch        *ruleWatch // nil: the rules are the embedded ones
+	events       *events.Log
+	cache        *cache.Store
+	purges       *redispurge.Node // nil: without Redis, this node's are its own
+	ledger       *redislimit.Ledger
+	rates        *ratelimit.Sharing // nil, like ledger: without Redis, this node counts alone
+	memory       *overload.Monitor
+	certs        *acme.Manager
+	webhook      *webhook.Sender // nil: nobody is told of certificates
+	access       *edge.AccessLog
+	edge         *edge.Server
+	backends     *health.Register
+	api          *admin.API
+	blocks       *iplist.Blocks
+	sharedBlocks *redisblock.Store // nil: without Redis, this node's are its own
 
 	memoryLimit int64 // bytes; 0: none
 

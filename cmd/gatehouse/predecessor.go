@@ -114,6 +114,11 @@ func (n *node) workInData(ctx context.Context) error {
 		if err := n.follower.Save(); err != nil { // the other's last words may be older
 			n.log.Warn("last good routes cannot be written", "err", err)
 		}
+		if n.sharedBlocks == nil {
+			if err := n.blocks.Reload(); err != nil {
+				n.log.Warn("networks that were blocked during the upgrade are not known", "err", err)
+			}
+		}
 	}
 	n.life.serve()
 	return n.certs.Run(ctx)

@@ -26,6 +26,7 @@ type terminal struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Environ  []string
+	answers  bool // somebody is at In, and can be asked
 }
 
 // session is what the flags of the whole tree say.
@@ -118,13 +119,13 @@ Exit status: 0 good, 1 something is wrong (it says what), 2 wrong usage.`,
 	root.SetIn(t.In)
 	root.SetOut(t.Out)
 	root.SetErr(t.Err)
-	root.PersistentFlags().StringVarP(&s.output, "output", "o", "table", "`format` of what is printed: table or json; of lists of certificates csv, too")
+	root.PersistentFlags().StringVarP(&s.output, "output", "o", "table", "`format` of what is printed: table or json; of lists of certificates and blocks csv, too")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{withFlagGuess(cmd, err)}
 	})
 	root.AddCommand(
 		newServeCommand(s), newCheckCommand(s), newVhostCommand(s), newTenantCommand(s),
-		newWAFCommand(s), newCacheCommand(s), newCertCommand(s), newBackendCommand(s), newUpgradeCommand(s), newLoadtestCommand(s), newHealthCommand(s), newVersionCommand(s),
+		newWAFCommand(s), newCacheCommand(s), newCertCommand(s), newBackendCommand(s), newBlockCommand(s), newUpgradeCommand(s), newLoadtestCommand(s), newHealthCommand(s), newVersionCommand(s),
 	)
 	for _, newCommand := range extraCommands {
 		root.AddCommand(newCommand())

@@ -183,6 +183,9 @@ func (n *node) openEngines() (err error) {
 	if err != nil {
 		return err
 	}
+	if err := n.openBlocks(); err != nil {
+		return err
+	}
 	return n.openCertificates()
 }
 
@@ -223,8 +226,9 @@ func (n *node) openEdge() (err error) {
 		Node: n.cfg.Node, Certificates: n.certs, WAF: n.rules, Events: n.events, Cache: n.cache, Defaults: n.cfg.Defaults,
 		TrustedProxies: n.cfg.Trusted(), ProxyProtocol: n.cfg.ProxyProtocol, PublicHTTPS: n.cfg.Listen.PublicHTTPS, Limits: edgeLimits(&n.cfg.Limits),
 		Overload: n.memory.Level, RateSharing: n.rates,
-		ECHKeys: n.certs.EncryptedClientHelloKeys,
-		Denied:  n.ownAddress, AccessLog: n.access, Logger: n.log, Registerer: n.metrics,
+		ECHKeys:   n.certs.EncryptedClientHelloKeys,
+		Addresses: n.cfg.Addresses.rules(), AddressLists: n.cfg.dataFile("lists"), AddressRefresh: time.Duration(n.cfg.Addresses.Refresh), Blocks: n.blocks,
+		Denied: n.ownAddress, AccessLog: n.access, Logger: n.log, Registerer: n.metrics,
 	})
 	if err == nil && n.watch != nil {
 		n.watch.replaced = n.edge.RulesReplaced
@@ -256,10 +260,11 @@ func noneIfZero[T int | routes.Size | routes.Duration](v T) T {
 func (n *node) openAdmin() error {
 	n.api = admin.New(admin.Options{
 		Table: n.table, Status: n.follower.Status, Store: n.store, Defaults: n.cfg.Defaults,
-		Certificates: n.certificates(), CertificateProblem: n.certs.Problem, ClientAuthProblem: n.edge.ClientAuthProblem, RulesProblem: repeatedRule, ExclusionProblems: exclusionsAgainst(n.rules),
+		Certificates: n.certificates(), CertificateProblem: n.certs.Problem, ClientAuthProblem: n.edge.ClientAuthProblem, AddressProblem: n.edge.AddressProblem, RulesProblem: repeatedRule, ExclusionProblems: exclusionsAgainst(n.rules),
 		Inspect: func(_ context.Context, r admin.InspectRequest) (admin.InspectResult, error) {
 			return inspect(n.edge, r)
 		},
+		Blocks: adminBlocks{n}, TrustedProxies: n.cfg.Trusted(),
 		Purge: n.purge, CacheFigures: n.cacheFigures, Backends: n.backendsAPI(),
 		Events: n.findEvents, Report: n.reportEvents, EachEvent: n.eachEvent, Ruleset: ruleset{n.rules}, RulesRefused: n.watch.problem,
 		Upgrade: n.upgrade, NotReady: n.notReady, Gatherer: n.metrics, Version: readVersion().Version, Node: n.cfg.Node, Logger: n.log,
@@ -296,6 +301,8 @@ func (n *node) run(ctx context.Context, usr2 <-chan os.Signal) error {
 	w.begin(w.data, "waf events", func() error { return n.events.Run(w.data) })
 	w.begin(w.all, "backends", func() error { return n.backends.Run(w.all) })
 	w.begin(w.all, "client authorities", func() error { return n.edge.FollowAuthorities(w.all) })
+	n.followBlocks(w)
+	w.begin(w.all, "addresses", func() error { return n.edge.FollowAddresses(w.all) })
 	w.begin(w.data, "certificates", func() error { return n.workInData(w.data) })
 	if n.webhook != nil {
 		w.begin(w.all, "webhook", func() error { return n.webhook.Run(w.all) })

@@ -31,6 +31,7 @@ func (l *loader) check() {
 	}
 	l.checkShared()
 	l.checkECH()
+	l.checkAddresses()
 	l.refuse("backends.deny", len(l.cfg.Backends.Deny) > 0)
 	l.refuse("backends.allow", len(l.cfg.Backends.Allow) > 0)
 }

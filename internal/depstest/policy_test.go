@@ -74,6 +74,10 @@ var barriers = append([]barrier{
 		reason: "it codes bodies and judges heads, whoever has them: an answer that passes, or a stored one",
 	},
 	{
+		from: "edge/iplist", below: true, to: append([]string{"edge", "admin", "waf-rules"}, engines...),
+		reason: "it says whether an address is in a set; what becomes of the client is the chain's business",
+	},
+	{
 		from: "edge/waf/events", below: true, to: []string{"edge", "routes", "admin", "waf-rules"},
 		reason: "it keeps what others found: who reads events must not need the engine that made them",
 	},
@@ -171,6 +175,10 @@ var fences = []fence{
 	{
 		imports: []string{"github.com/andybalholm/brotli"}, allowed: []string{"edge/compress"}, tests: []string{"edge"},
 		reason: "brotli's encoders hold two megabytes each and come in levels that cost a hundred times as much as others: one place chose",
+	},
+	{
+		imports: []string{"github.com/gaissmai/bart"}, allowed: []string{"edge/iplist"},
+		reason: "its tables take IPv4 in the form of IPv6 for IPv6: whoever forgets to unmap lets a blocked client in",
 	},
 	{
 		imports: []string{"github.com/spf13/cobra", "github.com/spf13/pflag"}, allowed: []string{"cmd/gatehouse"},

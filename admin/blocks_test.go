@@ -1,0 +1,73 @@
+package admin_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"testing"
+
+	"gatehouse/admin"
+	"gatehouse/admin/admintest"
+)
+
+// blocks are Blocks that a test can break.
+type blocks struct {
+	list []admin.Block
+	err  error
+}
+
+func (b *blocks) Add(_ context.Context, one admin.Block) error {
+	if b.err == nil {
+		b.list = append(b.list, one)
+	}
+	return b.err
+}
+
+func (b *blocks) Remove(context.Context, netip.Prefix, string) (bool, error) {
+	was := len(b.list) > 0
+	b.list = nil
+	return was, b.err
+}
+
+func (b *blocks) List() []admin.Block { return b.list }
+
+func (b *blocks) Problem() error { return b.err }
+
+func TestBlocksThatRedisDoesNotTakeAreSaidNotToAct(t *testing.T) {
+	b := &blocks{}
+	n := admintest.Start(t, twoTenants, admin.Options{Node: "n1", Blocks: b})
+	c := onSocket(t, n)
+	var out admin.BlockResult
+	var text string
+	want(t, "add", c.call("POST", "/blocks", `{"network": "192.0.2.1", "tenant": "shop", "for": "90s", "by": "ops", "note": "why"}`, &out), 200)
+	want(t, "network", out.Block.Network.String()+" "+out.Block.Tenant+" "+out.Block.By+" "+out.Block.Note, "192.0.2.1/32 shop ops why")
+	for body, says := range map[string]string{
+		`{"network": "192.0.2.1", "for": "-1s"}`:   "must not be negative",
+		`{"network": "192.0.2.1", "for": "9000h"}`: "bad time",
+		`{"network": "x"}`:                         "bad network",
+		`{"netwrk": "x"}`:                          "unknown field",
+	} {
+		want(t, body, c.call("POST", "/blocks", body, &text), 400)
+		contains(t, body, text, says)
+	}
+	want(t, "confirm", c.call("POST", "/blocks", `{"network": "192.0.2.0/24", "callers": ["::ffff:192.0.2.9"]}`, &text), 409)
+	contains(t, "confirm", text, "from which you come")
+	want(t, "confirmed", c.call("POST", "/blocks", `{"network": "192.0.2.0/24", "callers": ["192.0.2.9"], "confirmed": true}`, &out), 200)
+
+	b.err = errors.New("redis does not answer")
+	want(t, "away", c.call("POST", "/blocks", `{"network": "192.0.2.1"}`, &text), 503)
+	contains(t, "away", text, "192.0.2.1/32 is not blocked: redis does not answer")
+	want(t, "away", c.call("POST", "/blocks/remove", `{"network": "192.0.2.1"}`, &text), 503)
+	contains(t, "away", text, "blocked as before")
+	var list admin.BlockList
+	want(t, "list", c.call("GET", "/blocks?tenant=shop", "", &list), 200)
+	want(t, "problem", list.Problem, "redis does not answer")
+	b.err = nil
+	want(t, "absent", c.call("POST", "/blocks/remove", `{"network": "192.0.2.1"}`, &text), 404)
+
+	none := onSocket(t, admintest.Start(t, twoTenants, admin.Options{}))
+	for method, path := range map[string]string{"GET": "/blocks", "POST": "/blocks"} {
+		want(t, "without", none.call(method, path, `{}`, &text), 501)
+	}
+	want(t, "on the operations listener", onTCP(t, n.Public).call("POST", "/blocks", `{}`, &text), 404)
+}

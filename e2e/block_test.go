@@ -1,0 +1,79 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse/internal/edgetest"
+)
+
+// A block by the verb acts on every node, on open keep-alive connections too, and ends by itself.
+func TestBlockByTheVerbActsOnEveryNode(t *testing.T) {
+	t.Parallel()
+	b, redis := edgetest.NewBackend(t), edgetest.Redis(t)
+	redis.CLI("rpush", "frontend:shop.test", "shop", b.URL)
+	redis.CLI("set", "vhost:open.test", `{"backends": ["`+b.URL+`"], "addresses": {"allow": ["127.0.0.1"]}}`)
+	nodes := make([]*node, 2)
+	for i := range nodes {
+		nodes[i] = prepare(t, "routes: "+redis.URL(), nil)
+		nodes[i].environ = []string{fmt.Sprintf("GATEHOUSE_NODE=node-%c", 'a'+i)}
+		nodes[i].start()
+		nodes[i].within("shop.test", 200)
+		nodes[i].within("open.test", 200)
+		edgetest.WaitFor(t, "the node to follow blocks", func() bool { return strings.Contains(nodes[i].stderr.String(), "blocks in redis are followed") })
+	}
+	kept := edgetest.Dial(t, nodes[1].http)
+	const request = "GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n"
+	if got := kept.Do("GET", request); got.Status != 200 {
+		t.Fatal(got.Status)
+	}
+	if out := nodes[0].must("block", "add", "127.0.0.0/8", "--for", "1h", "--note", "test"); !strings.Contains(out, "blocked: 127.0.0.0/8 for everybody, until ") {
+		t.Error(out)
+	}
+	if got := nodes[0].get("shop.test", "/"); got.Status != 403 {
+		t.Errorf("%d where it was blocked", got.Status)
+	}
+	took := nodes[1].within("shop.test", 403)
+	t.Logf("on the other node after %v", took)
+	if got := kept.Do("GET", request); got.Status != 403 {
+		t.Errorf("%d on a connection that was open", got.Status)
+	}
+	if got := nodes[1].get("open.test", "/"); got.Status != 200 {
+		t.Errorf("%d of a vhost that allows the address", got.Status)
+	}
+	if out := nodes[1].must("block", "list"); !strings.Contains(out, "127.0.0.0/8") || !strings.Contains(out, "test") {
+		t.Error(out)
+	}
+	nodes[1].must("block", "rm", "127.0.0.0/8")
+	nodes[0].within("shop.test", 200)
+	nodes[0].must("block", "add", "127.0.0.1", "--tenant", "shop", "--for", "1s")
+	edgetest.WaitFor(t, "it to end", func() bool { return nodes[0].must("block", "list") == "none\n" })
+	nodes[1].within("shop.test", 200)
+}
+
+// A node that is alone keeps blocks in its folder, over a restart too.
+func TestBlocksOfANodeThatIsAlone(t *testing.T) {
+	t.Parallel()
+	b := edgetest.NewBackend(t)
+	n := launch(t, "addresses: {deny: [\"file:drop.txt\"]}", map[string]string{"a.yaml": vhost("shop.test", b.URL), "../drop.txt": "192.0.2.0/24\n"})
+	n.within("shop.test", 200)
+	n.must("block", "add", "127.0.0.1", "--for", "1h")
+	n.within("shop.test", 403)
+	n.stop()
+	n.start()
+	n.within("shop.test", 403)
+	n.must("block", "rm", "127.0.0.1")
+	n.within("shop.test", 200)
+
+	begin := time.Now()
+	n.write("drop.txt", "127.0.0.0/8 # all of us\n")
+	n.within("shop.test", 403)
+	t.Logf("the file acts after %v", time.Since(begin))
+	n.write("drop.txt", "oops\n")
+	edgetest.WaitFor(t, "the log", func() bool { return strings.Contains(n.stderr.String(), "list of addresses not usable") })
+	if got := n.status("shop.test", "/"); got != 403 {
+		t.Errorf("%d with a bad list", got)
+	}
+}

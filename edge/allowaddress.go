@@ -1,0 +1,201 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"gatehouse/edge/iplist"
+	"gatehouse/routes"
+)
+
+// Who decided about an address, as counted.
+const (
+	byVhost   = "vhost"
+	byTenant  = "tenant"
+	byProcess = "process"
+	byBlock   = "block"
+)
+
+// What the record says of an address.
+const (
+	addressUnlisted  = "in no list"
+	addressByVhost   = "allowed by the vhost"
+	addressByTenant  = "allowed by the tenant"
+	addressByProcess = "allowed by the process"
+)
+
+// An addressRefusal is why a client is not served: made once, since whoever is blocked may ask often. Visitors are told none of it.
+type addressRefusal struct {
+	*httpError
+	by string
+}
+
+func refuseAddress(by, cause string) addressRefusal {
+	return addressRefusal{&httpError{status: 403, reason: "the request was refused", cause: errors.New(cause)}, by}
+}
+
+var (
+	deniedByVhost   = refuseAddress(byVhost, "the client's address is in addresses.deny of the vhost")
+	deniedByTenant  = refuseAddress(byTenant, "the client's address is in addresses.deny of the tenant")
+	deniedByProcess = refuseAddress(byProcess, "the client's address is in addresses.deny of the process")
+	deniedByBlock   = refuseAddress(byBlock, "the client's address is blocked")
+)
+
+// siteAddresses are a site's rules and its tenant's; a site without any has none.
+type siteAddresses struct{ vhost, tenant *iplist.Rules }
+
+// allowAddress refuses clients whose address may not ask. The nearest document that knows the address decides: the vhost's, its
+// tenant's (or the defaults), the process's. Blocks come last, so that whoever is allowed anywhere cannot be blocked by mistake.
+func (s *Server) allowAddress(next handler) handler {
+	return func(r *request) error {
+		refusal, why := s.judgeAddress(r.site, r.Client.Addr())
+		if refusal != nil {
+			r.record.Address = refusal.cause.Error()
+			s.metrics.denied.WithLabelValues(r.site.meter.tenant, refusal.by).Inc()
+			return refusal.httpError
+		}
+		r.record.Address = why
+		return next(r)
+	}
+}
+
+// judgeAddress returns why a client is refused, or else what let it pass. It takes no lock and allocates nothing.
+func (s *Server) judgeAddress(st *site, a netip.Addr) (refusal *addressRefusal, why string) {
+	if st.addresses != nil {
+		switch st.addresses.vhost.Judge(a) {
+		case iplist.Allowed:
+			return nil, addressByVhost
+		case iplist.Denied:
+			return &deniedByVhost, ""
+		}
+		switch st.addresses.tenant.Judge(a) {
+		case iplist.Allowed:
+			return nil, addressByTenant
+		case iplist.Denied:
+			return &deniedByTenant, ""
+		}
+	}
+	switch s.addresses.process.Judge(a) {
+	case iplist.Allowed:
+		return nil, addressByProcess
+	case iplist.Denied:
+		return &deniedByProcess, ""
+	}
+	if s.opts.Blocks.Blocked(a, st.tenant) {
+		return &deniedByBlock, ""
+	}
+	return nil, addressUnlisted
+}
+
+// addresses are what allowAddress asks beside blocks, and what cuts tunnels whose client is refused meanwhile.
+type addresses struct {
+	lists   *iplist.Lists
+	process *iplist.Rules
+	wake    chan struct{} // tunnels are to be compared with what is in force
+}
+
+func (s *Server) openAddresses() (err error) {
+	s.addresses.wake = make(chan struct{}, 1)
+	s.addresses.lists, err = iplist.NewLists(iplist.Options{
+		Dir: s.opts.AddressLists, Refresh: s.opts.AddressRefresh, Dial: s.dial, TLS: s.opts.BackendTLS,
+		Registerer: s.opts.Registerer, Logger: s.log, Changed: s.addressesChanged,
+	})
+	if err != nil {
+		return fmt.Errorf("lists of addresses: %w", err)
+	}
+	s.addresses.process = s.addresses.lists.Open(s.opts.Addresses)
+	if s.opts.Blocks != nil {
+		s.opts.Blocks.OnChange(s.addressesChanged)
+	}
+	return nil
+}
+
+// openSiteAddresses holds the rules of a site; nil: it has none.
+func (s *Server) openSiteAddresses(settings *routes.Settings) *siteAddresses {
+	out := &siteAddresses{s.addresses.lists.Open(settings.VhostAddresses), s.addresses.lists.Open(settings.TenantAddresses)}
+	if *out == (siteAddresses{}) {
+		return nil
+	}
+	return out
+}
+
+func (s *Server) closeSiteAddresses(st *site) {
+	if st.addresses != nil {
+		s.addresses.lists.Close(st.addresses.vhost)
+		s.addresses.lists.Close(st.addresses.tenant)
+	}
+}
+
+// addressesChanged has tunnels be compared with what is in force now. It does not block.
+func (s *Server) addressesChanged() {
+	select {
+	case s.addresses.wake <- struct{}{}:
+	default:
+	}
+}
+
+// FollowAddresses has the lists of addresses read again, and cuts upgraded connections whose client is not served any more, until
+// ctx ends. It returns nil.
+func (s *Server) FollowAddresses(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- s.addresses.lists.Run(ctx) }()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-s.addresses.wake:
+			s.cutRefused()
+		}
+	}
+}
+
+// cutRefused ends the upgraded connections of clients that are refused now.
+func (s *Server) cutRefused() {
+	cut := 0
+	for _, t := range s.tunnels.all() {
+		if refusal, _ := s.judgeAddress(s.siteNow(t.site), t.client); refusal != nil {
+			_ = t.reset() // fails on one that has ended meanwhile
+			cut++
+		}
+	}
+	if cut > 0 {
+		s.log.Info("upgraded connections cut: their clients are refused now", "connections", cut)
+	}
+}
+
+// siteNow is the site that has taken a site's place; itself if none has.
+func (s *Server) siteNow(st *site) *site {
+	if table := s.table.Load(); table != nil {
+		if route := table.Vhost(st.name); route != nil && route.Vhost != nil {
+			if now, err := s.siteOf(route); err == nil {
+				return now
+			}
+		}
+	}
+	return st
+}
+
+// hasAddresses reports whether a route's documents say which addresses are served. route may be nil.
+func hasAddresses(route *routes.Route) bool {
+	return route != nil && (route.Vhost != nil && route.Vhost.Addresses != nil || route.Tenant != nil && route.Tenant.Addresses != nil)
+}
+
+// AddressProblem returns what is wrong with the lists that a vhost or its tenant names; nil: nothing, or nobody has asked for the
+// vhost yet. It does not block.
+func (s *Server) AddressProblem(vhost string) error {
+	table := s.table.Load()
+	if table == nil {
+		return nil
+	}
+	route := table.Vhost(vhost)
+	if route == nil {
+		return nil
+	}
+	st, ok := route.Compiled().(*site)
+	if !ok || st.addresses == nil {
+		return nil
+	}
+	return errors.Join(st.addresses.vhost.Problem(), st.addresses.tenant.Problem())
+}

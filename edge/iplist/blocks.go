@@ -1,0 +1,298 @@
+package iplist
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gatehouse/routes"
+)
+
+// BlocksOptions of Blocks. The zero value keeps nothing on disk.
+type BlocksOptions struct {
+	// Path is the file that the blocks are in, written whole at every change. Empty: none.
+	Path string
+	// Registerer gets gatehouse_address_blocks. Nil registers nothing.
+	Registerer prometheus.Registerer
+	// Logger receives what is wrong. Nil discards.
+	Logger *slog.Logger
+}
+
+// Blocks are the blocks in force on this node. For a node that is alone, Add and Remove are how they change, and the file is where
+// they are; where nodes share a Redis that is, Replace brings its state here, and the file is what a node begins with that does not
+// reach it. It is safe for concurrent use.
+type Blocks struct {
+	opts    BlocksOptions
+	log     *slog.Logger
+	tables  atomic.Pointer[blockTables]
+	changed atomic.Pointer[func()]
+	wake    chan struct{}
+
+	mu  sync.Mutex
+	all map[scope]Block
+}
+
+// blockTables are what requests ask: immutable, and nil where there is nothing.
+type blockTables struct {
+	everybody *Networks
+	tenants   map[string]*Networks
+}
+
+// OpenBlocks reads the file. One that cannot be read is an error of which the Blocks, empty then, are usable all the same.
+func OpenBlocks(o BlocksOptions) (*Blocks, error) {
+	b := &Blocks{opts: o, log: o.Logger, wake: make(chan struct{}, 1), all: map[scope]Block{}}
+	if b.log == nil {
+		b.log = slog.New(slog.DiscardHandler)
+	}
+	b.tables.Store(&blockTables{})
+	err := b.Reload()
+	if o.Registerer != nil {
+		err = errors.Join(err, o.Registerer.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatehouse_address_blocks", Help: "Networks that are blocked on this node.",
+		}, func() float64 { return float64(b.Len()) })))
+	}
+	return b, err
+}
+
+// OnChange has f called after each change, from whoever made it. It must not block, nor call Blocks.
+func (b *Blocks) OnChange(f func()) { b.changed.Store(&f) }
+
+// Blocked reports whether an address is blocked for a tenant's vhosts ("": those without one). The nil Blocks block nobody. It
+// takes no lock and allocates nothing.
+func (b *Blocks) Blocked(a netip.Addr, tenant string) bool {
+	if b == nil {
+		return false
+	}
+	t := b.tables.Load()
+	if t.everybody.Has(a) {
+		return true
+	}
+	return len(t.tenants) > 0 && tenant != "" && t.tenants[tenant].Has(a)
+}
+
+// List returns the blocks in force, everybody's first, then by tenant and network.
+func (b *Blocks) List() []Block {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	out := make([]Block, 0, len(b.all))
+	for _, one := range b.all {
+		if !one.Over(now) {
+			out = append(out, one)
+		}
+	}
+	slices.SortFunc(out, compareBlocks)
+	return out
+}
+
+// Len is how many there are.
+func (b *Blocks) Len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.all)
+}
+
+// ErrTooMany is why a block is refused where there are MaxBlocks.
+var ErrTooMany = fmt.Errorf("there are %d blocks: put networks into a list (addresses.deny: [file:PATH]) and remove some", MaxBlocks)
+
+// Add puts a block in force, in the place of one with the same network and tenant, once it is in the file. ctx is not used.
+func (b *Blocks) Add(_ context.Context, one Block) error {
+	if err := one.Check(); err != nil {
+		return err
+	}
+	return b.change(func(all map[scope]Block) error {
+		all[one.scope()] = one
+		if len(all) > MaxBlocks {
+			return ErrTooMany
+		}
+		return nil
+	})
+}
+
+// Remove ends a block, and reports whether there was one. ctx is not used.
+func (b *Blocks) Remove(_ context.Context, network netip.Prefix, tenant string) (was bool, err error) {
+	err = b.change(func(all map[scope]Block) error {
+		_, was = all[scope{tenant, network}]
+		delete(all, scope{tenant, network})
+		return nil
+	})
+	return was, err
+}
+
+// change changes a copy, and puts it in force once it is on disk.
+func (b *Blocks) change(f func(map[scope]Block) error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := maps.Clone(b.all)
+	dropOver(all)
+	if err := f(all); err != nil {
+		return err
+	}
+	if err := b.save(all); err != nil {
+		return err
+	}
+	b.put(all)
+	return nil
+}
+
+// Replace puts blocks in force in the place of all that there were. Bad ones are left out, and of too many the last ones. What
+// cannot be written is logged: it is in force all the same.
+func (b *Blocks) Replace(list []Block) {
+	all := make(map[scope]Block, len(list))
+	for _, one := range list {
+		if one.Check() == nil && len(all) < MaxBlocks {
+			all[one.scope()] = one
+		}
+	}
+	dropOver(all)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if maps.Equal(all, b.all) {
+		return
+	}
+	if err := b.save(all); err != nil {
+		b.log.Error("blocked networks not kept: a restart without Redis begins with older ones", "file", b.opts.Path, "err", err)
+	}
+	b.put(all)
+}
+
+func dropOver(all map[scope]Block) {
+	now := time.Now()
+	maps.DeleteFunc(all, func(_ scope, one Block) bool { return one.Over(now) })
+}
+
+// put makes what requests ask, with mu held.
+func (b *Blocks) put(all map[scope]Block) {
+	of := map[string][]netip.Prefix{}
+	for s := range all {
+		of[s.tenant] = append(of[s.tenant], s.network)
+	}
+	t := &blockTables{tenants: map[string]*Networks{}}
+	for tenant, networks := range of {
+		if tenant == "" {
+			t.everybody = NewNetworks(networks)
+		} else {
+			t.tenants[tenant] = NewNetworks(networks)
+		}
+	}
+	b.all = all
+	b.tables.Store(t)
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+	if f := b.changed.Load(); f != nil {
+		(*f)()
+	}
+}
+
+// Run ends blocks whose time is over, until ctx ends. It returns nil.
+func (b *Blocks) Run(ctx context.Context) error {
+	for {
+		var end <-chan time.Time
+		if next := b.next(); !next.IsZero() {
+			// Those that end within a moment end together: each end makes what requests ask anew.
+			end = time.After(max(time.Until(next), 0) + endTogether)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-b.wake:
+		case <-end:
+			b.expire()
+		}
+	}
+}
+
+const endTogether = 100 * time.Millisecond
+
+// next is when the first block ends; zero: none does.
+func (b *Blocks) next() (at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, one := range b.all {
+		if !one.Until.IsZero() && (at.IsZero() || one.Until.Before(at)) {
+			at = one.Until
+		}
+	}
+	return at
+}
+
+func (b *Blocks) expire() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := maps.Clone(b.all)
+	if dropOver(all); len(all) == len(b.all) {
+		return
+	}
+	if err := b.save(all); err != nil { // what is over is left out when it is read
+		b.log.Warn("file of blocked networks not written", "file", b.opts.Path, "err", err)
+	}
+	b.put(all)
+}
+
+// A blockFile is what the file holds.
+type blockFile struct {
+	Blocks []BlockRecord `json:"blocks"`
+}
+
+// maxBlockFile bounds the file in bytes.
+const maxBlockFile = 16 << 20
+
+// Reload reads the file again, as another process that had it before has left it. What cannot be read changes nothing.
+func (b *Blocks) Reload() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.opts.Path == "" {
+		return nil
+	}
+	text, err := routes.ReadFile(b.opts.Path, maxBlockFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the blocked networks: %w", err)
+	}
+	var file blockFile
+	if err := json.Unmarshal(text, &file); err != nil {
+		return fmt.Errorf("read the blocked networks: %s: %w", b.opts.Path, err)
+	}
+	all := map[scope]Block{}
+	for _, record := range file.Blocks {
+		one, err := record.Block()
+		if err != nil {
+			return fmt.Errorf("read the blocked networks: %s: %w", b.opts.Path, err)
+		}
+		all[one.scope()] = one
+	}
+	dropOver(all)
+	b.put(all)
+	return nil
+}
+
+// save writes the file, with mu held.
+func (b *Blocks) save(all map[scope]Block) error {
+	if b.opts.Path == "" {
+		return nil
+	}
+	list := slices.SortedFunc(maps.Values(all), compareBlocks)
+	file := blockFile{Blocks: make([]BlockRecord, len(list))}
+	for i := range list {
+		file.Blocks[i] = list[i].Record()
+	}
+	return routes.WriteFile(b.opts.Path, 0o600, func(w *bufio.Writer) error {
+		return json.NewEncoder(w).Encode(file)
+	})
+}

@@ -1,0 +1,258 @@
+package iplist
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gatehouse/routes"
+)
+
+// A list is one file or URL. Whoever judges an address reads networks alone.
+type list struct {
+	entry string // as documents have it
+	name  string // for messages
+	isURL bool
+	kept  string // file of the last good form; empty: none
+	users int    // guarded by Lists.mu
+
+	networks atomic.Pointer[Networks] // nil: there was no good form yet
+	err      atomic.Pointer[error]    // why the present form is not in force; nil: it is
+
+	once  sync.Once
+	tried atomic.Bool // it was read once
+
+	mu    sync.Mutex  // held while the list is read
+	stamp fs.FileInfo // of the file when it was last read; nil: it could not be
+	etag  string      // of the answer that is in force
+
+	unwanted atomic.Bool // nobody uses it any more
+
+	next  atomic.Int64 // when a URL is asked again, unix nanoseconds
+	pause atomic.Int64 // after the next failure
+}
+
+func newList(entry, dir string) *list {
+	one := &list{entry: entry, name: nameOf(entry), isURL: strings.HasPrefix(entry, "https://")}
+	if dir != "" {
+		sum := sha256.Sum256([]byte(entry))
+		one.kept = filepath.Join(dir, hex.EncodeToString(sum[:16])+".txt")
+	}
+	return one
+}
+
+// first reads the list if nobody has; who comes meanwhile waits.
+func (one *list) first(l *Lists) {
+	one.once.Do(func() {
+		one.mu.Lock()
+		defer one.mu.Unlock()
+		one.firstRead(l)
+		one.tried.Store(true)
+	})
+}
+
+func (one *list) firstRead(l *Lists) {
+	if !one.isURL {
+		if one.readFile(l); one.networks.Load() == nil {
+			one.restore(l)
+		}
+		return
+	}
+	if one.restore(l) {
+		return // Run asks for the newest
+	}
+	one.begin(l.opts.Refresh)
+	ctx, cancel := context.WithTimeout(context.Background(), firstWait)
+	defer cancel()
+	one.fetched(ctx, l)
+}
+
+// restore brings the last good form back.
+func (one *list) restore(l *Lists) bool {
+	if one.kept == "" {
+		return false
+	}
+	text, err := routes.ReadFile(one.kept, MaxListBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	var n *Networks
+	if err == nil {
+		n, err = ParseList(text)
+	}
+	if err != nil {
+		l.log.Error("last good form of a list of addresses not usable", "list", one.name, "file", one.kept, "err", err)
+		return false
+	}
+	one.networks.Store(n)
+	return true
+}
+
+// reread reads a file if it has changed, or was bad; changed: it has other networks.
+func (one *list) reread(l *Lists) (changed bool) {
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	path := strings.TrimPrefix(one.entry, "file:")
+	now, err := os.Stat(path)
+	was := one.stamp
+	if err == nil && was != nil && os.SameFile(was, now) && was.ModTime().Equal(now.ModTime()) && was.Size() == now.Size() {
+		return false
+	}
+	return one.readFile(l)
+}
+
+// readFile reads the file, with mu held.
+func (one *list) readFile(l *Lists) (changed bool) {
+	path := strings.TrimPrefix(one.entry, "file:")
+	var err error
+	if one.stamp, err = os.Stat(path); err != nil { // first: a change between the two would go unseen
+		return one.failed(l, withoutPath(err))
+	}
+	text, err := routes.ReadFile(path, MaxListBytes)
+	if err != nil {
+		one.stamp = nil
+		return one.failed(l, withoutPath(err))
+	}
+	return one.take(l, text)
+}
+
+// withoutPath leaves out what the message names already.
+func withoutPath(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		err = p.Err
+	}
+	return fmt.Errorf("cannot be read: %w", err)
+}
+
+func (one *list) failed(l *Lists, err error) (changed bool) {
+	before := one.err.Swap(&err)
+	if before == nil || (*before).Error() != err.Error() {
+		l.log.Error("list of addresses not usable", "list", one.name, "err", err, "kept_last_good", one.networks.Load() != nil)
+	}
+	return false
+}
+
+// take puts a new form in force if it is good, with mu held.
+func (one *list) take(l *Lists, text []byte) (changed bool) {
+	n, err := ParseList(text)
+	if err == nil && one.isURL && n.Len() == 0 {
+		err = errors.New("it has no network: whoever serves it has probably lost it") // who means it takes the list out of the document
+	}
+	if err != nil {
+		return one.failed(l, err)
+	}
+	failed := one.err.Swap(nil) != nil
+	old := one.networks.Swap(n)
+	if old != nil || failed {
+		l.log.Info("list of addresses read again", "list", one.name, "networks", n.Len())
+	}
+	if one.kept != "" {
+		err := routes.WriteFile(one.kept, 0o600, func(w *bufio.Writer) error { _, err := w.Write(text); return err })
+		if err != nil {
+			l.log.Error("list of addresses not kept: a restart begins without it if it cannot be had then", "list", one.name, "err", err)
+		}
+		if one.unwanted.Load() {
+			one.remove(l)
+		}
+	}
+	return true
+}
+
+// forget removes the last good form of a list that nobody uses, with Lists.mu held: a list of the same name comes after it.
+func (one *list) forget(l *Lists) {
+	one.unwanted.Store(true)
+	if one.kept == "" || !one.mu.TryLock() { // it is being read: who does that removes it
+		return
+	}
+	defer one.mu.Unlock()
+	one.remove(l)
+}
+
+func (one *list) remove(l *Lists) {
+	if err := os.Remove(one.kept); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.log.Warn("last good form of a list that nobody names not removed", "list", one.name, "err", err)
+	}
+}
+
+// due reports whether a URL is to be asked.
+func (one *list) due(now time.Time) bool { return now.UnixNano() >= one.next.Load() }
+
+// begin notes that a URL is being asked; what comes of it sets the next time.
+func (one *list) begin(refresh time.Duration) { one.next.Store(time.Now().Add(refresh).UnixNano()) }
+
+// refetch asks a URL again.
+func (one *list) refetch(ctx context.Context, l *Lists, most time.Duration) (changed bool) {
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	limited, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	return one.fetched(limited, l)
+}
+
+// fetched asks a URL, with mu held, and says when to ask again: after a failure sooner.
+func (one *list) fetched(ctx context.Context, l *Lists) (changed bool) {
+	text, etag, err := one.get(ctx, l.client)
+	switch {
+	case err != nil:
+		one.failed(l, err)
+	case text == nil:
+		one.err.Store(nil) // what is in force is the newest
+	default:
+		if changed = one.take(l, text); changed {
+			one.etag = etag
+		}
+	}
+	if one.err.Load() == nil {
+		one.pause.Store(int64(firstRetry))
+		one.begin(l.opts.Refresh)
+		return changed
+	}
+	pause := min(max(time.Duration(one.pause.Load()), firstRetry), l.opts.Refresh)
+	one.pause.Store(int64(2 * pause))
+	one.begin(pause)
+	return changed
+}
+
+// get requests the list and how its form is called (RFC 9110 §8.8.3); nil text: what is in force is the newest.
+func (one *list) get(ctx context.Context, client *http.Client) (text []byte, etag string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, one.entry, nil)
+	if err != nil {
+		return nil, "", errors.New("bad URL")
+	}
+	req.Header.Set("User-Agent", "gatehouse")
+	if one.etag != "" && one.networks.Load() != nil {
+		req.Header.Set("If-None-Match", one.etag)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		if wrapped, ok := errors.AsType[*url.Error](err); ok {
+			err = wrapped.Err // which leaves the URL out: its query may be a secret
+		}
+		return nil, "", fmt.Errorf("cannot be fetched: %w", err)
+	}
+	defer resp.Body.Close()
+	switch {
+	case resp.StatusCode == http.StatusNotModified && one.etag != "":
+		return nil, one.etag, nil
+	case resp.StatusCode != http.StatusOK:
+		return nil, "", fmt.Errorf("cannot be fetched: the server answers %s", resp.Status)
+	}
+	text, err = io.ReadAll(io.LimitReader(resp.Body, MaxListBytes+1))
+	if err != nil {
+		return nil, "", fmt.Errorf("cannot be fetched: %w", err)
+	}
+	return append([]byte{}, text...), resp.Header.Get("ETag"), nil
+}

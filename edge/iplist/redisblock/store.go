@@ -1,0 +1,184 @@
+package redisblock
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"gatehouse/edge/iplist"
+	"gatehouse/internal/redisconn"
+	"gatehouse/routes"
+)
+
+const (
+	keyBegin, keyEnd = "block:{", "}"
+	everybody        = "*" // the scope of blocks without tenant: no tenant can have that name
+	// scopesKey has the scopes that ever had a block. Where it is absent, Redis has lost what it had.
+	scopesKey = "gatehouse:{block}:scopes"
+)
+
+// Options of a Store.
+type Options struct {
+	Client *redisconn.Client
+	// Blocks get what Redis has.
+	Blocks *iplist.Blocks
+	// Registerer gets gatehouse_address_blocks_followed. Nil registers nothing.
+	Registerer prometheus.Registerer
+	// Logger receives what is wrong. Nil discards.
+	Logger *slog.Logger
+}
+
+// A Store adds and removes blocks, and brings those of all nodes to this one. It is safe for concurrent use.
+type Store struct {
+	client   *redisconn.Client
+	prefix   string
+	blocks   *iplist.Blocks
+	log      *slog.Logger
+	followed atomic.Bool
+}
+
+// New makes a Store. Redis may be away.
+func New(o Options) (*Store, error) {
+	s := &Store{client: o.Client, prefix: o.Client.Prefix(), blocks: o.Blocks, log: o.Logger}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if o.Registerer == nil {
+		return s, nil
+	}
+	return s, o.Registerer.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gatehouse_address_blocks_followed", Help: "1 while blocks of other nodes are heard of.",
+	}, func() float64 {
+		if s.followed.Load() {
+			return 1
+		}
+		return 0
+	}))
+}
+
+// Followed reports whether blocks of other nodes are heard of.
+func (s *Store) Followed() bool { return s.followed.Load() }
+
+// add sets a field of a hash that is not too large.
+var add = redis.NewScript(`
+if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
+  return 0
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1
+`)
+
+// Add puts a block in force on all nodes, in the place of one with the same network and tenant: here when it returns, elsewhere
+// within a second. After an error it is not in Redis, or that is not known.
+func (s *Store) Add(ctx context.Context, b iplist.Block) error {
+	if err := b.Check(); err != nil {
+		return err
+	}
+	value, err := valueOf(b)
+	if err != nil {
+		return err
+	}
+	c := s.client.Patient()
+	if err := c.SAdd(ctx, s.prefix+scopesKey, scopeOf(b.Tenant)).Err(); err != nil { // first: a scope that nobody knows is read by nobody
+		return fmt.Errorf("redis: %w", err)
+	}
+	n, err := add.Run(ctx, c, []string{s.key(b.Tenant)}, b.Network.String(), value, iplist.MaxBlocks).Int()
+	switch {
+	case err != nil:
+		return fmt.Errorf("redis: %w", err)
+	case n == 0:
+		return iplist.ErrTooMany
+	}
+	s.blocks.Replace(append(s.blocks.List(), b))
+	return nil
+}
+
+// Remove ends a block on all nodes, and reports whether there was one; see Add.
+func (s *Store) Remove(ctx context.Context, network netip.Prefix, tenant string) (was bool, err error) {
+	n, err := s.client.Patient().HDel(ctx, s.key(tenant), network.String()).Result()
+	if err != nil {
+		return false, fmt.Errorf("redis: %w", err)
+	}
+	var left []iplist.Block
+	for _, b := range s.blocks.List() {
+		if b.Tenant != tenant || b.Network != network {
+			left = append(left, b)
+		}
+	}
+	s.blocks.Replace(left)
+	return n > 0, nil
+}
+
+func scopeOf(tenant string) string {
+	if tenant == "" {
+		return everybody
+	}
+	return tenant
+}
+
+func (s *Store) key(tenant string) string { return s.prefix + keyBegin + scopeOf(tenant) + keyEnd }
+
+// tenantOf is whose blocks a key has; false: it is none of ours.
+func (s *Store) tenantOf(key string) (tenant string, ok bool) {
+	scope, ok := strings.CutPrefix(key, s.prefix+keyBegin)
+	if scope, ok = cut(scope, ok); !ok {
+		return "", false
+	}
+	if scope == everybody {
+		return "", true
+	}
+	return scope, routes.CheckTenantName(scope) == nil
+}
+
+func cut(scope string, ok bool) (string, bool) {
+	if !ok {
+		return "", false
+	}
+	return strings.CutSuffix(scope, keyEnd)
+}
+
+// valueOf is the value of a block's field, which has the network, as its key the tenant.
+func valueOf(b iplist.Block) (string, error) {
+	record := b.Record()
+	record.Network, record.Tenant = "", ""
+	value, err := json.Marshal(record)
+	return string(value), err
+}
+
+// maxValue bounds a field and its value, in bytes: a note and two times are less.
+const maxValue = 4 << 10
+
+// blockOf reads a field. By hand, an empty value will do: a block until it is removed.
+func blockOf(tenant, network, value string) (iplist.Block, error) {
+	var record iplist.BlockRecord
+	if len(value) > maxValue {
+		return iplist.Block{}, errors.New("the value is too large")
+	}
+	if value != "" {
+		if err := json.Unmarshal([]byte(value), &record); err != nil {
+			return iplist.Block{}, fmt.Errorf(`want JSON such as {"until": "2027-01-01T00:00:00Z", "note": "…"}, or nothing: %w`, err)
+		}
+	}
+	record.Network, record.Tenant = network, tenant
+	return record.Block()
+}
+
+// dropSame removes a field that has still the value that was read.
+var dropSame = redis.NewScript(`
+if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then
+  return redis.call('HDEL', KEYS[1], ARGV[1])
+end
+return 0
+`)
+
+// overFor is for how long a block must be over before a node removes it: clocks differ.
+const overFor = time.Minute
