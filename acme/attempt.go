@@ -50,8 +50,8 @@ func (i *issuer) attempt(ctx context.Context, t *try) {
 	case settled:
 		return
 	}
-	f, err := i.vault.failure(held, t.key)
-	if err != nil {
+	var f failure
+	if err := insist(held, func(ctx context.Context) (err error) { f, err = i.vault.failure(ctx, t.key); return err }); err != nil {
 		i.later(t, fmt.Errorf("acme: not ordered while it is not known what other nodes have tried: %w", err), blindWait)
 		return
 	}
@@ -102,7 +102,8 @@ func (i *issuer) settled(ctx context.Context, t *try) (bool, error) {
 	}
 	var l *leaf
 	if i.vault.shared != nil {
-		found, err := i.vault.fetch(ctx, i.held, t.key)
+		var found []*leaf
+		err := insist(ctx, func(ctx context.Context) (err error) { found, err = i.vault.fetch(ctx, i.held, t.key); return err })
 		if err != nil {
 			return false, err
 		}

@@ -22,16 +22,16 @@ const (
 func (s *solver) borrowToken(path string) {
 	token, ok := strings.CutPrefix(path, challengePath)
 	if ok && len(token) >= tokenLeast && len(token) <= 256 && isToken(token) {
-		s.borrow(func(ctx context.Context) { s.fetchToken(ctx, token) })
+		s.borrow(func(ctx context.Context) error { return s.fetchToken(ctx, token) })
 	}
 }
 
 // borrowCertificate looks for a TLS-ALPN-01 certificate of a name that this node has none for.
 func (s *solver) borrowCertificate(host string) {
-	s.borrow(func(ctx context.Context) { s.fetchCertificate(ctx, host) })
+	s.borrow(func(ctx context.Context) error { return s.fetchCertificate(ctx, host) })
 }
 
-func (s *solver) borrow(fetch func(context.Context)) {
+func (s *solver) borrow(fetch func(context.Context) error) {
 	if s.shared == nil {
 		return
 	}
@@ -43,7 +43,7 @@ func (s *solver) borrow(fetch func(context.Context)) {
 	defer func() { <-s.borrowing }()
 	ctx, cancel := context.WithTimeout(context.Background(), borrowWait)
 	defer cancel()
-	fetch(ctx)
+	_ = fetch(ctx) // then there is no answer here
 }
 
 // isToken reports whether text has the letters of base64url alone.
@@ -59,30 +59,32 @@ func isToken(text string) bool {
 }
 
 // fetchToken has this node answer a request for a token that another one has got.
-func (s *solver) fetchToken(ctx context.Context, token string) {
+func (s *solver) fetchToken(ctx context.Context, token string) error {
 	found, err := s.shared.Read(ctx, tokenKey(token))
 	if err != nil || found[0] == nil {
-		return // it is away, or answered already
+		return err // nil: answered already
 	}
 	if host, body, ok := strings.Cut(string(found[0]), " "); ok {
 		s.challenges.putToken(host, token, []byte(body))
 	}
+	return nil
 }
 
 // fetchCertificate has this node answer TLS-ALPN-01 handshakes for a name that another one orders.
-func (s *solver) fetchCertificate(ctx context.Context, host string) {
+func (s *solver) fetchCertificate(ctx context.Context, host string) error {
 	found, err := s.shared.Read(ctx, alpnKey(host))
 	if err != nil || found[0] == nil {
-		return
+		return err
 	}
 	text, _, err := s.keys.open(alpnKey(host), found[0])
 	if err != nil {
 		s.log.Warn("another node's answer to a challenge cannot be opened", "host", host, "err", err)
-		return
+		return nil
 	}
 	if cert, err := tls.X509KeyPair(text, text); err == nil {
 		s.challenges.putCertificate(host, &cert)
 	}
+	return nil
 }
 
 // pairPEM writes a certificate and its key as PEM.

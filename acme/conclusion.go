@@ -72,9 +72,7 @@ func (i *issuer) succeed(ctx context.Context, t *try, l *leaf, f failure) {
 
 // note is putFailure, for a while at most.
 func (i *issuer) note(ctx context.Context, name string, f *failure) {
-	ctx, cancel := context.WithTimeout(ctx, sharedWait)
-	defer cancel()
-	if err := i.vault.putFailure(ctx, name, f); err != nil {
+	if err := insist(ctx, func(ctx context.Context) error { return i.vault.putFailure(ctx, name, f) }); err != nil {
 		i.log.Warn("other nodes do not know how an order ended", "name", name, "err", err)
 	}
 }

@@ -77,9 +77,7 @@ func (f *failure) wait(now, next time.Time, without bool) (wait time.Duration, w
 // noteTry notes an attempt before it is made: should this node end before it can tell how that went, the others know of it all the same.
 func (i *issuer) noteTry(ctx context.Context, key string, f *failure) error {
 	f.Tries = lastTries(append(slices.Clone(f.Tries), time.Now()))
-	ctx, cancel := context.WithTimeout(ctx, sharedWait)
-	defer cancel()
-	return i.vault.writeFailure(ctx, key, f)
+	return insist(ctx, func(ctx context.Context) error { return i.vault.writeFailure(ctx, key, f) })
 }
 
 func lastTries(tries []time.Time) []time.Time { return tries[max(len(tries)-mostTries, 0):] }

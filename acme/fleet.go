@@ -23,6 +23,8 @@ const (
 const (
 	// fullLook is how often a node compares all it has with what is shared: events may be lost in a failover.
 	fullLook = 10 * time.Minute
+	// lookAgain is when it does so once more where it could not, at first.
+	lookAgain = time.Second
 	// lookBatch is how many certificates are read at a time.
 	lookBatch = 200
 )
@@ -58,8 +60,9 @@ func (f *fleet) run(ctx context.Context) {
 		_ = f.shared.Follow(ctx, func(event string) { f.heed(ctx, event) }, f.lookSoon) // ctx's error
 	})
 	parts.Go(func() {
+		wait, again := fullLook, lookAgain
 		for {
-			timer := time.NewTimer(jitter(fullLook))
+			timer := time.NewTimer(jitter(wait))
 			select {
 			case <-ctx.Done():
 				timer.Stop()
@@ -68,7 +71,11 @@ func (f *fleet) run(ctx context.Context) {
 			case <-timer.C:
 			}
 			timer.Stop()
-			f.look(ctx)
+			if f.look(ctx) {
+				wait, again = fullLook, lookAgain
+			} else {
+				wait, again = again, min(2*again, fullLook)
+			}
 		}
 	})
 	parts.Wait()
@@ -82,8 +89,8 @@ func (f *fleet) lookSoon() {
 	}
 }
 
-// look reads all that is shared of the names of the table.
-func (f *fleet) look(ctx context.Context) {
+// look reads all that is shared of the names of the table, and reports whether it could.
+func (f *fleet) look(ctx context.Context) bool {
 	whole := true
 	names := f.names()
 	for len(names) > 0 && ctx.Err() == nil {
@@ -94,6 +101,7 @@ func (f *fleet) look(ctx context.Context) {
 	if whole && ctx.Err() == nil {
 		f.synced.Store(true)
 	}
+	return whole
 }
 
 // bring puts certificates in place that others have issued or imported, and reports whether it could ask for them.
@@ -152,31 +160,31 @@ func (f *fleet) bringIssued(ctx context.Context, names ...string) error {
 
 // heed acts on an event.
 func (f *fleet) heed(ctx context.Context, event string) {
-	i := f.issuer
 	word, name, _ := strings.Cut(event, " ")
-	word += " "
-	limited, cancel := context.WithTimeout(ctx, sharedWait)
-	defer cancel()
-	var err error
+	if err := insist(ctx, func(ctx context.Context) error { return f.act(ctx, word+" ", name) }); err != nil {
+		f.log.Debug("what another node has changed cannot be read", "event", event, "err", err)
+		f.lookSoon()
+	}
+}
+
+func (f *fleet) act(ctx context.Context, word, name string) error {
+	i := f.issuer
 	switch {
 	case word == eventManual:
-		err = f.imports.bring(limited, name)
+		return f.imports.bring(ctx, name)
 	case i == nil:
 	case word == eventCert:
-		err = f.bringIssued(limited, name)
+		return f.bringIssued(ctx, name)
 	case word == eventToken:
-		i.solver.fetchToken(limited, name)
+		return i.solver.fetchToken(ctx, name)
 	case word == eventALPN:
-		i.solver.fetchCertificate(limited, name)
+		return i.solver.fetchCertificate(ctx, name)
 	case word == eventFail && i.isWanted(name) && i.held(name) == nil:
 		i.plan.set(name, time.Now().Add(jitter(time.Second))) // by then its lease is given back
 	case word == eventARI && i.isWanted(name):
 		i.ari.plan.set(name, time.Now())
 	}
-	if err != nil {
-		f.log.Debug("what another node has changed cannot be read", "event", event, "err", err)
-		f.lookSoon()
-	}
+	return nil
 }
 
 // isWanted reports whether something is ordered under a key, should it be in need.

@@ -25,8 +25,9 @@ const (
 	// minRenewWait keeps certificates of a very short life from being ordered
 	// without pause.
 	minRenewWait = time.Minute
-	// busyWait is when a name is looked at again that another node orders, should no word of it come.
-	busyWait = leaseLife
+	// busyWait is when a name is looked at again that another node has the lease of, should no word of it come. That node may not be ordering, but
+	// looking, too, whether it has to, or may have been slow to say how it went. No more names have leases than all nodes have workers, so these are few looks.
+	busyWait = 5 * time.Second
 	// blindWait is when a name is looked at again after what nodes share could not be reached.
 	blindWait = 15 * time.Second
 )

@@ -41,6 +41,26 @@ type Shared interface {
 	Follow(ctx context.Context, on func(event string), missed func()) error
 }
 
+// insist makes calls until they work, for sharedWait at most. Implementations give a call up after some hundred milliseconds; an order must not be
+// lost, nor made by each node, because what is shared was slow for one moment of it. Whatever is called may have worked before, too.
+func insist(ctx context.Context, call func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, sharedWait)
+	defer cancel()
+	for pause := insistPause; ; pause *= 2 {
+		err := call(ctx)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}
+
+const insistPause = 50 * time.Millisecond
+
 // Ranked is a value that a lower rank never replaces.
 type Ranked struct {
 	Value []byte

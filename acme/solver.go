@@ -89,10 +89,13 @@ func (s *solver) presentCertificate(ctx context.Context, host string, cert *tls.
 
 // spread brings an answer to all nodes. That it cannot is no reason to fail: the issuer may ask this one.
 func (s *solver) spread(ctx context.Context, key string, value []byte, event string, cleanUp func()) (func(), error) {
-	err := s.shared.Write(ctx, key, value, challengeLife)
-	if err == nil {
-		err = s.shared.Announce(ctx, event)
-	}
+	err := insist(ctx, func(ctx context.Context) error {
+		err := s.shared.Write(ctx, key, value, challengeLife)
+		if err == nil {
+			err = s.shared.Announce(ctx, event)
+		}
+		return err
+	})
 	if err != nil {
 		s.log.Warn("only this node can answer the issuer", "err", err)
 		return cleanUp, nil

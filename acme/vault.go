@@ -118,12 +118,17 @@ func (v *vault) pack(name string, r *record) []byte {
 func (v *vault) put(ctx context.Context, name string, r *record, notAfter time.Time) (stale bool, err error) {
 	packed := v.pack(name, r)
 	if v.shared != nil {
-		written, sharedErr := v.share(ctx, name, packed, rankOf(r.Generation, notAfter), notAfter)
-		if sharedErr == nil && !written {
-			return true, nil
+		tries, written := 0, false
+		err = insist(ctx, func(ctx context.Context) (err error) {
+			tries++
+			written, err = v.share(ctx, name, packed, rankOf(r.Generation, notAfter), notAfter)
+			return err
+		})
+		if err == nil && (written || tries > 1) { // a call that seemed to fail may have written it
+			err = insist(ctx, func(ctx context.Context) error { return v.shared.Announce(ctx, v.event+name) })
 		}
-		if err = sharedErr; err == nil {
-			err = v.shared.Announce(ctx, v.event+name)
+		if err == nil && !written {
+			return true, nil
 		}
 	}
 	return false, errors.Join(err, writeFile(v.file(name), packed, 0o600))

@@ -26,7 +26,7 @@ func (f *fleet) one(t *testing.T, old *x509.Certificate, names ...string) *x509.
 	var x *x509.Certificate
 	for _, n := range f.nodes {
 		for _, name := range names {
-			edgetest.WaitFor(t, n.name+" to have "+name, func() bool {
+			edgetest.WaitForWithin(t, pastLease, n.name+" to have "+name, func() bool {
 				now := n.serves(t, name)
 				return now != nil && !now.Equal(old)
 			})
