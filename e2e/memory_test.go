@@ -39,7 +39,7 @@ func TestACacheLargerThanMemoryIsNoDeath(t *testing.T) {
 	}
 	idle := n.gauge("gatehouse_memory_used_bytes")
 
-	l := fillCache(t, n, object, 6*time.Second)
+	l := fillCache(t, n, object, 2*memory)
 	edgetest.WaitFor(t, "the pressure to end", func() bool { return n.gauge("gatehouse_overload_level") == 0 })
 	peak := n.memory("VmHWM:")
 	t.Logf("used %.0f MB idle; %d answers 200, %d 503, %d failed; peak of RSS %d MB; the cache may hold %.0f MB and holds %.0f",
@@ -70,8 +70,9 @@ func TestACacheLargerThanMemoryIsNoDeath(t *testing.T) {
 // load counts how requests ended.
 type load struct{ good, shed, failed, other atomic.Int64 }
 
-// fillCache asks for objects that are never the same, with 8 clients.
-func fillCache(t *testing.T, n *node, size int, during time.Duration) *load {
+// fillCache asks for objects that are never the same, with 8 clients, for six seconds, or until it got so many bytes, which takes
+// longer on a loaded machine.
+func fillCache(t *testing.T, n *node, size int, least int64) *load {
 	t.Helper()
 	l := &load{}
 	transport := &http.Transport{MaxIdleConnsPerHost: 8}
@@ -80,7 +81,8 @@ func fillCache(t *testing.T, n *node, size int, during time.Duration) *load {
 	var all sync.WaitGroup
 	for c := range 8 {
 		all.Go(func() {
-			for i, end := 0, time.Now().Add(during); time.Now().Before(end); i++ {
+			begin := time.Now()
+			for i := 0; time.Since(begin) < 6*time.Second || l.good.Load()*int64(size) < least && time.Since(begin) < time.Minute; i++ {
 				l.ask(client, fmt.Sprintf("http://%s/%d/%d", n.http, c, i), size)
 			}
 		})

@@ -46,7 +46,7 @@ func TestVerbsAddASiteTuneAndRemoveIt(t *testing.T) {
 		for _, bad := range [][]string{
 			{"vhost", "set", "www.shop.test", "cash.ttl=5s"},
 			{"vhost", "set", "www.shop.test", "cache.ttl=soon"},
-			{"vhost", "set", "www.shop.test", "health.path=/"},
+			{"vhost", "set", "www.shop.test", "health.interval=0s"},
 			{"vhost", "add", "www.shop.test", b.URL},
 			{"vhost", "rm", "nobody.test"},
 		} {

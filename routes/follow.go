@@ -54,7 +54,8 @@ type Follower struct {
 
 	mu       sync.Mutex
 	synced   bool
-	held     map[Key]struct{}
+	held     map[Key]struct{} // absent, and not believed to be gone; after a start also those of the process before
+	toldHeld bool             // the log has said so
 	problems Problems
 	unsaved  unsaved
 }

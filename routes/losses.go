@@ -6,9 +6,10 @@ func (f *Follower) hold(kind Kind, gone []Change, total int) {
 	for _, c := range gone {
 		f.held[c.Key] = struct{}{}
 	}
-	if len(f.held) == before {
-		return // said already
+	if f.toldHeld && len(f.held) == before {
+		return // said already, by this process
 	}
+	f.toldHeld = true
 	accept := "SET " + f.opts.AcceptLoss + " 1"
 	if f.opts.AcceptLoss == "" {
 		accept = "restart; documents that come back act at once"
