@@ -118,23 +118,24 @@ func TestNodeStartsWithoutRedisAndColdNamesHoldUpNobody(t *testing.T) {
 	t.Logf("ready %v after a start with a Redis that hangs", time.Since(begin).Round(time.Millisecond))
 	calm50, calm99 := percentiles(n.shakes(hosts))
 	t.Logf("handshakes of loaded names while Redis hangs, p50 and p99: %v %v", calm50, calm99)
-	beside := func(what string, name func(i int) string) (p50 time.Duration, count int) {
+	beside := func(what string, name func(i int) string) (p50, waited time.Duration, count int) {
 		end := n.crowdOf(64, name)
 		p50, p99 := percentiles(n.shakes(hosts))
-		waited, _, err := n.timed(name(coldNames - 1))
+		var err error
+		waited, _, err = n.timed(name(coldNames - 1))
 		count, failed := end()
 		if failed != nil || err != nil {
 			t.Errorf("a handshake of a %s name: %v, %v", what, failed, err)
 		}
 		t.Logf("beside 64 clients with %d handshakes of %s names: %v %v; one of theirs takes %v", count, what, p50, p99, waited)
-		return p50, count
+		return p50, waited, count
 	}
 	if full() { // what the clients themselves cost
 		beside("loaded", func(i int) string { return hosts[i%len(hosts)] })
 	}
-	cold50, asked := beside("cold", cold)
-	if cold50 >= 250*time.Millisecond {
-		t.Errorf("half of the handshakes of loaded names take %v or more: they wait for Redis", cold50)
+	cold50, waited, asked := beside("cold", cold)
+	if cold50 >= max(250*time.Millisecond, waited/2) { // who waits for Redis waits 250 ms, and beside 64 clients on a loaded machine longer
+		t.Errorf("half of the handshakes of loaded names take %v or more, one of a cold name %v: they wait for Redis", cold50, waited)
 	}
 	if asked < 64 {
 		t.Errorf("the clients have asked for %d cold names only", asked)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"gatehouse/internal/edgetest"
 	"gatehouse/waf-rules/crstest"
@@ -48,7 +49,7 @@ func TestFolderOfRulesIsFollowed(t *testing.T) {
 
 			slow := slowRequest(t, n, "blog.test", "/?colour=blue")
 			link(t, n, two)
-			edgetest.WaitFor(t, "the rule to act", func() bool { return n.status("www.shop.test", "/?colour=blue") == 403 })
+			edgetest.WaitForWithin(t, time.Minute, "the rule to act", func() bool { return n.status("www.shop.test", "/?colour=blue") == 403 })
 			n.serves(t, "/?q=<script>alert(1)</script>", 403)
 			n.serves(t, "/?colour=red", 200)
 			if status := slow(); status != 200 {
@@ -58,7 +59,7 @@ func TestFolderOfRulesIsFollowed(t *testing.T) {
 
 			// A rule is taken back, as an editor saves it.
 			n.write("crs-2/"+ourRules, strings.ReplaceAll(blocksBlue, "blue", "green"))
-			edgetest.WaitFor(t, "the other rule to act", func() bool { return n.status("www.shop.test", "/?colour=green") == 403 })
+			edgetest.WaitForWithin(t, time.Minute, "the other rule to act", func() bool { return n.status("www.shop.test", "/?colour=green") == 403 })
 			n.serves(t, "/?colour=blue", 200)
 
 			for name, bad := range map[string]struct{ text, says string }{
@@ -66,7 +67,7 @@ func TestFolderOfRulesIsFollowed(t *testing.T) {
 				"a directive": {"\nSecRuleEngine Off", ourRules + ":2:"},
 			} {
 				n.write("crs-2/"+ourRules, bad.text+"\n")
-				edgetest.WaitFor(t, name+" to be refused", func() bool {
+				edgetest.WaitForWithin(t, time.Minute, name+" to be refused", func() bool {
 					return strings.Contains(n.stderr.String(), "waf rules not replaced") && strings.Contains(n.stderr.String(), bad.says)
 				})
 				n.serves(t, "/?colour=green", 403)
