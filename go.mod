@@ -27,7 +27,7 @@ require (
 	rsc.io/binaryregexp v0.2.0
 )
 
-require pgregory.net/rapid v1.3.0 // indirect
+require pgregory.net/rapid v1.3.0
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
