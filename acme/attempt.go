@@ -14,7 +14,7 @@ import (
 const (
 	// perIssuer is how many attempts in a row an issuer gets before the next one in the settings.
 	perIssuer = 2
-	// awayWait is how long an issuer is left alone that could not be reached. That is no failure of the name.
+	// awayWait is how long a node leaves an issuer alone that it could not reach. That is no failure of the name.
 	awayWait = 2 * time.Minute
 )
 
@@ -48,6 +48,10 @@ func (i *issuer) attempt(ctx context.Context, t *try) {
 		i.later(t, fmt.Errorf("acme: not ordered while it is not known what other nodes have: %w", err), blindWait)
 		return
 	case settled:
+		return
+	}
+	if err := i.hasKey(held); err != nil { // no word to the others: they may have it
+		i.later(t, err, jitter(awayWait))
 		return
 	}
 	var f failure
@@ -146,35 +150,65 @@ func (i *issuer) lasting(t *try) (*leaf, time.Time) {
 
 // isOpen reports whether any issuer takes orders at present.
 func (i *issuer) isOpen(ctx context.Context) bool {
-	return slices.ContainsFunc(i.accounts, func(a *account) bool { return a.resting(ctx).IsZero() })
+	return slices.ContainsFunc(i.accounts, func(a *account) bool {
+		why, _ := a.alone()
+		return why == nil && a.resting(ctx).IsZero()
+	})
+}
+
+// hasKey makes sure that this node has the key of any account.
+func (i *issuer) hasKey(ctx context.Context) error {
+	var problems []error
+	for _, a := range i.accounts {
+		err := a.hasKey(ctx)
+		if err == nil {
+			return nil
+		}
+		if why, _ := a.alone(); why == nil && ctx.Err() == nil {
+			i.log.Error("this node cannot order certificates", "issuer", a.host(), "err", err)
+			a.leave(err, awayWait)
+		}
+		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
 }
 
 // issue orders a certificate, checks it, keeps it and puts it in place. Which issuer it is depends on how many attempts have failed;
 // one that wants no orders is passed over.
 func (i *issuer) issue(ctx context.Context, t *try, failed int) (*leaf, error) {
 	var problems []error
+	none := &notTriedError{}
 	tried := false
 	for n := range i.accounts {
 		a := i.accounts[(failed/perIssuer+n)%len(i.accounts)]
+		if why, until := a.alone(); why != nil {
+			problems = append(problems, why)
+			none.passed(until, true)
+			continue
+		}
 		if until := a.resting(ctx); !until.IsZero() {
 			problems = append(problems, &restingError{a.host(), until})
+			none.passed(until, false)
 			continue
 		}
 		r, err := i.orderAt(ctx, a, t)
 		if err == nil {
-			return i.keep(ctx, t.key, r)
+			return i.keep(ctx, t, r)
 		}
 		if len(i.accounts) > 1 {
 			err = fmt.Errorf("%s: %w", a.host(), err)
 		}
 		problems = append(problems, err)
 		wait, whole := rateLimit(err)
-		switch away := errors.Is(err, errIssuerAway); {
-		case away:
-			a.rest(ctx, awayWait)
+		switch limited := min(wait, 24*time.Hour); {
+		case ctx.Err() != nil && errors.Is(err, errIssuerAway): // that was us
+			none.passed(time.Now().Add(awayWait), true)
+			continue
+		case errors.Is(err, errIssuerAway), errors.Is(err, errNoAccountKey):
+			none.passed(a.leave(err, max(limited, awayWait)), true)
 			continue
 		case whole:
-			a.rest(ctx, min(wait, 24*time.Hour))
+			none.passed(a.rest(ctx, limited), false)
 			continue
 		}
 		if tried = true; wait == 0 {
@@ -182,7 +216,8 @@ func (i *issuer) issue(ctx context.Context, t *try, failed int) (*leaf, error) {
 		}
 	}
 	if !tried {
-		return nil, &notTriedError{errors.Join(problems...)}
+		none.error = errors.Join(problems...)
+		return nil, none
 	}
 	return nil, errors.Join(problems...)
 }
@@ -191,9 +226,21 @@ func (i *issuer) issue(ctx context.Context, t *try, failed int) (*leaf, error) {
 var errIssuerAway = errors.New("the issuer cannot be reached")
 
 // A notTriedError is an attempt that did not come as far as the name: it says nothing about that.
-type notTriedError struct{ error }
+type notTriedError struct {
+	error
+	again time.Time // when the first of the issuers is asked again
+	own   bool      // not all of them have said so: another node may have better luck
+}
 
 func (e *notTriedError) Unwrap() error { return e.error }
+
+// passed notes that an issuer was passed over until then.
+func (e *notTriedError) passed(until time.Time, own bool) {
+	if e.again.IsZero() || until.Before(e.again) {
+		e.again = until
+	}
+	e.own = e.own || own
+}
 
 // A restingError is an issuer that has said when it wants the next order.
 type restingError struct {
@@ -207,7 +254,10 @@ func (e *restingError) Error() string {
 
 // orderAt orders a certificate at one issuer, by one type of challenge.
 func (i *issuer) orderAt(ctx context.Context, a *account, t *try) (*record, error) {
-	if err := a.prepare(ctx); err != nil {
+	switch err := a.prepare(ctx); {
+	case errors.Is(err, errNoAccountKey):
+		return nil, err
+	case err != nil:
 		return nil, fmt.Errorf("%w: %w", errIssuerAway, err)
 	}
 	w := wantedCert{names: compact(t.names), challenge: a.conf.Challenge}
@@ -252,7 +302,8 @@ func (i *issuer) orderAt(ctx context.Context, a *account, t *try) (*record, erro
 }
 
 // keep checks an issued certificate, keeps it and puts it in place.
-func (i *issuer) keep(ctx context.Context, key string, r *record) (*leaf, error) {
+func (i *issuer) keep(ctx context.Context, t *try, r *record) (*leaf, error) {
+	key := t.key
 	l, err := r.leaf(SourceACME, key)
 	if err != nil {
 		return nil, fmt.Errorf("check certificate of %s: %w", key, err)

@@ -24,10 +24,17 @@ func (i *issuer) conclude(ctx context.Context, t *try, l *leaf, f failure, err e
 		return
 	}
 	wait := i.waitAfter(t.key, f.Count, err)
-	f.Err, f.Rest = err.Error(), f.Rest && t.whole()
-	if _, not := errors.AsType[*notTriedError](err); not {
+	not, isNot := errors.AsType[*notTriedError](err)
+	if isNot {
 		f.forgetTry()
-	} else {
+	}
+	if isNot && not.own && i.vault.shared != nil { // others may be better off: they are neither held up nor called
+		i.quietly(ctx, t.key, &f)
+		i.finish(t, err, wait)
+		return
+	}
+	f.Err, f.Rest = err.Error(), f.Rest && t.whole()
+	if !isNot {
 		f.Count++
 		f.blame(failedNames(err))
 		l, ari := i.lasting(t)
@@ -77,12 +84,25 @@ func (i *issuer) note(ctx context.Context, name string, f *failure) {
 	}
 }
 
+// quietly puts the note of an attempt in the place of noteTry's, and tells nobody.
+func (i *issuer) quietly(ctx context.Context, name string, f *failure) {
+	err := insist(ctx, func(ctx context.Context) error {
+		if f.Count == 0 && f.Err == "" && f.Told.IsZero() && len(f.Tries) == 0 {
+			return i.vault.putFailure(ctx, name, nil)
+		}
+		return i.vault.writeFailure(ctx, name, f)
+	})
+	if err != nil {
+		i.log.Warn("other nodes take an attempt for one that nobody knows the end of", "name", name, "err", err)
+	}
+}
+
 // waitAfter is how long a name waits after a failed attempt.
 func (i *issuer) waitAfter(name string, failed int, err error) time.Duration {
-	wait := jitter(backoffs[min(failed, len(backoffs)-1)])
-	if _, not := errors.AsType[*notTriedError](err); not {
-		wait = jitter(awayWait)
+	if not, ok := errors.AsType[*notTriedError](err); ok {
+		return max(jitter(awayWait), min(time.Until(not.again), 24*time.Hour))
 	}
+	wait := jitter(backoffs[min(failed, len(backoffs)-1)])
 	if held := i.held(name); held != nil && time.Until(held.notAfter) < held.life()/6 {
 		wait = min(wait, jitter(urgentWait))
 	}

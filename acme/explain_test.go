@@ -44,7 +44,7 @@ func TestExplainSaysInPlainWordsWhatToDo(t *testing.T) {
 		"no record, dns":  {invalid("dns-01", "dns", "DNS problem: NXDOMAIN looking up TXT for _acme-challenge.a.test"), "does not see the TXT record at _acme-challenge.a.test"},
 		"rate, detail":    {refused(429, "rateLimited", "too many certificates (5) already issued for this exact set of identifiers, retry after 2026-02-03 04:05:06 UTC"), "(rate limit): tried again 2026-02-03 04:05 UTC"},
 		"rate":            {refused(429, "rateLimited", "slow down"), "(rate limit): tried again 2026-03-04 05:06 UTC"},
-		"resting":         {&notTriedError{&restingError{"ca.test", until}}, "left alone until 2026-01-02 03:04 UTC"},
+		"resting":         {&notTriedError{error: &restingError{"ca.test", until}}, "left alone until 2026-01-02 03:04 UTC"},
 		"away":            {fmt.Errorf("%w: %w", errIssuerAway, errors.New(`acme: register at https://ca.test/dir: Get "https://ca.test/dir": dial tcp 192.0.2.1:443: connect: connection refused`)), "the issuer cannot be reached: may this node connect to it"},
 		"not trusted":     {fmt.Errorf("%w: %w", errIssuerAway, errors.New("tls: failed to verify certificate: x509: certificate signed by unknown authority")), "name its root in certificates.acme.trust (certificate signed by unknown authority)"},
 		"away, later":     {errors.New(`order certificate of a.test: Post "https://ca.test/order": dial tcp: i/o timeout`), "the issuer cannot be reached, or does not answer in time"},
