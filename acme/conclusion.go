@@ -3,6 +3,7 @@ package acme
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strings"
 	"time"
 
@@ -128,6 +129,24 @@ func rateLimit(err error) (wait time.Duration, whole bool) {
 	if wait == 0 {
 		wait = backoffs[0]
 	}
-	detail := strings.ToLower(problem.Detail)
-	return wait, strings.Contains(detail, "new orders") || strings.Contains(detail, "account")
+	return wait, isWholeLimit(problem)
+}
+
+// linked finds URLs, whose words say nothing: Let's Encrypt's limit of one host leads to …#authorization-failures-per-hostname-per-account.
+var linked = regexp.MustCompile(`https?://\S+`)
+
+var quotedName = regexp.MustCompile("[\"'`“](?:\\*\\.)?[a-z0-9-]+(?:\\.[a-z0-9-]+)+")
+
+// isWholeLimit reports whether a rate limit is that of all orders of the account, and surely not of some names.
+func isWholeLimit(problem *xacme.Error) bool {
+	detail := strings.ToLower(linked.ReplaceAllString(problem.Detail, ""))
+	if problem.Subproblems != nil || quotedName.MatchString(detail) {
+		return false
+	}
+	for _, all := range []string{"new orders", "too many requests", "service busy"} {
+		if strings.Contains(detail, all) {
+			return true
+		}
+	}
+	return false
 }
