@@ -163,3 +163,32 @@ func TestDNSHookThatFailsSaysWhy(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// An issuer that takes no order for what the renewal replaces, here since another account has got that, takes one that says nothing of it.
+func TestRenewalWhoseReplacesIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{http: true, known: []string{"www.shop.test"}})
+	s.Update(s.names.changes())
+	s.issuer.process(t.Context(), "www.shop.test")
+	first := s.store.issued("www.shop.test")
+	if first == nil {
+		t.Fatal(s.issuer.wanted["www.shop.test"].err)
+	}
+	before := s.issuer.accounts[0]
+	other, err := newAccount(before.conf, before.vault, false) // the key is in another file
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.issuer.accounts[0] = other
+	t.Cleanup(func() { before.gate.close(); other.gate.close() })
+	if err := s.Renew("www.shop.test"); err != nil {
+		t.Fatal(err)
+	}
+	s.issuer.process(t.Context(), "www.shop.test")
+	if err := s.issuer.wanted["www.shop.test"].err; err != nil || s.store.issued("www.shop.test") == first {
+		t.Errorf("it is not renewed: %v", err)
+	}
+	if !first.replacedBy.Load() {
+		t.Error("it is said again the next time")
+	}
+}

@@ -272,18 +272,16 @@ func (i *issuer) orderAt(ctx context.Context, a *account, t *try) (*record, erro
 	if old != nil && old.directory == a.conf.Directory && !old.replacedBy.Load() && a.offersARI() {
 		p.replaces = certID(old)
 	}
-	defer a.gate.allow(w.names, p)()
-	var text []byte
-	var err error
-	if old == nil && w.challenge == challengeALPN && !w.rsa && len(w.names) == 1 {
-		text, err = a.orderFirst(ctx, w.names[0], i.solver, i.known)
-	} else {
-		text, err = a.order(ctx, w, i.solver)
-	}
-	if err != nil {
-		if p.replaces != "" && isAlreadyReplaced(err) { // by an order whose certificate never came here
+	text, placed, err := i.orderBy(ctx, a, w, p, old == nil)
+	if p.replaces != "" && !placed && isRefusal(err) { // it knows better, or does not know it: a certificate is wanted all the same
+		i.log.Info("the issuer takes no order that replaces the certificate: ordered without", "name", t.key, "err", err)
+		already := isAlreadyReplaced(err) // by an order whose certificate never came here
+		p.replaces = ""
+		if text, placed, err = i.orderBy(ctx, a, w, p, false); placed || already {
 			old.replacedBy.Store(true)
 		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	r := &record{Directory: a.conf.Directory, PEM: string(text)}
@@ -301,23 +299,26 @@ func (i *issuer) orderAt(ctx context.Context, a *account, t *try) (*record, erro
 	return r, nil
 }
 
+// orderBy orders what a permit gives leave for, and reports whether the issuer has taken the order, whatever came of it.
+func (i *issuer) orderBy(ctx context.Context, a *account, w wantedCert, p permit, first bool) (text []byte, placed bool, err error) {
+	defer a.gate.allow(w.names, p)()
+	if first && w.challenge == challengeALPN && !w.rsa && len(w.names) == 1 {
+		text, err = a.orderFirst(ctx, w.names[0], i.solver, i.known)
+	} else {
+		text, err = a.order(ctx, w, i.solver)
+	}
+	return text, err == nil || a.gate.isPlaced(w.names), err
+}
+
 // keep checks an issued certificate, keeps it and puts it in place.
 func (i *issuer) keep(ctx context.Context, t *try, r *record) (*leaf, error) {
-	key := t.key
+	key, ctx := t.key, context.WithoutCancel(ctx)
 	l, err := r.leaf(SourceACME, key)
 	if err != nil {
 		return nil, fmt.Errorf("check certificate of %s: %w", key, err)
 	}
-	stale, err := i.vault.put(context.WithoutCancel(ctx), key, r, l.notAfter)
-	if err != nil {
-		// It is served all the same; after a restart it would be ordered again.
-		i.log.Error("issued certificate not kept", "name", key, "err", err)
-	}
-	if stale { // somebody was faster, in spite of the lease
-		found, err := i.vault.fetch(context.WithoutCancel(ctx), i.held, key)
-		if err == nil && found[0] != nil {
-			l = found[0]
-		}
+	if l, err = i.putWinning(ctx, t, r, l); err != nil {
+		return nil, err
 	}
 	i.mu.Lock() // held over both, or a removal in between would leave the certificate behind
 	defer i.mu.Unlock()
@@ -325,6 +326,40 @@ func (i *issuer) keep(ctx context.Context, t *try, r *record) (*leaf, error) {
 		i.serve(o, l)
 	}
 	return l, nil
+}
+
+// putWinning keeps l so that it wins over what is there, also one that is valid for longer: that is due. It returns what counts then: another node's, if
+// one was faster in spite of the lease.
+func (i *issuer) putWinning(ctx context.Context, t *try, r *record, l *leaf) (*leaf, error) {
+	for range 2 {
+		if i.vault.shared != nil {
+			r.Generation = i.vault.outrank(ctx, t.key, r.Generation, l.notAfter, i.held(t.key))
+			l.generation = r.Generation
+		}
+		stale, err := i.vault.put(ctx, t.key, r, l.notAfter)
+		if err != nil {
+			// It is served all the same; after a restart it would be ordered again.
+			i.log.Error("issued certificate not kept", "name", t.key, "err", err)
+		}
+		if !stale {
+			return l, nil
+		}
+		found, err := i.vault.fetch(ctx, i.held, t.key)
+		if err == nil && found[0] != nil && (found[0].digest == l.digest || !due(found[0], t.names, time.Time{})) {
+			return found[0], nil
+		}
+	}
+	return nil, fmt.Errorf("the certificate of %s that was issued gives way to one of another node that is due", t.key)
+}
+
+// isRefusal reports whether the issuer has answered an order by a problem, and none that is of the names or the time.
+func isRefusal(err error) bool {
+	var problem *xacme.Error
+	if !errors.As(err, &problem) || failedNames(err) != nil || strings.HasSuffix(problem.ProblemType, ":rejectedIdentifier") {
+		return false
+	}
+	_, limited := xacme.RateLimit(problem)
+	return !limited
 }
 
 // isAlreadyReplaced reports whether the issuer has an order already that replaces the same certificate (RFC 9773 section 5).
