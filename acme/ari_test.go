@@ -46,6 +46,26 @@ func TestRenewalWhenTheIssuerSaysSo(t *testing.T) {
 	})
 }
 
+// An issuer that was away when it was first asked is asked again; one that has nothing to say is not.
+func TestIssuerIsAskedWhenToRenewAgainAfterAnOutage(t *testing.T) {
+	ca := newCountingCA(t, asSoon)
+	m := countingNode(t, ca, t.TempDir(), nil, nil)
+	l := edgetest.NewCA(t).Issue(t, brokenHost)
+	held, err := (&record{Directory: countingDirectory, PEM: string(l.KeyPEM) + string(l.CertPEM)}).leaf(SourceACME, brokenHost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.issuer.place(brokenHost, held)
+	m.issuer.accounts[0].gate.base.DialTLSContext = noRoute
+	if wait := m.issuer.askARI(t.Context(), brokenHost); wait < ariRetry*79/100 || wait > ariRetry*121/100 {
+		t.Errorf("after an outage it is asked again in %v", wait)
+	}
+	ca.serve(m)
+	if wait := m.issuer.askARI(t.Context(), brokenHost); wait != 0 {
+		t.Errorf("an issuer without renewalInfo is asked again in %v", wait)
+	}
+}
+
 // Without a permit nothing is ordered, whoever asks.
 func TestGateLetsNoOrderThroughWithoutAPermit(t *testing.T) {
 	t.Parallel()
