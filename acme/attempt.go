@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -281,7 +283,11 @@ func (i *issuer) orderAt(ctx context.Context, a *account, t *try) (*record, erro
 			old.replacedBy.Store(true)
 		}
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case !placed && isOutage(err):
+		return nil, fmt.Errorf("%w: %w", errIssuerAway, err)
+	default:
 		return nil, err
 	}
 	r := &record{Directory: a.conf.Directory, PEM: string(text)}
@@ -360,6 +366,17 @@ func isRefusal(err error) bool {
 	}
 	_, limited := xacme.RateLimit(problem)
 	return !limited
+}
+
+// isOutage reports whether an order failed since the issuer could not be reached, or has a fault of its own.
+func isOutage(err error) bool {
+	var problem *xacme.Error
+	if errors.As(err, &problem) {
+		_, limited := xacme.RateLimit(problem)
+		return problem.StatusCode >= http.StatusInternalServerError && !limited
+	}
+	var failed *url.Error
+	return errors.As(err, &failed) && !errors.Is(err, errNoPermit)
 }
 
 // isAlreadyReplaced reports whether the issuer has an order already that replaces the same certificate (RFC 9773 section 5).

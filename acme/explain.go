@@ -170,6 +170,10 @@ var orderProblems = []orderProblem{
 		says: "the issuer's own TLS certificate is not trusted: name its root in certificates.acme.trust ({detail})",
 	},
 	{
+		all: []string{"the issuer cannot be reached"}, any: []string{"serverinternal", ": 500 ", ": 502 ", ": 503 ", ": 504 "}, detail: "acme:error:",
+		says: "the issuer has a fault of its own: tried again {when} ({detail})",
+	},
+	{
 		all: []string{"the issuer cannot be reached"}, detail: "the issuer cannot be reached: ",
 		says: "the issuer cannot be reached: may this node connect to it, is certificates.acme.directory right? ({detail})",
 	},

@@ -55,6 +55,7 @@ func TestExplainSaysInPlainWordsWhatToDo(t *testing.T) {
 		"never certified": {refused(400, "rejectedIdentifier", "Domain name does not end with a valid public suffix (TLD)"), "the issuer does not certify a.test: rejectedIdentifier: Domain name"},
 		"account":         {refused(403, "unauthorized", "Account is deactivated"), "does not accept this node's account: Account is deactivated"},
 		"fault":           {refused(500, "serverInternal", "oops"), "the issuer has a fault of its own: tried again 2026-03-04"},
+		"fault, unplaced": {fmt.Errorf("%w: %w", errIssuerAway, refused(503, "serverInternal", "oops")), "the issuer has a fault of its own: tried again 2026-03-04"},
 		"hook":            {fmt.Errorf("dns-01 for a.test: %w", errors.New("dns hook /etc/hook present: exit status 1: no\nkey")), "the program of certificates.acme.dns_hook failed: /etc/hook present: exit status 1: no key; try it by hand"},
 		"cut off":         {errTries, "three attempts for a.test within an hour were cut off, by restarts of nodes for one: tried again 2026-03-04 05:06 UTC"},
 		"not noted":       {fmt.Errorf("acme: not ordered while the attempt cannot be noted: %w", errors.New("no space left on device")), "is the disk full, does the Redis that nodes share take writes? (no space left on device)"},

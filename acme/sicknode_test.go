@@ -91,3 +91,45 @@ func TestNodeWithAnotherSealKeySaysSoAndStopsNoOther(t *testing.T) {
 		}
 	})
 }
+
+// An issuer that breaks down after its account was ready is away, by whatever challenge: the name has not failed, and the next issuer is asked in its place.
+func TestOutageOfTheIssuerIsNotTheNames(t *testing.T) {
+	for what, fail := range map[string]func(*countingCA, *account){
+		"refused": func(_ *countingCA, a *account) {
+			a.gate.base.CloseIdleConnections()
+			a.gate.base.DialTLSContext = noRoute
+		},
+		"500": func(ca *countingCA, _ *account) {
+			ca.mu.Lock()
+			defer ca.mu.Unlock()
+			ca.broken = true
+		},
+	} {
+		for _, challenge := range []string{challengeHTTP, challengeALPN} {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				ca, other := newCountingCA(t, asSoon), newCountingCA(t, asSoon)
+				m := countingNode(t, ca, dir, nil, nil, ACME{Directory: "https://ca.test/other", Challenge: challenge})
+				accounts := m.issuer.accounts
+				other.serveAccount(accounts[1])
+				accounts[0].conf.Challenge = challenge
+				if err := accounts[0].prepare(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				fail(ca, accounts[0])
+				m.issuer.accounts = accounts[:1]
+				m.issuer.process(t.Context(), brokenHost)
+				err := m.issuer.wanted[brokenHost].err
+				if f, _ := m.issuer.vault.failure(t.Context(), brokenHost); f.Count != 0 || len(f.Tries) != 0 || !errors.Is(err, errIssuerAway) {
+					t.Errorf("%s, %s: it counts for the name: %+v %v", what, challenge, f, err)
+				}
+				time.Sleep(time.Hour) // of the bubble's time
+				m.issuer.accounts = accounts
+				m.issuer.process(t.Context(), brokenHost)
+				if n := len(other.failures(brokenHost)); n != 1 {
+					t.Errorf("%s, %s: the next issuer has looked %d times: %v", what, challenge, n, m.issuer.wanted[brokenHost].err)
+				}
+			})
+		}
+	}
+}
