@@ -33,6 +33,9 @@ type account struct {
 	mu    sync.Mutex
 	ready bool
 	until time.Time // it wants no order before (429), as far as this node knows
+
+	why  error     // of this node leaving it alone; the others do not know
+	left time.Time // until when
 }
 
 func newAccount(conf ACME, v *vault, first bool) (*account, error) {
@@ -63,20 +66,9 @@ func (a *account) prepare(ctx context.Context) error {
 	if a.ready {
 		return nil
 	}
-	text, err := a.vault.secret(ctx, accountKeyOf(a.conf.Directory, "account"), a.file, newAccountKey)
-	if err != nil {
-		return fmt.Errorf("acme: account key: %w", err)
+	if err := a.loadKey(ctx); err != nil {
+		return err
 	}
-	signer, err := parseKey(text)
-	if err != nil {
-		return fmt.Errorf("acme: account key: %w", err)
-	}
-	key, ok := signer.(*ecdsa.PrivateKey)
-	if !ok || key.Curve != elliptic.P256() {
-		return fmt.Errorf("acme: account key: it is %T, want ECDSA P-256", signer)
-	}
-	a.client.Key = key
-	a.gate.signWith(key)
 	registration := &xacme.Account{}
 	if a.conf.Email != "" {
 		registration.Contact = []string{"mailto:" + a.conf.Email}
@@ -92,6 +84,38 @@ func (a *account) prepare(ctx context.Context) error {
 		return fmt.Errorf("acme: register at %s: %w", a.conf.Directory, err)
 	}
 	a.ready = true
+	return nil
+}
+
+// errNoAccountKey marks what is wrong with this node, or with what it shares, and not with the issuer.
+var errNoAccountKey = errors.New("acme: this node has no use of its account key")
+
+// hasKey makes sure that the account's key is there, which needs no issuer.
+func (a *account) hasKey(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ready {
+		return nil
+	}
+	return a.loadKey(ctx)
+}
+
+// loadKey reads or makes the key. a.mu is held.
+func (a *account) loadKey(ctx context.Context) error {
+	text, err := a.vault.secret(ctx, accountKeyOf(a.conf.Directory, "account"), a.file, newAccountKey)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNoAccountKey, err)
+	}
+	signer, err := parseKey(text)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNoAccountKey, err)
+	}
+	key, ok := signer.(*ecdsa.PrivateKey)
+	if !ok || key.Curve != elliptic.P256() {
+		return fmt.Errorf("%w: it is %T, want ECDSA P-256", errNoAccountKey, signer)
+	}
+	a.client.Key = key
+	a.gate.signWith(key)
 	return nil
 }
 
@@ -125,19 +149,38 @@ func (a *account) resting(ctx context.Context) time.Time {
 	return until
 }
 
-// rest notes that the issuer wants no orders for a while (429 with Retry-After).
-func (a *account) rest(ctx context.Context, wait time.Duration) {
-	until := time.Now().Add(wait)
+// leave has this node alone leave the issuer alone for a while: what is in the way may be in the node's way only, so the others go on.
+func (a *account) leave(why error, wait time.Duration) (until time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.why, a.left = why, time.Now().Add(wait)
+	return a.left
+}
+
+// alone returns why this node leaves the issuer alone, and until when; nil: it does not.
+func (a *account) alone() (why error, until time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !time.Now().Before(a.left) {
+		return nil, time.Time{}
+	}
+	return a.why, a.left
+}
+
+// rest notes for all nodes that the issuer wants no orders for a while (429 with Retry-After).
+func (a *account) rest(ctx context.Context, wait time.Duration) (until time.Time) {
+	until = time.Now().Add(wait)
 	a.mu.Lock()
 	a.until = until
 	a.mu.Unlock()
 	if a.vault.shared == nil {
-		return
+		return until
 	}
 	text := strconv.FormatInt(until.Unix(), 10)
 	if err := a.vault.shared.Write(ctx, accountKeyOf(a.conf.Directory, "until"), []byte(text), wait); err != nil {
 		a.vault.log.Warn("other nodes do not know that the issuer wants no orders", "issuer", a.host(), "until", until, "err", err)
 	}
+	return until
 }
 
 // host names the issuer in logs.

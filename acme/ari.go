@@ -67,8 +67,15 @@ func (i *issuer) askARI(ctx context.Context, name string) time.Duration {
 		return 0
 	}
 	a := i.accountOf(held.directory)
-	if a == nil || !a.learn(ctx) {
+	if a == nil {
 		return 0 // nobody to ask
+	}
+	switch offered, err := a.learn(ctx); {
+	case err != nil:
+		i.log.Debug("it is not known yet whether the issuer says when to renew", "name", name, "err", err)
+		return jitter(ariRetry)
+	case !offered:
+		return 0
 	}
 	id := certID(held)
 	w, fresh := i.sharedWindow(ctx, name, id)
@@ -164,12 +171,11 @@ func (a *account) offersARI() bool {
 }
 
 // learn reads the directory, if it was not read before, and reports whether it has renewalInfo.
-func (a *account) learn(ctx context.Context) bool {
-	if a.offersARI() {
-		return true
+func (a *account) learn(ctx context.Context) (offered bool, err error) {
+	if !a.offersARI() {
+		_, err = a.client.Discover(ctx) // the gate notes what it says
 	}
-	_, err := a.client.Discover(ctx) // the gate notes what it says
-	return err == nil && a.offersARI()
+	return a.offersARI(), err
 }
 
 // window asks for the window of a certificate. The time within it that was chosen before stays, if it still lies there.

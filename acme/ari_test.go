@@ -46,6 +46,26 @@ func TestRenewalWhenTheIssuerSaysSo(t *testing.T) {
 	})
 }
 
+// An issuer that was away when it was first asked is asked again; one that has nothing to say is not.
+func TestIssuerIsAskedWhenToRenewAgainAfterAnOutage(t *testing.T) {
+	ca := newCountingCA(t, asSoon)
+	m := countingNode(t, ca, t.TempDir(), nil, nil)
+	l := edgetest.NewCA(t).Issue(t, brokenHost)
+	held, err := (&record{Directory: countingDirectory, PEM: string(l.KeyPEM) + string(l.CertPEM)}).leaf(SourceACME, brokenHost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.issuer.place(brokenHost, held)
+	m.issuer.accounts[0].gate.base.DialTLSContext = noRoute
+	if wait := m.issuer.askARI(t.Context(), brokenHost); wait < ariRetry*79/100 || wait > ariRetry*121/100 {
+		t.Errorf("after an outage it is asked again in %v", wait)
+	}
+	ca.serve(m)
+	if wait := m.issuer.askARI(t.Context(), brokenHost); wait != 0 {
+		t.Errorf("an issuer without renewalInfo is asked again in %v", wait)
+	}
+}
+
 // Without a permit nothing is ordered, whoever asks.
 func TestGateLetsNoOrderThroughWithoutAPermit(t *testing.T) {
 	t.Parallel()
@@ -161,5 +181,34 @@ func TestDNSHookThatFailsSaysWhy(t *testing.T) {
 	h := &dnsHook{program: hook, limit: dnsHookTime}
 	if _, err := h.present(t.Context(), "*.wild.test", "x"); err == nil || !strings.Contains(err.Error(), "no such zone") || !strings.Contains(err.Error(), "exit status 3") {
 		t.Errorf("%v", err)
+	}
+}
+
+// An issuer that takes no order for what the renewal replaces, here since another account has got that, takes one that says nothing of it.
+func TestRenewalWhoseReplacesIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{http: true, known: []string{"www.shop.test"}})
+	s.Update(s.names.changes())
+	s.issuer.process(t.Context(), "www.shop.test")
+	first := s.store.issued("www.shop.test")
+	if first == nil {
+		t.Fatal(s.issuer.wanted["www.shop.test"].err)
+	}
+	before := s.issuer.accounts[0]
+	other, err := newAccount(before.conf, before.vault, false) // the key is in another file
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.issuer.accounts[0] = other
+	t.Cleanup(func() { before.gate.close(); other.gate.close() })
+	if err := s.Renew("www.shop.test"); err != nil {
+		t.Fatal(err)
+	}
+	s.issuer.process(t.Context(), "www.shop.test")
+	if err := s.issuer.wanted["www.shop.test"].err; err != nil || s.store.issued("www.shop.test") == first {
+		t.Errorf("it is not renewed: %v", err)
+	}
+	if !first.replacedBy.Load() {
+		t.Error("it is said again the next time")
 	}
 }

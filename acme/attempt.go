@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +16,7 @@ import (
 const (
 	// perIssuer is how many attempts in a row an issuer gets before the next one in the settings.
 	perIssuer = 2
-	// awayWait is how long an issuer is left alone that could not be reached. That is no failure of the name.
+	// awayWait is how long a node leaves an issuer alone that it could not reach. That is no failure of the name.
 	awayWait = 2 * time.Minute
 )
 
@@ -48,6 +50,10 @@ func (i *issuer) attempt(ctx context.Context, t *try) {
 		i.later(t, fmt.Errorf("acme: not ordered while it is not known what other nodes have: %w", err), blindWait)
 		return
 	case settled:
+		return
+	}
+	if err := i.hasKey(held); err != nil { // no word to the others: they may have it
+		i.later(t, err, jitter(awayWait))
 		return
 	}
 	var f failure
@@ -146,35 +152,65 @@ func (i *issuer) lasting(t *try) (*leaf, time.Time) {
 
 // isOpen reports whether any issuer takes orders at present.
 func (i *issuer) isOpen(ctx context.Context) bool {
-	return slices.ContainsFunc(i.accounts, func(a *account) bool { return a.resting(ctx).IsZero() })
+	return slices.ContainsFunc(i.accounts, func(a *account) bool {
+		why, _ := a.alone()
+		return why == nil && a.resting(ctx).IsZero()
+	})
+}
+
+// hasKey makes sure that this node has the key of any account.
+func (i *issuer) hasKey(ctx context.Context) error {
+	var problems []error
+	for _, a := range i.accounts {
+		err := a.hasKey(ctx)
+		if err == nil {
+			return nil
+		}
+		if why, _ := a.alone(); why == nil && ctx.Err() == nil {
+			i.log.Error("this node cannot order certificates", "issuer", a.host(), "err", err)
+			a.leave(err, awayWait)
+		}
+		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
 }
 
 // issue orders a certificate, checks it, keeps it and puts it in place. Which issuer it is depends on how many attempts have failed;
 // one that wants no orders is passed over.
 func (i *issuer) issue(ctx context.Context, t *try, failed int) (*leaf, error) {
 	var problems []error
+	none := &notTriedError{}
 	tried := false
 	for n := range i.accounts {
 		a := i.accounts[(failed/perIssuer+n)%len(i.accounts)]
+		if why, until := a.alone(); why != nil {
+			problems = append(problems, why)
+			none.passed(until, true)
+			continue
+		}
 		if until := a.resting(ctx); !until.IsZero() {
 			problems = append(problems, &restingError{a.host(), until})
+			none.passed(until, false)
 			continue
 		}
 		r, err := i.orderAt(ctx, a, t)
 		if err == nil {
-			return i.keep(ctx, t.key, r)
+			return i.keep(ctx, t, r)
 		}
 		if len(i.accounts) > 1 {
 			err = fmt.Errorf("%s: %w", a.host(), err)
 		}
 		problems = append(problems, err)
 		wait, whole := rateLimit(err)
-		switch away := errors.Is(err, errIssuerAway); {
-		case away:
-			a.rest(ctx, awayWait)
+		switch limited := min(wait, 24*time.Hour); {
+		case ctx.Err() != nil && errors.Is(err, errIssuerAway): // that was us
+			none.passed(time.Now().Add(awayWait), true)
+			continue
+		case errors.Is(err, errIssuerAway), errors.Is(err, errNoAccountKey):
+			none.passed(a.leave(err, max(limited, awayWait)), true)
 			continue
 		case whole:
-			a.rest(ctx, min(wait, 24*time.Hour))
+			none.passed(a.rest(ctx, limited), false)
 			continue
 		}
 		if tried = true; wait == 0 {
@@ -182,7 +218,8 @@ func (i *issuer) issue(ctx context.Context, t *try, failed int) (*leaf, error) {
 		}
 	}
 	if !tried {
-		return nil, &notTriedError{errors.Join(problems...)}
+		none.error = errors.Join(problems...)
+		return nil, none
 	}
 	return nil, errors.Join(problems...)
 }
@@ -191,9 +228,21 @@ func (i *issuer) issue(ctx context.Context, t *try, failed int) (*leaf, error) {
 var errIssuerAway = errors.New("the issuer cannot be reached")
 
 // A notTriedError is an attempt that did not come as far as the name: it says nothing about that.
-type notTriedError struct{ error }
+type notTriedError struct {
+	error
+	again time.Time // when the first of the issuers is asked again
+	own   bool      // not all of them have said so: another node may have better luck
+}
 
 func (e *notTriedError) Unwrap() error { return e.error }
+
+// passed notes that an issuer was passed over until then.
+func (e *notTriedError) passed(until time.Time, own bool) {
+	if e.again.IsZero() || until.Before(e.again) {
+		e.again = until
+	}
+	e.own = e.own || own
+}
 
 // A restingError is an issuer that has said when it wants the next order.
 type restingError struct {
@@ -207,7 +256,10 @@ func (e *restingError) Error() string {
 
 // orderAt orders a certificate at one issuer, by one type of challenge.
 func (i *issuer) orderAt(ctx context.Context, a *account, t *try) (*record, error) {
-	if err := a.prepare(ctx); err != nil {
+	switch err := a.prepare(ctx); {
+	case errors.Is(err, errNoAccountKey):
+		return nil, err
+	case err != nil:
 		return nil, fmt.Errorf("%w: %w", errIssuerAway, err)
 	}
 	w := wantedCert{names: compact(t.names), challenge: a.conf.Challenge}
@@ -222,18 +274,20 @@ func (i *issuer) orderAt(ctx context.Context, a *account, t *try) (*record, erro
 	if old != nil && old.directory == a.conf.Directory && !old.replacedBy.Load() && a.offersARI() {
 		p.replaces = certID(old)
 	}
-	defer a.gate.allow(w.names, p)()
-	var text []byte
-	var err error
-	if old == nil && w.challenge == challengeALPN && !w.rsa && len(w.names) == 1 {
-		text, err = a.orderFirst(ctx, w.names[0], i.solver, i.known)
-	} else {
-		text, err = a.order(ctx, w, i.solver)
-	}
-	if err != nil {
-		if p.replaces != "" && isAlreadyReplaced(err) { // by an order whose certificate never came here
+	text, placed, err := i.orderBy(ctx, a, w, p, old == nil)
+	if p.replaces != "" && !placed && isRefusal(err) { // it knows better, or does not know it: a certificate is wanted all the same
+		i.log.Info("the issuer takes no order that replaces the certificate: ordered without", "name", t.key, "err", err)
+		already := isAlreadyReplaced(err) // by an order whose certificate never came here
+		p.replaces = ""
+		if text, placed, err = i.orderBy(ctx, a, w, p, false); placed || already {
 			old.replacedBy.Store(true)
 		}
+	}
+	switch {
+	case err == nil:
+	case !placed && isOutage(err):
+		return nil, fmt.Errorf("%w: %w", errIssuerAway, err)
+	default:
 		return nil, err
 	}
 	r := &record{Directory: a.conf.Directory, PEM: string(text)}
@@ -251,22 +305,26 @@ func (i *issuer) orderAt(ctx context.Context, a *account, t *try) (*record, erro
 	return r, nil
 }
 
+// orderBy orders what a permit gives leave for, and reports whether the issuer has taken the order, whatever came of it.
+func (i *issuer) orderBy(ctx context.Context, a *account, w wantedCert, p permit, first bool) (text []byte, placed bool, err error) {
+	defer a.gate.allow(w.names, p)()
+	if first && w.challenge == challengeALPN && !w.rsa && len(w.names) == 1 {
+		text, err = a.orderFirst(ctx, w.names[0], i.solver, i.known)
+	} else {
+		text, err = a.order(ctx, w, i.solver)
+	}
+	return text, err == nil || a.gate.isPlaced(w.names), err
+}
+
 // keep checks an issued certificate, keeps it and puts it in place.
-func (i *issuer) keep(ctx context.Context, key string, r *record) (*leaf, error) {
+func (i *issuer) keep(ctx context.Context, t *try, r *record) (*leaf, error) {
+	key, ctx := t.key, context.WithoutCancel(ctx)
 	l, err := r.leaf(SourceACME, key)
 	if err != nil {
 		return nil, fmt.Errorf("check certificate of %s: %w", key, err)
 	}
-	stale, err := i.vault.put(context.WithoutCancel(ctx), key, r, l.notAfter)
-	if err != nil {
-		// It is served all the same; after a restart it would be ordered again.
-		i.log.Error("issued certificate not kept", "name", key, "err", err)
-	}
-	if stale { // somebody was faster, in spite of the lease
-		found, err := i.vault.fetch(context.WithoutCancel(ctx), i.held, key)
-		if err == nil && found[0] != nil {
-			l = found[0]
-		}
+	if l, err = i.putWinning(ctx, t, r, l); err != nil {
+		return nil, err
 	}
 	i.mu.Lock() // held over both, or a removal in between would leave the certificate behind
 	defer i.mu.Unlock()
@@ -274,6 +332,51 @@ func (i *issuer) keep(ctx context.Context, key string, r *record) (*leaf, error)
 		i.serve(o, l)
 	}
 	return l, nil
+}
+
+// putWinning keeps l so that it wins over what is there, also one that is valid for longer: that is due. It returns what counts then: another node's, if
+// one was faster in spite of the lease.
+func (i *issuer) putWinning(ctx context.Context, t *try, r *record, l *leaf) (*leaf, error) {
+	for range 2 {
+		if i.vault.shared != nil {
+			r.Generation = i.vault.outrank(ctx, t.key, r.Generation, l.notAfter, i.held(t.key))
+			l.generation = r.Generation
+		}
+		stale, err := i.vault.put(ctx, t.key, r, l.notAfter)
+		if err != nil {
+			// It is served all the same; after a restart it would be ordered again.
+			i.log.Error("issued certificate not kept", "name", t.key, "err", err)
+		}
+		if !stale {
+			return l, nil
+		}
+		found, err := i.vault.fetch(ctx, i.held, t.key)
+		if err == nil && found[0] != nil && (found[0].digest == l.digest || !due(found[0], t.names, time.Time{})) {
+			return found[0], nil
+		}
+	}
+	return nil, fmt.Errorf("the certificate of %s that was issued gives way to one of another node that is due", t.key)
+}
+
+// isRefusal reports whether the issuer has answered an order by a problem, and none that is of the names or the time.
+func isRefusal(err error) bool {
+	var problem *xacme.Error
+	if !errors.As(err, &problem) || failedNames(err) != nil || strings.HasSuffix(problem.ProblemType, ":rejectedIdentifier") {
+		return false
+	}
+	_, limited := xacme.RateLimit(problem)
+	return !limited
+}
+
+// isOutage reports whether an order failed since the issuer could not be reached, or has a fault of its own.
+func isOutage(err error) bool {
+	var problem *xacme.Error
+	if errors.As(err, &problem) {
+		_, limited := xacme.RateLimit(problem)
+		return problem.StatusCode >= http.StatusInternalServerError && !limited
+	}
+	var failed *url.Error
+	return errors.As(err, &failed) && !errors.Is(err, errNoPermit)
 }
 
 // isAlreadyReplaced reports whether the issuer has an order already that replaces the same certificate (RFC 9773 section 5).

@@ -309,7 +309,7 @@ func TestAttemptCountsForTheNamesThatItFailedFor(t *testing.T) {
 	}{
 		{&namesError{[]string{"b.test"}, errAway}, 0, 1},
 		{errAway, 1, 1}, // it may have been either
-		{&notTriedError{errAway}, 1, 1},
+		{&notTriedError{error: errAway}, 1, 1},
 		{&namesError{[]string{"b.test"}, errAway}, 1, 2},
 	} {
 		f = read()

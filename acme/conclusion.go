@@ -3,6 +3,7 @@ package acme
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strings"
 	"time"
 
@@ -24,10 +25,17 @@ func (i *issuer) conclude(ctx context.Context, t *try, l *leaf, f failure, err e
 		return
 	}
 	wait := i.waitAfter(t.key, f.Count, err)
-	f.Err, f.Rest = err.Error(), f.Rest && t.whole()
-	if _, not := errors.AsType[*notTriedError](err); not {
+	not, isNot := errors.AsType[*notTriedError](err)
+	if isNot {
 		f.forgetTry()
-	} else {
+	}
+	if isNot && not.own && i.vault.shared != nil { // others may be better off: they are neither held up nor called
+		i.quietly(ctx, t.key, &f)
+		i.finish(t, err, wait)
+		return
+	}
+	f.Err, f.Rest = err.Error(), f.Rest && t.whole()
+	if !isNot {
 		f.Count++
 		f.blame(failedNames(err))
 		l, ari := i.lasting(t)
@@ -77,12 +85,25 @@ func (i *issuer) note(ctx context.Context, name string, f *failure) {
 	}
 }
 
+// quietly puts the note of an attempt in the place of noteTry's, and tells nobody.
+func (i *issuer) quietly(ctx context.Context, name string, f *failure) {
+	err := insist(ctx, func(ctx context.Context) error {
+		if f.Count == 0 && f.Err == "" && f.Told.IsZero() && len(f.Tries) == 0 {
+			return i.vault.putFailure(ctx, name, nil)
+		}
+		return i.vault.writeFailure(ctx, name, f)
+	})
+	if err != nil {
+		i.log.Warn("other nodes take an attempt for one that nobody knows the end of", "name", name, "err", err)
+	}
+}
+
 // waitAfter is how long a name waits after a failed attempt.
 func (i *issuer) waitAfter(name string, failed int, err error) time.Duration {
-	wait := jitter(backoffs[min(failed, len(backoffs)-1)])
-	if _, not := errors.AsType[*notTriedError](err); not {
-		wait = jitter(awayWait)
+	if not, ok := errors.AsType[*notTriedError](err); ok {
+		return max(jitter(awayWait), min(time.Until(not.again), 24*time.Hour))
 	}
+	wait := jitter(backoffs[min(failed, len(backoffs)-1)])
 	if held := i.held(name); held != nil && time.Until(held.notAfter) < held.life()/6 {
 		wait = min(wait, jitter(urgentWait))
 	}
@@ -108,6 +129,24 @@ func rateLimit(err error) (wait time.Duration, whole bool) {
 	if wait == 0 {
 		wait = backoffs[0]
 	}
-	detail := strings.ToLower(problem.Detail)
-	return wait, strings.Contains(detail, "new orders") || strings.Contains(detail, "account")
+	return wait, isWholeLimit(problem)
+}
+
+// linked finds URLs, whose words say nothing: Let's Encrypt's limit of one host leads to …#authorization-failures-per-hostname-per-account.
+var linked = regexp.MustCompile(`https?://\S+`)
+
+var quotedName = regexp.MustCompile("[\"'`“](?:\\*\\.)?[a-z0-9-]+(?:\\.[a-z0-9-]+)+")
+
+// isWholeLimit reports whether a rate limit is that of all orders of the account, and surely not of some names.
+func isWholeLimit(problem *xacme.Error) bool {
+	detail := strings.ToLower(linked.ReplaceAllString(problem.Detail, ""))
+	if problem.Subproblems != nil || quotedName.MatchString(detail) {
+		return false
+	}
+	for _, all := range []string{"new orders", "too many requests", "service busy"} {
+		if strings.Contains(detail, all) {
+			return true
+		}
+	}
+	return false
 }

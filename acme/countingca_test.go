@@ -24,6 +24,7 @@ type countingCA struct {
 
 	mu     sync.Mutex
 	orders int
+	broken bool // no order is taken
 	nonces int
 	made   map[string][]string // by order: its authorizations
 	authz  map[string]*countedAuthz
@@ -54,14 +55,18 @@ const noPort = "99999"
 // serve has a manager's requests come here.
 func (ca *countingCA) serve(m *Manager) {
 	for _, a := range m.issuer.accounts {
-		a.gate.base.DialTLSContext = func(context.Context, string, string) (net.Conn, error) {
-			here, there := net.Pipe()
-			select {
-			case ca.conns <- there:
-				return here, nil
-			case <-ca.done:
-				return nil, net.ErrClosed
-			}
+		ca.serveAccount(a)
+	}
+}
+
+func (ca *countingCA) serveAccount(a *account) {
+	a.gate.base.DialTLSContext = func(context.Context, string, string) (net.Conn, error) {
+		here, there := net.Pipe()
+		select {
+		case ca.conns <- there:
+			return here, nil
+		case <-ca.done:
+			return nil, net.ErrClosed
 		}
 	}
 }
@@ -99,7 +104,7 @@ func (ca *countingCA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	switch kind {
-	case "dir":
+	case "dir", "other":
 		say(http.StatusOK, map[string]string{"newNonce": caURL("nonce"), "newAccount": caURL("account"), "newOrder": caURL("order"), "revokeCert": caURL("revoke"), "keyChange": caURL("key")})
 	case "nonce":
 	case "account":
@@ -107,6 +112,10 @@ func (ca *countingCA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		say(http.StatusCreated, map[string]string{"status": "valid"})
 	case "order":
 		status := http.StatusOK
+		if id == "" && ca.broken {
+			say(http.StatusInternalServerError, map[string]string{"type": "urn:ietf:params:acme:error:serverInternal", "detail": "oops"})
+			return
+		}
 		if id == "" {
 			ca.orders++
 			id = fmt.Sprint(ca.orders)
@@ -132,13 +141,15 @@ func (ca *countingCA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (ca *countingCA) describeOrder(id string) any {
 	status, urls := "pending", []string{}
+	var names []map[string]string
 	for _, one := range ca.made[id] {
+		names = append(names, map[string]string{"type": "dns", "value": ca.authz[one].name})
 		if ca.authz[one].status == "invalid" {
 			status = "invalid"
 		}
 		urls = append(urls, caURL("authz", one))
 	}
-	return map[string]any{"status": status, "finalize": caURL("finalize", id), "authorizations": urls}
+	return map[string]any{"status": status, "finalize": caURL("finalize", id), "authorizations": urls, "identifiers": names}
 }
 
 func (ca *countingCA) describe(id string) any {

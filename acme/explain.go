@@ -103,6 +103,14 @@ var orderProblems = []orderProblem{
 		says: "no issuer certifies {name}, a name without a dot: give the site a whole name, or its own certificate files",
 	},
 	{
+		all:  []string{"no use of its account key", "seal_keys"},
+		says: "this node cannot open the account key that the nodes share: give it the seal_keys that the other nodes have; it orders nothing until then",
+	},
+	{
+		all: []string{"no use of its account key"}, detail: "no use of its account key: ",
+		says: "this node cannot read or keep its account key, and orders nothing until it can: {detail}",
+	},
+	{
 		all:  []string{"orders_per_tenant"},
 		says: "the tenant has ordered as many certificates as certificates.acme.orders_per_tenant allows in three hours: tried again {when}; raise it if that is too few",
 	},
@@ -146,9 +154,8 @@ var orderProblems = []orderProblem{
 		says: "the issuer has no such profile: set certificates.acme.profile to one that its directory names, or leave it out ({detail})",
 	},
 	{
-		all: []string{"wants no orders before"},
-		// Both make a node leave an issuer alone, and the other nodes only know until when.
-		says: "the issuer takes no more orders for now (rate limit), or could not be reached: left alone until {when}",
+		all:  []string{"wants no orders before"},
+		says: "the issuer takes no more orders for now (rate limit): left alone until {when}",
 	},
 	{
 		any:  []string{"ratelimited", "429 "},
@@ -161,6 +168,10 @@ var orderProblems = []orderProblem{
 	{
 		all: []string{"the issuer cannot be reached"}, any: []string{"x509: "}, detail: "x509: ",
 		says: "the issuer's own TLS certificate is not trusted: name its root in certificates.acme.trust ({detail})",
+	},
+	{
+		all: []string{"the issuer cannot be reached"}, any: []string{"serverinternal", ": 500 ", ": 502 ", ": 503 ", ": 504 "}, detail: "acme:error:",
+		says: "the issuer has a fault of its own: tried again {when} ({detail})",
 	},
 	{
 		all: []string{"the issuer cannot be reached"}, detail: "the issuer cannot be reached: ",

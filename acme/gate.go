@@ -44,6 +44,7 @@ type gate struct {
 	newOrder string            // URL, from the directory
 	ariBase  string            // URL of renewalInfo (RFC 9773 section 4.1); empty: not offered
 	permits  map[string]permit // by name: what may be ordered at present
+	placed   map[string]bool   // names of permits that the issuer has taken an order for
 	key      crypto.Signer     // of the account
 }
 
@@ -63,7 +64,7 @@ func newGate(trustFile string) (*gate, error) {
 		}
 		base.TLSClientConfig.RootCAs = roots
 	}
-	g := &gate{base: base, reasons: make(map[string]string), permits: make(map[string]permit)}
+	g := &gate{base: base, reasons: make(map[string]string), permits: make(map[string]permit), placed: make(map[string]bool)}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g, nil
 }
@@ -148,13 +149,14 @@ func capRetryAfter(h http.Header) {
 	}
 }
 
-// note remembers what the directory says (RFC 8555 section 7.1.1), and the problem of each failed challenge in an authorization object
-// (sections 7.1.4 and 8).
+// note remembers what the directory says (RFC 8555 section 7.1.1), that there is an order (section 7.1.3), and the problem of each failed challenge in an
+// authorization object (sections 7.1.4 and 8).
 func (g *gate) note(body []byte) {
 	var object struct {
 		NewOrder, RenewalInfo string
 		Status                string
 		Identifier            struct{ Value string }
+		Identifiers           []struct{ Value string }
 		Challenges            []struct {
 			Type  string
 			Error *struct{ Type, Detail string }
@@ -167,6 +169,11 @@ func (g *gate) note(body []byte) {
 	defer g.mu.Unlock()
 	if object.NewOrder != "" {
 		g.newOrder, g.ariBase = object.NewOrder, object.RenewalInfo
+	}
+	for _, one := range object.Identifiers {
+		if _, ours := g.permits[one.Value]; ours {
+			g.placed[one.Value] = true
+		}
 	}
 	if object.Status != "invalid" {
 		return

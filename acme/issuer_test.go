@@ -438,3 +438,23 @@ func TestRateLimitIsRead(t *testing.T) {
 		t.Errorf("wait is %v for another error", got)
 	}
 }
+
+// A limit of one host, or of one registered domain, must not stop the orders of all tenants.
+func TestRateLimitOfOneHostIsNotTheAccounts(t *testing.T) {
+	const after = "retry after 2026-11-29 13:00:00 UTC: see https://letsencrypt.org/docs/rate-limits/#"
+	for detail, want := range map[string]bool{
+		`too many failed authorizations (5) for "broken.test" in the last 1h0m0s, ` + after + "authorization-failures-per-hostname-per-account":         false,
+		`too many certificates (50) already issued for "shop.test" in the last 168h0m0s, ` + after + "new-certificates-per-registered-domain":           false,
+		"too many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s, " + after + "new-certificates-per-exact-set":  false,
+		"Your account is temporarily prevented from requesting certificates for broken.test and possibly others. Please visit: https://ca.test/unpause": false,
+		`too many new orders for "broken.test"`: false,
+		"too many new orders (300) from this account in the last 3h0m0s, " + after + "new-orders-per-account": true,
+		"too many requests":          true,
+		"Service busy; retry later.": true,
+	} {
+		err := &xacme.Error{StatusCode: 429, ProblemType: "urn:ietf:params:acme:error:rateLimited", Header: http.Header{"Retry-After": {"3600"}}, Detail: detail}
+		if wait, whole := rateLimit(err); whole != want || wait != time.Hour {
+			t.Errorf("%v, %v: %s", wait, whole, detail)
+		}
+	}
+}

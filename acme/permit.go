@@ -23,14 +23,23 @@ func (g *gate) allow(names []string, p permit) (end func()) {
 	defer g.mu.Unlock()
 	for _, name := range names {
 		g.permits[name] = p
+		delete(g.placed, name)
 	}
 	return func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		for _, name := range names {
 			delete(g.permits, name)
+			delete(g.placed, name)
 		}
 	}
+}
+
+// isPlaced reports whether the issuer has taken an order for these names, for which there is leave.
+func (g *gate) isPlaced(names []string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.placed[names[0]]
 }
 
 // signWith has the gate sign what it changes with the account's key.

@@ -134,6 +134,24 @@ func (v *vault) put(ctx context.Context, name string, r *record, notAfter time.T
 	return false, errors.Join(err, writeFile(v.file(name), packed, 0o600))
 }
 
+// outrank is the generation by which a certificate of one at least wins over what is shared under a name, and what this node holds. Whoever asks
+// has the lease of the name.
+func (v *vault) outrank(ctx context.Context, name string, generation uint64, notAfter time.Time, held *leaf) uint64 {
+	var there uint64
+	if held != nil {
+		there = held.rank()
+	}
+	var found []Ranked
+	err := insist(ctx, func(ctx context.Context) (err error) { found, err = v.shared.ReadRanked(ctx, v.key(name)); return err })
+	if err == nil { // else what is held is the best guess
+		there = max(there, found[0].Rank)
+	}
+	if there != 0 && rankOf(generation, notAfter) <= there {
+		return max(generation, generationOf(there)) + 1
+	}
+	return generation
+}
+
 func (v *vault) share(ctx context.Context, name string, packed []byte, rank uint64, notAfter time.Time) (bool, error) {
 	return v.shared.WriteRanked(ctx, v.key(name), Ranked{packed, rank}, max(time.Until(notAfter), 0)+forgetAfter)
 }

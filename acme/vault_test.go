@@ -1,7 +1,9 @@
 package acme
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"gatehouse/internal/edgetest"
 )
@@ -42,4 +44,66 @@ func TestWhatIsOnlyInTheFolderIsSharedAgain(t *testing.T) {
 	if m.store.issued("www.shop.test") == nil || m.store.imported("api.shop.test") == nil {
 		t.Error("what is in the folder is not served")
 	}
+}
+
+// What is ordered in the place of a certificate that is due counts for all nodes, though it ends earlier: its issuer gives another life now, or it is of
+// another issuer.
+func TestRenewalToAShorterLifeIsKept(t *testing.T) {
+	t.Parallel()
+	for _, other := range []bool{false, true} {
+		const name = "www.shop.test"
+		shared, keys, now := newMemory(), keyring(t, oneKey), time.Now()
+		s := newSite(t, siteOptions{
+			http: true, known: []string{name}, pebble: edgetest.PebbleOptions{Lifetime: 160 * time.Hour},
+			adjust: func(o *Options) { o.Shared, o.Keys = shared, keys },
+		})
+		t.Cleanup(s.issuer.accounts[0].gate.close)
+		until := now.Add(20 * 24 * time.Hour)
+		old := edgetest.NewCA(t).IssueWith(t, edgetest.LeafOptions{NotBefore: until.Add(-90 * 24 * time.Hour), NotAfter: until}, name)
+		r := &record{Directory: s.pebble.DirectoryURL, PEM: string(old.KeyPEM) + string(old.CertPEM)}
+		if other {
+			r.Directory = "https://old.test/dir"
+		}
+		planted := &vault{dir: t.TempDir(), event: eventCert, shared: shared, keys: keys}
+		if _, err := planted.put(t.Context(), name, r, until); err != nil {
+			t.Fatal(err)
+		}
+		s.Update(s.names.changes())
+		s.issuer.process(t.Context(), name)
+		found, err := s.issuer.vault.fetch(t.Context(), s.issuer.held, name)
+		if err != nil || found[0] == nil || found[0].notAfter.After(now.Add(10*24*time.Hour)) {
+			t.Errorf("of another issuer: %v; what is shared is not what was issued: %+v %v; %v", other, found, err, s.issuer.wanted[name].err)
+		}
+		if l := s.store.issued(name); l == nil || found[0] == nil || l.digest != found[0].digest {
+			t.Errorf("of another issuer: %v; another certificate is served: %+v", other, l)
+		}
+		if wait := time.Until(s.issuer.plan.at(name)); wait < 24*time.Hour {
+			t.Errorf("of another issuer: %v; it is ordered again in %v", other, wait)
+		}
+	}
+}
+
+// A certificate that gives way to another node's, which is due, is no success.
+func TestStaleCertificateThatIsDueIsNoSuccess(t *testing.T) {
+	shared := &unbeatable{newMemory()}
+	m := newManager(t, Options{Issuer: IssuerACME, ACME: ACME{Directory: countingDirectory}, Shared: shared, Keys: keyring(t, oneKey)})
+	m.Update([]Change{{Name: "a.test"}})
+	t.Cleanup(m.issuer.accounts[0].gate.close)
+	ca := edgetest.NewCA(t)
+	made := func(until time.Time) *record {
+		l := ca.IssueWith(t, edgetest.LeafOptions{NotBefore: until.Add(-90 * 24 * time.Hour), NotAfter: until}, "a.test")
+		return &record{Directory: countingDirectory, PEM: string(l.KeyPEM) + string(l.CertPEM)}
+	}
+	due := made(time.Now().Add(20 * 24 * time.Hour))
+	shared.ranked[m.issuer.vault.key("a.test")] = Ranked{Value: m.issuer.vault.pack("a.test", due), Rank: 1}
+	if _, err := m.issuer.keep(t.Context(), &try{key: "a.test", names: []string{"a.test"}}, made(time.Now().Add(80*24*time.Hour))); err == nil {
+		t.Error("it is said to be kept")
+	}
+}
+
+// unbeatable is what is shared where somebody is always faster.
+type unbeatable struct{ *memory }
+
+func (*unbeatable) WriteRanked(context.Context, string, Ranked, time.Duration) (bool, error) {
+	return false, nil
 }
