@@ -19,6 +19,7 @@ type imports struct {
 	vault    *vault
 	store    *store
 	replaced func(old, l *leaf)
+	removed  func(pattern string) // is told that nothing is imported for it any more
 	log      *slog.Logger
 
 	mu     sync.Mutex
@@ -31,7 +32,7 @@ func newImports(o Options, s *store, replaced func(old, l *leaf)) (*imports, err
 		vault: &vault{
 			dir: filepath.Join(o.Data, "certs", "imported"), source: SourceImported, suffix: ":manual", event: eventManual, shared: o.Shared, keys: o.Keys, log: o.Logger,
 		},
-		store: s, replaced: replaced, log: o.Logger, looked: make(map[string]bool),
+		store: s, replaced: replaced, removed: func(string) {}, log: o.Logger, looked: make(map[string]bool),
 	}
 	if err := os.MkdirAll(i.vault.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("acme: folder of imported certificates: %w", err)
@@ -41,13 +42,21 @@ func newImports(o Options, s *store, replaced func(old, l *leaf)) (*imports, err
 
 // place has l served for a pattern from now on; nil: nothing.
 func (i *imports) place(pattern string, l *leaf) {
+	if i.swap(pattern, l) && l == nil {
+		i.removed(pattern)
+	}
+}
+
+// swap puts l in place of what there is, unless that goes before, and reports whether it did.
+func (i *imports) swap(pattern string, l *leaf) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	old := i.store.imported(pattern)
 	if old == l || old != nil && l != nil && old.rank() >= l.rank() {
-		return
+		return false
 	}
 	i.replaced(i.store.putImported(pattern, l), l)
+	return true
 }
 
 // demand looks into the folder for a name, and the wildcard above it, while not all of it was loaded.
@@ -195,14 +204,36 @@ func (i *imports) keep(ctx context.Context, pattern string, r record, notAfter t
 	return err
 }
 
+// has reports whether something was imported for a pattern, here or on another node. What this node cannot open counts: a node with other keys
+// has left it there, and nobody else could take it away.
+func (i *imports) has(ctx context.Context, pattern string) (bool, error) {
+	i.demand(pattern)
+	if i.store.imported(pattern) != nil || i.vault.shared == nil {
+		return i.store.imported(pattern) != nil, nil
+	}
+	found, err := i.vault.shared.ReadRanked(ctx, i.vault.key(pattern))
+	if err != nil {
+		return false, fmt.Errorf("what other nodes have cannot be asked: %w", err)
+	}
+	if found[0].Value == nil {
+		return false, nil
+	}
+	_, err = i.vault.unpack(pattern, found[0].Value)
+	return !errors.Is(err, errRemoved), nil
+}
+
 // RemoveImported ends what Import has begun, for some names.
 func (m *Manager) RemoveImported(ctx context.Context, names ...string) error {
 	for _, name := range names {
 		pattern, ok := canonicalPattern(name)
+		there, err := ok, error(nil)
 		if ok {
-			m.imports.demand(pattern)
+			there, err = m.imports.has(ctx, pattern)
 		}
-		if !ok || m.store.imported(pattern) == nil {
+		switch {
+		case err != nil:
+			return err
+		case !there:
 			return fmt.Errorf("nothing was imported for %s", name)
 		}
 		// Who is away for longer than this, and comes back with its folder, serves it again.

@@ -1,7 +1,9 @@
 package acme
 
 import (
+	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,5 +60,95 @@ func TestImportedWildcardThatEndsIsTold(t *testing.T) {
 	m.notices.expiring(t.Context(), m, time.Now())
 	if got := h.take(); !slices.Equal(got, []string{"expiring *.shop.test"}) {
 		t.Errorf("the wildcard is in the table: told of %q", got)
+	}
+}
+
+// importFor imports a certificate of ninety days, of which so many are left.
+func importFor(t *testing.T, m *Manager, left time.Duration, name string) *leaf {
+	t.Helper()
+	end := time.Now().Add(left)
+	l := edgetest.NewCA(t).IssueWith(t, edgetest.LeafOptions{NotBefore: end.Add(-90 * day), NotAfter: end}, name)
+	if _, _, err := m.Import(t.Context(), l.CertPEM, l.KeyPEM); err != nil {
+		t.Fatal(err)
+	}
+	return m.store.imported(name)
+}
+
+// What nobody renews is succeeded by a certificate that is ordered before it ends, and until then the order behind it is not what is next.
+func TestImportedCertificateHasASuccessorBeforeItEnds(t *testing.T) {
+	for left, ordered := range map[time.Duration]bool{20 * day: false, 14 * day: true} {
+		for _, name := range []string{"www.shop.test", "*.shop.test"} {
+			m := plannedIssuer(t, knows("www.shop.test"))
+			m.Update([]Change{{Name: "www.shop.test"}})
+			l := importFor(t, m, left, name)
+			m.issuer.process(context.Background(), "www.shop.test") // no issuer is there
+			st := statusOf(t, m, "www.shop.test")
+			if (st.LastError != "") != ordered {
+				t.Errorf("%v of ninety days left, %s: the last error is %q, ordered should be %v", left, name, st.LastError, ordered)
+			}
+			if at := l.notAfter.Add(-15 * day); !ordered && !st.NextTry.Equal(at) {
+				t.Errorf("%v left, %s: next is %v, want %v", left, name, st.NextTry, at)
+			}
+			if st.Source != SourceImported {
+				t.Errorf("%v left, %s: served is what is %s", left, name, st.Source)
+			}
+		}
+	}
+}
+
+func TestNameWhoseImportIsRemovedIsOrderedSoon(t *testing.T) {
+	for _, name := range []string{"www.shop.test", "*.shop.test"} {
+		m := plannedIssuer(t, knows("www.shop.test"))
+		m.Update([]Change{{Name: "www.shop.test"}})
+		importFor(t, m, 60*day, name)
+		m.issuer.process(t.Context(), "www.shop.test")
+		if wait := time.Until(m.issuer.plan.at("www.shop.test")); wait < time.Minute {
+			t.Fatalf("%s: looked at again in %v", name, wait)
+		}
+		if err := m.RemoveImported(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		if wait := time.Until(m.issuer.plan.at("www.shop.test")); wait > 0 {
+			t.Errorf("%s: it is ordered in %v", name, wait)
+		}
+	}
+}
+
+// What a node with other keys has shared cannot be read, and is taken away all the same.
+func TestImportThatCannotBeOpenedIsRemoved(t *testing.T) {
+	shared := newMemory()
+	o := Options{Shared: shared, Keys: keyring(t, otherKey)}
+	importFor(t, newManager(t, o), 60*day, "www.shop.test")
+	o.Keys = keyring(t, oneKey)
+	m := newManager(t, o)
+	if err := m.RemoveImported(t.Context(), "www.shop.test"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.imports.vault.unpack("www.shop.test", shared.ranked["cert:{www.shop.test}:manual"].Value); err != errRemoved {
+		t.Errorf("what is shared: %v", err)
+	}
+	for _, name := range []string{"www.shop.test", "api.shop.test"} {
+		if err := m.RemoveImported(t.Context(), name); err == nil || !strings.Contains(err.Error(), "nothing was imported for "+name) {
+			t.Errorf("%s, where nothing is: %v", name, err)
+		}
+	}
+}
+
+// A wildcard without a certificate, and nobody who orders one, is no name that is well.
+func TestWildcardThatIsNeverOrderedIsAProblem(t *testing.T) {
+	names := knows("*.shop.test")
+	m := plannedIssuer(t, names)
+	m.Update(names.changes())
+	if st := statusOf(t, m, "*.shop.test"); st.Problem != strings.TrimPrefix(m.Renew("*.shop.test").Error(), "acme: ") {
+		t.Errorf("problem: %q", st.Problem)
+	}
+	importFor(t, m, 60*day, "*.shop.test")
+	if st := statusOf(t, m, "*.shop.test"); strings.Contains(st.Problem, "dns_hook") {
+		t.Errorf("it has a certificate: %q", st.Problem)
+	}
+	m = newManager(t, Options{Known: names.has})
+	m.Update(names.changes())
+	if st := statusOf(t, m, "*.shop.test"); st.Problem != "" {
+		t.Errorf("nothing is ordered at all: %q", st.Problem)
 	}
 }

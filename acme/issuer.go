@@ -20,7 +20,7 @@ const (
 	// unknownWait is how long a name waits that is to be ordered but not served:
 	// the table and the Known function change one after the other.
 	unknownWait = 10 * time.Second
-	// coveredWait is how long a name waits that a wildcard's file covers.
+	// coveredWait is how long a name waits at most that a wildcard's file, or an imported certificate, covers.
 	coveredWait = 10 * time.Minute
 	// minRenewWait keeps certificates of a very short life from being ordered
 	// without pause.

@@ -93,6 +93,9 @@ func New(o Options) (*Manager, error) {
 	if m.imports, err = newImports(o, m.store, m.replaced); err != nil {
 		return nil, err
 	}
+	if m.issuer != nil {
+		m.imports.removed = m.issuer.uncovered
+	}
 	if o.Shared != nil {
 		m.fleet = newFleet(m, o.Shared)
 		if m.issuer != nil {

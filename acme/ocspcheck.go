@@ -11,6 +11,9 @@ import (
 	"golang.org/x/crypto/ocsp"
 )
 
+// maxStaple bounds what goes into handshakes, in bytes: OpenSSL's clients end those of TLS 1.2 whose message of it, which has four more, exceeds 16 KiB.
+const maxStaple = 16<<10 - 4
+
 // ocspSkew is how far a responder's clock may be ahead of ours.
 const ocspSkew = 5 * time.Minute
 
@@ -49,6 +52,8 @@ func checkOCSP(der []byte, leaf, issuer *x509.Certificate, now time.Time) (*ocsp
 		return nil, errors.New("ocsp: response ends before it begins")
 	case resp.Status != ocsp.Good && resp.Status != ocsp.Revoked:
 		return nil, errors.New("ocsp: responder does not know the certificate")
+	case resp.Status == ocsp.Good && len(der) > maxStaple:
+		return nil, fmt.Errorf("ocsp: response of %d bytes exceeds what clients take in a handshake, %d", len(der), maxStaple)
 	}
 	return resp, nil
 }

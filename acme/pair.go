@@ -17,14 +17,17 @@ const (
 	maxChainLength = 16
 )
 
-// parsePair reads a chain and its key from PEM, checks that they belong together
-// and puts the chain in order: leaf first, each certificate signed by the next
+// parsePair reads a chain and its key from PEM, checks that they belong together and
+// that TLS can use them, and puts the chain in order: leaf first, each certificate signed by the next
 // (RFC 8446 section 4.4.2). The leaf is the certificate of the key, wherever in
 // the file it stands; certificates outside its chain are left out and reported in
 // the leaf's warning.
 func parsePair(source Source, certPEM, keyPEM []byte) (*leaf, error) {
 	key, err := parseKey(keyPEM)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkKey(key); err != nil {
 		return nil, err
 	}
 	all, err := parseCertificates(certPEM)
@@ -39,14 +42,20 @@ func parsePair(source Source, certPEM, keyPEM []byte) (*leaf, error) {
 	for _, c := range chain {
 		cert.Certificate = append(cert.Certificate, c.Raw)
 	}
+	if err := checkChain(cert.Certificate); err != nil {
+		return nil, err
+	}
 	l := newLeaf(source, cert, chain)
-	l.warning = chainWarning(l, chain, rest)
+	l.warning = pairWarning(l, key, chain, rest)
 	return l, nil
 }
 
-// chainWarning says what of a file's certificates clients will miss, and what is of no use to them; empty: nothing.
-func chainWarning(l *leaf, chain, rest []*x509.Certificate) string {
+// pairWarning says what clients do not like of a key, what of a file's certificates they will miss, and what is of no use to them; empty: nothing.
+func pairWarning(l *leaf, key crypto.Signer, chain, rest []*x509.Certificate) string {
 	var odd []string
+	if weak := weakKey(key); weak != "" {
+		odd = append(odd, weak)
+	}
 	if len(chain) == 1 && !l.selfSigned {
 		odd = append(odd, fmt.Sprintf("no intermediate certificate in the file: append that of %q, unless clients have it as a root", l.issuer))
 	}

@@ -8,7 +8,7 @@ import (
 // renewal is when a certificate is to be replaced: at the time chosen within the issuer's window, else some while after renewAt, so that those
 // that were issued together are not renewed together; never later than a sixth of its life before its end.
 func renewal(l *leaf, ari time.Time) time.Time {
-	emergency := l.notAfter.Add(-l.life() / 6)
+	emergency := l.lastCall()
 	if !ari.IsZero() {
 		return earlier(ari, emergency)
 	}
@@ -31,6 +31,9 @@ func within(start, end time.Time) time.Time {
 	}
 	return start.Add(time.Duration(rand.Int64N(int64(end.Sub(start)))))
 }
+
+// lastCall is when a sixth of the certificate's life is left.
+func (l *leaf) lastCall() time.Time { return l.notAfter.Add(-l.life() / 6) }
 
 // life is how long the certificate is valid.
 func (l *leaf) life() time.Duration { return l.notAfter.Sub(l.notBefore) }

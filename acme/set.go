@@ -140,6 +140,23 @@ func (i *issuer) serve(o *order, l *leaf) {
 	}
 }
 
+// uncovered has what is ordered for a pattern, or for names below it, looked at now: what was imported for it is gone.
+func (i *issuer) uncovered(pattern string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if isExact(pattern) {
+		if key := i.key(pattern); i.wanted[key] != nil {
+			i.soon(key, i.wanted[key])
+		}
+		return
+	}
+	for key, o := range i.wanted {
+		if slices.ContainsFunc(o.names, func(name string) bool { return name == pattern || "*."+parent(name) == pattern }) {
+			i.soon(key, o)
+		}
+	}
+}
+
 // setOf is the key under which a name shares its certificate with others; empty: it has one of its own.
 func (i *issuer) setOf(name string) string {
 	i.mu.Lock()
@@ -152,16 +169,17 @@ func (i *issuer) setOf(name string) string {
 }
 
 // needed are those names of a set that belong into its certificate at present. again is how soon that may change, as some were passed over
-// that are not served, or have a file; 0: none was.
+// that are not served, or have a file or an imported certificate; 0: none was.
 func (i *issuer) needed(names []string, force bool) (need []string, again time.Duration) {
 	for _, name := range names {
+		wait := time.Until(i.store.takenOver(name))
 		switch {
 		case isOneLabel(name):
 		case !i.known(knownAs(name)):
 			again = unknownWait
-		case i.store.hasFile(name) && !force:
-			if again == 0 {
-				again = coveredWait
+		case wait > 0 && !force:
+			if wait = min(wait, coveredWait); again == 0 || wait < again {
+				again = wait
 			}
 		default:
 			need = append(need, name)

@@ -92,6 +92,9 @@ func (m *Manager) status(name string) Status {
 	if m.issuer != nil {
 		st.Set = m.issuer.setOf(name)
 		next, tried, err := m.issuer.status(name)
+		if at := m.store.takenOver(name); at.After(now) && !at.Equal(never) && !next.IsZero() {
+			next = at // till then it is looked at, and not ordered
+		}
 		if err != nil || !next.IsZero() {
 			orderErr, st.NextTry, st.LastTry = err, next, tried
 		}
@@ -104,6 +107,9 @@ func (m *Manager) status(name string) Status {
 		}
 	}
 	st.Problem = st.problem(fileErr, orderErr, stapleErr)
+	if st.Problem == "" && l == nil && m.issuer != nil && !m.issuer.orders(name) {
+		st.Problem = NotOrdered(name)
+	}
 	return st
 }
 

@@ -83,6 +83,25 @@ func (s *store) hasFile(name string) bool {
 	return above.file != nil && above.file.covers(name) || above.imported.validAt(now)
 }
 
+// never is no time that comes.
+var never = time.Unix(1<<40, 0)
+
+// takenOver is from when on a name of the table needs a certificate that is ordered: where an imported one covers it, when a sixth of that one's
+// life is left, or nobody would be in time; never, where a file does. Zero: nothing covers it.
+func (s *store) takenOver(name string) time.Time {
+	above := s.wildcard(name)
+	if s.file(name) != nil || above.file != nil && above.file.covers(name) {
+		return never
+	}
+	var at time.Time
+	for _, l := range []*leaf{s.imported(name), above.imported} {
+		if l != nil && l.lastCall().After(at) {
+			at = l.lastCall()
+		}
+	}
+	return at
+}
+
 // get returns what there is for a pattern itself, but for "*".
 func (s *store) get(pattern string) entry {
 	names, key := s.place(pattern)

@@ -1,6 +1,9 @@
 package acme
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Change tells of one name of the table.
 type Change struct {
@@ -94,6 +97,15 @@ func (m *Manager) remove(name string) {
 	m.minter.drop(name)
 }
 
+// NotOrdered says in words for the operator that no certificate is ordered for a wildcard or "*", and what to do. Wildcards are where there is
+// a hook of DNS-01.
+func NotOrdered(pattern string) string {
+	if pattern == "*" {
+		return "no certificate is ordered for *: each host that it answers for has one of the internal CA; name the hosts, or give it certificate files"
+	}
+	return fmt.Sprintf("no certificate is ordered for %s: each host below it has one of the internal CA; orders of wildcards need certificates.acme.dns_hook", pattern)
+}
+
 // Renew makes a new certificate for a name now: an order at the ACME issuer, made
 // in the background by Run, or another internal certificate at the next handshake.
 // It is an error for a name that is not in the table, has certificate files or an imported certificate, and for
@@ -112,7 +124,7 @@ func (m *Manager) Renew(name string) error {
 	case m.issuer != nil && m.issuer.orders(pattern):
 		return m.issuer.hurry(pattern, true)
 	case !isExact(pattern):
-		return fmt.Errorf("acme: no certificate is ordered for %s: each host below it has one of the internal CA; orders of wildcards need certificates.acme.dns_hook", pattern)
+		return errors.New("acme: " + NotOrdered(pattern))
 	}
 	m.minter.drop(pattern)
 	return nil

@@ -48,12 +48,20 @@ func (s *Server) getCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, e
 		return cert, nil
 	}
 	p, ok := c.Attached().(*passage)
-	if !ok || !p.key.hold(cert, &s.signing, c.HandshakeBy()) {
+	if !ok || !p.key.hold(cert, &s.signing, s.ownerOfName(hello.ServerName), c.HandshakeBy()) {
 		return cert, nil
 	}
 	p.cert = *cert
 	p.cert.PrivateKey = &p.key
 	return &p.cert, nil
+}
+
+// ownerOfName is whose turns a handshake for a server name has.
+func (s *Server) ownerOfName(sni string) string {
+	if route := s.routeOfName(sni); route != nil {
+		return ownerOf(route.Vhost.Tenant, route.Name)
+	}
+	return "" // the vhost has just gone
 }
 
 // handshaken takes a connection over whose handshake has succeeded: crypto/tls has no

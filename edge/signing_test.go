@@ -40,10 +40,10 @@ func TestPrivateKeyOperationsAreBounded(t *testing.T) {
 		bound := signersPerProcessor * runtime.GOMAXPROCS(0)
 		var now, most, failed, done atomic.Int64
 		cert := &tls.Certificate{PrivateKey: slowKey{leaf.TLS.PrivateKey.(crypto.Signer), &now, &most}}
-		for range 4 * bound { // in turns of a second each
+		for n := range 4 * bound { // in turns of a second each
 			go func() {
 				var key turnKey
-				if !key.hold(cert, &s, time.Now().Add(2500*time.Millisecond)) {
+				if !key.hold(cert, &s, []string{"tenant a", "tenant b"}[n%2], time.Now().Add(2500*time.Millisecond)) {
 					t.Error("the key is not taken")
 				}
 				switch _, err := key.Sign(nil, nil, nil); err {
@@ -71,19 +71,82 @@ func TestPrivateKeyOperationsAreBounded(t *testing.T) {
 // A handshake that has no turn to sign ends with its time, and counts as busy.
 func TestHandshakeWithoutATurnToSignEnds(t *testing.T) {
 	g := guard(t, policies, func(o *Options) { o.Limits.Handshake = 500 * time.Millisecond })
-	for range cap(g.signing.slots) {
-		g.signing.slots <- struct{}{}
+	by := time.Now().Add(time.Minute)
+	for n := range g.signing.all {
+		if err := g.signing.enter([]string{"tenant a", "tenant b"}[n%2], by); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if got := g.status(t, g.client("usual.test"), "usual.test"); got != 0 {
 		t.Errorf("status %d", got)
 	}
 	name := `gatehouse_tls_handshakes_failed_total{reason="busy"}`
 	edgetest.WaitFor(t, name, func() bool { return series(t, g.metrics, name) == 1 })
-	for range cap(g.signing.slots) {
-		g.signing.leave()
+	for n := range g.signing.all {
+		g.signing.leave([]string{"tenant a", "tenant b"}[n%2])
 	}
 	if got := g.status(t, g.client("usual.test"), "usual.test"); got != 200 {
 		t.Errorf("then: status %d", got)
+	}
+}
+
+// A tenant whose key takes seconds to sign with, and whose sites are flooded with handshakes, does not take the turns of others.
+func TestSlowKeyOfATenantLeavesTurnsToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s signing
+		s.init()
+		by := time.Now().Add(10 * time.Second)
+		flood := func(owner string) {
+			for range 4 * s.all {
+				go func() {
+					if s.enter(owner, by) == nil {
+						time.Sleep(7 * time.Second) // of the fake clock
+						s.leave(owner)
+					}
+				}()
+			}
+		}
+		flood("tenant slow")
+		synctest.Wait()
+		if s.busy != s.each || s.waiting.Load() != int64(4*s.all-s.each) {
+			t.Errorf("%d sign and %d wait, want %d and %d", s.busy, s.waiting.Load(), s.each, 4*s.all-s.each)
+		}
+		for range s.all { // one after another
+			at := time.Now()
+			if err := s.enter("tenant quick", by); err != nil || time.Since(at) > 0 {
+				t.Fatalf("another tenant waits for %v: %v", time.Since(at), err)
+			}
+			s.leave("tenant quick")
+		}
+		flood("tenant other")
+		synctest.Wait()
+		at := time.Now()
+		if err := s.enter("tenant quick", by); err != nil || time.Since(at) > 7*time.Second {
+			t.Errorf("beside two that have all turns it waits for %v: %v", time.Since(at), err)
+		} else {
+			s.leave("tenant quick")
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if s.busy != 0 || s.waiting.Load() != 0 || len(s.owners) != 0 || s.queue.Len() != 0 {
+			t.Errorf("left behind: %d busy, %d wait, %d owners, %d in the queue", s.busy, s.waiting.Load(), len(s.owners), s.queue.Len())
+		}
+	})
+}
+
+// The turns are those of the tenant whose site the handshake is for.
+func TestHandshakeHasTheTurnsOfItsTenant(t *testing.T) {
+	g := guard(t, policies)
+	for range g.signing.each {
+		if err := g.signing.enter(g.ownerOfName("usual.test"), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if g.ownerOfName("usual.test") == g.ownerOfName("modern.test") {
+		t.Fatal("both sites are one owner's")
+	}
+	if got := g.status(t, g.client("modern.test"), "modern.test"); got != 200 {
+		t.Errorf("status %d of another owner's site", got)
 	}
 }
 
@@ -100,7 +163,7 @@ func BenchmarkTurnToSign(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		p := passages.Get().(*passage)
-		p.key.hold(cert, &s, by)
+		p.key.hold(cert, &s, "tenant a", by)
 		p.cert = *cert
 		p.cert.PrivateKey = &p.key
 		if _, err := p.key.Sign(nil, nil, nil); err != nil {

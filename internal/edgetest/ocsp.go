@@ -119,6 +119,7 @@ func OCSPModes() []OCSPMode {
 		{"too long", func(testing.TB, *CA, ocsp.Response) []byte { return make([]byte, OCSPBodyLimit+1) }, "exceeds"},
 		// Certificates within an answer are not signed, so that anybody on the way may put long ones in.
 		{"good, and too long", ocspDelegated(LeafOptions{KeyUsage: forOCSP}, OCSPBodyLimit/len("d0000.long-name.test")), "exceeds"},
+		{"good, and too long for a handshake", ocspDelegated(LeafOptions{KeyUsage: forOCSP}, (17<<10)/len("d0000.long-name.test")), "exceeds"},
 	}
 }
 
