@@ -162,15 +162,18 @@ func (i *issuer) isOpen(ctx context.Context) bool {
 func (i *issuer) hasKey(ctx context.Context) error {
 	var problems []error
 	for _, a := range i.accounts {
+		if why, _ := a.alone(); errors.Is(why, errNoAccountKey) {
+			problems = append(problems, why)
+			continue
+		}
 		err := a.hasKey(ctx)
 		if err == nil {
 			return nil
 		}
-		if why, _ := a.alone(); why == nil && ctx.Err() == nil {
+		if problems = append(problems, err); ctx.Err() == nil {
 			i.log.Error("this node cannot order certificates", "issuer", a.host(), "err", err)
 			a.leave(err, awayWait)
 		}
-		problems = append(problems, err)
 	}
 	return errors.Join(problems...)
 }
