@@ -95,6 +95,16 @@ func (a *account) prepare(ctx context.Context) error {
 	return nil
 }
 
+// keepShared has the account's key stay where nodes share it, sealed by the present key, also while nothing is ordered for months. It makes none.
+func (a *account) keepShared(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, sharedWait)
+	defer cancel()
+	if _, err := a.vault.secret(ctx, accountKeyOf(a.conf.Directory, "account"), a.file, nil); err != nil {
+		return fmt.Errorf("acme: account key: %w", err)
+	}
+	return nil
+}
+
 func newAccountKey() ([]byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

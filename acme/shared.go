@@ -26,6 +26,9 @@ type Shared interface {
 	// which nodes write does not matter, and a late one takes nothing back.
 	WriteRanked(ctx context.Context, key string, value Ranked, life time.Duration) (written bool, err error)
 
+	// Replace writes a value in the place of exactly what is there, whatever its rank, and reports whether it did.
+	Replace(ctx context.Context, key string, there []byte, value Ranked, life time.Duration) (written bool, err error)
+
 	// Lease takes a key for life, or keeps it for that much longer. owner tells who has it. It reports whether owner has it now.
 	Lease(ctx context.Context, key, owner string, life time.Duration) (bool, error)
 	// Release gives a key back, if owner has it.
@@ -73,6 +76,9 @@ type Ranked struct {
 func rankOf(generation uint64, notAfter time.Time) uint64 {
 	return generation<<36 | uint64(max(notAfter.Unix(), 0))&(1<<36-1)
 }
+
+// endOf is the end of validity in a rank.
+func endOf(rank uint64) time.Time { return time.Unix(int64(rank&(1<<36-1)), 0) }
 
 // generationOf is the generation of a rank.
 func generationOf(rank uint64) uint64 { return rank >> 36 }

@@ -92,3 +92,27 @@ func TestLookThatFailsIsMadeAgain(t *testing.T) {
 		stop()
 	})
 }
+
+// A plodding is what is shared, each read of which takes most of the time that it has.
+type plodding struct{ *memory }
+
+func (p plodding) ReadRanked(ctx context.Context, keys ...string) ([]Ranked, error) {
+	select {
+	case <-time.After(sharedWait * 3 / 4):
+		return p.memory.ReadRanked(ctx, keys...)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// A look has as long as it needs for all of it, the writing of the folder too; what is bounded is each call.
+func TestLookIsNotCutShortByASlowFolderOrRedis(t *testing.T) {
+	dir, keys := t.TempDir(), keyring(t, oneKey)
+	synctest.Test(t, func(t *testing.T) {
+		m := newManager(t, Options{Data: dir, Issuer: IssuerACME, ACME: ACME{Directory: countingDirectory}, Shared: plodding{newMemory()}, Keys: keys})
+		m.Update([]Change{{Name: "a.test"}})
+		if !m.fleet.bring(t.Context(), "a.test") {
+			t.Error("two reads, each within its time, are too much for one look")
+		}
+	})
+}

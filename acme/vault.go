@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -61,7 +62,11 @@ func (v *vault) local(name string) (*leaf, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.unpack(name, text)
+	l, fresh, err := v.unpack(name, text)
+	if fresh != nil && !bytes.Equal(fresh, text) {
+		v.keepLocal(name, fresh)
+	}
+	return l, err
 }
 
 // adopt takes over what a node has from before it shared anything: it need not be ordered again.
@@ -71,35 +76,40 @@ func (v *vault) adopt(name string) (*leaf, error) {
 		return nil, err
 	}
 	packed := v.keys.seal(v.key(name), text)
-	l, err := v.unpack(name, packed)
+	l, _, err := v.unpack(name, packed)
 	if err == nil {
 		v.keepLocal(name, packed)
 	}
 	return l, err
 }
 
-// unpack opens a record, as the folder and Shared have it.
-func (v *vault) unpack(name string, text []byte) (*leaf, error) {
+// unpack opens a record, as the folder and Shared have it. fresh is what is to be kept of it: text, or, if a key that is on its way out has sealed that,
+// the same sealed anew. Nil: it does not open.
+func (v *vault) unpack(name string, text []byte) (l *leaf, fresh []byte, err error) {
+	fresh = text
 	if v.shared != nil {
-		plain, _, err := v.keys.open(v.key(name), text)
+		plain, old, err := v.keys.open(v.key(name), text)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		text = plain
+		if text = plain; old {
+			fresh = v.keys.seal(v.key(name), plain)
+		}
 	}
 	r, err := parseRecord(text)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if v.directories != nil {
 		if r.Directory == "" {
 			r.Directory = v.directories[0]
 		}
 		if !slices.Contains(v.directories, r.Directory) {
-			return nil, fmt.Errorf("%w: %s", errOtherIssuer, r.Directory)
+			return nil, fresh, fmt.Errorf("%w: %s", errOtherIssuer, r.Directory)
 		}
 	}
-	return r.leaf(v.source, name)
+	l, err = r.leaf(v.source, name)
+	return l, fresh, err
 }
 
 // pack is the reverse of unpack.
@@ -121,7 +131,7 @@ func (v *vault) put(ctx context.Context, name string, r *record, notAfter time.T
 		tries, written := 0, false
 		err = insist(ctx, func(ctx context.Context) (err error) {
 			tries++
-			written, err = v.share(ctx, name, packed, rankOf(r.Generation, notAfter), notAfter)
+			written, err = v.share(ctx, name, packed, rankOf(r.Generation, notAfter))
 			return err
 		})
 		if err == nil && (written || tries > 1) { // a call that seemed to fail may have written it
@@ -134,9 +144,14 @@ func (v *vault) put(ctx context.Context, name string, r *record, notAfter time.T
 	return false, errors.Join(err, writeFile(v.file(name), packed, 0o600))
 }
 
-func (v *vault) share(ctx context.Context, name string, packed []byte, rank uint64, notAfter time.Time) (bool, error) {
-	return v.shared.WriteRanked(ctx, v.key(name), Ranked{packed, rank}, max(time.Until(notAfter), 0)+forgetAfter)
+func (v *vault) share(ctx context.Context, name string, packed []byte, rank uint64) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, sharedWait)
+	defer cancel()
+	return v.shared.WriteRanked(ctx, v.key(name), Ranked{packed, rank}, lifeOf(rank))
 }
+
+// lifeOf is how long what has a rank stays where nodes share it.
+func lifeOf(rank uint64) time.Duration { return max(time.Until(endOf(rank)), 0) + forgetAfter }
 
 // restore shares what this node has and the others have lost, as where a Redis was emptied.
 func (v *vault) restore(ctx context.Context, name string, l *leaf) {
@@ -145,7 +160,7 @@ func (v *vault) restore(ctx context.Context, name string, l *leaf) {
 	}
 	packed, err := readCapped(v.file(name), maxPairBytes)
 	if err == nil {
-		_, err = v.share(ctx, name, packed, l.rank(), l.notAfter)
+		_, err = v.share(ctx, name, packed, l.rank())
 	}
 	if err != nil {
 		v.log.Warn("certificate that is not shared any more cannot be shared again", "name", name, "err", err)
@@ -172,7 +187,9 @@ func (v *vault) fetch(ctx context.Context, held func(name string) *leaf, names .
 	for i, name := range names {
 		keys[i] = v.key(name)
 	}
-	found, err := v.shared.ReadRanked(ctx, keys...)
+	limited, cancel := context.WithTimeout(ctx, sharedWait) // and not all of this: the folder may be slow
+	found, err := v.shared.ReadRanked(limited, keys...)
+	cancel()
 	if err != nil {
 		return nil, err
 	}
@@ -184,7 +201,10 @@ func (v *vault) fetch(ctx context.Context, held func(name string) *leaf, names .
 			}
 			continue
 		}
-		l, err := v.unpack(names[i], f.Value)
+		l, fresh, err := v.unpack(names[i], f.Value)
+		if fresh != nil && !bytes.Equal(fresh, f.Value) {
+			v.reseal(ctx, names[i], f, fresh)
+		}
 		if errors.Is(err, errRemoved) {
 			l, err = removedLeaf, nil
 		}
@@ -193,13 +213,22 @@ func (v *vault) fetch(ctx context.Context, held func(name string) *leaf, names .
 			continue
 		}
 		out[i] = l
-		v.keepLocal(names[i], f.Value)
+		v.keepLocal(names[i], fresh)
 	}
 	return out, nil
 }
 
+// reseal shares what a key on its way out has sealed as the present one has: otherwise all that was not renewed meanwhile would be lost with that key.
+func (v *vault) reseal(ctx context.Context, name string, there Ranked, fresh []byte) {
+	ctx, cancel := context.WithTimeout(ctx, sharedWait)
+	defer cancel()
+	if _, err := v.shared.Replace(ctx, v.key(name), there.Value, Ranked{fresh, there.Rank}, lifeOf(there.Rank)); err != nil {
+		v.log.Debug("shared certificate is still sealed by an old key", "name", name, "err", err)
+	}
+}
+
 // secret reads a small secret that all nodes have in common, or makes it where there is none: the first to write it wins. Alone it is a
-// file.
+// file. Without make it is nil where neither those who share it nor the folder have it.
 func (v *vault) secret(ctx context.Context, key, file string, make func() ([]byte, error)) ([]byte, error) {
 	path := filepath.Join(v.dir, file)
 	if v.shared == nil {
@@ -219,16 +248,25 @@ func (v *vault) secret(ctx context.Context, key, file string, make func() ([]byt
 	sealed := found[0]
 	if sealed == nil { // what this node has goes before a new one: it is from before anything was shared, or lost where it was
 		text, err := v.ownSecret(key, path, make)
-		if err != nil {
+		if text == nil || err != nil {
 			return nil, err
 		}
 		if sealed, err = v.shared.Create(ctx, key, v.keys.seal(key, text), 0); err != nil {
 			return nil, err
 		}
 	}
-	text, _, err := v.keys.open(key, sealed)
+	text, old, err := v.keys.open(key, sealed)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	if old { // that key is on its way out, and this stays for years
+		sealed = v.keys.seal(key, text)
+		if err := v.shared.Write(ctx, key, sealed, 0); err != nil {
+			return nil, err
+		}
+	}
+	if there, err := readCapped(path+".sealed", maxPairBytes); err == nil && bytes.Equal(there, sealed) {
+		return text, nil
 	}
 	return text, writeFile(path+".sealed", sealed, 0o600)
 }
@@ -241,8 +279,11 @@ func (v *vault) ownSecret(key, path string, make func() ([]byte, error)) ([]byte
 		}
 	}
 	text, err := readCapped(path, maxPairBytes)
-	if errors.Is(err, os.ErrNotExist) {
-		return make()
+	if !errors.Is(err, os.ErrNotExist) {
+		return text, err
 	}
-	return text, err
+	if make == nil {
+		return nil, nil
+	}
+	return make()
 }

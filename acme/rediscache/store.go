@@ -132,9 +132,33 @@ func (s *Store) WriteRanked(ctx context.Context, key string, value acme.Ranked, 
 	if life <= 0 {
 		return false, nil
 	}
-	until := time.Unix(int64(value.Rank&(1<<36-1)), 0).UTC().Format(time.RFC3339)
-	n, err := writeRanked.Run(ctx, s.client, []string{s.prefix + key}, value.Value, fmt.Sprintf("%020d", value.Rank), until, life.Milliseconds()).Int()
+	n, err := writeRanked.Run(ctx, s.client, []string{s.prefix + key}, rankedArgs(value, life)...).Int()
 	return n == 1, wrap(err)
+}
+
+// replace writes what takes the place of one value.
+var replace = redis.NewScript(`
+if redis.call('HGET', KEYS[1], 'value') ~= ARGV[5] then
+  return 0
+end
+redis.call('HSET', KEYS[1], 'value', ARGV[1], 'rank', ARGV[2], 'not_after', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return 1
+`)
+
+// Replace implements acme.Shared.
+func (s *Store) Replace(ctx context.Context, key string, there []byte, value acme.Ranked, life time.Duration) (written bool, err error) {
+	if life <= 0 {
+		return false, nil
+	}
+	n, err := replace.Run(ctx, s.client, []string{s.prefix + key}, append(rankedArgs(value, life), there)...).Int()
+	return n == 1, wrap(err)
+}
+
+// rankedArgs are what the scripts write.
+func rankedArgs(value acme.Ranked, life time.Duration) []any {
+	until := time.Unix(int64(value.Rank&(1<<36-1)), 0).UTC().Format(time.RFC3339)
+	return []any{value.Value, fmt.Sprintf("%020d", value.Rank), until, life.Milliseconds()}
 }
 
 // lease takes a key that is free or has the owner already.
