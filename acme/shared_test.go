@@ -116,3 +116,23 @@ func TestLookIsNotCutShortByASlowFolderOrRedis(t *testing.T) {
 		}
 	})
 }
+
+// Whoever can write what is shared, and no more, has no answer given for a token of his own, nor another's for it.
+func TestForgedAnswerToAChallengeIsNotGiven(t *testing.T) {
+	shared := newMemory()
+	node := func() *Manager {
+		return newManager(t, Options{Issuer: IssuerACME, ACME: ACME{Directory: countingDirectory}, Shared: shared, Keys: keyring(t, oneKey)})
+	}
+	const genuine, forged, moved = "genuine-token-of-22-letters", "forged-token-of-22-letters", "moved-token-of-22-letters"
+	if _, err := node().issuer.solver.presentAnswer(t.Context(), "a.test", genuine, "body"); err != nil {
+		t.Fatal(err)
+	}
+	shared.values[tokenKey(forged)] = []byte("a.test body")
+	shared.values[tokenKey(moved)] = shared.values[tokenKey(genuine)]
+	other := node()
+	for token, want := range map[string]string{genuine: "body", forged: "", moved: ""} {
+		if body, _ := other.Challenge("a.test", challengePath+token); string(body) != want {
+			t.Errorf("%s is answered with %q, want %q", token, body, want)
+		}
+	}
+}
