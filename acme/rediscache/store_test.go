@@ -233,6 +233,33 @@ func TestEventsReachEveryNodeOnceAndInOrder(t *testing.T) {
 	edgetest.WaitFor(t, "it to come", func() bool { return there.has("after") })
 }
 
+// A Redis that is emptied on a live connection has lost more than events: whoever follows them knows, whether there is another event meanwhile or not.
+func TestFollowerOfAnEmptiedRedisKnows(t *testing.T) {
+	for name, meanwhile := range map[string]string{"nothing since": "", "an event since": "after"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			redis := edgetest.Redis(t)
+			s := open(t, redis)
+			var l listener
+			l.follow(t, s)
+			edgetest.WaitFor(t, "it to follow", func() bool { return l.misses() == 1 })
+			if err := s.Announce(t.Context(), "before"); err != nil {
+				t.Fatal(err)
+			}
+			edgetest.WaitFor(t, "the event", func() bool { return l.has("before") })
+			for n := 2; n <= 3; n++ { // the second time, nothing was ever announced
+				redis.CLI("FLUSHALL")
+				if meanwhile != "" {
+					if err := s.Announce(t.Context(), meanwhile); err != nil {
+						t.Fatal(err)
+					}
+				}
+				edgetest.WaitFor(t, "it to know", func() bool { return l.misses() == n })
+			}
+		})
+	}
+}
+
 // Whoever cannot keep up with the stream's length is told so.
 func TestFollowerThatIsTooSlowMissesAndKnows(t *testing.T) {
 	redis := edgetest.Redis(t)
