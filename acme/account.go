@@ -124,7 +124,8 @@ func (a *account) resting(ctx context.Context) time.Time {
 	a.mu.Unlock()
 	if a.vault.shared != nil && !time.Now().Before(until) {
 		if found, err := a.vault.shared.Read(ctx, accountKeyOf(a.conf.Directory, "until")); err == nil && found[0] != nil {
-			if unix, err := strconv.ParseInt(string(found[0]), 10, 64); err == nil {
+			// What is later than any node writes is somebody else's doing, and would hold up all orders.
+			if unix, err := strconv.ParseInt(string(found[0]), 10, 64); err == nil && time.Until(time.Unix(unix, 0)) < mostFailWait {
 				until = time.Unix(unix, 0)
 			}
 		}

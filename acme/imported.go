@@ -174,7 +174,9 @@ func (i *imports) keep(ctx context.Context, pattern string, r record, notAfter t
 		if err != nil {
 			return fmt.Errorf("what other nodes have cannot be asked: %w", err)
 		}
-		generation = max(generation, generationOf(there[0].Rank))
+		if there[0].Value != nil && i.vault.hasRank(pattern, there[0], there[0].Rank) { // else the rank is anybody's
+			generation = max(generation, generationOf(there[0].Rank))
+		}
 	}
 	r.Generation = generation + 1
 	stale, err := i.vault.put(ctx, pattern, &r, notAfter)
@@ -182,6 +184,7 @@ func (i *imports) keep(ctx context.Context, pattern string, r record, notAfter t
 		return err
 	}
 	if stale {
+		_ = i.bring(ctx, pattern) // into the folder, too; else it comes with the next look
 		return errors.New("somebody else has imported another one at the same time: try again")
 	}
 	if r.Removed {

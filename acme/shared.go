@@ -11,16 +11,16 @@ import (
 //
 // Keys are those of the settings' prefix and what is written here: the implementation puts the prefix before them.
 type Shared interface {
-	// Read returns the value at each key; nil where there is none.
+	// Read returns the value at each key; nil where there is none, and an empty one where there is something that is no value.
 	Read(ctx context.Context, keys ...string) ([][]byte, error)
 	// Write writes a value, which is gone after life.
 	Write(ctx context.Context, key string, value []byte, life time.Duration) error
-	// Create writes a value where there is none, and returns what is there then.
+	// Create writes a value where there is none, and returns what is there then, as Read does.
 	Create(ctx context.Context, key string, value []byte, life time.Duration) ([]byte, error)
 	// Remove removes keys, ranked ones too.
 	Remove(ctx context.Context, keys ...string) error
 
-	// ReadRanked returns the value and rank at each key; a nil value where there is none.
+	// ReadRanked returns the value and rank at each key; a nil value where there is none, and an empty one as in Read.
 	ReadRanked(ctx context.Context, keys ...string) ([]Ranked, error)
 	// WriteRanked writes a value unless one of the same or a higher rank is there, and reports whether it did: so the order in
 	// which nodes write does not matter, and a late one takes nothing back.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -24,6 +25,7 @@ type vault struct {
 	shared      Shared   // nil: this node is alone
 	keys        *Keyring // not nil if shared is not
 	log         *slog.Logger
+	bad         sync.Map // keys of what is shared and cannot be used: what the log has said of them
 }
 
 // forgetAfter is how long an expired certificate is kept.
@@ -123,12 +125,13 @@ func (v *vault) pack(name string, r *record) []byte {
 	return v.keys.seal(v.key(name), r.encode())
 }
 
-// put keeps a certificate: shared first, unless one of a higher rank is there already (then stale is true, and that one counts),
-// then in the folder. An error means that it is not kept everywhere; it is served all the same.
+// put keeps a certificate: shared first, unless one of a higher rank is there already (then stale is true, and that one counts, if it can be used
+// here: fetch it), then in the folder. An error means that it is not kept everywhere; it is served all the same.
 func (v *vault) put(ctx context.Context, name string, r *record, notAfter time.Time) (stale bool, err error) {
 	packed := v.pack(name, r)
+	written := v.shared == nil
 	if v.shared != nil {
-		tries, written := 0, false
+		tries := 0
 		err = insist(ctx, func(ctx context.Context) (err error) {
 			tries++
 			written, err = v.share(ctx, name, packed, rankOf(r.Generation, notAfter))
@@ -137,17 +140,36 @@ func (v *vault) put(ctx context.Context, name string, r *record, notAfter time.T
 		if err == nil && (written || tries > 1) { // a call that seemed to fail may have written it
 			err = insist(ctx, func(ctx context.Context) error { return v.shared.Announce(ctx, v.event+name) })
 		}
-		if err == nil && !written {
-			return true, nil
-		}
 	}
-	return false, errors.Join(err, writeFile(v.file(name), packed, 0o600))
+	return err == nil && !written, errors.Join(err, writeFile(v.file(name), packed, 0o600))
 }
 
+// share reports whether a record is shared now. If not, another one is that comes before it. What does not open, or is not of the rank that
+// it is said to be, comes before nothing: else whoever can write what is shared could hold up a name for good.
 func (v *vault) share(ctx context.Context, name string, packed []byte, rank uint64) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, sharedWait)
 	defer cancel()
-	return v.shared.WriteRanked(ctx, v.key(name), Ranked{packed, rank}, lifeOf(rank))
+	written, err := v.shared.WriteRanked(ctx, v.key(name), Ranked{packed, rank}, lifeOf(rank))
+	if written || err != nil {
+		return written, err
+	}
+	found, err := v.shared.ReadRanked(ctx, v.key(name))
+	if err != nil || found[0].Value == nil || v.hasRank(name, found[0], rank) {
+		return false, err
+	}
+	return v.shared.Replace(ctx, v.key(name), found[0].Value, Ranked{packed, rank}, lifeOf(rank))
+}
+
+// hasRank reports whether a shared record is good, for some node at least, and of that rank or a higher one.
+func (v *vault) hasRank(name string, there Ranked, rank uint64) bool {
+	l, _, err := v.unpack(name, there.Value)
+	switch {
+	case err == nil:
+		return l.rank() >= rank
+	case errors.Is(err, errRemoved), errors.Is(err, errOtherIssuer), errors.Is(err, errSealing):
+		return there.Rank >= rank
+	}
+	return false
 }
 
 // lifeOf is how long what has a rank stays where nodes share it.
@@ -181,7 +203,7 @@ func (v *vault) keepLocal(name string, packed []byte) {
 var removedLeaf = &leaf{}
 
 // fetch reads certificates that are shared; nil where there is none, or none that can be used. What is there and cannot is in the log. held
-// is what this node has of a name, in its folder too; nil: nothing. It is asked only where nothing is shared.
+// is what this node has of a name, in its folder too; nil: nothing. It is asked only where nothing is shared, or nothing that opens.
 func (v *vault) fetch(ctx context.Context, held func(name string) *leaf, names ...string) ([]*leaf, error) {
 	keys := make([]string, len(names))
 	for i, name := range names {
@@ -195,27 +217,43 @@ func (v *vault) fetch(ctx context.Context, held func(name string) *leaf, names .
 	}
 	out := make([]*leaf, len(names))
 	for i, f := range found {
-		if f.Value == nil {
-			if l := held(names[i]); l != nil {
-				v.restore(ctx, names[i], l)
+		l, fresh, err := v.fetched(ctx, names[i], f)
+		switch {
+		case fresh == nil && !errors.Is(err, errSealing):
+			if own := held(names[i]); own != nil {
+				v.restore(ctx, names[i], own)
 			}
-			continue
+		case err == nil:
+			out[i] = l
+			v.keepLocal(names[i], fresh)
 		}
-		l, fresh, err := v.unpack(names[i], f.Value)
-		if fresh != nil && !bytes.Equal(fresh, f.Value) {
-			v.reseal(ctx, names[i], f, fresh)
-		}
-		if errors.Is(err, errRemoved) {
-			l, err = removedLeaf, nil
-		}
-		if err != nil {
-			v.log.Warn("shared certificate not usable", "name", names[i], "err", err)
-			continue
-		}
-		out[i] = l
-		v.keepLocal(names[i], fresh)
 	}
 	return out, nil
+}
+
+// fetched is unpack for what is shared, which is sealed anew if need be. What cannot be used is in the log, once.
+func (v *vault) fetched(ctx context.Context, name string, f Ranked) (l *leaf, fresh []byte, err error) {
+	if f.Value == nil {
+		return nil, nil, nil
+	}
+	l, fresh, err = v.unpack(name, f.Value)
+	if fresh != nil && !bytes.Equal(fresh, f.Value) {
+		v.reseal(ctx, name, f, fresh)
+	}
+	if errors.Is(err, errRemoved) {
+		l, err = removedLeaf, nil
+	}
+	v.complain("shared certificate not usable", v.key(name), err)
+	return l, fresh, err
+}
+
+// complain logs what is wrong with what is at a key, once; nil: nothing is.
+func (v *vault) complain(what, key string, err error) {
+	if err == nil {
+		v.bad.Delete(key)
+	} else if was, _ := v.bad.Swap(key, err.Error()); was != err.Error() {
+		v.log.Warn(what, "key", key, "err", err)
+	}
 }
 
 // reseal shares what a key on its way out has sealed as the present one has: otherwise all that was not renewed meanwhile would be lost with that key.
@@ -257,7 +295,13 @@ func (v *vault) secret(ctx context.Context, key, file string, make func() ([]byt
 	}
 	text, old, err := v.keys.open(key, sealed)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
+		err = fmt.Errorf("%s: %w", key, err)
+		own, _ := v.ownSecret(key, path, nil)
+		if own == nil || !v.keys.isForeign(sealed) { // a later version, or others' keys: whoever is wrong is not known
+			return nil, err
+		}
+		v.complain("shared secret was overwritten; what the folder has takes its place", key, err)
+		text, old = own, true
 	}
 	if old { // that key is on its way out, and this stays for years
 		sealed = v.keys.seal(key, text)
