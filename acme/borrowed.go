@@ -64,7 +64,12 @@ func (s *solver) fetchToken(ctx context.Context, token string) error {
 	if err != nil || found[0] == nil {
 		return err // nil: answered already
 	}
-	if host, body, ok := strings.Cut(string(found[0]), " "); ok {
+	text, _, err := s.keys.open(tokenKey(token), found[0])
+	if err != nil {
+		s.log.Warn("another node's answer to a challenge cannot be opened", "token", token, "err", err)
+		return nil
+	}
+	if host, body, ok := strings.Cut(string(text), " "); ok {
 		s.challenges.putToken(host, token, []byte(body))
 	}
 	return nil

@@ -43,6 +43,7 @@ type echKeys struct {
 // echRing is immutable; each look makes a new one.
 type echRing struct {
 	private    map[int64][]byte              // by epoch
+	displaced  map[int64][][]byte            // likewise: what was published before another key took its place
 	tls        []tls.EncryptedClientHelloKey // what crypto/tls tries, one after the other: the published one first. Nil: ECH is not offered
 	published  int64                         // epoch of the first of them
 	list       []byte                        // ECHConfigList of the published one; nil: there is none
@@ -62,7 +63,7 @@ func openECH(o Options, now time.Time) (*echKeys, error) {
 	if err := os.MkdirAll(e.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("acme: folder of ECH keys: %w", err)
 	}
-	e.ring.Store(&echRing{})
+	e.ring.Store(&echRing{displaced: e.loadDisplaced()})
 	e.look(context.Background(), now, false)
 	return e, nil
 }
@@ -81,7 +82,7 @@ func (e *echKeys) end(epoch int64) time.Time { return e.begin(epoch + 1 + echKep
 func (e *echKeys) look(ctx context.Context, now time.Time, ask bool) {
 	current := e.epochAt(now)
 	old := e.ring.Load()
-	ring := &echRing{private: map[int64][]byte{}, changes: e.begin(current + 1)}
+	ring := &echRing{private: map[int64][]byte{}, displaced: map[int64][][]byte{}, changes: e.begin(current + 1)}
 	bad := map[int64]error{}
 	for epoch := current - echKept; epoch <= current+echAhead; epoch++ {
 		key := old.private[epoch]
@@ -91,10 +92,11 @@ func (e *echKeys) look(ctx context.Context, now time.Time, ask bool) {
 		if key != nil {
 			ring.private[epoch] = key
 		}
+		ring.displaced[epoch] = old.displaced[epoch]
 	}
 	var failed []error
 	if e.shared != nil && ask {
-		failed = append(failed, e.agree(ctx, ring.private, current, now))
+		failed = append(failed, e.agree(ctx, ring, current, now))
 	}
 	for epoch, err := range bad {
 		if ring.private[epoch] == nil { // else the others had it
@@ -149,7 +151,7 @@ func (e *echKeys) keep(epoch int64, key, sealed []byte) ([]byte, error) {
 }
 
 // agree takes what is shared in the place of what is held, and shares what is not: the first to come makes a key, and what a Redis has lost comes back.
-func (e *echKeys) agree(ctx context.Context, private map[int64][]byte, current int64, now time.Time) error {
+func (e *echKeys) agree(ctx context.Context, ring *echRing, current int64, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, sharedWait)
 	defer cancel()
 	var places []string
@@ -164,9 +166,12 @@ func (e *echKeys) agree(ctx context.Context, private map[int64][]byte, current i
 	var failed []error
 	for i, sealed := range found {
 		epoch := first + int64(i)
-		key, err := e.agreed(ctx, epoch, sealed, private[epoch], epoch >= current, e.end(epoch).Sub(now))
+		held := ring.private[epoch]
+		key, err := e.agreed(ctx, epoch, sealed, held, epoch >= current, e.end(epoch).Sub(now))
 		if key != nil {
-			private[epoch] = key
+			if ring.private[epoch] = key; epoch <= current {
+				failed = append(failed, e.displace(ring, epoch, held))
+			}
 		}
 		failed = append(failed, err)
 	}
@@ -176,11 +181,14 @@ func (e *echKeys) agree(ctx context.Context, private map[int64][]byte, current i
 // agreed is the key of an epoch that all nodes have, nil if there is none: what is shared of it, else what is held, else, where make is set, a new one.
 func (e *echKeys) agreed(ctx context.Context, epoch int64, sealed, held []byte, make bool, life time.Duration) ([]byte, error) {
 	place := echPlace(epoch)
-	if sealed == nil {
-		key := held
-		if key == nil && make {
-			key = newKey()
+	own := func() []byte {
+		if held == nil && make {
+			return newKey()
 		}
+		return held
+	}
+	if sealed == nil {
+		key := own()
 		if key == nil {
 			return nil, nil
 		}
@@ -191,7 +199,10 @@ func (e *echKeys) agreed(ctx context.Context, epoch int64, sealed, held []byte, 
 	}
 	key, old, err := e.keys.open(place, sealed)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", place, err)
+		if key = own(); key == nil || !e.keys.isForeign(sealed) {
+			return nil, fmt.Errorf("%s: %w", place, err)
+		}
+		old = true // what somebody else wrote gives way
 	}
 	if len(key) != echKeySize {
 		return nil, fmt.Errorf("%s is no key: it has %d bytes, want %d", place, len(key), echKeySize)
@@ -230,7 +241,7 @@ func (e *echKeys) offer(ring *echRing, current int64, now time.Time) error {
 		}
 		ring.tls = append(ring.tls, tls.EncryptedClientHelloKey{Config: config, PrivateKey: key, SendAsRetry: ring.tls == nil})
 	}
-	return nil
+	return e.offerDisplaced(ring, order)
 }
 
 // maxECHFile bounds what is read of a key file, in bytes: more than a sealed key has.
@@ -256,7 +267,8 @@ func (e *echKeys) erase(current int64) error {
 	var failed []error
 	for _, entry := range entries {
 		ext := filepath.Ext(entry.Name())
-		epoch, err := strconv.ParseInt(strings.TrimSuffix(entry.Name(), ext), 10, 64)
+		name, _, _ := strings.Cut(strings.TrimSuffix(entry.Name(), ext), "-") // a displaced one has more
+		epoch, err := strconv.ParseInt(name, 10, 64)
 		if err != nil || ext != ".key" && ext != ".sealed" {
 			continue
 		}

@@ -99,7 +99,7 @@ func (f *failure) blame(names []string) {
 	}
 }
 
-// failure reads what is known of failed orders; zero if nothing is.
+// failure reads what is known of failed orders; zero if nothing is, or nothing that could be true.
 func (v *vault) failure(ctx context.Context, name string) (f failure, err error) {
 	var text []byte
 	if v.shared != nil {
@@ -114,10 +114,36 @@ func (v *vault) failure(ctx context.Context, name string) (f failure, err error)
 	if text == nil {
 		return f, nil
 	}
-	if err := json.Unmarshal(text, &f); err != nil {
-		return failure{}, fmt.Errorf("%s: %w", failKey(name), err)
+	err = json.Unmarshal(text, &f)
+	if err == nil {
+		err = f.check(time.Now())
+	}
+	if v.complain("what is known of failed orders cannot be true, and is forgotten", failKey(name), err); err != nil {
+		return failure{}, nil // or who writes once would hold the name up for good
 	}
 	return f, nil
+}
+
+const (
+	// mostFailWait is longer than any wait after a failure, and mostFailCount more than there are within failureLife.
+	mostFailWait  = 30 * time.Hour
+	mostFailCount = 10_000
+)
+
+// check says what no node has written. Clocks may be a little apart.
+func (f *failure) check(now time.Time) error {
+	if f.Count < 0 || f.Count > mostFailCount {
+		return fmt.Errorf("it counts %d", f.Count)
+	}
+	if f.Next.Sub(now) > mostFailWait {
+		return fmt.Errorf("next try at %v", f.Next)
+	}
+	for _, at := range slices.Concat(f.Tries, f.Blamed) {
+		if at.Sub(now) > triesWindow {
+			return fmt.Errorf("a try at %v, which is to come", at)
+		}
+	}
+	return nil
 }
 
 func (v *vault) failFile(name string) string { return filepath.Join(v.dir, name+".failed") }

@@ -101,16 +101,21 @@ func (f *fleet) look(ctx context.Context) bool {
 	if whole && ctx.Err() == nil {
 		f.synced.Store(true)
 	}
+	if f.issuer != nil {
+		for _, a := range f.issuer.accounts {
+			if err := a.keepShared(ctx); err != nil {
+				f.log.Debug("account key not looked at", "issuer", a.host(), "err", err)
+			}
+		}
+	}
 	return whole
 }
 
 // bring puts certificates in place that others have issued or imported, and reports whether it could ask for them.
 func (f *fleet) bring(ctx context.Context, names ...string) bool {
-	limited, cancel := context.WithTimeout(ctx, sharedWait)
-	defer cancel()
-	err := f.bringIssued(limited, names...)
+	err := f.bringIssued(ctx, names...)
 	if err == nil {
-		err = f.imports.bring(limited, withWildcards(names)...)
+		err = f.imports.bring(ctx, withWildcards(names)...)
 	}
 	if err != nil {
 		f.log.Debug("certificates of other nodes cannot be read", "err", err)

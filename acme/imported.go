@@ -183,7 +183,9 @@ func (i *imports) keep(ctx context.Context, pattern string, r record, notAfter t
 		if err != nil {
 			return fmt.Errorf("what other nodes have cannot be asked: %w", err)
 		}
-		generation = max(generation, generationOf(there[0].Rank))
+		if there[0].Value != nil && i.vault.hasRank(pattern, there[0], there[0].Rank) { // else the rank is anybody's
+			generation = max(generation, generationOf(there[0].Rank))
+		}
 	}
 	r.Generation = generation + 1
 	stale, err := i.vault.put(ctx, pattern, &r, notAfter)
@@ -191,6 +193,7 @@ func (i *imports) keep(ctx context.Context, pattern string, r record, notAfter t
 		return err
 	}
 	if stale {
+		_ = i.bring(ctx, pattern) // into the folder, too; else it comes with the next look
 		return errors.New("somebody else has imported another one at the same time: try again")
 	}
 	if r.Removed {
@@ -218,7 +221,7 @@ func (i *imports) has(ctx context.Context, pattern string) (bool, error) {
 	if found[0].Value == nil {
 		return false, nil
 	}
-	_, err = i.vault.unpack(pattern, found[0].Value)
+	_, _, err = i.vault.unpack(pattern, found[0].Value)
 	return !errors.Is(err, errRemoved), nil
 }
 

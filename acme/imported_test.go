@@ -124,7 +124,7 @@ func TestImportThatCannotBeOpenedIsRemoved(t *testing.T) {
 	if err := m.RemoveImported(t.Context(), "www.shop.test"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.imports.vault.unpack("www.shop.test", shared.ranked["cert:{www.shop.test}:manual"].Value); err != errRemoved {
+	if _, _, err := m.imports.vault.unpack("www.shop.test", shared.ranked["cert:{www.shop.test}:manual"].Value); err != errRemoved {
 		t.Errorf("what is shared: %v", err)
 	}
 	for _, name := range []string{"www.shop.test", "api.shop.test"} {

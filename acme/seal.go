@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -24,9 +25,11 @@ type sealKey struct {
 // What is sealed begins with a version and the key's id.
 const (
 	sealVersion = 1
-	sealNonce   = 12
-	sealHeader  = 1 + 4 + sealNonce
-	sealLabel   = "gatehouse shared 1\x00"
+	// sealVersionMost is the last that there will be: what begins otherwise is text that somebody else wrote.
+	sealVersionMost = 31
+	sealNonce       = 12
+	sealHeader      = 1 + 4 + sealNonce
+	sealLabel       = "gatehouse shared 1\x00"
 )
 
 // NewKeyring makes a Keyring of keys of 32 bytes each.
@@ -79,7 +82,7 @@ var (
 
 // open opens what was sealed for a place. old: not by the key that seals now.
 func (k *Keyring) open(place string, sealed []byte) (plain []byte, old bool, err error) {
-	if len(sealed) < sealHeader {
+	if len(sealed) < sealHeader || sealed[0] > sealVersionMost {
 		return nil, false, errSealed
 	}
 	if sealed[0] != sealVersion {
@@ -98,3 +101,11 @@ func (k *Keyring) open(place string, sealed []byte) (plain []byte, old bool, err
 }
 
 func placeData(place string) []byte { return append([]byte(sealLabel), place...) }
+
+// isForeign reports whether something that does not open was never sealed by any node: neither a later version, nor a key that is not of this ring, has.
+func (k *Keyring) isForeign(sealed []byte) bool {
+	if len(sealed) < sealHeader || sealed[0] == 0 || sealed[0] > sealVersionMost {
+		return true
+	}
+	return sealed[0] == sealVersion && slices.ContainsFunc(k.keys, func(key sealKey) bool { return key.id == [4]byte(sealed[1:5]) })
+}

@@ -11,20 +11,23 @@ import (
 //
 // Keys are those of the settings' prefix and what is written here: the implementation puts the prefix before them.
 type Shared interface {
-	// Read returns the value at each key; nil where there is none.
+	// Read returns the value at each key; nil where there is none, and an empty one where there is something that is no value.
 	Read(ctx context.Context, keys ...string) ([][]byte, error)
 	// Write writes a value, which is gone after life.
 	Write(ctx context.Context, key string, value []byte, life time.Duration) error
-	// Create writes a value where there is none, and returns what is there then.
+	// Create writes a value where there is none, and returns what is there then, as Read does.
 	Create(ctx context.Context, key string, value []byte, life time.Duration) ([]byte, error)
 	// Remove removes keys, ranked ones too.
 	Remove(ctx context.Context, keys ...string) error
 
-	// ReadRanked returns the value and rank at each key; a nil value where there is none.
+	// ReadRanked returns the value and rank at each key; a nil value where there is none, and an empty one as in Read.
 	ReadRanked(ctx context.Context, keys ...string) ([]Ranked, error)
 	// WriteRanked writes a value unless one of the same or a higher rank is there, and reports whether it did: so the order in
 	// which nodes write does not matter, and a late one takes nothing back.
 	WriteRanked(ctx context.Context, key string, value Ranked, life time.Duration) (written bool, err error)
+
+	// Replace writes a value in the place of exactly what is there, whatever its rank, and reports whether it did.
+	Replace(ctx context.Context, key string, there []byte, value Ranked, life time.Duration) (written bool, err error)
 
 	// Lease takes a key for life, or keeps it for that much longer. owner tells who has it. It reports whether owner has it now.
 	Lease(ctx context.Context, key, owner string, life time.Duration) (bool, error)
@@ -73,6 +76,9 @@ type Ranked struct {
 func rankOf(generation uint64, notAfter time.Time) uint64 {
 	return generation<<36 | uint64(max(notAfter.Unix(), 0))&(1<<36-1)
 }
+
+// endOf is the end of validity in a rank.
+func endOf(rank uint64) time.Time { return time.Unix(int64(rank&(1<<36-1)), 0) }
 
 // generationOf is the generation of a rank.
 func generationOf(rank uint64) uint64 { return rank >> 36 }

@@ -92,3 +92,47 @@ func TestLookThatFailsIsMadeAgain(t *testing.T) {
 		stop()
 	})
 }
+
+// A plodding is what is shared, each read of which takes most of the time that it has.
+type plodding struct{ *memory }
+
+func (p plodding) ReadRanked(ctx context.Context, keys ...string) ([]Ranked, error) {
+	select {
+	case <-time.After(sharedWait * 3 / 4):
+		return p.memory.ReadRanked(ctx, keys...)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// A look has as long as it needs for all of it, the writing of the folder too; what is bounded is each call.
+func TestLookIsNotCutShortByASlowFolderOrRedis(t *testing.T) {
+	dir, keys := t.TempDir(), keyring(t, oneKey)
+	synctest.Test(t, func(t *testing.T) {
+		m := newManager(t, Options{Data: dir, Issuer: IssuerACME, ACME: ACME{Directory: countingDirectory}, Shared: plodding{newMemory()}, Keys: keys})
+		m.Update([]Change{{Name: "a.test"}})
+		if !m.fleet.bring(t.Context(), "a.test") {
+			t.Error("two reads, each within its time, are too much for one look")
+		}
+	})
+}
+
+// Whoever can write what is shared, and no more, has no answer given for a token of his own, nor another's for it.
+func TestForgedAnswerToAChallengeIsNotGiven(t *testing.T) {
+	shared := newMemory()
+	node := func() *Manager {
+		return newManager(t, Options{Issuer: IssuerACME, ACME: ACME{Directory: countingDirectory}, Shared: shared, Keys: keyring(t, oneKey)})
+	}
+	const genuine, forged, moved = "genuine-token-of-22-letters", "forged-token-of-22-letters", "moved-token-of-22-letters"
+	if _, err := node().issuer.solver.presentAnswer(t.Context(), "a.test", genuine, "body"); err != nil {
+		t.Fatal(err)
+	}
+	shared.values[tokenKey(forged)] = []byte("a.test body")
+	shared.values[tokenKey(moved)] = shared.values[tokenKey(genuine)]
+	other := node()
+	for token, want := range map[string]string{genuine: "body", forged: "", moved: ""} {
+		if body, _ := other.Challenge("a.test", challengePath+token); string(body) != want {
+			t.Errorf("%s is answered with %q, want %q", token, body, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -105,6 +106,18 @@ func (m *memory) WriteRanked(_ context.Context, key string, value Ranked, _ time
 	}
 	defer m.mu.Unlock()
 	if old, ok := m.ranked[key]; ok && old.Rank >= value.Rank {
+		return false, nil
+	}
+	m.ranked[key] = value
+	return true, nil
+}
+
+func (m *memory) Replace(_ context.Context, key string, there []byte, value Ranked, _ time.Duration) (bool, error) {
+	if err := m.enter(); err != nil {
+		return false, err
+	}
+	defer m.mu.Unlock()
+	if old, ok := m.ranked[key]; !ok || !bytes.Equal(old.Value, there) {
 		return false, nil
 	}
 	m.ranked[key] = value

@@ -149,6 +149,111 @@ func TestNodeWithoutAnyKeyOfTheOthersSealsAlone(t *testing.T) {
 	}
 }
 
+// What a Redis has lost comes back, all of it, from whoever has it first: a node that is new then has the same keys, and one that made its own before is
+// followed by the others.
+func TestTicketsResumeOnEveryNodeAfterRedisWasEmptied(t *testing.T) {
+	shared, now := newMemory(), time.Now()
+	a := openTicketNode(t, shared, t.TempDir(), now.Add(-ticketEpoch))
+	for _, at := range []time.Time{now.Add(-ticketEpoch), now} {
+		if err := a.rotate(t.Context(), at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	empty := func() {
+		t.Helper()
+		shared.mu.Lock()
+		defer shared.mu.Unlock()
+		if len(shared.values) < 3 {
+			t.Errorf("only %d keys are shared", len(shared.values))
+		}
+		clear(shared.values)
+	}
+	look := func(n *ticketNode, at time.Time) {
+		t.Helper()
+		if err := n.lookAgain(t.Context(), at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	join := func() *ticketNode {
+		n := openTicketNode(t, shared, t.TempDir(), now)
+		if err := n.rotate(t.Context(), now); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	empty()
+	look(a, now)
+	b := join()
+	if !resumes(t, a, b, "a.test") || !resumes(t, b, a, "a.test") {
+		t.Error("a new node has other keys, though one looked before it came")
+	}
+	empty()
+	c := join()
+	look(a, now)
+	look(b, now)
+	now = now.Add(ticketSettle)
+	for _, from := range []*ticketNode{a, b, c} {
+		look(from, now)
+		for _, to := range []*ticketNode{a, b, c} {
+			if !resumes(t, from, to, "a.test") {
+				t.Error("a node that was there first is not followed")
+			}
+		}
+	}
+}
+
+// Something else where a key of tickets is shared gives way to what the nodes hold, or to a new one; what other seal keys have sealed does not.
+func TestJunkInThePlaceOfATicketKey(t *testing.T) {
+	now := time.Now()
+	for name, junk := range map[string]string{"another type": "", "text": "garbage", "of another place": string(keyring(t, oneKey).seal("x", newKey()))} {
+		t.Run(name, func(t *testing.T) {
+			shared := newMemory()
+			place := ticketPlace(epochAt(now))
+			shared.values[place] = []byte(junk)
+			a := openTicketNode(t, shared, t.TempDir(), now)
+			if err := a.rotate(t.Context(), now); err != nil {
+				t.Fatal(err)
+			}
+			good := shared.values[place]
+			shared.values[place] = []byte(junk)
+			if err := a.lookAgain(t.Context(), now); err != nil {
+				t.Fatal(err)
+			}
+			b := openTicketNode(t, shared, t.TempDir(), now)
+			if err := b.rotate(t.Context(), now); err != nil || !resumes(t, a, b, "a.test") || !resumes(t, b, a, "a.test") {
+				t.Errorf("the nodes do not agree: %v", err)
+			}
+			if key, _ := a.unseal(epochAt(now), shared.values[place]); key == nil || string(good) == junk {
+				t.Error("it stays")
+			}
+		})
+	}
+}
+
+// After a change of seal keys, what was sealed by the old one opens without it, where it is shared and in the folder.
+func TestSealKeyRotationKeepsTicketKeys(t *testing.T) {
+	shared, dir, now := newMemory(), t.TempDir(), time.Now()
+	open := func(shared Shared, dir string, keys ...string) *ticketNode {
+		t.Helper()
+		n := &ticketNode{dir: dir, tickets: &tickets{
+			dir: dir, known: func(string) bool { return true }, log: slog.New(slog.DiscardHandler), count: newMetrics().tickets, shared: shared, keys: keyring(t, keys...), asks: true,
+		}}
+		if err := n.rotate(t.Context(), now); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	first := open(shared, dir, oneKey)
+	open(shared, dir, oneKey, otherKey)
+	open(shared, dir, otherKey, oneKey)
+	if last := open(shared, t.TempDir(), otherKey); !resumes(t, first, last, "a.test") {
+		t.Error("what is shared is lost")
+	}
+	if last := open(newMemory(), dir, otherKey); !resumes(t, first, last, "a.test") {
+		t.Error("the folder is lost")
+	}
+}
+
 // Neither what is shared nor the folder has a key that could be read.
 func TestSharedTicketKeysAreSealed(t *testing.T) {
 	shared := newMemory()

@@ -16,9 +16,6 @@ import (
 
 func epochAt(now time.Time) uint32 { return uint32(now.Unix() / int64(ticketEpoch/time.Second)) }
 
-// ticketLife is how long a key is of use: from an epoch ahead of its own until ticketsKept behind.
-const ticketLife = (ticketsAhead + 1 + ticketsKept) * ticketEpoch
-
 // rotate makes the ring of a time: it loads or makes the keys of the present and
 // the next epoch, keeps older ones that there are, and erases the rest. A key that
 // cannot be stored is used all the same, and the error returned. Nodes that share keys make none without the others: while those are away,
@@ -35,17 +32,20 @@ func (t *tickets) rotate(ctx context.Context, now time.Time) error {
 			ring.keys[i] = *key
 			continue
 		}
-		sealer, err := t.key(ctx, epoch, epoch >= current)
-		if err != nil {
-			failed = append(failed, err)
-		}
-		ring.keys[i].sealer = sealer
+		key, err := t.load(epoch, epoch >= current)
+		failed = append(failed, err)
 		if t.shared != nil && old != nil { // else it is a start
 			ring.keys[i].since = now
 		}
-		if sealer == nil && epoch >= current {
-			ring.incomplete = true
+		if key != nil {
+			failed = append(failed, ring.keys[i].set(key))
 		}
+	}
+	if t.asks {
+		failed = append(failed, t.agree(ctx, ring, now))
+	}
+	for _, key := range ring.keys {
+		ring.incomplete = ring.incomplete || key.sealer == nil && key.epoch >= current
 	}
 	if err := t.choose(ring, old, now); err != nil {
 		return errors.Join(err, fmt.Errorf("acme: ticket keys: %w", errors.Join(failed...)))
@@ -108,74 +108,44 @@ func ticketPlace(epoch uint32) string {
 	return "tickets:{" + strconv.FormatUint(uint64(epoch), 10) + "}"
 }
 
-// key loads the key of an epoch, or makes it. The sealer may be valid beside an
-// error: the key is then in memory only.
-func (t *tickets) key(ctx context.Context, epoch uint32, make bool) (cipher.AEAD, error) {
+// load reads the key of an epoch from the folder; nil: there is none, or none that is usable. Alone it makes one, where make is set. The key may be valid
+// beside an error: it is then in memory only.
+func (t *tickets) load(epoch uint32, make bool) ([]byte, error) {
 	kept, err := os.ReadFile(t.file(epoch))
 	if err == nil {
-		if key := t.unseal(epoch, kept); key != nil {
-			return newSealer(key)
+		if key, old := t.unseal(epoch, kept); key != nil {
+			if old {
+				err = writeFile(t.file(epoch), t.keys.seal(ticketPlace(epoch), key), 0o600)
+			}
+			return key, err
 		}
 		t.log.Warn("ticket key of the folder is not usable and is replaced", "file", t.file(epoch), "bytes", len(kept))
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	if t.shared != nil {
-		return t.sharedKey(ctx, epoch, make)
-	}
-	if !make {
+	if !make || t.shared != nil {
 		return nil, nil
 	}
 	key := newKey()
-	sealer, err := newSealer(key)
-	if err != nil {
-		return nil, err
-	}
-	return sealer, writeFile(t.file(epoch), key, 0o600)
+	return key, writeFile(t.file(epoch), key, 0o600)
 }
 
-// sharedKey loads the key of an epoch from where nodes share it. The first to come makes it, an epoch ahead of its time, so that all have it when it
-// is first used.
-func (t *tickets) sharedKey(ctx context.Context, epoch uint32, make bool) (cipher.AEAD, error) {
-	if !t.asks {
-		return nil, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, sharedWait)
-	defer cancel()
-	place := ticketPlace(epoch)
-	found, err := t.shared.Read(ctx, place)
-	if err != nil {
-		return nil, err
-	}
-	kept := found[0]
-	if kept == nil && make {
-		if kept, err = t.shared.Create(ctx, place, t.keys.seal(place, newKey()), ticketLife); err != nil {
-			return nil, err
-		}
-	}
-	if kept == nil {
-		return nil, nil
-	}
-	key := t.unseal(epoch, kept)
-	if key == nil {
-		return nil, fmt.Errorf("%s: %w", place, errSealed)
-	}
-	sealer, err := newSealer(key)
-	if err != nil {
-		return nil, err
-	}
-	return sealer, writeFile(t.file(epoch), kept, 0o600)
-}
-
-// unseal is the key in what is kept of it; nil if it is none.
-func (t *tickets) unseal(epoch uint32, kept []byte) []byte {
+// unseal is the key in what is kept of it; nil if it is none. old: a seal key on its way out has sealed it.
+func (t *tickets) unseal(epoch uint32, kept []byte) (key []byte, old bool) {
 	if t.shared != nil {
-		kept, _, _ = t.keys.open(ticketPlace(epoch), kept) // nil if it does not open
+		kept, old, _ = t.keys.open(ticketPlace(epoch), kept) // nil if it does not open
 	}
 	if len(kept) != ticketKeySize {
-		return nil
+		return nil, false
 	}
-	return kept
+	return kept, old
+}
+
+// set has k seal and open by a key.
+func (k *ticketKey) set(key []byte) (err error) {
+	k.key = key
+	k.sealer, err = newSealer(key)
+	return err
 }
 
 func newKey() []byte {
@@ -220,7 +190,7 @@ const ticketRetry = 5 * time.Second
 // timer of hours drifts from the wall clock when a machine sleeps; sooner while keys are missing.
 func (t *tickets) run(ctx context.Context) {
 	said := false
-	t.asks = true
+	t.asks = t.shared != nil
 	for {
 		ring := t.ring.Load()
 		wait := time.Minute
@@ -235,6 +205,10 @@ func (t *tickets) run(ctx context.Context) {
 			}
 			if now := t.ring.Load(); now.incomplete || now.current != now.epoch {
 				wait = ticketRetry
+			}
+		} else if t.shared != nil {
+			if err := t.lookAgain(ctx, time.Now()); err != nil {
+				t.log.Debug("ticket keys not compared with what is shared", "err", err)
 			}
 		}
 		timer := time.NewTimer(wait)

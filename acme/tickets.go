@@ -65,6 +65,7 @@ func (r *ticketRing) isAlone(epoch uint32) bool { return r != nil && r.alone && 
 
 type ticketKey struct {
 	epoch  uint32
+	key    []byte      // nil: there is none, or it is this node's own for want of a shared one
 	sealer cipher.AEAD // nil: no key of that epoch
 	since  time.Time   // when it came from the others; zero: it was there
 }

@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -23,6 +25,7 @@ type vault struct {
 	shared      Shared   // nil: this node is alone
 	keys        *Keyring // not nil if shared is not
 	log         *slog.Logger
+	bad         sync.Map // keys of what is shared and cannot be used: what the log has said of them
 }
 
 // forgetAfter is how long an expired certificate is kept.
@@ -61,7 +64,11 @@ func (v *vault) local(name string) (*leaf, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.unpack(name, text)
+	l, fresh, err := v.unpack(name, text)
+	if fresh != nil && !bytes.Equal(fresh, text) {
+		v.keepLocal(name, fresh)
+	}
+	return l, err
 }
 
 // adopt takes over what a node has from before it shared anything: it need not be ordered again.
@@ -71,35 +78,40 @@ func (v *vault) adopt(name string) (*leaf, error) {
 		return nil, err
 	}
 	packed := v.keys.seal(v.key(name), text)
-	l, err := v.unpack(name, packed)
+	l, _, err := v.unpack(name, packed)
 	if err == nil {
 		v.keepLocal(name, packed)
 	}
 	return l, err
 }
 
-// unpack opens a record, as the folder and Shared have it.
-func (v *vault) unpack(name string, text []byte) (*leaf, error) {
+// unpack opens a record, as the folder and Shared have it. fresh is what is to be kept of it: text, or, if a key that is on its way out has sealed that,
+// the same sealed anew. Nil: it does not open.
+func (v *vault) unpack(name string, text []byte) (l *leaf, fresh []byte, err error) {
+	fresh = text
 	if v.shared != nil {
-		plain, _, err := v.keys.open(v.key(name), text)
+		plain, old, err := v.keys.open(v.key(name), text)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		text = plain
+		if text = plain; old {
+			fresh = v.keys.seal(v.key(name), plain)
+		}
 	}
 	r, err := parseRecord(text)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if v.directories != nil {
 		if r.Directory == "" {
 			r.Directory = v.directories[0]
 		}
 		if !slices.Contains(v.directories, r.Directory) {
-			return nil, fmt.Errorf("%w: %s", errOtherIssuer, r.Directory)
+			return nil, fresh, fmt.Errorf("%w: %s", errOtherIssuer, r.Directory)
 		}
 	}
-	return r.leaf(v.source, name)
+	l, err = r.leaf(v.source, name)
+	return l, fresh, err
 }
 
 // pack is the reverse of unpack.
@@ -113,25 +125,23 @@ func (v *vault) pack(name string, r *record) []byte {
 	return v.keys.seal(v.key(name), r.encode())
 }
 
-// put keeps a certificate: shared first, unless one of a higher rank is there already (then stale is true, and that one counts),
-// then in the folder. An error means that it is not kept everywhere; it is served all the same.
+// put keeps a certificate: shared first, unless one of a higher rank is there already (then stale is true, and that one counts, if it can be used
+// here: fetch it), then in the folder. An error means that it is not kept everywhere; it is served all the same.
 func (v *vault) put(ctx context.Context, name string, r *record, notAfter time.Time) (stale bool, err error) {
 	packed := v.pack(name, r)
+	written := v.shared == nil
 	if v.shared != nil {
-		tries, written := 0, false
+		tries := 0
 		err = insist(ctx, func(ctx context.Context) (err error) {
 			tries++
-			written, err = v.share(ctx, name, packed, rankOf(r.Generation, notAfter), notAfter)
+			written, err = v.share(ctx, name, packed, rankOf(r.Generation, notAfter))
 			return err
 		})
 		if err == nil && (written || tries > 1) { // a call that seemed to fail may have written it
 			err = insist(ctx, func(ctx context.Context) error { return v.shared.Announce(ctx, v.event+name) })
 		}
-		if err == nil && !written {
-			return true, nil
-		}
 	}
-	return false, errors.Join(err, writeFile(v.file(name), packed, 0o600))
+	return err == nil && !written, errors.Join(err, writeFile(v.file(name), packed, 0o600))
 }
 
 // outrank is the generation by which a certificate of one at least wins over what is shared under a name, and what this node holds. Whoever asks
@@ -143,8 +153,8 @@ func (v *vault) outrank(ctx context.Context, name string, generation uint64, not
 	}
 	var found []Ranked
 	err := insist(ctx, func(ctx context.Context) (err error) { found, err = v.shared.ReadRanked(ctx, v.key(name)); return err })
-	if err == nil { // else what is held is the best guess
-		there = max(there, found[0].Rank)
+	if err == nil && found[0].Value != nil && v.hasRank(name, found[0], there) { // else what is held is the best guess
+		there = found[0].Rank
 	}
 	if there != 0 && rankOf(generation, notAfter) <= there {
 		return max(generation, generationOf(there)) + 1
@@ -152,9 +162,36 @@ func (v *vault) outrank(ctx context.Context, name string, generation uint64, not
 	return generation
 }
 
-func (v *vault) share(ctx context.Context, name string, packed []byte, rank uint64, notAfter time.Time) (bool, error) {
-	return v.shared.WriteRanked(ctx, v.key(name), Ranked{packed, rank}, max(time.Until(notAfter), 0)+forgetAfter)
+// share reports whether a record is shared now. If not, another one is that comes before it. What does not open, or is not of the rank that
+// it is said to be, comes before nothing: else whoever can write what is shared could hold up a name for good.
+func (v *vault) share(ctx context.Context, name string, packed []byte, rank uint64) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, sharedWait)
+	defer cancel()
+	written, err := v.shared.WriteRanked(ctx, v.key(name), Ranked{packed, rank}, lifeOf(rank))
+	if written || err != nil {
+		return written, err
+	}
+	found, err := v.shared.ReadRanked(ctx, v.key(name))
+	if err != nil || found[0].Value == nil || v.hasRank(name, found[0], rank) {
+		return false, err
+	}
+	return v.shared.Replace(ctx, v.key(name), found[0].Value, Ranked{packed, rank}, lifeOf(rank))
 }
+
+// hasRank reports whether a shared record is good, for some node at least, and of that rank or a higher one.
+func (v *vault) hasRank(name string, there Ranked, rank uint64) bool {
+	l, _, err := v.unpack(name, there.Value)
+	switch {
+	case err == nil:
+		return l.rank() >= rank
+	case errors.Is(err, errRemoved), errors.Is(err, errOtherIssuer), errors.Is(err, errSealing):
+		return there.Rank >= rank
+	}
+	return false
+}
+
+// lifeOf is how long what has a rank stays where nodes share it.
+func lifeOf(rank uint64) time.Duration { return max(time.Until(endOf(rank)), 0) + forgetAfter }
 
 // restore shares what this node has and the others have lost, as where a Redis was emptied.
 func (v *vault) restore(ctx context.Context, name string, l *leaf) {
@@ -163,7 +200,7 @@ func (v *vault) restore(ctx context.Context, name string, l *leaf) {
 	}
 	packed, err := readCapped(v.file(name), maxPairBytes)
 	if err == nil {
-		_, err = v.share(ctx, name, packed, l.rank(), l.notAfter)
+		_, err = v.share(ctx, name, packed, l.rank())
 	}
 	if err != nil {
 		v.log.Warn("certificate that is not shared any more cannot be shared again", "name", name, "err", err)
@@ -184,40 +221,70 @@ func (v *vault) keepLocal(name string, packed []byte) {
 var removedLeaf = &leaf{}
 
 // fetch reads certificates that are shared; nil where there is none, or none that can be used. What is there and cannot is in the log. held
-// is what this node has of a name, in its folder too; nil: nothing. It is asked only where nothing is shared.
+// is what this node has of a name, in its folder too; nil: nothing. It is asked only where nothing is shared, or nothing that opens.
 func (v *vault) fetch(ctx context.Context, held func(name string) *leaf, names ...string) ([]*leaf, error) {
 	keys := make([]string, len(names))
 	for i, name := range names {
 		keys[i] = v.key(name)
 	}
-	found, err := v.shared.ReadRanked(ctx, keys...)
+	limited, cancel := context.WithTimeout(ctx, sharedWait) // and not all of this: the folder may be slow
+	found, err := v.shared.ReadRanked(limited, keys...)
+	cancel()
 	if err != nil {
 		return nil, err
 	}
 	out := make([]*leaf, len(names))
 	for i, f := range found {
-		if f.Value == nil {
-			if l := held(names[i]); l != nil {
-				v.restore(ctx, names[i], l)
+		l, fresh, err := v.fetched(ctx, names[i], f)
+		switch {
+		case fresh == nil && !errors.Is(err, errSealing):
+			if own := held(names[i]); own != nil {
+				v.restore(ctx, names[i], own)
 			}
-			continue
+		case err == nil:
+			out[i] = l
+			v.keepLocal(names[i], fresh)
 		}
-		l, err := v.unpack(names[i], f.Value)
-		if errors.Is(err, errRemoved) {
-			l, err = removedLeaf, nil
-		}
-		if err != nil {
-			v.log.Warn("shared certificate not usable", "name", names[i], "err", err)
-			continue
-		}
-		out[i] = l
-		v.keepLocal(names[i], f.Value)
 	}
 	return out, nil
 }
 
+// fetched is unpack for what is shared, which is sealed anew if need be. What cannot be used is in the log, once.
+func (v *vault) fetched(ctx context.Context, name string, f Ranked) (l *leaf, fresh []byte, err error) {
+	if f.Value == nil {
+		return nil, nil, nil
+	}
+	l, fresh, err = v.unpack(name, f.Value)
+	if fresh != nil && !bytes.Equal(fresh, f.Value) {
+		v.reseal(ctx, name, f, fresh)
+	}
+	if errors.Is(err, errRemoved) {
+		l, err = removedLeaf, nil
+	}
+	v.complain("shared certificate not usable", v.key(name), err)
+	return l, fresh, err
+}
+
+// complain logs what is wrong with what is at a key, once; nil: nothing is.
+func (v *vault) complain(what, key string, err error) {
+	if err == nil {
+		v.bad.Delete(key)
+	} else if was, _ := v.bad.Swap(key, err.Error()); was != err.Error() {
+		v.log.Warn(what, "key", key, "err", err)
+	}
+}
+
+// reseal shares what a key on its way out has sealed as the present one has: otherwise all that was not renewed meanwhile would be lost with that key.
+func (v *vault) reseal(ctx context.Context, name string, there Ranked, fresh []byte) {
+	ctx, cancel := context.WithTimeout(ctx, sharedWait)
+	defer cancel()
+	if _, err := v.shared.Replace(ctx, v.key(name), there.Value, Ranked{fresh, there.Rank}, lifeOf(there.Rank)); err != nil {
+		v.log.Debug("shared certificate is still sealed by an old key", "name", name, "err", err)
+	}
+}
+
 // secret reads a small secret that all nodes have in common, or makes it where there is none: the first to write it wins. Alone it is a
-// file.
+// file. Without make it is nil where neither those who share it nor the folder have it.
 func (v *vault) secret(ctx context.Context, key, file string, make func() ([]byte, error)) ([]byte, error) {
 	path := filepath.Join(v.dir, file)
 	if v.shared == nil {
@@ -237,16 +304,31 @@ func (v *vault) secret(ctx context.Context, key, file string, make func() ([]byt
 	sealed := found[0]
 	if sealed == nil { // what this node has goes before a new one: it is from before anything was shared, or lost where it was
 		text, err := v.ownSecret(key, path, make)
-		if err != nil {
+		if text == nil || err != nil {
 			return nil, err
 		}
 		if sealed, err = v.shared.Create(ctx, key, v.keys.seal(key, text), 0); err != nil {
 			return nil, err
 		}
 	}
-	text, _, err := v.keys.open(key, sealed)
+	text, old, err := v.keys.open(key, sealed)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
+		err = fmt.Errorf("%s: %w", key, err)
+		own, _ := v.ownSecret(key, path, nil)
+		if own == nil || !v.keys.isForeign(sealed) { // a later version, or others' keys: whoever is wrong is not known
+			return nil, err
+		}
+		v.complain("shared secret was overwritten; what the folder has takes its place", key, err)
+		text, old = own, true
+	}
+	if old { // that key is on its way out, and this stays for years
+		sealed = v.keys.seal(key, text)
+		if err := v.shared.Write(ctx, key, sealed, 0); err != nil {
+			return nil, err
+		}
+	}
+	if there, err := readCapped(path+".sealed", maxPairBytes); err == nil && bytes.Equal(there, sealed) {
+		return text, nil
 	}
 	return text, writeFile(path+".sealed", sealed, 0o600)
 }
@@ -259,8 +341,11 @@ func (v *vault) ownSecret(key, path string, make func() ([]byte, error)) ([]byte
 		}
 	}
 	text, err := readCapped(path, maxPairBytes)
-	if errors.Is(err, os.ErrNotExist) {
-		return make()
+	if !errors.Is(err, os.ErrNotExist) {
+		return text, err
 	}
-	return text, err
+	if make == nil {
+		return nil, nil
+	}
+	return make()
 }

@@ -11,6 +11,7 @@ import (
 const (
 	eventsKey   = "gatehouse:{acme}:events"
 	eventField  = "event"
+	markField   = "mark" // of an entry that tells nothing
 	eventsKept  = 1000
 	eventsRead  = 500
 	eventsBlock = 2 * time.Second
@@ -58,6 +59,9 @@ func (s *Store) follow(ctx context.Context, on func(string), missed func()) erro
 	missed() // behind the place from which events are read: nothing falls between the two
 	for ctx.Err() == nil {
 		entries, err := s.readEvents(ctx, last)
+		if err == nil {
+			err = s.isThere(ctx, last)
+		}
 		if err != nil {
 			return err
 		}
@@ -74,13 +78,28 @@ func (s *Store) follow(ctx context.Context, on func(string), missed func()) erro
 	return nil
 }
 
-// end is the ID of the stream's last entry.
+// end is the ID of the stream's last entry. An empty stream gets one, which tells nothing: without any, that all was lost could not be seen.
 func (s *Store) end(ctx context.Context) (string, error) {
 	entries, err := s.client.XRevRangeN(ctx, s.prefix+eventsKey, "+", "-", 1).Result()
-	if err != nil || len(entries) == 0 {
-		return "0", wrap(err)
+	if err != nil {
+		return "", wrap(err)
 	}
-	return entries[0].ID, nil
+	if len(entries) > 0 {
+		return entries[0].ID, nil
+	}
+	id, err := s.client.XAdd(ctx, &redis.XAddArgs{Stream: s.prefix + eventsKey, Values: []string{markField, "1"}}).Result()
+	return id, wrap(err)
+}
+
+var errLost = errors.New("the stream of events lacks what was read last: it was emptied, or is another one")
+
+// isThere looks whether the stream has an entry: a connection outlives FLUSHALL, and the failover of a proxy. After a full batch it may have been trimmed.
+func (s *Store) isThere(ctx context.Context, id string) error {
+	entries, err := s.client.XRevRangeN(ctx, s.prefix+eventsKey, id, "-", 1).Result()
+	if err == nil && (len(entries) == 0 || entries[0].ID != id) {
+		return errLost
+	}
+	return wrap(err)
 }
 
 func (s *Store) readEvents(ctx context.Context, last string) ([]redis.XMessage, error) {

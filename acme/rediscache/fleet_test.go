@@ -381,3 +381,22 @@ func TestNodeThatBeginsToShareOrdersNothingAgain(t *testing.T) {
 		t.Errorf("%d orders of two names, %d accounts", f.orders(), f.accounts())
 	}
 }
+
+// A Redis that is emptied while nodes run gets back what they have, the account too, within seconds and not at the next full look: a node that starts then
+// orders nothing.
+func TestEmptiedRedisIsFilledAgainBeforeANewNodeOrders(t *testing.T) {
+	f := newFleet(t)
+	first := f.join(t, "n1", t.TempDir(), nil, "a.shop.test")
+	edgetest.WaitFor(t, "the certificate", func() bool { return first.serves(t, "a.shop.test") != nil })
+	f.redis.CLI("FLUSHALL")
+	for _, key := range []string{"edge:cert:{a.shop.test}", "edge:gatehouse:{acme}:*:account"} {
+		edgetest.WaitFor(t, key+" to be shared again", func() bool { return strings.TrimSpace(f.redis.CLI("KEYS", key)) != "" })
+	}
+	second := f.join(t, "n2", t.TempDir(), nil, "a.shop.test", "b.shop.test")
+	for _, host := range []string{"a.shop.test", "b.shop.test"} {
+		edgetest.WaitFor(t, host+" on the new node", func() bool { return second.serves(t, host) != nil })
+	}
+	if !second.serves(t, "a.shop.test").Equal(first.serves(t, "a.shop.test")) || f.orders() != 2 || f.accounts() != 1 {
+		t.Errorf("%d orders of two names, %d accounts", f.orders(), f.accounts())
+	}
+}

@@ -36,12 +36,13 @@ func (s *Store) Read(ctx context.Context, keys ...string) ([][]byte, error) {
 		for i, key := range keys {
 			found[i] = pipe.Get(ctx, s.prefix+key)
 		}
-		if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-			return err
-		}
+		_, _ = pipe.Exec(ctx) // each command has its own error, and one that failed for all has it, too
 		for _, f := range found {
 			value, err := f.Bytes()
-			if err != nil && !errors.Is(err, redis.Nil) {
+			switch {
+			case isOtherType(err):
+				value = []byte{}
+			case err != nil && !errors.Is(err, redis.Nil):
 				return err
 			}
 			out = append(out, value)
@@ -50,6 +51,10 @@ func (s *Store) Read(ctx context.Context, keys ...string) ([][]byte, error) {
 	})
 	return out, err
 }
+
+// isOtherType reports whether a key has something of another type: that is no value of ours, and no reason to read none of the others. It is read as an
+// empty value, and whatever is written takes its place.
+func isOtherType(err error) bool { return redis.HasErrorPrefix(err, "WRONGTYPE") }
 
 // Write implements acme.Shared.
 func (s *Store) Write(ctx context.Context, key string, value []byte, life time.Duration) error {
@@ -63,6 +68,9 @@ func (s *Store) Create(ctx context.Context, key string, value []byte, life time.
 		return value, wrap(err)
 	}
 	there, err := s.client.Get(ctx, s.prefix+key).Bytes()
+	if isOtherType(err) {
+		return []byte{}, nil
+	}
 	return there, wrap(err) // gone in between: an error, and the caller comes again
 }
 
@@ -84,11 +92,17 @@ func (s *Store) ReadRanked(ctx context.Context, keys ...string) ([]acme.Ranked, 
 		for i, key := range keys {
 			found[i] = pipe.HMGet(ctx, s.prefix+key, fieldValue, fieldRank)
 		}
-		if _, err := pipe.Exec(ctx); err != nil {
-			return err
-		}
+		_, _ = pipe.Exec(ctx) // as in Read
 		for _, f := range found {
-			out = append(out, ranked(f.Val()))
+			fields, err := f.Result()
+			switch {
+			case isOtherType(err):
+				out = append(out, acme.Ranked{Value: []byte{}})
+				continue
+			case err != nil:
+				return err
+			}
+			out = append(out, ranked(fields))
 		}
 		return nil
 	})
@@ -111,15 +125,24 @@ func ranked(fields []any) (r acme.Ranked) {
 	}
 	r.Value = []byte(value)
 	text, _ := fields[1].(string)
-	r.Rank, _ = strconv.ParseUint(text, 10, 64)
+	if rank, err := strconv.ParseUint(text, 10, 53); err == nil {
+		r.Rank = rank
+	}
 	return r
 }
 
 // writeRanked writes what has a higher rank than what is there. Ranks have so many digits as the largest, so they compare as texts:
-// numbers in Lua lose digits beyond 2^53.
+// numbers in Lua lose digits beyond 2^53. What is no such rank, or of another type, is nothing.
 var writeRanked = redis.NewScript(`
-local there = redis.call('HGET', KEYS[1], 'rank')
-if there and #there == #ARGV[2] and there >= ARGV[2] then
+local there = redis.pcall('HGET', KEYS[1], 'rank')
+if type(there) == 'table' then
+  if not string.find(there.err, 'WRONGTYPE', 1, true) then
+    return there
+  end
+  redis.call('DEL', KEYS[1])
+  there = nil
+end
+if there and #there == #ARGV[2] and string.find(there, '^%d+$') and there < '00009007199254740992' and there >= ARGV[2] then
   return 0
 end
 redis.call('HSET', KEYS[1], 'value', ARGV[1], 'rank', ARGV[2], 'not_after', ARGV[3])
@@ -132,15 +155,50 @@ func (s *Store) WriteRanked(ctx context.Context, key string, value acme.Ranked, 
 	if life <= 0 {
 		return false, nil
 	}
-	until := time.Unix(int64(value.Rank&(1<<36-1)), 0).UTC().Format(time.RFC3339)
-	n, err := writeRanked.Run(ctx, s.client, []string{s.prefix + key}, value.Value, fmt.Sprintf("%020d", value.Rank), until, life.Milliseconds()).Int()
+	n, err := writeRanked.Run(ctx, s.client, []string{s.prefix + key}, rankedArgs(value, life)...).Int()
 	return n == 1, wrap(err)
 }
 
-// lease takes a key that is free or has the owner already.
+// replace writes what takes the place of one value.
+var replace = redis.NewScript(`
+if redis.call('HGET', KEYS[1], 'value') ~= ARGV[5] then
+  return 0
+end
+redis.call('HSET', KEYS[1], 'value', ARGV[1], 'rank', ARGV[2], 'not_after', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return 1
+`)
+
+// Replace implements acme.Shared.
+func (s *Store) Replace(ctx context.Context, key string, there []byte, value acme.Ranked, life time.Duration) (written bool, err error) {
+	if life <= 0 {
+		return false, nil
+	}
+	n, err := replace.Run(ctx, s.client, []string{s.prefix + key}, append(rankedArgs(value, life), there)...).Int()
+	return n == 1, wrap(err)
+}
+
+// rankedArgs are what the scripts write.
+func rankedArgs(value acme.Ranked, life time.Duration) []any {
+	until := time.Unix(int64(value.Rank&(1<<36-1)), 0).UTC().Format(time.RFC3339)
+	return []any{value.Value, fmt.Sprintf("%020d", value.Rank), until, life.Milliseconds()}
+}
+
+// lease takes a key that is free or has the owner already. One that somebody else wrote, which would never end, ends as a lease does; what is of
+// another type is none.
 var lease = redis.NewScript(`
-local there = redis.call('GET', KEYS[1])
+local there = redis.pcall('GET', KEYS[1])
+if type(there) == 'table' then
+  if not string.find(there.err, 'WRONGTYPE', 1, true) then
+    return there
+  end
+  there = nil
+end
 if there and there ~= ARGV[1] then
+  local left = redis.call('PTTL', KEYS[1])
+  if left < 0 or left > tonumber(ARGV[2]) then
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  end
   return 0
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -170,7 +228,12 @@ func (s *Store) Release(ctx context.Context, key, owner string) error {
 var take = redis.NewScript(`
 local n = tonumber(redis.call('GET', KEYS[1]) or '0')
 if n >= tonumber(ARGV[1]) then
-  return redis.call('PTTL', KEYS[1])
+  local left = redis.call('PTTL', KEYS[1])
+  if left < 0 then
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+    left = tonumber(ARGV[2])
+  end
+  return left
 end
 if redis.call('INCR', KEYS[1]) == 1 then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
@@ -187,7 +250,7 @@ func (s *Store) Take(ctx context.Context, key string, most int, window time.Dura
 	case left == -3:
 		return 0, nil
 	}
-	return max(time.Duration(left)*time.Millisecond, time.Millisecond), nil // one without a life: somebody else's doing
+	return max(time.Duration(left)*time.Millisecond, time.Millisecond), nil
 }
 
 func (s *Store) inBatches(keys []string, f func([]string) error) error {

@@ -161,6 +161,78 @@ func TestTakeCountsWithinAWindow(t *testing.T) {
 	}
 }
 
+// What somebody else wrote at one key is no reason to read none of the others, and gives way to what is written: values of another type, ranks beyond all
+// ranks, leases and counts without an end.
+func TestBadValueHoldsUpNothing(t *testing.T) {
+	redis := edgetest.Redis(t)
+	s, ctx := open(t, redis), t.Context()
+	redis.CLI("RPUSH", "edge:list", "x")
+	if err := s.Write(ctx, "good", []byte("1"), time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Read(ctx, "list", "good", "none"); err != nil || got[0] == nil || len(got[0]) > 0 || string(got[1]) != "1" || got[2] != nil {
+		t.Errorf("values: %q %v", got, err)
+	}
+	if got, err := s.Create(ctx, "list", []byte("1"), time.Minute); err != nil || got == nil || len(got) > 0 {
+		t.Errorf("create: %q %v", got, err)
+	}
+	redis.CLI("SET", "edge:cert:{text}", "x")
+	for name, rank := range map[string]string{"huge": "99999999999999999999", "letters": "zzzzzzzzzzzzzzzzzzzz", "negative": "-0000000000000000001"} {
+		redis.CLI("HSET", "edge:cert:{"+name+"}", "value", "x", "rank", rank)
+	}
+	good := acme.Ranked{Value: []byte("y"), Rank: 5}
+	if written, err := s.WriteRanked(ctx, "cert:{good}", good, time.Hour); !written || err != nil {
+		t.Fatal(written, err)
+	}
+	got, err := s.ReadRanked(ctx, "cert:{text}", "cert:{huge}", "cert:{good}", "cert:{none}")
+	if err != nil || got[0].Value == nil || len(got[0].Value) > 0 || got[1].Rank != 0 || got[2].Rank != 5 || got[3].Value != nil {
+		t.Errorf("ranked: %+v %v", got, err)
+	}
+	for _, name := range []string{"text", "huge", "letters", "negative"} {
+		key := "cert:{" + name + "}"
+		if written, err := s.WriteRanked(ctx, key, good, time.Hour); !written || err != nil {
+			t.Errorf("%s: %v %v", name, written, err)
+		}
+		if got, err := s.ReadRanked(ctx, key); err != nil || string(got[0].Value) != "y" || got[0].Rank != 5 {
+			t.Errorf("%s: %+v %v", name, got, err)
+		}
+	}
+	redis.CLI("RPUSH", "edge:lock1", "x")
+	if ok, err := s.Lease(ctx, "lock1", "me", time.Minute); !ok || err != nil {
+		t.Errorf("a lease of another type: %v %v", ok, err)
+	}
+	redis.CLI("SET", "edge:lock2", "nobody")
+	if ok, err := s.Lease(ctx, "lock2", "me", 50*time.Millisecond); ok || err != nil {
+		t.Errorf("another's lease: %v %v", ok, err)
+	}
+	edgetest.WaitFor(t, "a lease without an end to end", func() bool { ok, err := s.Lease(ctx, "lock2", "me", time.Minute); return ok && err == nil })
+	redis.CLI("SET", "edge:quota", "9")
+	if wait, err := s.Take(ctx, "quota", 3, 50*time.Millisecond); wait < 10*time.Millisecond || err != nil {
+		t.Errorf("a count without an end: %v %v", wait, err)
+	}
+	edgetest.WaitFor(t, "a count without an end to end", func() bool { wait, err := s.Take(ctx, "quota", 3, time.Hour); return wait == 0 && err == nil })
+}
+
+// Only what was read is replaced.
+func TestReplaceIsOfWhatWasRead(t *testing.T) {
+	redis := edgetest.Redis(t)
+	s, ctx := open(t, redis), t.Context()
+	if _, err := s.WriteRanked(ctx, "c", acme.Ranked{Value: []byte("a"), Rank: 9}, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for i, there := range []string{"b", "a", "a"} {
+		if written, err := s.Replace(ctx, "c", []byte(there), acme.Ranked{Value: []byte("c"), Rank: 4}, time.Hour); written != (i == 1) || err != nil {
+			t.Errorf("%d: %v %v", i, written, err)
+		}
+	}
+	if got, err := s.ReadRanked(ctx, "c"); err != nil || string(got[0].Value) != "c" || got[0].Rank != 4 {
+		t.Errorf("%+v %v", got, err)
+	}
+	if written, err := s.Replace(ctx, "none", nil, acme.Ranked{Value: []byte("c"), Rank: 4}, time.Hour); written || err != nil {
+		t.Errorf("what is not there: %v %v", written, err)
+	}
+}
+
 // listener gathers what Follow tells.
 type listener struct {
 	mu     sync.Mutex
@@ -231,6 +303,33 @@ func TestEventsReachEveryNodeOnceAndInOrder(t *testing.T) {
 	edgetest.WaitFor(t, "both to know that they may have missed some", func() bool { return here.misses() > 1 && there.misses() > 1 })
 	edgetest.WaitFor(t, "redis to take another", func() bool { return a.Announce(t.Context(), "after") == nil })
 	edgetest.WaitFor(t, "it to come", func() bool { return there.has("after") })
+}
+
+// A Redis that is emptied on a live connection has lost more than events: whoever follows them knows, whether there is another event meanwhile or not.
+func TestFollowerOfAnEmptiedRedisKnows(t *testing.T) {
+	for name, meanwhile := range map[string]string{"nothing since": "", "an event since": "after"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			redis := edgetest.Redis(t)
+			s := open(t, redis)
+			var l listener
+			l.follow(t, s)
+			edgetest.WaitFor(t, "it to follow", func() bool { return l.misses() == 1 })
+			if err := s.Announce(t.Context(), "before"); err != nil {
+				t.Fatal(err)
+			}
+			edgetest.WaitFor(t, "the event", func() bool { return l.has("before") })
+			for n := 2; n <= 3; n++ { // the second time, nothing was ever announced
+				redis.CLI("FLUSHALL")
+				if meanwhile != "" {
+					if err := s.Announce(t.Context(), meanwhile); err != nil {
+						t.Fatal(err)
+					}
+				}
+				edgetest.WaitFor(t, "it to know", func() bool { return l.misses() == n })
+			}
+		})
+	}
 }
 
 // Whoever cannot keep up with the stream's length is told so.
