@@ -22,6 +22,7 @@ type vault struct {
 	directories []string // of the issuers that the settings name; the first is that of records that name none. Nil: they do not matter
 	shared      Shared   // nil: this node is alone
 	keys        *Keyring // not nil if shared is not
+	opened      *opened  // of what is shared; nil: nobody counts
 	log         *slog.Logger
 }
 
@@ -185,6 +186,7 @@ func (v *vault) fetch(ctx context.Context, held func(name string) *leaf, names .
 			continue
 		}
 		l, err := v.unpack(names[i], f.Value)
+		v.opened.note(err)
 		if errors.Is(err, errRemoved) {
 			l, err = removedLeaf, nil
 		}
