@@ -21,7 +21,6 @@ func TestForgedRankHoldsUpNoCertificate(t *testing.T) {
 	for name, forge := range map[string]func(there Ranked) Ranked{
 		"garbage":                     func(Ranked) Ranked { return Ranked{[]byte("garbage"), most} },
 		"no value":                    func(Ranked) Ranked { return Ranked{[]byte{}, most} },
-		"another key":                 func(Ranked) Ranked { return Ranked{keyring(t, otherKey).seal(certKey("a.test"), []byte("x")), most} },
 		"an old one in a higher rank": func(there Ranked) Ranked { return Ranked{there.Value, most} },
 	} {
 		t.Run(name, func(t *testing.T) {

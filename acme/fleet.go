@@ -37,6 +37,8 @@ type fleet struct {
 	shared  Shared
 	log     *slog.Logger
 	synced  atomic.Bool // all that is shared was read once
+	opened  opened      // at the present look
+	strange atomic.Bool // see opened, at the last whole look
 	wake    chan struct{}
 
 	asking chan struct{} // of handshakes: a slot for each that waits
@@ -47,10 +49,15 @@ type fleet struct {
 }
 
 func newFleet(m *Manager, shared Shared) *fleet {
-	return &fleet{
+	f := &fleet{
 		issuer: m.issuer, imports: m.imports, names: m.store.patterns, shared: shared, log: m.log, wake: make(chan struct{}, 1), asking: make(chan struct{}, mostAsking),
 		absent: make(map[string]time.Time), flying: make(map[string]chan struct{}),
 	}
+	f.imports.vault.opened = &f.opened
+	if f.issuer != nil {
+		f.issuer.vault.opened = &f.opened
+	}
+	return f
 }
 
 // run follows events until ctx ends.
@@ -92,6 +99,7 @@ func (f *fleet) lookSoon() {
 // look reads all that is shared of the names of the table, and reports whether it could.
 func (f *fleet) look(ctx context.Context) bool {
 	whole := true
+	f.opened.reset()
 	names := f.names()
 	for len(names) > 0 && ctx.Err() == nil {
 		n := min(len(names), lookBatch)
@@ -100,6 +108,11 @@ func (f *fleet) look(ctx context.Context) bool {
 	}
 	if whole && ctx.Err() == nil {
 		f.synced.Store(true)
+		strange := f.opened.isStrange()
+		if strange && !f.strange.Load() {
+			f.log.Error("certificates of other nodes cannot be opened", "err", errStrange)
+		}
+		f.strange.Store(strange)
 	}
 	if f.issuer != nil {
 		for _, a := range f.issuer.accounts {

@@ -131,8 +131,12 @@ func (i *imports) bring(ctx context.Context, patterns ...string) error {
 
 // Import serves a certificate for names or wildcards from now on, on all nodes: before ordered ones, and behind those that a vhost names
 // itself. certPEM is the chain, keyPEM its key. Without names it is for all that it covers. It returns the names that it serves for, and what
-// about it clients may refuse. What is no pair, or does not cover one of the names, changes nothing.
+// about it clients may refuse. What is no pair, or does not cover one of the names, changes nothing; neither does anything on a node with a SealProblem.
 func (m *Manager) Import(ctx context.Context, certPEM, keyPEM []byte, names ...string) (imported, warnings []string, err error) {
+	// What such a node shares nobody else can open, and it would take the place of what the others have.
+	if problem, _ := m.SealProblem(); problem != "" {
+		return nil, nil, errStrange
+	}
 	l, err := parsePair(SourceImported, certPEM, keyPEM)
 	if err != nil {
 		return nil, nil, err

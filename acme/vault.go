@@ -24,6 +24,7 @@ type vault struct {
 	directories []string // of the issuers that the settings name; the first is that of records that name none. Nil: they do not matter
 	shared      Shared   // nil: this node is alone
 	keys        *Keyring // not nil if shared is not
+	opened      *opened  // of what is shared; nil: nobody counts
 	log         *slog.Logger
 	bad         sync.Map // keys of what is shared and cannot be used: what the log has said of them
 }
@@ -184,8 +185,8 @@ func (v *vault) hasRank(name string, there Ranked, rank uint64) bool {
 	switch {
 	case err == nil:
 		return l.rank() >= rank
-	case errors.Is(err, errRemoved), errors.Is(err, errOtherIssuer), errors.Is(err, errSealing):
-		return there.Rank >= rank
+	case errors.Is(err, errRemoved), errors.Is(err, errOtherIssuer), !v.keys.isForeign(there.Value):
+		return there.Rank >= rank // also what others' keys have sealed: whoever is wrong is not known
 	}
 	return false
 }
@@ -236,8 +237,8 @@ func (v *vault) fetch(ctx context.Context, held func(name string) *leaf, names .
 	out := make([]*leaf, len(names))
 	for i, f := range found {
 		l, fresh, err := v.fetched(ctx, names[i], f)
-		switch {
-		case fresh == nil && !errors.Is(err, errSealing):
+		switch lost := f.Value == nil || fresh == nil && v.keys.isForeign(f.Value); {
+		case lost:
 			if own := held(names[i]); own != nil {
 				v.restore(ctx, names[i], own)
 			}
@@ -255,6 +256,7 @@ func (v *vault) fetched(ctx context.Context, name string, f Ranked) (l *leaf, fr
 		return nil, nil, nil
 	}
 	l, fresh, err = v.unpack(name, f.Value)
+	v.opened.note(err)
 	if fresh != nil && !bytes.Equal(fresh, f.Value) {
 		v.reseal(ctx, name, f, fresh)
 	}

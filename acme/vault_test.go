@@ -107,3 +107,34 @@ type unbeatable struct{ *memory }
 func (*unbeatable) WriteRanked(context.Context, string, Ranked, time.Duration) (bool, error) {
 	return false, nil
 }
+
+func (*unbeatable) Replace(context.Context, string, []byte, Ranked, time.Duration) (bool, error) {
+	return false, nil
+}
+
+// Nodes whose seal keys differ do not take each other's certificates away: whoever is wrong is not known.
+func TestNodesWithDifferentSealKeysDoNotOverwriteEachOther(t *testing.T) {
+	shared := newMemory()
+	o := Options{Data: t.TempDir(), Issuer: IssuerACME, ACME: ACME{Directory: countingDirectory}, Shared: shared, Keys: keyring(t, oneKey)}
+	m := newManager(t, o)
+	t.Cleanup(m.issuer.accounts[0].gate.close)
+	m.Update([]Change{{Name: "a.test"}})
+	issued := edgetest.NewCA(t).Issue(t, "a.test")
+	r := &record{Directory: countingDirectory, PEM: string(issued.KeyPEM) + string(issued.CertPEM)}
+	if _, err := m.issuer.vault.put(t.Context(), "a.test", r, issued.TLS.Leaf.NotAfter); err != nil {
+		t.Fatal(err)
+	}
+	m.issuer.read("a.test")
+	key := certKey("a.test")
+	others := Ranked{keyring(t, otherKey).seal(key, r.encode()), shared.ranked[key].Rank + 1}
+	shared.ranked[key] = others
+	if !m.fleet.bring(t.Context(), "a.test") {
+		t.Fatal("what is shared could not be read")
+	}
+	if string(shared.ranked[key].Value) != string(others.Value) {
+		t.Error("what others have shared was overwritten")
+	}
+	if !m.Trusted("a.test") {
+		t.Error("what this node has is not served")
+	}
+}

@@ -498,7 +498,7 @@ func TestReadyWarnsOfAGateThatWasSwitchedOff(t *testing.T) {
 func TestReadyTellsReasonsAndWarnings(t *testing.T) {
 	reasons := []string{"draining"}
 	api := admin.New(admin.Options{
-		Node: "n1", NotReady: func() []string { return reasons },
+		Node: "n1", NotReady: func() []string { return reasons }, Warnings: func() []string { return []string{"seal_keys: others"} },
 		Status: func() routes.FollowerStatus {
 			return routes.FollowerStatus{Up: errors.New("redis is away"), Held: 3, Problems: routes.Problems{{File: "a.yaml", Reason: "not YAML"}}}
 		},
@@ -507,7 +507,7 @@ func TestReadyTellsReasonsAndWarnings(t *testing.T) {
 	var r admin.Readiness
 	want(t, "not ready", c.call("GET", "/readyz", "", &r), 503)
 	want(t, "reason", strings.Join(r.Reasons, ";"), "draining")
-	contains(t, "warnings", strings.Join(r.Warnings, "\n"), "redis is away", "3 documents", "a.yaml: not YAML")
+	contains(t, "warnings", strings.Join(r.Warnings, "\n"), "redis is away", "3 documents", "seal_keys: others", "a.yaml: not YAML")
 	var alive map[string]bool
 	want(t, "alive all the same", c.call("GET", "/healthz", "", &alive), 200)
 	reasons = nil

@@ -71,6 +71,8 @@ type Options struct {
 	// NotReady returns the reasons why the node should get no traffic; empty:
 	// it is ready. Nil: always ready.
 	NotReady func() []string
+	// Warnings returns what an operator should mend though the node serves, beside what the API finds itself. Nil: nothing.
+	Warnings func() []string
 	// Upgrade hands the node over to a new process of its binary and returns once
 	// that serves. An error says why the node goes on as it is. Nil: refused.
 	Upgrade func(ctx context.Context) (Upgraded, error)

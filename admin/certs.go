@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -271,7 +272,14 @@ type RemoveCertRequest struct {
 
 // A RemoveCertResult is the answer of POST /certs/remove.
 type RemoveCertResult struct {
-	Removed []string `json:"removed"`
+	Removed []string            `json:"removed"`
+	Failed  []RemoveCertFailure `json:"failed,omitempty"`
+}
+
+// A RemoveCertFailure is a name of which nothing was removed, while others were.
+type RemoveCertFailure struct {
+	Name  string `json:"name"`
+	Error string `json:"error"`
 }
 
 func (a *API) removeCerts(w http.ResponseWriter, r *http.Request) error {
@@ -289,11 +297,21 @@ func (a *API) removeCerts(w http.ResponseWriter, r *http.Request) error {
 	if len(names) == 0 {
 		return &apiError{http.StatusBadRequest, "say of which names", nil}
 	}
-	if err := a.opts.Certificates.Remove(r.Context(), names...); err != nil {
-		return &apiError{http.StatusUnprocessableEntity, err.Error(), nil}
+	var out RemoveCertResult
+	var failed []error
+	for _, name := range names {
+		if err := a.opts.Certificates.Remove(r.Context(), name); err != nil {
+			failed = append(failed, err)
+			out.Failed = append(out.Failed, RemoveCertFailure{name, err.Error()})
+			continue
+		}
+		out.Removed = append(out.Removed, name)
 	}
-	a.log.Info("imported certificate removed", "names", names, "by", in.By)
-	return writeJSON(w, http.StatusOK, RemoveCertResult{names})
+	if len(out.Removed) == 0 {
+		return &apiError{http.StatusUnprocessableEntity, strings.ReplaceAll(errors.Join(failed...).Error(), "\n", "; "), nil}
+	}
+	a.log.Info("imported certificate removed", "names", out.Removed, "by", in.By)
+	return writeJSON(w, http.StatusOK, out)
 }
 
 func canonicalNames(given []string) (names []string, err error) {

@@ -50,6 +50,9 @@ func (a *API) warnings() []string {
 			out = append(out, "waf: "+problem)
 		}
 	}
+	if a.opts.Warnings != nil {
+		out = append(out, a.opts.Warnings()...)
+	}
 	for _, p := range status.Problems {
 		out = append(out, p.Error())
 	}

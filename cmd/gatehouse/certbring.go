@@ -73,7 +73,7 @@ func newCertRemove(s *session) *cobra.Command {
 	return &cobra.Command{
 		Use: "remove NAME…", Short: "Stop serving what was imported for names",
 		Long: `Stop serving what cert import brought in for NAME…, on all nodes. What is ordered for the name, or
-the internal CA's, is served again.`,
+the internal CA's, is served again. Exit 1: there was nothing for one of them; the others are removed.`,
 		Example: "  gatehouse cert remove www.shop.test '*.shop.test'",
 		Args:    cobra.MinimumNArgs(1), ValidArgsFunction: s.completeHosts,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -85,10 +85,19 @@ the internal CA's, is served again.`,
 				return err
 			}
 			if s.json() {
-				return s.printJSON(r)
+				if err := s.printJSON(r); err != nil {
+					return err
+				}
+			} else {
+				fmt.Fprintf(s.Out, "removed what was imported for %s\n", printable(strings.Join(r.Removed, ", ")))
+				for _, f := range r.Failed {
+					fmt.Fprintf(s.Out, "%s: not removed: %s\n", printable(f.Name), printable(f.Error))
+				}
 			}
-			_, err := fmt.Fprintf(s.Out, "removed what was imported for %s\n", printable(strings.Join(r.Removed, ", ")))
-			return err
+			if len(r.Failed) > 0 {
+				return errFailed
+			}
+			return nil
 		},
 	}
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"crypto/x509"
 	"fmt"
+	"slices"
+	"strings"
 
 	"gatehouse/acme"
 	"gatehouse/routes"
@@ -26,6 +28,38 @@ func (c *checker) trust(cfg *Config) {
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
 		c.cannot(path, fmt.Errorf("it holds no PEM certificate"), " (certificates.acme.trust)")
+	}
+}
+
+// unsealed warns of nodes that have a Redis in common and certificates each of its own.
+func (c *checker) unsealed(cfg *Config) {
+	_, file := cfg.RoutesDir()
+	if cfg.Certificates.Issuer != acme.IssuerACME || len(cfg.SealKeys) > 0 || file && cfg.Redis == "" {
+		return
+	}
+	c.warnings = append(c.warnings, cfg.problem("certificates.issuer",
+		"there are no seal_keys to share certificates with in Redis: each node orders its own, and issuers refuse more than a few for the same names; the nodes need the same seal_keys", ""))
+}
+
+// unordered warns of wildcards that have no certificate, and of which none is ordered.
+func (c *checker) unordered() {
+	ordering := slices.ContainsFunc(c.settings, func(cfg *Config) bool {
+		return cfg.Certificates.Issuer == acme.IssuerACME && cfg.Certificates.ACME.DNSHook == ""
+	})
+	for _, d := range c.vhosts {
+		if !ordering || d.Vhost == nil || d.Vhost.TLS != nil && d.Vhost.TLS.Certificate != nil {
+			continue
+		}
+		for n, name := range append([]string{d.Vhost.Name}, d.Vhost.Aliases...) {
+			if !strings.HasPrefix(name, "*") {
+				continue
+			}
+			field := ""
+			if n > 0 {
+				field = "aliases[" + itoa(n-1) + "]"
+			}
+			c.warnings = append(c.warnings, d.entry.problem(field, acme.NotOrdered(name)+", unless one was imported"))
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ func TestCheckWarnsOfAPublicNameThatCannotTellOfKeys(t *testing.T) {
 		write(t, configFile, setting+"\n")
 		code, out, _ := invoke(t, "check")
 		want(t, setting+out, code, exitOK)
-		if warned := strings.Contains(out, "warning:"); warned != (says != "") || !strings.Contains(out, says) {
+		if warned := strings.Contains(out, "tls.ech.public_name:"); warned != (says != "") || !strings.Contains(out, says) {
 			t.Errorf("%s: %s, want %q", setting, out, says)
 		}
 	}

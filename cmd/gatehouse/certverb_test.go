@@ -238,6 +238,9 @@ func TestCertImportAndRemove(t *testing.T) {
 	code, _, errOut = invoke(t, "cert", "remove", "blog.test")
 	want(t, "nothing there", code, exitFailed)
 	contains(t, "nothing there", errOut, "nothing was imported for blog.test")
+	code, out, _ = invoke(t, "cert", "remove", "blog.test", "www.shop.test")
+	want(t, "one of two", code, exitFailed)
+	want(t, "one of two", out, "removed what was imported for www.shop.test\nblog.test: not removed: nothing was imported for blog.test\n")
 	if os.Getuid() != 0 { // root reads everything
 		if err := os.Chmod("key.pem", 0); err != nil {
 			t.Fatal(err)

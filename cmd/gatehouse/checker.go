@@ -58,6 +58,7 @@ func (c *checker) report() checkReport {
 	c.twice(c.vhosts)
 	c.claims()
 	c.certificates()
+	c.unordered()
 	c.authorities()
 	c.ech()
 	c.addresses()
@@ -118,6 +119,7 @@ func (c *checker) process(cfg *Config) {
 	c.trust(cfg)
 	c.rules(cfg)
 	c.processAddresses(cfg)
+	c.unsealed(cfg)
 }
 
 // folder checks the files of routes that a node would read there.

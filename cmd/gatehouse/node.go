@@ -225,7 +225,18 @@ func (n *node) notReady() []string {
 	if n.edge.Table() == nil || !n.follower.Status().Synced && n.follower.Table().Len() == 0 {
 		why = append(why, "no routes have been loaded yet")
 	}
+	if problem, serving := n.certs.SealProblem(); !serving { // all names have the internal CA's certificates
+		why = append(why, problem)
+	}
 	return why
+}
+
+// warnings lists what an operator should mend though the node serves.
+func (n *node) warnings() []string {
+	if problem, serving := n.certs.SealProblem(); problem != "" && serving {
+		return []string{problem}
+	}
+	return nil
 }
 
 // redactedRoutes is the routes' place without a password.

@@ -267,7 +267,7 @@ func (n *node) openAdmin() error {
 		Blocks: adminBlocks{n}, TrustedProxies: n.cfg.Trusted(),
 		Purge: n.purge, CacheFigures: n.cacheFigures, Backends: n.backendsAPI(),
 		Events: n.findEvents, Report: n.reportEvents, EachEvent: n.eachEvent, Ruleset: ruleset{n.rules}, RulesRefused: n.watch.problem,
-		Upgrade: n.upgrade, NotReady: n.notReady, Gatherer: n.metrics, Version: readVersion().Version, Node: n.cfg.Node, Logger: n.log,
+		Upgrade: n.upgrade, NotReady: n.notReady, Warnings: n.warnings, Gatherer: n.metrics, Version: readVersion().Version, Node: n.cfg.Node, Logger: n.log,
 	})
 	return nil
 }
