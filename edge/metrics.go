@@ -29,6 +29,7 @@ type metrics struct {
 	unshaken   *prometheus.CounterVec // that failed
 	retries    *prometheus.CounterVec
 	refreshes  *prometheus.CounterVec
+	lookups    *prometheus.CounterVec
 	inFlight   level
 	tunnels    prometheus.Gauge
 }
@@ -47,6 +48,7 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 		uncoded:    counter("gatehouse_responses_uncompressed_total", "Responses that were not compressed although client and site want it, by reason (busy, memory, fault).", "reason"),
 		retries:    counter("gatehouse_backend_retries_total", "Requests that a backend failed and that could be repeated, by whether the budget allowed it (taken, refused).", "result"),
 		refreshes:  counter("gatehouse_cache_refreshes_total", "Stored responses asked for anew behind the requests that they still answered, by result (done, failed), or that could not be (busy, memory).", "result"),
+		lookups:    counter("gatehouse_backend_lookups_total", "Names of backends that were looked up, by result (same, changed, failed).", "result"),
 		turnedAway: counter("gatehouse_connections_refused_total", "Client connections refused, by reason.", "reason"),
 		handshakes: counter("gatehouse_tls_handshakes_total", "TLS handshakes that succeeded, by version, whether a session was resumed, and group of the key exchange.", "version", "resumed", "group"),
 		encrypted: prometheus.NewCounter(prometheus.CounterOpts{
@@ -62,7 +64,7 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 	lost := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "gatehouse_access_log_lost_lines_total", Help: "Lines of the access log that its writer did not take.",
 	}, func() float64 { return float64(lostLines()) })
-	for _, c := range []prometheus.Collector{&m.tenants, m.waf, m.unrouted, m.refused, m.cut, m.coded, m.uncoded, m.turnedAway, m.handshakes, m.encrypted, m.unshaken, m.retries, m.refreshes, m.inFlight.gauge(), m.tunnels, lost} {
+	for _, c := range []prometheus.Collector{&m.tenants, m.waf, m.unrouted, m.refused, m.cut, m.coded, m.uncoded, m.turnedAway, m.handshakes, m.encrypted, m.unshaken, m.retries, m.refreshes, m.lookups, m.inFlight.gauge(), m.tunnels, lost} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -82,6 +84,7 @@ func (m *metrics) preset() {
 		m.turnedAway: wire.Reasons(),
 		m.unshaken:   handshakeFailures,
 		m.retries:    {"taken", "refused"},
+		m.lookups:    {lookupSame, lookupChanged, lookupFailed},
 		m.refreshes:  {refreshDone, refreshFailed, refreshBusy, refreshMemory},
 	} {
 		for _, value := range values {

@@ -17,6 +17,7 @@ import (
 
 	"gatehouse/cache"
 	"gatehouse/edge/overload"
+	"gatehouse/edge/upstream"
 	"gatehouse/edge/waf"
 	"gatehouse/edge/wire"
 	"gatehouse/routes"
@@ -55,6 +56,8 @@ type Options struct {
 	// "tcp4", "tcp6" or "unix"; the address is an IP address with a port, or a
 	// path. It is asked when a connection is opened. Nil: no other.
 	Denied func(network, address string) bool
+	// LookupHost returns the addresses of a backend's name; see upstream.ResolverOptions. Nil: the system's resolver.
+	LookupHost func(ctx context.Context, host string) ([]netip.Addr, error)
 	// BackendTLS is used towards https backends; nil verifies with the system's roots.
 	BackendTLS *tls.Config
 	// AccessLog gets one line per request; nil: none. The caller closes it after Shutdown.
@@ -82,7 +85,8 @@ type Server struct {
 	signing    signing
 	table      atomic.Pointer[routes.Table]
 	backends   backends
-	tunnels    connSet // upgraded connections
+	names      *upstream.Resolver // of backends
+	tunnels    connSet            // upgraded connections
 	turns      turns
 	encoders   encoders
 	refreshes  refreshes
@@ -119,6 +123,7 @@ func New(opts Options) (*Server, error) {
 	if s.metrics, err = newMetrics(opts.Registerer, opts.AccessLog.Lost); err != nil {
 		return nil, err
 	}
+	s.names = upstream.NewResolver(upstream.ResolverOptions{Lookup: opts.LookupHost, Observe: s.lookedUp})
 	s.via = viaProtocol + "gatehouse-" + s.newID()
 	s.handle = chain(s.links(), s.forward)
 	s.authorities.log = s.log
@@ -243,6 +248,7 @@ func (s *Server) Close() error {
 	for end := time.Now().Add(closeTime); s.InFlight()+int(s.refreshing.Load()) > 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
+	s.names.Close()
 	s.settle()
 	return err
 }

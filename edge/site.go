@@ -138,7 +138,7 @@ func (s *Server) openPools(st *site, route *routes.Route, old *site) error {
 			return upstream.NewPool(upstream.Options{
 				Address: b.URL, ConnectTimeout: key.connect, FirstByteTimeout: key.firstByte, MaxIdle: idleToBackend,
 				ResponseHeader: s.opts.Limits.ResponseHeader, ResponseFields: s.opts.Limits.ResponseHeaderFields,
-				Dial: s.dial, TLS: s.opts.BackendTLS,
+				Dial: s.dial, TLS: s.opts.BackendTLS, Resolver: s.names, Owner: st.owner,
 			})
 		})
 		if err != nil {
