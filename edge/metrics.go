@@ -32,6 +32,7 @@ type metrics struct {
 	lookups    *prometheus.CounterVec
 	inFlight   level
 	tunnels    prometheus.Gauge
+	denied     prometheus.Counter
 }
 
 // newMetrics makes the counters and registers them; lostLines is how many lines the access log has lost.
@@ -55,7 +56,10 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 			Name: "gatehouse_tls_ech_accepted_total", Help: "TLS handshakes that succeeded with Encrypted Client Hello: the server name was sent encrypted.",
 		}),
 		unshaken: counter("gatehouse_tls_handshakes_failed_total", "TLS handshakes that failed, by reason.", "reason"),
-		tunnels:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_upgraded_connections", Help: "Open WebSocket connections."}),
+		denied: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gatehouse_backend_denied_total", Help: "Connections to backends that were not opened, since their address is denied.",
+		}),
+		tunnels: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_upgraded_connections", Help: "Open WebSocket connections."}),
 	}
 	m.preset()
 	if reg == nil {
@@ -64,7 +68,7 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 	lost := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "gatehouse_access_log_lost_lines_total", Help: "Lines of the access log that its writer did not take.",
 	}, func() float64 { return float64(lostLines()) })
-	for _, c := range []prometheus.Collector{&m.tenants, m.waf, m.unrouted, m.refused, m.cut, m.coded, m.uncoded, m.turnedAway, m.handshakes, m.encrypted, m.unshaken, m.retries, m.refreshes, m.lookups, m.inFlight.gauge(), m.tunnels, lost} {
+	for _, c := range []prometheus.Collector{&m.tenants, m.waf, m.unrouted, m.refused, m.cut, m.coded, m.uncoded, m.turnedAway, m.handshakes, m.encrypted, m.unshaken, m.retries, m.refreshes, m.lookups, m.inFlight.gauge(), m.tunnels, m.denied, lost} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

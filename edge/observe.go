@@ -48,7 +48,7 @@ func (r *request) account() {
 		s.log.Warn("response cut", "id", r.ID, "vhost", r.record.Route, "backend", r.record.Backend,
 			"status", r.response.status, "bytes", r.response.sent, "err", r.record.Err)
 	case r.record.Err != nil && r.response.status >= 500 && !expected(r.record.Err):
-		s.log.Warn("request failed", "id", r.ID, "vhost", r.record.Route, "backend", r.record.Backend,
+		s.log.Warn("request failed", "id", r.ID, "tenant", r.record.Tenant, "vhost", r.record.Route, "backend", r.record.Backend,
 			"status", r.response.status, "err", r.record.Err)
 	}
 }

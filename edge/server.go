@@ -51,11 +51,11 @@ type Options struct {
 	// Overload says what the server has to give up for memory; it is asked for
 	// each request and must be quick. Nil: nothing.
 	Overload func() overload.Level
-	// Denied reports whether an address must never be a backend, beside link-local
-	// and metadata addresses: our own listeners and socket, our Redis. network is
-	// "tcp4", "tcp6" or "unix"; the address is an IP address with a port, or a
-	// path. It is asked when a connection is opened. Nil: no other.
-	Denied func(network, address string) bool
+	// Denied returns the rule by which an address must not be a backend, beside those of
+	// routes.NeverBackend: our own listeners and socket, our Redis, what the operator
+	// denies; "" for none. network is "tcp4", "tcp6" or "unix"; the address is an IP
+	// address with a port, or a path. It is asked when a connection is opened. Nil: no other.
+	Denied func(network, address string) string
 	// LookupHost returns the addresses of a backend's name; see upstream.ResolverOptions. Nil: the system's resolver.
 	LookupHost func(ctx context.Context, host string) ([]netip.Addr, error)
 	// BackendTLS is used towards https backends; nil verifies with the system's roots.
@@ -124,7 +124,7 @@ func New(opts Options) (*Server, error) {
 		return nil, err
 	}
 	s.names = upstream.NewResolver(upstream.ResolverOptions{Lookup: opts.LookupHost, Observe: s.lookedUp})
-	s.via = viaProtocol + "gatehouse-" + s.newID()
+	s.via = viaProtocol + nodePrefix + s.newID()
 	s.handle = chain(s.links(), s.forward)
 	s.authorities.log = s.log
 	if opts.Certificates != nil {

@@ -1,21 +1,15 @@
 package edge
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
-	"net"
-	"net/netip"
 	"slices"
-	"syscall"
 	"time"
 
 	"gatehouse/cache"
 	"gatehouse/edge/balance"
 	"gatehouse/edge/upstream"
 	"gatehouse/edge/waf"
-	"gatehouse/edge/wire"
 	"gatehouse/routes"
 )
 
@@ -251,34 +245,4 @@ func tune(p *waf.Profile, w *routes.WAF) {
 	if w.OnError == "block" {
 		p.OnError = waf.Refuse
 	}
-}
-
-// errDenied is why a backend's address is never dialled.
-var errDenied = errors.New("address is never used as a backend (link-local, metadata, multicast, unspecified, our own listeners, socket and Redis)")
-
-// dial opens a connection to a backend. The check sees the resolved address, so
-// a name cannot change between check and use (DNS rebinding).
-func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{Control: func(network, address string, _ syscall.RawConn) error {
-		if s.opts.Denied != nil && s.opts.Denied(network, address) {
-			return fmt.Errorf("%s: %w", address, errDenied)
-		}
-		if network == "unix" {
-			return nil
-		}
-		ap, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return err
-		}
-		if routes.NeverBackend(ap.Addr()) {
-			return fmt.Errorf("%s: %w", address, errDenied)
-		}
-		return nil
-	}}
-	conn, err := d.DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	wire.LimitUnsent(conn)
-	return conn, nil
 }

@@ -62,6 +62,7 @@ func (c *checker) report() checkReport {
 	c.ech()
 	c.exclusions()
 	c.repeatedRules()
+	c.denied()
 	if err := buildProblem(); err != nil {
 		c.note = "this binary cannot serve: " + err.Error()
 	}

@@ -141,11 +141,10 @@ type WAFConfig struct {
 	Shadow int `json:"shadow" help:"one of so many requests is run through all rules afterwards, to verify the gate; 0: none"`
 }
 
-// BackendsConfig bounds where backends may be. In this version only the built-in
-// denials act (link-local and metadata, multicast, unspecified, own listeners).
+// BackendsConfig bounds where backends may be, beside what never may: see networks.go.
 type BackendsConfig struct {
-	Deny  []CIDR `json:"deny" help:"networks that no backend may be in (not supported yet)"`
-	Allow []CIDR `json:"allow" help:"exceptions to what is denied (not supported yet)"`
+	Deny  []Network `json:"deny" help:"networks that no backend may be in: CIDRs, loopback, private, unix"`
+	Allow []Network `json:"allow" help:"exceptions to backends.deny"`
 }
 
 // Log says what is logged and where.

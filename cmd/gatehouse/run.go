@@ -229,7 +229,7 @@ func (n *node) openEdge() (err error) {
 		TrustedProxies: n.cfg.Trusted(), ProxyProtocol: n.cfg.ProxyProtocol, PublicHTTPS: n.cfg.Listen.PublicHTTPS, Limits: edgeLimits(&n.cfg.Limits),
 		Overload: n.memory.Level,
 		ECHKeys:  n.certs.EncryptedClientHelloKeys,
-		Denied:   n.ownAddress, AccessLog: n.access, Logger: n.log, Registerer: n.metrics,
+		Denied:   n.denied, AccessLog: n.access, Logger: n.log, Registerer: n.metrics,
 	})
 	if err == nil && n.watch != nil {
 		n.watch.replaced = n.edge.RulesReplaced
