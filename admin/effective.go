@@ -35,6 +35,9 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 		}
 		out = append(out, Effective{Path: path, Value: value, From: from})
 	}
+	if s.Concurrency > 0 {
+		add("concurrency", strconv.Itoa(s.Concurrency))
+	}
 	add("waf.mode", s.WAF.Mode)
 	add("waf.profile", s.WAF.Profile)
 	if len(s.WAF.Apps) > 0 || own["waf.apps"] {

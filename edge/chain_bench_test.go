@@ -126,6 +126,7 @@ func steps() []step {
 		{name: "selectVhost", link: "selectVhost", next: pass},
 		{name: "allowAddress", link: "allowAddress", next: pass},
 		{name: "limitRate", link: "limitRate", next: pass},
+		{name: "shedLoad", link: "shedLoad", next: pass},
 		{name: "inspectRequest/off", link: "inspectRequest", next: pass},
 		{name: "inspectRequest/detect", link: "inspectRequest", host: "detect.test", next: pass},
 		{name: "compress/off", link: "compress", next: pass},

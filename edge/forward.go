@@ -22,10 +22,15 @@ const smallBody = 8 << 10
 // canonical one that routing, WAF and cache saw: a port or spelling that only
 // the backend sees could poison a stored answer.
 func (s *Server) forward(r *request) error {
+	r.leaveBackend() // of a first answer that was of no use, else it would wait for its own place
+	if err := s.enter(r, r.site.places, ""); err != nil {
+		return err
+	}
+	b := r.newOutbound()
+	b.place.Store(r.site.places) // at once: a panic below must not lose it
 	lines := headLines.Get().(*[]byte)
 	defer headLines.Put(lines)
 	*lines = r.outboundHead((*lines)[:0])
-	b := r.newOutbound()
 	out := &b.request
 	out.Method, out.Target, out.Host, out.Head = r.Method, r.Target, r.Host, *lines
 	if r.cached.target != "" {
@@ -41,7 +46,7 @@ func (s *Server) forward(r *request) error {
 	answer, member, err := s.tryBackends(r, out)
 	r.record.Answered = time.Now()
 	if err != nil {
-		s.waiters.remove(&b.wait)
+		b.leave()
 		switch {
 		case errors.Is(err, errBodyTooLarge):
 			return errBodyTooLarge // the client's doing, whatever it did to the round trip
@@ -51,6 +56,10 @@ func (s *Server) forward(r *request) error {
 		return err
 	}
 	b.member, b.answer = member, answer
+	b.answeredAt.Store(r.record.Answered.UnixNano())
+	if answer.Upgraded != nil { // it may stay for days
+		b.leaveTenant()
+	}
 	r.adopt(answer)
 	return nil
 }
@@ -97,16 +106,16 @@ func (s *Server) tryBackends(r *request, out *upstream.Request) (*upstream.Respo
 	}
 	budget := r.site.budget
 	budget.Count(r.response.asked)
-	first, ok := r.site.pool.Pick(nil)
+	first, ok := r.site.pick(nil)
 	if !ok {
 		return nil, nil, fail(503, "the site is not available", errNoBackend)
 	}
 	out.Fresh = r.cached.repeats // it is the second try, if not its own
-	answer, err := ask(r, first, out)
+	answer, err := s.ask(r, first, out)
 	if err == nil {
 		return answer, first, nil
 	}
-	second := repeater(r.site.pool, first, err)
+	second := repeater(r.site, first, err)
 	if second == nil || r.cached.repeats || !r.body.rewind() {
 		return nil, nil, err
 	}
@@ -117,16 +126,21 @@ func (s *Server) tryBackends(r *request, out *upstream.Request) (*upstream.Respo
 	defer budget.Release()
 	s.metrics.retries.WithLabelValues("taken").Inc()
 	out.Fresh = true
-	answer, err = ask(r, second, out)
+	answer, err = s.ask(r, second, out)
 	return answer, second, err
 }
 
-// ask makes one round trip to one backend.
-func ask(r *request, member *balance.Member[*upstream.Pool], out *upstream.Request) (*upstream.Response, error) {
+// ask makes one round trip to one backend, when that has a place for it.
+func (s *Server) ask(r *request, member *balance.Member[*upstream.Pool], out *upstream.Request) (*upstream.Response, error) {
 	r.record.Backend = member.Backend.String()
 	member.Begin()
+	if err := s.enterBackend(r, member.Backend); err != nil {
+		member.Done(false)
+		return nil, err
+	}
 	answer, err := member.Backend.RoundTrip(context.Background(), out) // ended by its lifeline
 	if err != nil {
+		r.outbound.leaveBackendPlace()
 		up, ok := errors.AsType[*upstream.Error](err)
 		// That a client has left, or that we are out of descriptors, says nothing of the backend.
 		ours := errors.Is(err, context.Canceled) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
@@ -136,12 +150,12 @@ func ask(r *request, member *balance.Member[*upstream.Pool], out *upstream.Reque
 }
 
 // repeater returns who may get a request that failed with err at first; nil: nobody.
-func repeater(pool *balance.Pool[*upstream.Pool], first *balance.Member[*upstream.Pool], err error) *balance.Member[*upstream.Pool] {
+func repeater(st *site, first *balance.Member[*upstream.Pool], err error) *balance.Member[*upstream.Pool] {
 	up, ok := errors.AsType[*upstream.Error](err)
 	if !ok || !up.Repeatable {
 		return nil
 	}
-	if other, ok := pool.Pick([]*balance.Member[*upstream.Pool]{first}); ok {
+	if other, ok := st.pick([]*balance.Member[*upstream.Pool]{first}); ok {
 		return other
 	}
 	if up.Stale {

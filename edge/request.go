@@ -72,6 +72,7 @@ type request struct {
 	ended    bool
 	srv      *Server
 
+	queued   time.Duration               // how long it waited for places
 	outbound *outbound                   // towards the backend; nil before forward
 	hint     func(int, []upstream.Field) // see informational
 	cached   cached                      // towards the cache

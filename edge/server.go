@@ -86,7 +86,8 @@ type Server struct {
 	table      atomic.Pointer[routes.Table]
 	backends   backends
 	names      *upstream.Resolver // of backends
-	tunnels    connSet            // upgraded connections
+	places     placeSets
+	tunnels    connSet // upgraded connections
 	turns      turns
 	encoders   encoders
 	refreshes  refreshes

@@ -27,7 +27,9 @@ type site struct {
 	account  *cache.Vhost  // in the cache; nil: it is off
 	compress bool
 	pool     *balance.Pool[*upstream.Pool]
-	budget   *upstream.Budget // of retries, on all backends together
+	places   *places                    // the owner's
+	limited  map[*upstream.Pool]*places // backends with places of their own; nil: none has
+	budget   *upstream.Budget           // of retries, on all backends together
 	redirect redirecting
 	hsts     time.Duration
 	hstsMore string // behind its max-age
@@ -118,6 +120,8 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	}
 	st.backends = s.backends.hold(st)
 	st.err = s.openPools(st, route, old)
+	table := s.table.Load()
+	s.givePlaces(st, route, table != nil && table.Vhost(route.Name) != route)
 	if old != nil {
 		old.backends.release()
 	}

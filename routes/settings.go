@@ -10,6 +10,7 @@ type Settings struct {
 	// Rules are the texts of own rules that run one after the other, the tenant's first; none is empty.
 	Rules          []string
 	Balance        string
+	Concurrency    int // the tenant's; 0: as the process has it
 	ConnectTimeout time.Duration
 	FirstByte      time.Duration
 	Cache          bool
@@ -47,6 +48,7 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 		Tenant:         v.Tenant,
 		WAF:            *v.WAF.Over(base.WAF).Over(DefaultWAF),
 		Balance:        or(v.Balance, "p2c"),
+		Concurrency:    base.Concurrency,
 		ConnectTimeout: 3 * time.Second,
 		FirstByte:      60 * time.Second,
 		CacheMaxBody:   1 << 20,

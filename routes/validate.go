@@ -39,7 +39,9 @@ func asProblems(source string, findings []finding) Problems {
 	return out
 }
 
-func checkTenant(t *Tenant) []finding { return checkWAF("waf", t.WAF) }
+func checkTenant(t *Tenant) []finding {
+	return append(checkConcurrency("concurrency", t.Concurrency), checkWAF("waf", t.WAF)...)
+}
 
 func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 	var out []finding
@@ -61,6 +63,7 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 		} else if err := checkBackend(b.URL); err != nil {
 			out = append(out, finding{field: field, reason: err.Error()})
 		}
+		out = append(out, checkConcurrency(field+".concurrency", b.Concurrency)...)
 		if b.Weight != 0 && b.Weight != 1 {
 			out = append(out, finding{field: field + ".weight", reason: ErrNotSupportedYet.Error()})
 		}

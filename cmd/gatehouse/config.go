@@ -178,6 +178,10 @@ type Limits struct {
 	StallTimeout     routes.Duration `json:"stall_timeout" help:"longest silence within a request's body, or of a client that takes an answer"`
 	MinRate          routes.Size     `json:"min_rate" help:"least bytes per second of either, over stall_timeout; 0: no bound"`
 
+	TenantConcurrency int             `json:"tenant_concurrency" help:"requests of a tenant that are with backends at a time; 0: no bound"`
+	TenantQueue       int             `json:"tenant_queue" help:"requests that wait for those of their tenant to end; 0: none"`
+	QueueTimeout      routes.Duration `json:"queue_timeout" help:"longest such wait"`
+
 	ResponseHeaderBytes  routes.Size `json:"response_header_bytes" help:"largest head of a backend's answer"`
 	ResponseHeaderFields int         `json:"response_header_fields" help:"most header fields of a backend's answer"`
 
@@ -214,6 +218,7 @@ func defaultLimits() Limits {
 		ConnectionsPerIP: 256, KeepaliveRequests: 1000,
 		ConnectionAge: seconds(3600), IdleTimeout: seconds(75), HandshakeTimeout: seconds(10),
 		HeaderTimeout: seconds(10), StallTimeout: seconds(30), MinRate: 1 << 10,
+		TenantConcurrency: 256, TenantQueue: 256, QueueTimeout: seconds(5),
 		ResponseHeaderBytes: 64 << 10, ResponseHeaderFields: 200,
 		DrainAccept: seconds(5), DrainGrace: seconds(30),
 	}

@@ -246,6 +246,7 @@ func edgeLimits(l *Limits) edge.Limits {
 		ConnectionAge: time.Duration(noneIfZero(l.ConnectionAge)), Idle: time.Duration(l.IdleTimeout),
 		Handshake: time.Duration(l.HandshakeTimeout), HeaderTime: time.Duration(l.HeaderTimeout),
 		Stall: time.Duration(l.StallTimeout), MinRate: int(noneIfZero(l.MinRate)),
+		TenantConcurrency: noneIfZero(l.TenantConcurrency), TenantQueue: noneIfZero(l.TenantQueue), QueueTime: time.Duration(l.QueueTimeout),
 		ResponseHeader: int(l.ResponseHeaderBytes), ResponseHeaderFields: l.ResponseHeaderFields,
 		DrainAccept: time.Duration(noneIfZero(l.DrainAccept)), DrainGrace: time.Duration(l.DrainGrace),
 	}
