@@ -14,8 +14,10 @@ func TestPlacesAreServedInOrder(t *testing.T) {
 	t.Parallel()
 	var p places
 	p.bound(2)
-	if !p.take() || !p.take() || p.take() || !p.full() {
-		t.Fatal("there are not two places")
+	for i, want := range []bool{true, true, false} {
+		if p.take() != want || p.full() != (i > 0) {
+			t.Fatalf("of two places, the take number %d", i+1)
+		}
 	}
 	first, _ := p.join(3)
 	second, place := p.join(3)
