@@ -370,16 +370,20 @@ const (
 
 // A tenant at ten times his capacity is told to come back later; another notices nothing. How little, BenchmarkNeighbourOfAFlood says.
 func TestAFloodedTenantLeavesOthersAlone(t *testing.T) {
-	slow, quick := slowWorkers(t, 4, 50*time.Millisecond), slowWorkers(t, 100, time.Millisecond)
-	n := start(t, fmt.Sprintf(floodDoc, slow.URL, quick.URL), withPlaces(256, 8, 100*time.Millisecond))
-	stop := flood(n, "flooded.test", floodClients)
+	// 20 requests a second can be answered; four clients wait for that, and four ask 50 times a second each.
+	slow, quick := slowWorkers(t, 4, 200*time.Millisecond), slowWorkers(t, 100, time.Millisecond)
+	n := start(t, fmt.Sprintf(floodDoc, slow.URL, quick.URL), withPlaces(256, -1, time.Second))
+	stop := flood(n, "flooded.test", 8)
 	edgetest.WaitFor(t, "the tenant to be refused", func() bool { return strings.Contains(n.log.String(), "requests are refused") })
-	all := took(t, n, "quiet.test", 100)
+	all := took(t, n, "quiet.test", 50)
+	edgetest.WaitFor(t, "the tenant to be answered", func() bool {
+		return strings.Contains(n.access.String(), `"host":"flooded.test","method":"GET","target":"/","proto":"HTTP/1.1","status":200`)
+	})
 	answers := stop()
 	if answers[200] == 0 || answers[503] == 0 || answers[200]+answers[503] != total(answers) {
 		t.Errorf("the flooded tenant's answers by status: %v", answers)
 	}
-	if slowest := all[len(all)-1]; slowest > 5*time.Second { // loose: the machine may be busy with other things
+	if slowest := all[len(all)-1]; slowest > 10*time.Second { // loose: the machine may be busy with other things
 		t.Errorf("a request of the other took %v", slowest)
 	}
 }
