@@ -35,6 +35,9 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 		}
 		out = append(out, Effective{Path: path, Value: value, From: from})
 	}
+	if s.Concurrency > 0 {
+		add("concurrency", strconv.Itoa(s.Concurrency))
+	}
 	addRates := func(rates routes.Rates, from string) { // the one does not replace the other
 		for _, r := range rates {
 			out = append(out, Effective{Path: "rate", Value: r.String(), From: from})

@@ -35,6 +35,7 @@ const (
 	allocsSelectVhost      = 0
 	allocsAllowAddress     = 0
 	allocsLimitRate        = 0
+	allocsShedLoad         = 0
 	allocsInspectOff       = 0
 	allocsInspectDetect    = 3050
 	allocsInspectAnswer    = 3800 // with the request's inspection, without which there is none
@@ -71,6 +72,7 @@ var linkBudgets = map[string]float64{
 	"allowAddress":          allocsAllowAddress,
 	"limitRate/off":         allocsLimitRate,
 	"limitRate/on":          allocsLimitRate,
+	"shedLoad":              allocsShedLoad,
 	"inspectRequest/off":    allocsInspectOff,
 	"inspectRequest/detect": allocsInspectDetect,
 	"compress/off":          allocsCompressOff,

@@ -250,7 +250,12 @@ func TestListsAreNotFetchedFromWhatIsOurs(t *testing.T) {
 	t.Parallel()
 	b := edgetest.NewBackend(t)
 	n := start(t, shopSite(b.URL, `addresses: {deny: ["https://127.0.0.1:1/x", "https://169.254.169.254/latest", 10.1.0.0/16]}`), proxied, func(o *Options) {
-		o.Denied = func(_, address string) bool { return address == "127.0.0.1:1" }
+		o.Denied = func(_, address string) string {
+			if address == "127.0.0.1:1" {
+				return "ours"
+			}
+			return ""
+		}
 	})
 	if got := n.get(t, "www.shop.test", "/", fromClient("10.1.0.1")); got.Status != 403 {
 		t.Error(got.Status)

@@ -27,6 +27,7 @@ func (s *Server) links() []link {
 		{"selectVhost", s.selectVhost},
 		{"allowAddress", s.allowAddress},
 		{"limitRate", s.limitRate},
+		{"shedLoad", s.shedLoad},
 		{"inspectRequest", s.inspectRequest},
 		{"compress", s.compress},
 		{"serveCached", s.serveCached},

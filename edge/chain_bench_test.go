@@ -127,6 +127,7 @@ func steps() []step {
 		{name: "allowAddress", link: "allowAddress", next: pass},
 		{name: "limitRate/off", link: "limitRate", next: pass},
 		{name: "limitRate/on", link: "limitRate", host: "limited.test", next: pass},
+		{name: "shedLoad", link: "shedLoad", next: pass},
 		{name: "inspectRequest/off", link: "inspectRequest", next: pass},
 		{name: "inspectRequest/detect", link: "inspectRequest", host: "detect.test", next: pass},
 		{name: "compress/off", link: "compress", next: pass},

@@ -21,7 +21,7 @@ func TestChainOrder(t *testing.T) {
 		names = append(names, l.name)
 	}
 	want := []string{
-		"observe", "finishBody", "errorPages", "selectVhost", "allowAddress", "limitRate",
+		"observe", "finishBody", "errorPages", "selectVhost", "allowAddress", "limitRate", "shedLoad",
 		"inspectRequest", "compress", "serveCached", "inspectResponse",
 	}
 	if !slices.Equal(names, want) {

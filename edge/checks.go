@@ -30,6 +30,10 @@ type checks struct {
 type checked struct {
 	balance.Check
 	finding *health.Finding // nil: it is up
+	// pool keeps no connection. It lives as long as the target, and so does what is known of its name: a check must not
+	// fail with the name servers where requests go on. err: why there is none.
+	pool *upstream.Pool
+	err  error
 }
 
 // targetsOf are the backends that a vhost has checked, each once.
@@ -101,13 +105,21 @@ func (s *Server) beginChecks(change routes.Replaced) {
 			if s.checks.byTarget == nil {
 				s.checks.byTarget = map[health.Target]*checked{}
 			}
-			s.checks.byTarget[t] = &checked{}
+			s.checks.byTarget[t] = s.openChecked(t)
 		}
 		s.checks.mu.Unlock()
 		if !known {
 			s.prober.Add(t)
 		}
 	}
+}
+
+// openChecked makes what is known of a target: nothing yet.
+func (s *Server) openChecked(t health.Target) *checked {
+	o := s.poolOptions(ownerOf(t.Tenant, t.Vhost), t.URL, t.Timeout, t.Timeout)
+	o.MaxIdle = -1
+	pool, err := upstream.NewPool(o)
+	return &checked{pool: pool, err: err}
 }
 
 // endChecks ends the checks of what is no more.
@@ -125,6 +137,9 @@ func (s *Server) endChecks(change routes.Replaced) {
 		}
 		s.prober.Remove(t)
 		s.checks.mu.Lock()
+		if known := s.checks.byTarget[t]; known != nil && known.pool != nil {
+			known.pool.Close()
+		}
 		delete(s.checks.byTarget, t)
 		s.checks.mu.Unlock()
 	}
@@ -147,6 +162,9 @@ func (s *Server) newProber() *health.Prober {
 	})
 }
 
+// errNotChecked is of a target that was removed while its check began: nobody hears of it.
+var errNotChecked = errors.New("the backend is not checked any more")
+
 // maxCheckedBody is how much of an answer's body a check reads.
 const maxCheckedBody = 64 << 10
 
@@ -157,13 +175,14 @@ func (s *Server) probeBackend(ctx context.Context, t health.Target) error {
 	if err != nil {
 		return err
 	}
-	o := s.poolOptions(t.URL, t.Timeout, t.Timeout)
-	o.MaxIdle = -1
-	pool, err := upstream.NewPool(o)
-	if err != nil {
-		return err
+	known := s.checks.of(t)
+	switch {
+	case known == nil:
+		return errNotChecked
+	case known.err != nil:
+		return known.err
 	}
-	defer pool.Close()
+	pool := known.pool
 	answer, err := pool.RoundTrip(ctx, &upstream.Request{
 		Method: "GET", Target: t.Path, Host: checkHost(t, pool.Address()), Head: []byte("User-Agent: gatehouse-health\r\n"), Fresh: true,
 	})

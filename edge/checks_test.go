@@ -2,7 +2,10 @@ package edge
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -87,7 +90,12 @@ func TestChecksSayWhatIsWrong(t *testing.T) {
 		}
 	})})
 	n := start(t, shopSite(b.URL), func(o *Options) {
-		o.Denied = func(_, address string) bool { return strings.HasSuffix(address, ":81") }
+		o.Denied = func(_, address string) string {
+			if strings.HasSuffix(address, ":81") {
+				return "ours"
+			}
+			return ""
+		}
 	})
 	for _, c := range []struct{ settings, says string }{
 		{"path: /", ""},
@@ -130,5 +138,69 @@ func TestChecksSayWhatIsWrong(t *testing.T) {
 	seen = b.Requests()
 	if got := seen[len(seen)-1].Host; got != b.Addr {
 		t.Errorf("Host %s, want %s", got, b.Addr)
+	}
+}
+
+// Checks look names up as requests do, and go on with the last good addresses while name servers fail: else a node that gets no
+// requests would take a backend down for all.
+func TestChecksGoByTheServersResolver(t *testing.T) {
+	t.Parallel()
+	b, dns := edgetest.NewBackend(t), edgetest.StartNameServer(t)
+	dns.Set("app.internal.test", "127.0.0.1")
+	_, port, err := net.SplitHostPort(b.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := start(t, shopSite("http://app.internal.test:"+port, "health: {}"), func(o *Options) { o.LookupHost = dns.Lookup })
+	probe := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		return n.probeBackend(ctx, targetsOf(n.table.Match("www.shop.test").Vhost)[0])
+	}
+	if err := probe(); err != nil {
+		t.Fatal(err)
+	}
+	dns.Fail("app.internal.test")
+	if err := probe(); err != nil || dns.Asked("app.internal.test") != 1 {
+		t.Errorf("%v after %d questions", err, dns.Asked("app.internal.test"))
+	}
+	if got := n.get(t, "www.shop.test", "/"); got.Status != 200 || dns.Asked("app.internal.test") != 1 {
+		t.Errorf("status %d: requests do not know what checks know", got.Status)
+	}
+	target := targetsOf(n.table.Match("www.shop.test").Vhost)[0]
+	n.apply(t, shopSite("http://app.internal.test:"+port))
+	if err := n.probeBackend(t.Context(), target); !errors.Is(err, errNotChecked) {
+		t.Errorf("a check of what is not checked any more: %v", err)
+	}
+}
+
+// A name that a document may have leads to what no backend may be: checks do not connect there either.
+func TestAttackChecksOfNamesThatLeadToMetadataServices(t *testing.T) {
+	t.Parallel()
+	dns, admin := edgetest.StartNameServer(t), edgetest.NewBackend(t)
+	_, port, err := net.SplitHostPort(admin.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := start(t, shopSite(fmt.Sprintf("http://meta.internal.test, http://own.internal.test:%s", port), "health: {}"), func(o *Options) {
+		o.LookupHost = dns.Lookup
+		o.Denied = func(_, address string) string {
+			if address == admin.Addr {
+				return "ours"
+			}
+			return ""
+		}
+	})
+	dns.Set("meta.internal.test", "169.254.169.254")
+	dns.Set("own.internal.test", "127.0.0.1")
+	for _, target := range targetsOf(n.table.Match("www.shop.test").Vhost) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		if err := n.probeBackend(ctx, target); err == nil || !strings.Contains(err.Error(), "never used as a backend") {
+			t.Errorf("%s: %v", target.URL, err)
+		}
+		cancel()
+	}
+	if accepted, _ := admin.Connections(); accepted != 0 {
+		t.Errorf("%d connections to what is denied", accepted)
 	}
 }

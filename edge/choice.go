@@ -24,7 +24,7 @@ func (s *Server) openPools(st *site, route *routes.Route, old *site) error {
 	for _, b := range route.Vhost.Backends {
 		key := poolKey{st.owner, b.URL, st.settings.ConnectTimeout, st.settings.FirstByte}
 		pool, err := st.backends.pool(key, func() (*upstream.Pool, error) {
-			return upstream.NewPool(s.poolOptions(b.URL, key.connect, key.firstByte))
+			return upstream.NewPool(s.poolOptions(st.owner, b.URL, key.connect, key.firstByte))
 		})
 		if err != nil {
 			return fmt.Errorf("backend of vhost %s: %w", route.Name, err)
@@ -49,12 +49,12 @@ func (s *Server) openPools(st *site, route *routes.Route, old *site) error {
 	return nil
 }
 
-// poolOptions are how backends are reached, for requests and for checks.
-func (s *Server) poolOptions(url string, connect, firstByte time.Duration) upstream.Options {
+// poolOptions are how an owner's backends are reached, for requests and for checks.
+func (s *Server) poolOptions(owner, url string, connect, firstByte time.Duration) upstream.Options {
 	return upstream.Options{
 		Address: url, ConnectTimeout: connect, FirstByteTimeout: firstByte, MaxIdle: idleToBackend,
 		ResponseHeader: s.opts.Limits.ResponseHeader, ResponseFields: s.opts.Limits.ResponseHeaderFields,
-		Dial: s.dial, TLS: s.opts.BackendTLS,
+		Dial: s.dial, TLS: s.opts.BackendTLS, Resolver: s.names, Owner: owner,
 	}
 }
 
@@ -68,15 +68,15 @@ func sameBackends(pool *balance.Pool[*upstream.Pool], specs []balance.Spec[*upst
 func (r *request) pickBackend() (backendAttempt, bool) {
 	pool := r.site.pool
 	if r.site.sticky == nil {
-		return pool.Pick(r.backendHash(), nil)
+		return r.pick(nil)
 	}
 	tags := r.site.sticky.tagsFor(r.srv.stickyKey.Load(), r.site)
 	if m := tags.member(r); m != nil {
 		if a, ok := pool.PickMember(m); ok {
-			return a, true
+			return a, true // it may have to wait there: what the client left at that backend is nowhere else
 		}
 	}
-	a, ok := pool.Pick(r.backendHash(), nil)
+	a, ok := r.pick(nil)
 	if ok {
 		r.stickTo(tags, a.Member())
 	}
@@ -86,7 +86,7 @@ func (r *request) pickBackend() (backendAttempt, bool) {
 // pickOther chooses the backend that is asked after first could not answer.
 func (r *request) pickOther(first *backendMember) (backendAttempt, bool) {
 	tried := [...]*backendMember{first}
-	a, ok := r.site.pool.Pick(r.backendHash(), tried[:])
+	a, ok := r.pick(tried[:])
 	if ok && r.site.sticky != nil {
 		r.stickTo(r.site.sticky.tagsFor(r.srv.stickyKey.Load(), r.site), a.Member())
 	}

@@ -20,10 +20,16 @@ const smallBody = 8 << 10
 // canonical one that routing, WAF and cache saw: a port or spelling that only
 // the backend sees could poison a stored answer.
 func (s *Server) forward(r *request) error {
+	r.leaveBackend() // of a first answer that was of no use, else it would wait for its own place
+	if err := s.enter(r, r.site.places, ""); err != nil {
+		r.stick = "" // of that first answer
+		return err
+	}
+	b := r.newOutbound()
+	b.place.Store(r.site.places) // at once: a panic below must not lose it
 	lines := headLines.Get().(*[]byte)
 	defer headLines.Put(lines)
 	*lines = r.outboundHead((*lines)[:0])
-	b := r.newOutbound()
 	out := &b.request
 	out.Method, out.Target, out.Host, out.Head = r.Method, r.Target, r.Host, *lines
 	if r.cached.target != "" {
@@ -40,7 +46,7 @@ func (s *Server) forward(r *request) error {
 	r.record.Answered = time.Now()
 	if err != nil {
 		r.stick = "" // nobody answered
-		s.waiters.remove(&b.wait)
+		b.leave()
 		switch {
 		case errors.Is(err, errBodyTooLarge):
 			return errBodyTooLarge // the client's doing, whatever it did to the round trip
@@ -50,6 +56,10 @@ func (s *Server) forward(r *request) error {
 		return err
 	}
 	b.attempt, b.answer = attempt, answer
+	b.answeredAt.Store(r.record.Answered.UnixNano())
+	if answer.Upgraded != nil { // it may stay for days
+		b.leaveTenant()
+	}
 	r.adopt(answer)
 	return nil
 }
@@ -125,13 +135,18 @@ func (s *Server) tryBackends(r *request, out *upstream.Request) (*upstream.Respo
 	return answer, second, err
 }
 
-// ask makes one round trip to one backend. Without an answer the attempt is done.
+// ask makes one round trip to one backend, when that has a place for it. Without an answer the attempt is done.
 func (s *Server) ask(r *request, attempt *backendAttempt, out *upstream.Request) (*upstream.Response, error) {
 	backend := attempt.Member().Backend
 	r.record.Backend = backend.String()
+	if err := s.enterBackend(r, backend); err != nil {
+		attempt.Done()
+		return nil, err
+	}
 	answer, err := backend.RoundTrip(context.Background(), out) // ended by its lifeline
 	s.report(r, attempt, backendOutcome(answer, err))
 	if err != nil {
+		r.outbound.leaveBackendPlace()
 		attempt.Done()
 	}
 	return answer, err

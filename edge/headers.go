@@ -225,24 +225,11 @@ func (r *request) appendForwarded(dst []byte) []byte {
 	if r.site.tellsCertificate {
 		dst = r.appendCertificate(dst)
 	}
-	return appendLine(dst, "Via: ", r.via) // RFC 9110 §7.6.3; see selectVhost for the loop that it shows
+	return r.appendPassed(dst)
 }
 
 func appendLine(dst []byte, name, value string) []byte {
 	return append(append(append(dst, name...), value...), "\r\n"...)
-}
-
-// viaProtocol is the received protocol in a Via field.
-const viaProtocol = "1.1 "
-
-// looped reports whether the request has been here before.
-func (r *request) looped() bool {
-	for _, f := range r.Fields {
-		if f.Is("via") && listHas(string(f.Value), strings.ToLower(r.via)) {
-			return true
-		}
-	}
-	return false
 }
 
 func appendField(dst, name, value []byte) []byte {

@@ -111,6 +111,9 @@ func (ws *waiters) look() {
 		if w.seen && w.conn != nil && w.conn.Left() {
 			w.who.left()
 		}
+		if b, ok := w.who.(*outbound); ok {
+			b.grow()
+		}
 		w.seen = true
 	})
 	if anybody && !ws.closed.Load() {

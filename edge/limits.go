@@ -52,6 +52,15 @@ type Limits struct {
 	// Default 1 KiB/s, negative: no bound.
 	MinRate int
 
+	// TenantConcurrency is how many requests of a tenant, or of a vhost without one, may be
+	// with its backends at a time. Default 256, negative: no bound. See places.
+	TenantConcurrency int
+	// TenantQueue is how many more wait for a place, and as many at a backend with places of
+	// its own. Default 256, negative: none. One more is answered 503.
+	TenantQueue int
+	// QueueTime is how long a request waits. Default 5 s; answered 503.
+	QueueTime time.Duration
+
 	// ResponseHeader is the largest head of a backend's response in bytes.
 	// Default 64 KiB; answered 502.
 	ResponseHeader int
@@ -82,6 +91,9 @@ func (l Limits) withDefaults() Limits {
 	orDefault(&l.HeaderTime, 10*time.Second)
 	orDefault(&l.Stall, 30*time.Second)
 	orDefault(&l.MinRate, 1<<10)
+	orDefault(&l.TenantConcurrency, 256)
+	orDefault(&l.TenantQueue, 256)
+	orDefault(&l.QueueTime, 5*time.Second)
 	orDefault(&l.ResponseHeader, 64<<10)
 	orDefault(&l.ResponseHeaderFields, 200)
 	orDefault(&l.DrainAccept, 5*time.Second)

@@ -32,8 +32,13 @@ type metrics struct {
 	ejections  *prometheus.CounterVec
 	probes     *prometheus.CounterVec
 	refreshes  *prometheus.CounterVec
+	lookups    *prometheus.CounterVec
+	busy       *prometheus.CounterVec // requests that got no place
+	queued     prometheus.Gauge
 	inFlight   level
 	tunnels    prometheus.Gauge
+	// deniedBackends are connections that were not opened.
+	deniedBackends prometheus.Counter
 }
 
 // newMetrics makes the counters and registers them; lostLines is how many lines the access log has lost.
@@ -53,13 +58,19 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 		ejections:  counter("gatehouse_backend_ejections_total", "Backends that were ejected since they could not be reached or failed five times in a row, by tenant and reason (unreachable, failing).", "tenant", "reason"),
 		probes:     counter("gatehouse_backend_checks_total", "Active checks of backends by this node, by result (good, bad).", "result"),
 		refreshes:  counter("gatehouse_cache_refreshes_total", "Stored responses asked for anew behind the requests that they still answered, by result (done, failed), or that could not be (busy, memory).", "result"),
+		lookups:    counter("gatehouse_backend_lookups_total", "Names of backends that were looked up, by result (same, changed, failed).", "result"),
+		busy:       counter("gatehouse_requests_busy_total", "Requests answered 503 since too many of their tenant, or at their backend, were under way, by tenant and reason (queue_full, queue_timeout).", "tenant", "reason"),
 		turnedAway: counter("gatehouse_connections_refused_total", "Client connections refused, by reason.", "reason"),
 		handshakes: counter("gatehouse_tls_handshakes_total", "TLS handshakes that succeeded, by version, whether a session was resumed, and group of the key exchange.", "version", "resumed", "group"),
 		encrypted: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gatehouse_tls_ech_accepted_total", Help: "TLS handshakes that succeeded with Encrypted Client Hello: the server name was sent encrypted.",
 		}),
 		unshaken: counter("gatehouse_tls_handshakes_failed_total", "TLS handshakes that failed, by reason.", "reason"),
-		tunnels:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_upgraded_connections", Help: "Open WebSocket connections."}),
+		queued:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_requests_queued", Help: "Requests that wait for others of their tenant, or at their backend, to end."}),
+		deniedBackends: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gatehouse_backend_denied_total", Help: "Connections to backends that were not opened, since their address is denied.",
+		}),
+		tunnels: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gatehouse_upgraded_connections", Help: "Open WebSocket connections."}),
 	}
 	m.preset()
 	if reg == nil {
@@ -68,7 +79,10 @@ func newMetrics(reg prometheus.Registerer, lostLines func() int64) (*metrics, er
 	lost := prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "gatehouse_access_log_lost_lines_total", Help: "Lines of the access log that its writer did not take.",
 	}, func() float64 { return float64(lostLines()) })
-	for _, c := range []prometheus.Collector{&m.tenants, m.waf, m.unrouted, m.refused, m.denied, m.cut, m.coded, m.uncoded, m.turnedAway, m.handshakes, m.encrypted, m.unshaken, m.retries, m.ejections, m.probes, m.refreshes, m.inFlight.gauge(), m.tunnels, lost} {
+	for _, c := range []prometheus.Collector{
+		&m.tenants, m.waf, m.unrouted, m.refused, m.denied, m.cut, m.coded, m.uncoded, m.turnedAway, m.handshakes, m.encrypted, m.unshaken, m.retries, m.ejections,
+		m.probes, m.refreshes, m.lookups, m.busy, m.queued, m.inFlight.gauge(), m.tunnels, m.deniedBackends, lost,
+	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -89,6 +103,7 @@ func (m *metrics) preset() {
 		m.unshaken:   handshakeFailures,
 		m.retries:    {"taken", "refused"},
 		m.probes:     {"good", "bad"},
+		m.lookups:    {lookupSame, lookupChanged, lookupFailed},
 		m.refreshes:  {refreshDone, refreshFailed, refreshBusy, refreshMemory},
 	} {
 		for _, value := range values {
@@ -169,6 +184,7 @@ func (m *metrics) observeFault(r *request) {
 // forget drops the series of a tenant that is gone.
 func (m *metrics) forget(tenant string) {
 	m.tenants.forget(tenant)
+	m.busy.DeletePartialMatch(prometheus.Labels{"tenant": tenant})
 	m.waf.DeletePartialMatch(prometheus.Labels{"tenant": tenant})
 	m.ejections.DeletePartialMatch(prometheus.Labels{"tenant": tenant})
 	m.denied.DeletePartialMatch(prometheus.Labels{"tenant": tenant})

@@ -48,7 +48,7 @@ func (r *request) account() {
 		s.log.Warn("response cut", "id", r.ID, "vhost", r.record.Route, "backend", r.record.Backend,
 			"status", r.response.status, "bytes", r.response.sent, "err", r.record.Err)
 	case r.record.Err != nil && r.response.status >= 500 && !expected(r.record.Err):
-		s.log.Warn("request failed", "id", r.ID, "vhost", r.record.Route, "backend", r.record.Backend,
+		s.log.Warn("request failed", "id", r.ID, "tenant", r.record.Tenant, "vhost", r.record.Route, "backend", r.record.Backend,
 			"status", r.response.status, "err", r.record.Err)
 	}
 }
@@ -57,7 +57,7 @@ func (r *request) account() {
 // status: the client's doing, or of a state that has been reported as such.
 func expected(err error) bool {
 	_, refused := errors.AsType[*wire.Refusal](err)
-	return refused || errors.Is(err, errNoMemory) || errors.Is(err, errNotStored)
+	return refused || isBusy(err) || errors.Is(err, errNoMemory) || errors.Is(err, errNotStored)
 }
 
 // identify gives the request its id and resolves who the client is. A trusted

@@ -25,6 +25,10 @@ type outbound struct {
 	body    io.ReadCloser // that the cache reads
 	wait    waiting
 	holders atomic.Int32 // who may use its memory
+
+	place      atomic.Pointer[places] // the tenant's; nil: given back, perhaps by another goroutine
+	backend    *places                // that was taken at the backend; nil: none
+	answeredAt atomic.Int64           // when the answer's head came, unix nanoseconds; 0: not yet
 }
 
 var outbounds = sync.Pool{New: func() any { return &outbound{wait: waiting{shard: rand.IntN(waiterShards)}} }}
@@ -66,6 +70,8 @@ func (r *request) leaveBackend() {
 // leave ends the dealings with the backend: nothing of the answer is read any more.
 func (b *outbound) leave() {
 	b.srv.waiters.remove(&b.wait)
+	b.leaveTenant()
+	b.leaveBackendPlace()
 	b.attempt.Done()
 }
 

@@ -236,16 +236,6 @@ func TestDepartedClientHoldsASilentBackend(t *testing.T) {
 	})
 }
 
-func TestBackendThatIsDenied(t *testing.T) {
-	b := edgetest.NewBackend(t)
-	n := start(t, shopSite(b.URL), func(o *Options) {
-		o.Denied = func(network, address string) bool { return network == "tcp4" && address == b.Addr }
-	})
-	if got := n.get(t, "www.shop.test", "/"); got.Status != 502 || b.Deliveries("") != 0 {
-		t.Errorf("status %d, %d deliveries", got.Status, b.Deliveries(""))
-	}
-}
-
 // What is left of an aborted body must not be waited for: that took a processor
 // for ever.
 func TestAbortedChunkedUploadSpins(t *testing.T) {

@@ -72,6 +72,7 @@ type request struct {
 	ended    bool
 	srv      *Server
 
+	queued   time.Duration               // how long it waited for places
 	outbound *outbound                   // towards the backend; nil before forward
 	stick    string                      // the cookie that keeps the client at its backend; empty: it has it, or needs none
 	hint     func(int, []upstream.Field) // see informational

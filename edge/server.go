@@ -22,6 +22,7 @@ import (
 	"gatehouse/edge/iplist"
 	"gatehouse/edge/overload"
 	"gatehouse/edge/ratelimit"
+	"gatehouse/edge/upstream"
 	"gatehouse/edge/waf"
 	"gatehouse/edge/wire"
 	"gatehouse/routes"
@@ -57,11 +58,13 @@ type Options struct {
 	// Overload says what the server has to give up for memory; it is asked for
 	// each request and must be quick. Nil: nothing.
 	Overload func() overload.Level
-	// Denied reports whether an address must never be a backend, beside link-local
-	// and metadata addresses: our own listeners and socket, our Redis. network is
-	// "tcp4", "tcp6" or "unix"; the address is an IP address with a port, or a
-	// path. It is asked when a connection is opened. Nil: no other.
-	Denied func(network, address string) bool
+	// Denied returns the rule by which an address must not be a backend, beside those of
+	// routes.NeverBackend: our own listeners and socket, our Redis, what the operator
+	// denies; "" for none. network is "tcp4", "tcp6" or "unix"; the address is an IP
+	// address with a port, or a path. It is asked when a connection is opened. Nil: no other.
+	Denied func(network, address string) string
+	// LookupHost returns the addresses of a backend's name; see upstream.ResolverOptions. Nil: the system's resolver.
+	LookupHost func(ctx context.Context, host string) ([]netip.Addr, error)
 	// BackendTLS is used towards https backends; nil verifies with the system's roots.
 	BackendTLS *tls.Config
 	// Addresses are those of the process, asked behind a vhost's and its tenant's. Nil: none.
@@ -98,6 +101,8 @@ type Server struct {
 	table      atomic.Pointer[routes.Table]
 	asked      asked
 	backends   backends
+	names      *upstream.Resolver // of backends
+	places     placeSets
 	limits     rateLimits
 	stickyKey  atomic.Pointer[StickyKey] // never nil
 	checks     checks
@@ -140,7 +145,8 @@ func New(opts Options) (*Server, error) {
 	if s.metrics, err = newMetrics(opts.Registerer, opts.AccessLog.Lost); err != nil {
 		return nil, err
 	}
-	s.via = viaProtocol + "gatehouse-" + s.newID()
+	s.names = upstream.NewResolver(upstream.ResolverOptions{Lookup: opts.LookupHost, Observe: s.lookedUp})
+	s.via = viaProtocol + nodePrefix + s.newID()
 	s.handle = chain(s.links(), s.forward)
 	s.authorities.log = s.log
 	s.limits.sharing = opts.RateSharing
@@ -278,6 +284,7 @@ func (s *Server) Close() error {
 	for end := time.Now().Add(closeTime); s.InFlight()+int(s.refreshing.Load()) > 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
+	s.names.Close()
 	s.settle()
 	return err
 }

@@ -1,20 +1,13 @@
 package edge
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"hash/maphash"
-	"net"
-	"net/netip"
-	"syscall"
 	"time"
 
 	"gatehouse/cache"
 	"gatehouse/edge/balance"
 	"gatehouse/edge/upstream"
 	"gatehouse/edge/waf"
-	"gatehouse/edge/wire"
 	"gatehouse/routes"
 )
 
@@ -35,8 +28,10 @@ type site struct {
 	limits    *siteLimits
 	compress  bool
 	pool      *balance.Pool[*upstream.Pool]
-	sticky    *sticky          // nil: clients do not stay at a backend
-	budget    *upstream.Budget // of retries, on all backends together
+	sticky    *sticky                    // nil: clients do not stay at a backend
+	places    *places                    // the owner's
+	limited   map[*upstream.Pool]*places // backends with places of their own; nil: none has
+	budget    *upstream.Budget           // of retries, on all backends together
 	redirect  redirecting
 	hsts      time.Duration
 	hstsMore  string // behind its max-age
@@ -126,6 +121,8 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	st.addresses = s.openSiteAddresses(&settings) // before the old ones are let go: what both name is not read again
 	st.backends = s.backends.hold(st)
 	st.err = s.openPools(st, route, old)
+	table := s.table.Load()
+	s.givePlaces(st, route, table != nil && table.Vhost(route.Name) != route)
 	if old != nil {
 		s.retire(old)
 	}
@@ -227,34 +224,4 @@ func tune(p *waf.Profile, w *routes.WAF) {
 	if w.OnError == "block" {
 		p.OnError = waf.Refuse
 	}
-}
-
-// errDenied is why a backend's address is never dialled.
-var errDenied = errors.New("address is never used as a backend (link-local, metadata, multicast, unspecified, our own listeners, socket and Redis)")
-
-// dial opens a connection to a backend. The check sees the resolved address, so
-// a name cannot change between check and use (DNS rebinding).
-func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{Control: func(network, address string, _ syscall.RawConn) error {
-		if s.opts.Denied != nil && s.opts.Denied(network, address) {
-			return fmt.Errorf("%s: %w", address, errDenied)
-		}
-		if network == "unix" {
-			return nil
-		}
-		ap, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return err
-		}
-		if routes.NeverBackend(ap.Addr()) {
-			return fmt.Errorf("%s: %w", address, errDenied)
-		}
-		return nil
-	}}
-	conn, err := d.DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	wire.LimitUnsent(conn)
-	return conn, nil
 }

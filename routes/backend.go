@@ -3,25 +3,51 @@ package routes
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // NeverBackend reports whether an address must not be a backend, whatever is
-// configured: link-local (with the metadata services of clouds, which hand out
-// credentials), fd00:ec2::254, multicast and unspecified ones, also within
-// ::ffff:0:0/96 and 64:ff9b::/96. A zone does not matter.
+// configured: link-local ones, metadata services of clouds (which hand out
+// credentials to whoever asks), multicast, broadcast and unspecified ones, in all
+// the forms that PlainAddress reads.
 func NeverBackend(a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
-	if nat64.Contains(a) { // the IPv4 address stands in the last four bytes (RFC 6052 §2.2)
-		bytes := a.As16()
-		a = netip.AddrFrom4([4]byte(bytes[12:]))
-	}
-	return a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || a == metadataV6
+	a = PlainAddress(a)
+	return a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || thisNetwork.Contains(a) || slices.Contains(neverBackends, a)
+}
+
+// neverBackends are the metadata services that are not link-local (169.254.169.254 is), and broadcast.
+var neverBackends = []netip.Addr{
+	netip.MustParseAddr("fd00:ec2::254"),   // AWS
+	netip.MustParseAddr("fd20:ce::254"),    // Google
+	netip.MustParseAddr("168.63.129.16"),   // Azure: certificates and settings of the machine
+	netip.MustParseAddr("100.100.100.200"), // Alibaba
+	netip.MustParseAddr("192.0.0.192"),     // Oracle
+	netip.AddrFrom4([4]byte{255, 255, 255, 255}),
 }
 
 var (
-	nat64      = netip.MustParsePrefix("64:ff9b::/96")
-	metadataV6 = netip.MustParseAddr("fd00:ec2::254")
+	thisNetwork = netip.MustParsePrefix("0.0.0.0/8") // RFC 1122 §3.2.1.3: means the machine itself, where it means anything
+
+	nat64      = netip.MustParsePrefix("64:ff9b::/96")   // RFC 6052 §2.1
+	localNAT64 = netip.MustParsePrefix("64:ff9b:1::/48") // RFC 8215
+	compatible = netip.MustParsePrefix("::/96")          // RFC 4291 §2.5.5.1
+	sixToFour  = netip.MustParsePrefix("2002::/16")      // RFC 3056 §2
 )
+
+// PlainAddress returns the address that a leads to, without its zone: the IPv4
+// address where it only stands in an IPv6 form of it (mapped, NAT64, 6to4,
+// compatible), else a itself.
+func PlainAddress(a netip.Addr) netip.Addr {
+	a = a.Unmap().WithZone("")
+	bytes := a.As16()
+	switch {
+	case nat64.Contains(a), localNAT64.Contains(a), compatible.Contains(a) && !a.IsUnspecified() && !a.IsLoopback():
+		return netip.AddrFrom4([4]byte(bytes[12:]))
+	case sixToFour.Contains(a):
+		return netip.AddrFrom4([4]byte(bytes[2:6]))
+	}
+	return a
+}
 
 // checkBackend reads an address and refuses one that would never be dialled.
 func checkBackend(raw string) error {

@@ -66,7 +66,7 @@ func TestExplicitZeroIsRefusedAndNotTakenForTheDefault(t *testing.T) {
 		"waf.paranoia": {"0", "-0", `"0"`}, "waf.inbound_threshold": {"0"}, "waf.outbound_threshold": {"0"},
 		"waf.inspect_body":    {"0", `"0"`, `"0KiB"`, `" 0B"`, `"\u0030"`},
 		"timeouts.connect":    {`"0s"`, `"0"`, `"-0s"`, `"0d"`, `"0h0m"`, `"0.0000000001s"`},
-		"timeouts.first_byte": {`"0s"`}, "cache.max_body": {`"0"`}, "cache_share": {`"0"`, "0"},
+		"timeouts.first_byte": {`"0s"`}, "cache.max_body": {`"0"`}, "cache_share": {`"0"`, "0"}, "concurrency": {"0", `"0"`},
 		"rate.per": {`"0s"`}, "rate.burst": {"0"},
 		"health.interval": {`"0s"`}, "health.timeout": {`"0s"`}, "health.rise": {"0"}, "health.fall": {"0"},
 	}
@@ -100,6 +100,7 @@ func TestExplicitZeroIsRefusedAndNotTakenForTheDefault(t *testing.T) {
 		t.Errorf("only %d zeros were tried", tagged)
 	}
 	refused(KindVhost, `{"backends": [{"url": "http://a", "weight": 0}]}`, "backends[0].weight")
+	refused(KindVhost, `{"backends": [{"url": "http://a", "concurrency": 0}]}`, "backends[0].concurrency")
 }
 
 func TestGoodFormsSurviveJSON(t *testing.T) {

@@ -15,6 +15,7 @@ type Settings struct {
 	Balance        string
 	Sticky         string  // name of the cookie; empty: none
 	Health         *Health // every field set but Host and Body, which may be empty; nil: no active checks
+	Concurrency    int     // the tenant's; 0: as the process has it
 	ConnectTimeout time.Duration
 	FirstByte      time.Duration
 	Cache          bool
@@ -56,6 +57,7 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 		TenantRate:     base.Rate.withDefaults(),
 		VhostRate:      v.Rate.withDefaults(),
 		Balance:        or(v.Balance, "p2c"),
+		Concurrency:    base.Concurrency,
 		ConnectTimeout: 3 * time.Second,
 		FirstByte:      60 * time.Second,
 		CacheMaxBody:   1 << 20,

@@ -42,7 +42,8 @@ func asProblems(source string, findings []finding) Problems {
 }
 
 func checkTenant(t *Tenant, mode checkMode) []finding {
-	out := append(checkWAF("waf", t.WAF), checkRates("rate", t.Rate)...)
+	out := append(checkConcurrency("concurrency", t.Concurrency), checkWAF("waf", t.WAF)...)
+	out = append(out, checkRates("rate", t.Rate)...)
 	return append(out, checkAddresses("addresses", t.Addresses, mode)...)
 }
 
@@ -66,6 +67,7 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 		} else if err := checkBackend(b.URL); err != nil {
 			out = append(out, finding{field: field, reason: err.Error()})
 		}
+		out = append(out, checkConcurrency(field+".concurrency", b.Concurrency)...)
 	}
 	out = append(out, checkAliases(name, v)...)
 	out = append(out, checkBalance(v)...)

@@ -47,6 +47,9 @@ type Backend struct {
 	URL string `yaml:"url" json:"url"`
 	// Weight is its share of the requests beside the others': 1 (the default) to MaxWeight.
 	Weight int `yaml:"weight,omitempty" json:"weight,omitempty" zero:"must be at least 1"`
+	// Concurrency is how many of the tenant's requests may be at the backend at a time, WebSockets included;
+	// the others go to another, or wait. Default: no bound but the tenant's.
+	Concurrency int `yaml:"concurrency,omitempty" json:"concurrency,omitempty" zero:"must be at least 1"`
 }
 
 type backendFields Backend
@@ -61,7 +64,7 @@ func (b *Backend) UnmarshalJSON(data []byte) error {
 
 // MarshalJSON writes the URL alone where that says everything.
 func (b Backend) MarshalJSON() ([]byte, error) {
-	if b.Weight <= 1 {
+	if b.Weight <= 1 && b.Concurrency == 0 {
 		return json.Marshal(b.URL)
 	}
 	return json.Marshal(backendFields(b))
@@ -69,7 +72,7 @@ func (b Backend) MarshalJSON() ([]byte, error) {
 
 // MarshalYAML writes the URL alone where that says everything.
 func (b Backend) MarshalYAML() (any, error) {
-	if b.Weight <= 1 {
+	if b.Weight <= 1 && b.Concurrency == 0 {
 		return b.URL, nil
 	}
 	return backendFields(b), nil

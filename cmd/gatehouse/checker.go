@@ -64,6 +64,7 @@ func (c *checker) report() checkReport {
 	c.addresses()
 	c.exclusions()
 	c.repeatedRules()
+	c.denied()
 	if err := buildProblem(); err != nil {
 		c.note = "this binary cannot serve: " + err.Error()
 	}

@@ -144,11 +144,10 @@ type WAFConfig struct {
 	Shadow int `json:"shadow" help:"one of so many requests is run through all rules afterwards, to verify the gate; 0: none"`
 }
 
-// BackendsConfig bounds where backends may be. In this version only the built-in
-// denials act (link-local and metadata, multicast, unspecified, own listeners).
+// BackendsConfig bounds where backends may be, beside what never may: see networks.go.
 type BackendsConfig struct {
-	Deny  []CIDR `json:"deny" help:"networks that no backend may be in (not supported yet)"`
-	Allow []CIDR `json:"allow" help:"exceptions to what is denied (not supported yet)"`
+	Deny  []Network `json:"deny" help:"networks that no backend may be in: CIDRs, loopback, private, unix"`
+	Allow []Network `json:"allow" help:"exceptions to backends.deny"`
 }
 
 // Log says what is logged and where.
@@ -181,6 +180,10 @@ type Limits struct {
 	HeaderTimeout    routes.Duration `json:"header_timeout" help:"longest time from a head's first byte to its last"`
 	StallTimeout     routes.Duration `json:"stall_timeout" help:"longest silence within a request's body, or of a client that takes an answer"`
 	MinRate          routes.Size     `json:"min_rate" help:"least bytes per second of either, over stall_timeout; 0: no bound"`
+
+	TenantConcurrency int             `json:"tenant_concurrency" help:"requests of a tenant that are with backends at a time; 0: no bound"`
+	TenantQueue       int             `json:"tenant_queue" help:"requests that wait for those of their tenant to end; 0: none"`
+	QueueTimeout      routes.Duration `json:"queue_timeout" help:"longest such wait"`
 
 	ResponseHeaderBytes  routes.Size `json:"response_header_bytes" help:"largest head of a backend's answer"`
 	ResponseHeaderFields int         `json:"response_header_fields" help:"most header fields of a backend's answer"`
@@ -219,6 +222,7 @@ func defaultLimits() Limits {
 		ConnectionsPerIP: 256, KeepaliveRequests: 1000,
 		ConnectionAge: seconds(3600), IdleTimeout: seconds(75), HandshakeTimeout: seconds(10),
 		HeaderTimeout: seconds(10), StallTimeout: seconds(30), MinRate: 1 << 10,
+		TenantConcurrency: 256, TenantQueue: 256, QueueTimeout: seconds(5),
 		ResponseHeaderBytes: 64 << 10, ResponseHeaderFields: 200,
 		DrainAccept: seconds(5), DrainGrace: seconds(30),
 	}

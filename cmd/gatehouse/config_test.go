@@ -98,6 +98,9 @@ limits.handshake_timeout=10s
 limits.header_timeout=10s
 limits.stall_timeout=30s
 limits.min_rate=1KiB
+limits.tenant_concurrency=256
+limits.tenant_queue=256
+limits.queue_timeout=5s
 limits.response_header_bytes=64KiB
 limits.response_header_fields=200
 limits.drain_accept=5s
@@ -122,6 +125,7 @@ log: {access: {format: json, to: access.log}, level: debug}
 limits:
   {header_bytes: 16KiB, target_bytes: 4KiB, header_fields: 50, body_bytes: 0, connections: 5000, connections_per_ip: 0, keepalive_requests: 0,
    connection_age: 0s, idle_timeout: 60s, handshake_timeout: 5s, header_timeout: 6s, stall_timeout: 1m, min_rate: 0,
+   tenant_concurrency: 0, tenant_queue: 0, queue_timeout: 1s,
    response_header_bytes: 32KiB, response_header_fields: 100, drain_accept: 0s, drain_grace: 20s}
 `, nil, nil)
 	if len(problems) > 0 {
@@ -150,7 +154,7 @@ limits:
 	want(t, "limits", cfg.Limits, Limits{
 		HeaderBytes: 16 << 10, TargetBytes: 4 << 10, HeaderFields: 50, Connections: 5000,
 		IdleTimeout: 60 * second, HandshakeTimeout: 5 * second, HeaderTimeout: 6 * second, StallTimeout: 60 * second,
-		ResponseHeaderBytes: 32 << 10, ResponseHeaderFields: 100, DrainGrace: 20 * second,
+		QueueTimeout: second, ResponseHeaderBytes: 32 << 10, ResponseHeaderFields: 100, DrainGrace: 20 * second,
 	})
 }
 

@@ -27,6 +27,8 @@ func TestLimitsThatShutOutGoodClientsAreErrors(t *testing.T) {
 		{"stall_timeout: 100ms", `limits.stall_timeout: bad duration "100ms": want 1s to 1h`},
 		{"connection_age: 10ms", `limits.connection_age: bad duration "10ms": want 0s (no bound), 1s or more`},
 		{"min_rate: 1GiB", `limits.min_rate: bad size "1GiB": want 0 (no bound) to 1MiB`},
+		{"tenant_concurrency: -1", `limits.tenant_concurrency: bad number "-1": want 0 (no bound) to 1000000`},
+		{"queue_timeout: 0s", `limits.queue_timeout: bad duration "0s": want 100ms to 5m`},
 		{"response_header_bytes: 1KiB", `limits.response_header_bytes: bad size "1KiB": want 4KiB to 1MiB`},
 		{"response_header_fields: 3", `limits.response_header_fields: bad number "3": want 20 to 10000`},
 		{"drain_grace: 2d", `limits.drain_grace: bad duration "2d": want 1s to 1d`},

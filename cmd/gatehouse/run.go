@@ -228,7 +228,7 @@ func (n *node) openEdge() (err error) {
 		Overload: n.memory.Level, RateSharing: n.rates,
 		ECHKeys:   n.certs.EncryptedClientHelloKeys,
 		Addresses: n.cfg.Addresses.rules(), AddressLists: n.cfg.dataFile("lists"), AddressRefresh: time.Duration(n.cfg.Addresses.Refresh), Blocks: n.blocks,
-		Denied: n.ownAddress, AccessLog: n.access, Logger: n.log, Registerer: n.metrics,
+		Denied: n.denied, AccessLog: n.access, Logger: n.log, Registerer: n.metrics,
 	})
 	if err == nil && n.watch != nil {
 		n.watch.replaced = n.edge.RulesReplaced
@@ -245,6 +245,7 @@ func edgeLimits(l *Limits) edge.Limits {
 		ConnectionAge: time.Duration(noneIfZero(l.ConnectionAge)), Idle: time.Duration(l.IdleTimeout),
 		Handshake: time.Duration(l.HandshakeTimeout), HeaderTime: time.Duration(l.HeaderTimeout),
 		Stall: time.Duration(l.StallTimeout), MinRate: int(noneIfZero(l.MinRate)),
+		TenantConcurrency: noneIfZero(l.TenantConcurrency), TenantQueue: noneIfZero(l.TenantQueue), QueueTime: time.Duration(l.QueueTimeout),
 		ResponseHeader: int(l.ResponseHeaderBytes), ResponseHeaderFields: l.ResponseHeaderFields,
 		DrainAccept: time.Duration(noneIfZero(l.DrainAccept)), DrainGrace: time.Duration(l.DrainGrace),
 	}

@@ -32,14 +32,8 @@ func (l *loader) check() {
 	l.checkShared()
 	l.checkECH()
 	l.checkAddresses()
-	l.refuse("backends.deny", len(l.cfg.Backends.Deny) > 0)
-	l.refuse("backends.allow", len(l.cfg.Backends.Allow) > 0)
-}
-
-// refuse reports a setting that this version does not act on.
-func (l *loader) refuse(path string, set bool) {
-	if set {
-		l.fail(path, routes.ErrNotSupportedYet.Error(), "")
+	if b := l.cfg.Backends; len(b.Allow) > 0 && len(b.Deny) == 0 {
+		l.fail("backends.allow", "it has exceptions to backends.deny, which denies nothing: name what is denied there", "")
 	}
 }
 

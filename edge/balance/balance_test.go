@@ -325,3 +325,37 @@ func BenchmarkPick(b *testing.B) {
 		}
 	}
 }
+
+// Whoever has to wait for one backend is not sent to one that is out instead, unless health is ignored.
+func TestPickInsteadFindsNobodyWhoIsOut(t *testing.T) {
+	for _, policy := range policies {
+		p := pool(policy, "a", "b", "c")
+		m := p.Members()
+		try(p, 2, Unreachable)
+		for hash := range uint64(20) {
+			a, ok := p.PickInstead(hash, m[:1])
+			if !ok || a.Member() != m[1] {
+				t.Fatalf("%q picked %v", policy, a.Member())
+			}
+			a.Done()
+			if a, ok := p.PickInstead(hash, m[:2]); ok {
+				t.Fatalf("%q picked %s, which is ejected", policy, a.Member().Backend)
+			}
+			if a, ok = p.Pick(hash, m[:2]); !ok {
+				t.Fatalf("%q: nobody is left for a second try", policy)
+			}
+			a.Done()
+		}
+		try(p, 1, Unreachable) // more than half: that may be our own fault
+		if a, ok := p.PickInstead(1, m[:1]); !ok {
+			t.Errorf("%q keeps to a health that is ignored", policy)
+		} else {
+			a.Done()
+		}
+		for _, one := range m {
+			if n := one.State().InFlight(); n != 0 {
+				t.Errorf("%q: %d attempts at %s were not ended", policy, n, one.Backend)
+			}
+		}
+	}
+}

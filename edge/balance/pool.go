@@ -121,9 +121,19 @@ func (p *Pool[B]) hasOther(than *Member[B]) bool {
 // likely that the judgement is wrong than that they all are. And rather than nobody, somebody who is out gets the
 // request: a pool is never empty because of its members' past.
 func (p *Pool[B]) Pick(hash uint64, tried []*Member[B]) (Attempt[B], bool) {
+	return p.pick(hash, tried, false)
+}
+
+// PickInstead is Pick for a request that would else wait for one of tried: it finds nobody rather than somebody whose health
+// speaks against it.
+func (p *Pool[B]) PickInstead(hash uint64, tried []*Member[B]) (Attempt[B], bool) {
+	return p.pick(hash, tried, true)
+}
+
+func (p *Pool[B]) pick(hash uint64, tried []*Member[B], wellOnly bool) (Attempt[B], bool) {
 	var few [32]*Member[B] // pools with more allocate, while not all of them are well
 	for range len(p.members) + 1 {
-		candidates, healthy := p.candidates(few[:0], tried)
+		candidates, healthy := p.candidates(few[:0], tried, wellOnly)
 		if len(candidates) == 0 {
 			break
 		}
@@ -141,7 +151,7 @@ func (p *Pool[B]) Pick(hash uint64, tried []*Member[B]) (Attempt[B], bool) {
 // PickMember is Pick of a certain member. It is false where Pick would pass it over.
 func (p *Pool[B]) PickMember(m *Member[B]) (Attempt[B], bool) {
 	var few [32]*Member[B]
-	candidates, healthy := p.candidates(few[:0], nil)
+	candidates, healthy := p.candidates(few[:0], nil, false)
 	if !slices.Contains(candidates, m) {
 		return Attempt[B]{}, false
 	}
@@ -164,8 +174,9 @@ func (p *Pool[B]) begin(m *Member[B], whateverItsHealth bool) (Attempt[B], bool)
 	return Attempt[B]{attempt{m.state.turn.Load(), trial}, p, m}, true
 }
 
-// candidates returns who may be picked, in list where that is not everybody. healthy: none of them is out.
-func (p *Pool[B]) candidates(list, tried []*Member[B]) (candidates []*Member[B], healthy bool) {
+// candidates returns who may be picked, in list where that is not everybody. healthy: none of them is out. wellOnly: there may be
+// nobody left then.
+func (p *Pool[B]) candidates(list, tried []*Member[B], wellOnly bool) (candidates []*Member[B], healthy bool) {
 	there, out := 0, 0
 	for _, m := range p.members {
 		if m.state.Drained() {
@@ -186,7 +197,7 @@ func (p *Pool[B]) candidates(list, tried []*Member[B]) (candidates []*Member[B],
 				list = append(list, m)
 			}
 		}
-		if len(list) > 0 {
+		if len(list) > 0 || wellOnly {
 			return list, !ignore
 		}
 	}

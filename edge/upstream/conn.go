@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 )
@@ -25,6 +26,8 @@ type conn struct {
 
 	stall  time.Duration // longest silence per read once the head has come; 0 while it has not, negative for none
 	reused bool
+
+	address netip.Addr // of those that the backend's name led to; zero: it is no name
 
 	// The backend has counted this connection as idle for at least as long as we have (idled), and at
 	// most since its last request went out (asked): the answer may have waited in our kernel, for a

@@ -3,22 +3,24 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
+	"net/netip"
 )
 
-// dial opens a fresh connection, TLS included, within Options.ConnectTimeout.
-func (p *Pool) dial(ctx context.Context, line *Lifeline) (*conn, error) {
+// dial opens a fresh connection, TLS included, within Options.ConnectTimeout: to the wanted address of the backend's name, if
+// that can be reached.
+func (p *Pool) dial(ctx context.Context, line *Lifeline, want netip.Addr) (*conn, error) {
 	p.dials.Add(1)
 	ctx, cancel := context.WithTimeout(ctx, p.opts.ConnectTimeout)
 	defer cancel()
 	if err := line.holdDial(cancel); err != nil {
 		return nil, err
 	}
-	network, address := p.address.Network()
-	raw, err := p.opts.Dial(ctx, network, address)
+	raw, address, err := p.open(ctx, want)
 	if err != nil {
 		return nil, err
 	}
 	c := newConn(raw)
+	c.address = address
 	c.maxHead, c.maxFields = p.opts.ResponseHeader, p.opts.ResponseFields
 	if p.tls == nil {
 		return c, nil

@@ -1,17 +1,18 @@
 package upstream
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 )
 
-// take gives the most recently used idle connection that is fit for use, or nil. once says that
+// take gives the most recently used idle connection to the wanted address that is fit for use, or nil. once says that
 // the request must not be sent a second time: it gets a connection only if that is young, see
 // lifetime.
-func (p *Pool) take(once bool) *conn {
+func (p *Pool) take(once bool, want netip.Addr) *conn {
 	for {
 		p.mu.Lock()
-		last := len(p.idle) - 1
+		last := p.newest(want)
 		if last < 0 {
 			p.mu.Unlock()
 			return nil
@@ -21,15 +22,14 @@ func (p *Pool) take(once bool) *conn {
 			oldest := p.idle[0]
 			p.idle = slices.Delete(p.idle, 0, 1)
 			p.mu.Unlock()
-			if !p.look(oldest) || p.giveBack(oldest) {
+			if !p.look(oldest) || p.giveBack(oldest, want) {
 				continue
 			}
 			p.spared.Add(1)
 			return nil
 		}
 		c := p.idle[last]
-		p.idle[last] = nil
-		p.idle = p.idle[:last]
+		p.idle = slices.Delete(p.idle, last, last+1)
 		p.mu.Unlock()
 		if p.look(c) {
 			c.reused = true
@@ -37,6 +37,16 @@ func (p *Pool) take(once bool) *conn {
 			return c
 		}
 	}
+}
+
+// newest returns the index of the most recently used idle connection to an address, the zero one being any; -1: there is none.
+func (p *Pool) newest(want netip.Addr) int {
+	for i, c := range slices.Backward(p.idle) {
+		if !want.IsValid() || c.address == want {
+			return i
+		}
+	}
+	return -1
 }
 
 // look reports whether an idle connection is fit for use, learns from it, and closes it if not.
@@ -53,8 +63,8 @@ func (p *Pool) look(c *conn) bool {
 }
 
 // giveBack puts the oldest connection back to its place. It reports whether the youngest may now
-// be used for a request that must not be sent twice.
-func (p *Pool) giveBack(oldest *conn) bool {
+// be used for a request to the wanted address that must not be sent twice.
+func (p *Pool) giveBack(oldest *conn, want netip.Addr) bool {
 	p.mu.Lock()
 	if p.closed || len(p.idle) >= p.opts.MaxIdle {
 		p.mu.Unlock()
@@ -62,14 +72,15 @@ func (p *Pool) giveBack(oldest *conn) bool {
 		return false
 	}
 	p.idle = slices.Insert(p.idle, 0, oldest)
-	covered := p.lifetime.covers(time.Since(p.idle[len(p.idle)-1].asked))
+	youngest := p.newest(want)
+	covered := youngest >= 0 && p.lifetime.covers(time.Since(p.idle[youngest].asked))
 	p.mu.Unlock()
 	return covered
 }
 
-// put keeps a connection whose last answer ended cleanly, if there is room.
+// put keeps a connection whose last answer ended cleanly, if there is room and its address is still one of the backend's.
 func (p *Pool) put(c *conn) {
-	if c.look == nil {
+	if c.look == nil || !p.spread.current(c.address) {
 		c.retire()
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,9 +18,16 @@ type Options struct {
 
 	// Dial opens connections; nil means a net.Dialer. Here belongs the check of the resolved
 	// address against forbidden networks (net.Dialer.Control). It gets "tcp" and host:port, or
-	// "unix" and the path, and a context that ends after ConnectTimeout. A connection that is not a
+	// "unix" and the path, and a context that ends after ConnectTimeout, or earlier if there are further addresses. A connection that is not a
 	// syscall.Conn cannot be looked at before reuse and therefore serves one request only.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Resolver looks the address's host up, if that is a name: Dial then gets an IP address and port, for
+	// each request another one of the name's, and the next one if one cannot be reached. Connections to
+	// addresses that the name does not lead to any more are not used again. Nil: Dial gets the name.
+	Resolver *Resolver
+	// Owner is whose names the Resolver shares with this pool, and whose lookups at a time it bounds.
+	Owner string
 
 	// TLS is used for https. Nil verifies with the system's roots and requires TLS 1.2. An empty
 	// ServerName becomes the address's host; NextProtos is always http/1.1. It is cloned.
@@ -69,6 +77,7 @@ type Pool struct {
 
 	dials, reused, stale, spared atomic.Uint64
 	lifetime                     lifetime
+	spread                       spread
 
 	mu     sync.Mutex
 	idle   []*conn // oldest first; taken from the end
@@ -108,6 +117,9 @@ func NewPool(o Options) (*Pool, error) {
 	if address.Scheme == "https" {
 		p.tls = clientTLS(o.TLS, address.Host, max(o.MaxIdle, 1))
 	}
+	if _, err := netip.ParseAddr(address.Host); err != nil && address.Host != "" && o.Resolver != nil {
+		p.spread.begin(o.Resolver.hold(o.Owner, address.Host))
+	}
 	return p, nil
 }
 
@@ -146,6 +158,9 @@ func (p *Pool) Closed() bool {
 func (p *Pool) Close() {
 	p.mu.Lock()
 	idle := p.idle
+	if !p.closed && p.spread.name != nil {
+		p.opts.Resolver.release(p.spread.name)
+	}
 	p.idle, p.closed = nil, true
 	if p.reaper != nil {
 		p.reaper.Stop()

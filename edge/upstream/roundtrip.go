@@ -96,12 +96,13 @@ func (p *Pool) connection(ctx context.Context, req *Request, line *Lifeline) (*c
 	if err := cmp.Or(ctx.Err(), line.why(nil)); err != nil {
 		return nil, err
 	}
+	want := p.spread.next()
 	if !req.Fresh {
-		if c := p.take(!req.repeatable()); c != nil {
+		if c := p.take(!req.repeatable(), want); c != nil {
 			return c, nil
 		}
 	}
-	return p.dial(ctx, line)
+	return p.dial(ctx, line, want)
 }
 
 // send writes the head, with the body if that is small, and else leaves the body to a sender.

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"gatehouse/routes"
+)
+
+// The words of backends.deny and backends.allow.
+const (
+	wordLoopback = "loopback" // the machine itself
+	wordPrivate  = "private"  // RFC 1918, RFC 6598, RFC 4193
+	wordUnix     = "unix"     // sockets of this machine: at loopback's trust, and no network
+)
+
+var namedNetworks = map[string][]netip.Prefix{
+	wordLoopback: {netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+	wordPrivate: {
+		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+		netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fc00::/7"),
+	},
+	wordUnix: nil,
+}
+
+// A Network is what backends.deny and backends.allow list: a CIDR, an address, or
+// one of the words loopback, private and unix.
+type Network struct {
+	text     string
+	prefixes []netip.Prefix
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (n *Network) UnmarshalText(text []byte) error {
+	word := string(text)
+	if prefixes, ok := namedNetworks[word]; ok {
+		*n = Network{word, prefixes}
+		return nil
+	}
+	var c CIDR
+	if err := c.UnmarshalText(text); err != nil {
+		if strings.ContainsAny(word, ".:/") {
+			return err
+		}
+		return fmt.Errorf("bad network %q: want a CIDR, such as \"10.0.0.0/8\", loopback, private or unix", word)
+	}
+	*n = Network{c.String(), []netip.Prefix{c.Prefix}}
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (n Network) MarshalText() ([]byte, error) { return []byte(n.text), nil }
+
+// String returns the network as it was written.
+func (n Network) String() string { return n.text }
+
+// has reports whether the address of a connection to a backend is in the network.
+func (n Network) has(network string, a netip.Addr) bool {
+	if network == "unix" {
+		return n.text == wordUnix
+	}
+	for _, p := range n.prefixes {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// denies returns the entry of Deny that an address is in, unless one of Allow has
+// it, too; "": none. For unix the address is not looked at.
+func (b *BackendsConfig) denies(network string, a netip.Addr) string {
+	a = routes.PlainAddress(a)
+	for _, allowed := range b.Allow {
+		if allowed.has(network, a) {
+			return ""
+		}
+	}
+	for _, denied := range b.Deny {
+		if denied.has(network, a) {
+			return denied.text
+		}
+	}
+	return ""
+}
+
+// denied says by which rule an address must not be a backend; "": it may.
+func (n *node) denied(network, address string) string {
+	const own = "it is this node's own listener, socket or Redis"
+	if n.ownAddress(network, address) {
+		return own
+	}
+	var ip netip.Addr
+	if network != "unix" {
+		ap, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return "it cannot be read: " + err.Error()
+		}
+		ip = ap.Addr()
+		if plain := netip.AddrPortFrom(routes.PlainAddress(ip), ap.Port()); plain != ap && n.ownAddress(network, plain.String()) {
+			return own
+		}
+	}
+	if entry := n.cfg.Backends.denies(network, ip); entry != "" {
+		return "backends.deny has " + entry
+	}
+	return ""
+}
+
+// denied warns of backends that the settings deny. What stands behind names is only known when they are dialled.
+func (c *checker) denied() {
+	for _, cfg := range c.settings {
+		for _, d := range c.vhosts {
+			if d.Vhost == nil {
+				continue
+			}
+			for i, b := range d.Vhost.Backends {
+				address, err := routes.ParseAddress(b.URL)
+				if err != nil { // reported already
+					continue
+				}
+				network, _ := address.Network()
+				ip, err := netip.ParseAddr(address.Host)
+				if network != "unix" && err != nil {
+					continue
+				}
+				if entry := cfg.Backends.denies(network, ip); entry != "" {
+					c.warnings = append(c.warnings, d.entry.problem("backends["+itoa(i)+"]",
+						"backends.deny has "+entry+": requests that come here are answered 502; allow it in backends.allow, or name another"))
+				}
+			}
+		}
+	}
+}
