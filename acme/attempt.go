@@ -28,6 +28,7 @@ type try struct {
 	names []string // those to order it for: all, but for such as have failed again and again
 	force bool     // order though the certificate is not due, since it has to go
 	hand  bool     // somebody wants it so: nothing is waited for, and no name is left out
+	words int      // how often somebody had wanted it by then
 }
 
 // whole reports whether no name is left out.

@@ -66,6 +66,7 @@ type order struct {
 	tried  time.Time // when err was set
 	force  bool      // order though the certificate is not due
 	hand   bool      // force is somebody's word, which goes before any wait
+	words  int       // how often it was given
 	asked  bool      // err is of an attempt by force
 	busy   bool      // a worker has it
 	again  bool      // another one was to have it meanwhile
@@ -148,6 +149,9 @@ func (i *issuer) hurry(name string, hand bool) error {
 		return fmt.Errorf("acme: no certificate of %s is ordered from the issuer", name)
 	}
 	o.force, o.hand = true, o.hand || hand
+	if hand {
+		o.words++
+	}
 	i.soon(key, o)
 	return nil
 }
@@ -207,7 +211,7 @@ func (i *issuer) process(ctx context.Context, key string) {
 	defer i.end(key, o)
 	i.look(key, o)
 	i.mu.Lock()
-	t := &try{key: key, order: o, all: o.names, force: o.force, hand: o.hand}
+	t := &try{key: key, order: o, all: o.names, force: o.force, hand: o.hand, words: o.words}
 	held, ari := o.leaf, o.ari
 	i.mu.Unlock()
 	need, again := i.needed(t.all, t.force)
@@ -287,7 +291,8 @@ func (i *issuer) finish(t *try, err error, wait time.Duration) {
 	defer i.mu.Unlock()
 	o := t.order
 	o.err, o.tried, o.asked = err, time.Now(), t.force
-	if err == nil || t.hand { // one that is revoked goes in the end; somebody's word is for once
+	// One that is revoked goes in the end; somebody's word is for once, and not for what was under way when it was given.
+	if (err == nil || t.hand) && o.words == t.words {
 		o.force, o.hand = false, false
 	}
 	if i.wanted[t.key] == o { // not removed, nor removed and added again, meanwhile

@@ -458,3 +458,30 @@ func TestRateLimitOfOneHostIsNotTheAccounts(t *testing.T) {
 		}
 	}
 }
+
+// Somebody's word is not for what was under way when it was given, however that ends; a revocation is seen to by whatever is issued.
+func TestWordThatIsGivenDuringAnAttemptHolds(t *testing.T) {
+	m := plannedIssuer(t, knows("a.test"))
+	m.Update([]Change{{Name: "a.test"}})
+	for _, err := range []error{nil, errAway} {
+		o := m.issuer.begin("a.test")
+		before := &try{key: "a.test", order: o, hand: true, force: true, words: o.words}
+		if err := m.Renew("a.test"); err != nil {
+			t.Fatal(err)
+		}
+		m.issuer.finish(before, err, time.Hour)
+		m.issuer.end("a.test", o)
+		if !o.hand || !o.force || time.Until(m.issuer.plan.at("a.test")) > 0 {
+			t.Errorf("after %v it is forgotten", err)
+		}
+		m.issuer.finish(&try{key: "a.test", order: o, hand: true, force: true, words: o.words}, err, time.Hour)
+		if o.hand || o.force {
+			t.Errorf("after %v it is for twice", err)
+		}
+	}
+	o := m.issuer.wanted["a.test"]
+	o.force = true
+	if m.issuer.finish(&try{key: "a.test", order: o, words: o.words}, nil, time.Hour); o.force {
+		t.Error("what was issued is ordered again for another that was revoked")
+	}
+}
