@@ -27,10 +27,9 @@ build: ## build bin/gatehouse, static
 run: build ## build, then start the demo: two sites, two tenants, WAF and cache on
 	bin/gatehouse demo
 
-# Twice as many packages at a time as there are processors: half of them wait, for leases, limits and processes.
 test: tools-for-tests ## vet, race tests and end-to-end tests
 	$(GO) vet -tags $(TAGS) $(PKGS)
-	$(GO) test -race -p $$((2 * $$(getconf _NPROCESSORS_ONLN))) -tags $(TAGS) $(PKGS)
+	$(GO) test -race -tags $(TAGS) $(PKGS)
 	@$(MAKE) --no-print-directory alloc
 	@$(MAKE) --no-print-directory waf-identity N=1000
 

@@ -32,7 +32,7 @@ func TestOpenStreamsSurviveAThousandChanges(t *testing.T) {
 	ws.UpgradeWebSocket("www.shop.test", "/ws")
 	ws.WebSocketEcho("before")
 	download := edgetest.Dial(t, n.http)
-	download.Send("GET /drip?n=2500&every=1ms HTTP/1.1\r\nHost: www.shop.test\r\n\r\n")
+	download.Send("GET /drip?n=1000&every=2ms HTTP/1.1\r\nHost: www.shop.test\r\n\r\n")
 	const size = 1 << 20
 	upload := edgetest.Dial(t, n.http)
 	upload.Send(fmt.Sprintf("POST /sink HTTP/1.1\r\nHost: www.shop.test\r\nContent-Length: %d\r\n\r\n", size))
@@ -56,12 +56,12 @@ func TestOpenStreamsSurviveAThousandChanges(t *testing.T) {
 	if got := upload.Receive("POST"); !strings.Contains(string(got.Body), edgetest.PatternSum(size)) {
 		t.Errorf("upload: status %d %s", got.Status, got.Body)
 	}
-	want, err := io.ReadAll(edgetest.PatternReader(2500))
+	want, err := io.ReadAll(edgetest.PatternReader(1000))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := download.Receive("GET"); !bytes.Equal(got.Body, want) {
-		t.Errorf("download: %d bytes that are not the 2500 that were sent", len(got.Body))
+		t.Errorf("download: %d bytes that are not the 1000 that were sent", len(got.Body))
 	}
 	ws.WebSocketEcho("after")
 }
