@@ -19,14 +19,13 @@ import (
 // the staple is immutable. It keeps no parsed certificate: at 100,000 names that
 // would be most of the memory.
 type leaf struct {
-	// What a handshake reads stands first, on one line of a processor's cache.
 	served     atomic.Pointer[tls.Certificate] // replaced as a whole when the staple changes
-	notAfter   time.Time
 	source     Source
 	names      []string // DNS names, lower case
 	issuer     string
 	keyType    string
 	notBefore  time.Time
+	notAfter   time.Time
 	selfSigned bool
 	internal   bool     // signed by this node's own CA
 	responders []string // OCSP responder URLs; nil: none, or no issuer to check answers with

@@ -2,19 +2,28 @@ package acme
 
 import (
 	"crypto/tls"
+	"hash/maphash"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
+const storeShards = 64
+
 // store holds the names of the table, and by name the certificates from files and
-// from the ACME issuer. Lookups do no I/O and take no lock.
+// from the ACME issuer. Lookups do no I/O and take one shard's read lock at a time.
 type store struct {
-	exact    *nameTable           // by name
-	wild     *nameTable           // of "*." + name
+	seed     maphash.Seed
+	shards   [storeShards]shard
 	fallback atomic.Pointer[leaf] // the file attached to "*"
 	chains   chainPool
+}
+
+type shard struct {
+	mu    sync.RWMutex
+	exact map[string]entry // by name
+	wild  map[string]entry // of "*." + key
 }
 
 // An entry is what there is for one name or wildcard.
@@ -25,7 +34,18 @@ type entry struct {
 	issued   *leaf // from the ACME issuer
 }
 
-func newStore() *store { return &store{exact: newNameTable(), wild: newNameTable()} }
+func newStore() *store {
+	s := &store{seed: maphash.MakeSeed()}
+	for i := range s.shards {
+		s.shards[i].exact = make(map[string]entry)
+		s.shards[i].wild = make(map[string]entry)
+	}
+	return s
+}
+
+func (s *store) shard(name string) *shard {
+	return &s.shards[maphash.String(s.seed, name)%storeShards]
+}
 
 // find returns the certificate to serve for a canonical name, or nil if the
 // internal CA must help. Order: the file of the name, the file of the wildcard one
@@ -35,7 +55,10 @@ func newStore() *store { return &store{exact: newNameTable(), wild: newNameTable
 // the name. For a name that belongs to another entry of the table, the file of a
 // wildcard or of "*" serves only if it covers the name: it was not meant for it.
 func (s *store) find(name string, now time.Time) *leaf {
-	own := s.exact.get(name)
+	sh := s.shard(name)
+	sh.mu.RLock()
+	own := sh.exact[name]
+	sh.mu.RUnlock()
 	if own.file != nil {
 		return own.file
 	}
@@ -69,7 +92,10 @@ func (s *store) wildcard(name string) entry {
 	if up == "" {
 		return entry{}
 	}
-	return s.wild.get(up)
+	sh := s.shard(up)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	return sh.wild[up]
 }
 
 // hasFile reports whether a certificate file, or an imported one, goes before an issued certificate of
@@ -104,22 +130,33 @@ func (s *store) takenOver(name string) time.Time {
 
 // get returns what there is for a pattern itself, but for "*".
 func (s *store) get(pattern string) entry {
-	names, key := s.place(pattern)
-	return names.get(key)
+	sh, entries, key := s.place(pattern)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	return entries[key]
 }
 
 // change changes what there is for a pattern, but for "*".
 func (s *store) change(pattern string, f func(*entry)) {
-	names, key := s.place(pattern)
-	names.change(key, f)
+	sh, entries, key := s.place(pattern)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	e := entries[key]
+	if f(&e); e == (entry{}) {
+		delete(entries, key)
+	} else {
+		entries[key] = e
+	}
 }
 
-// place returns the table that a pattern stands in, and its name there.
-func (s *store) place(pattern string) (names *nameTable, key string) {
+// place returns the shard of a pattern, and in it the map and the key for it; the map is guarded by the shard's mutex.
+func (s *store) place(pattern string) (sh *shard, entries map[string]entry, key string) {
 	if key, wild := strings.CutPrefix(pattern, "*."); wild {
-		return s.wild, key
+		sh = s.shard(key)
+		return sh, sh.wild, key
 	}
-	return s.exact, pattern
+	sh = s.shard(pattern)
+	return sh, sh.exact, pattern
 }
 
 // swap puts l into a field of a pattern's entry (nil takes out) and returns the one that was there.
@@ -172,13 +209,18 @@ func (s *store) issued(pattern string) *leaf { return s.get(pattern).issued }
 type counts struct{ files, imported, issued int }
 
 func (s *store) count() (c counts) {
-	add := func(_ string, e entry) {
-		c.files += one(e.file)
-		c.imported += one(e.imported)
-		c.issued += one(e.issued)
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.RLock()
+		for _, entries := range []map[string]entry{sh.exact, sh.wild} {
+			for _, e := range entries {
+				c.files += one(e.file)
+				c.imported += one(e.imported)
+				c.issued += one(e.issued)
+			}
+		}
+		sh.mu.RUnlock()
 	}
-	s.exact.all(add)
-	s.wild.all(add)
 	c.files += one(s.fallback.Load())
 	return c
 }

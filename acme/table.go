@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The names of the table stand in the store, so that a handshake learns
+// The names of the table stand in the store's shards, so that a handshake learns
 // with one look-up which certificates a name has and whether it is an entry itself.
 
 // tell enters a canonical pattern: an exact name, "*.x" or "*", which no host is called.
@@ -20,23 +20,32 @@ func (s *store) isTold(pattern string) bool { return s.get(pattern).told }
 // patterns returns all patterns of the table in no particular order.
 func (s *store) patterns() []string {
 	var all []string
-	s.exact.all(func(name string, e entry) {
-		if e.told {
-			all = append(all, name)
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.RLock()
+		for name, e := range sh.exact {
+			if e.told {
+				all = append(all, name)
+			}
 		}
-	})
-	s.wild.all(func(name string, e entry) {
-		if e.told {
-			all = append(all, "*."+name)
+		for name, e := range sh.wild {
+			if e.told {
+				all = append(all, "*."+name)
+			}
 		}
-	})
+		sh.mu.RUnlock()
+	}
 	return all
 }
 
 // belowWildcard reports whether a wildcard of the table, of any depth, covers name.
 func (s *store) belowWildcard(name string) bool {
 	for up := parent(name); up != ""; up = parent(up) {
-		if s.wild.get(up).told {
+		sh := s.shard(up)
+		sh.mu.RLock()
+		found := sh.wild[up].told
+		sh.mu.RUnlock()
+		if found {
 			return true
 		}
 	}
