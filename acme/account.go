@@ -168,14 +168,14 @@ func (a *account) leave(why error, wait time.Duration) (until time.Time) {
 	return a.left
 }
 
-// alone returns why this node leaves the issuer alone, and until when; nil: it does not.
-func (a *account) alone() (why error, until time.Time) {
+// alone returns until when this node leaves the issuer alone, and why; nil: it does not.
+func (a *account) alone() (until time.Time, why error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !time.Now().Before(a.left) {
-		return nil, time.Time{}
+		return time.Time{}, nil
 	}
-	return a.why, a.left
+	return a.left, a.why
 }
 
 // rest notes for all nodes that the issuer wants no orders for a while (429 with Retry-After).

@@ -154,7 +154,7 @@ func (i *issuer) lasting(t *try) (*leaf, time.Time) {
 // isOpen reports whether any issuer takes orders at present.
 func (i *issuer) isOpen(ctx context.Context) bool {
 	return slices.ContainsFunc(i.accounts, func(a *account) bool {
-		why, _ := a.alone()
+		_, why := a.alone()
 		return why == nil && a.resting(ctx).IsZero()
 	})
 }
@@ -163,7 +163,7 @@ func (i *issuer) isOpen(ctx context.Context) bool {
 func (i *issuer) hasKey(ctx context.Context) error {
 	var problems []error
 	for _, a := range i.accounts {
-		if why, _ := a.alone(); errors.Is(why, errNoAccountKey) {
+		if _, why := a.alone(); errors.Is(why, errNoAccountKey) {
 			problems = append(problems, why)
 			continue
 		}
@@ -187,7 +187,7 @@ func (i *issuer) issue(ctx context.Context, t *try, failed int) (*leaf, error) {
 	tried := false
 	for n := range i.accounts {
 		a := i.accounts[(failed/perIssuer+n)%len(i.accounts)]
-		if why, until := a.alone(); why != nil {
+		if until, why := a.alone(); why != nil {
 			problems = append(problems, why)
 			none.passed(until, true)
 			continue

@@ -118,7 +118,10 @@ func (v *vault) failure(ctx context.Context, name string) (f failure, err error)
 	if err == nil {
 		err = f.check(time.Now())
 	}
-	if v.complain("what is known of failed orders cannot be true, and is forgotten", failKey(name), err); err != nil {
+	if v.isNews(failKey(name), err) {
+		v.log.Warn("what is known of failed orders cannot be true, and is forgotten", "key", failKey(name), "err", err)
+	}
+	if err != nil {
 		return failure{}, nil // or who writes once would hold the name up for good
 	}
 	return f, nil

@@ -263,17 +263,20 @@ func (v *vault) fetched(ctx context.Context, name string, f Ranked) (l *leaf, fr
 	if errors.Is(err, errRemoved) {
 		l, err = removedLeaf, nil
 	}
-	v.complain("shared certificate not usable", v.key(name), err)
+	if v.isNews(v.key(name), err) {
+		v.log.Warn("shared certificate not usable", "key", v.key(name), "err", err)
+	}
 	return l, fresh, err
 }
 
-// complain logs what is wrong with what is at a key, once; nil: nothing is.
-func (v *vault) complain(what, key string, err error) {
+// isNews reports whether something is wrong with what is at a key that the log does not have yet; nil: nothing is wrong.
+func (v *vault) isNews(key string, err error) bool {
 	if err == nil {
 		v.bad.Delete(key)
-	} else if was, _ := v.bad.Swap(key, err.Error()); was != err.Error() {
-		v.log.Warn(what, "key", key, "err", err)
+		return false
 	}
+	was, _ := v.bad.Swap(key, err.Error())
+	return was != err.Error()
 }
 
 // reseal shares what a key on its way out has sealed as the present one has: otherwise all that was not renewed meanwhile would be lost with that key.
@@ -320,7 +323,9 @@ func (v *vault) secret(ctx context.Context, key, file string, make func() ([]byt
 		if own == nil || !v.keys.isForeign(sealed) { // a later version, or others' keys: whoever is wrong is not known
 			return nil, err
 		}
-		v.complain("shared secret was overwritten; what the folder has takes its place", key, err)
+		if v.isNews(key, err) {
+			v.log.Warn("shared secret was overwritten; what the folder has takes its place", "key", key, "err", err)
+		}
 		text, old = own, true
 	}
 	if old { // that key is on its way out, and this stays for years
