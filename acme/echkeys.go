@@ -1,7 +1,6 @@
 package acme
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -167,7 +166,10 @@ func (e *echKeys) agree(ctx context.Context, ring *echRing, current int64, now t
 	for i, sealed := range found {
 		epoch := first + int64(i)
 		held := ring.private[epoch]
-		key, err := e.agreed(ctx, epoch, sealed, held, epoch >= current, e.end(epoch).Sub(now))
+		key, fresh, err := agreedKey(ctx, e.shared, e.keys, echPlace(epoch), sealed, held, epoch >= current, e.end(epoch).Sub(now))
+		if fresh != nil {
+			key, err = e.keep(epoch, key, fresh)
+		}
 		if key != nil {
 			if ring.private[epoch] = key; epoch <= current {
 				failed = append(failed, e.displace(ring, epoch, held))
@@ -176,46 +178,6 @@ func (e *echKeys) agree(ctx context.Context, ring *echRing, current int64, now t
 		failed = append(failed, err)
 	}
 	return errors.Join(failed...)
-}
-
-// agreed is the key of an epoch that all nodes have, nil if there is none: what is shared of it, else what is held, else, where make is set, a new one.
-func (e *echKeys) agreed(ctx context.Context, epoch int64, sealed, held []byte, make bool, life time.Duration) ([]byte, error) {
-	place := echPlace(epoch)
-	own := func() []byte {
-		if held == nil && make {
-			return newKey()
-		}
-		return held
-	}
-	if sealed == nil {
-		key := own()
-		if key == nil {
-			return nil, nil
-		}
-		var err error
-		if sealed, err = e.shared.Create(ctx, place, e.keys.seal(place, key), life); err != nil {
-			return nil, err
-		}
-	}
-	key, old, err := e.keys.open(place, sealed)
-	if err != nil {
-		if key = own(); key == nil || !e.keys.isForeign(sealed) {
-			return nil, fmt.Errorf("%s: %w", place, err)
-		}
-		old = true // what somebody else wrote gives way
-	}
-	if len(key) != echKeySize {
-		return nil, fmt.Errorf("%s is no key: it has %d bytes, want %d", place, len(key), echKeySize)
-	}
-	if old { // a seal key on its way out, and this one stays for months
-		sealed = e.keys.seal(place, key)
-		if err := e.shared.Write(ctx, place, sealed, life); err != nil {
-			return nil, err
-		}
-	} else if bytes.Equal(key, held) {
-		return key, nil
-	}
-	return e.keep(epoch, key, sealed)
 }
 
 // offer fills in what handshakes and DNS get of a ring.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -37,7 +36,10 @@ func (t *tickets) agree(ctx context.Context, ring *ticketRing, now time.Time) er
 	var failed []error
 	for i, sealed := range found {
 		at := &ring.keys[i]
-		key, err := t.agreed(ctx, at.epoch, sealed, at.key, at.epoch >= ring.epoch, endOfTickets(at.epoch).Sub(now))
+		key, fresh, err := agreedKey(ctx, t.shared, t.keys, places[i], sealed, at.key, at.epoch >= ring.epoch, endOfTickets(at.epoch).Sub(now))
+		if fresh != nil {
+			err = writeFile(t.file(at.epoch), fresh, 0o600) // it is used all the same
+		}
 		failed = append(failed, err)
 		if key != nil && !bytes.Equal(key, at.key) {
 			at.since = now
@@ -50,44 +52,4 @@ func (t *tickets) agree(ctx context.Context, ring *ticketRing, now time.Time) er
 // endOfTickets is when a key is of no use any more.
 func endOfTickets(epoch uint32) time.Time {
 	return time.Unix((int64(epoch)+1+ticketsKept)*int64(ticketEpoch/time.Second), 0)
-}
-
-// agreed is the key of an epoch that all nodes have, nil if there is none: what is shared of it, else what is held, else, where make is set, a new one.
-// The key may be valid beside an error: it is then not in the folder.
-func (t *tickets) agreed(ctx context.Context, epoch uint32, sealed, held []byte, make bool, life time.Duration) ([]byte, error) {
-	place := ticketPlace(epoch)
-	own := func() []byte {
-		if held == nil && make {
-			return newKey()
-		}
-		return held
-	}
-	if sealed == nil {
-		key := own()
-		if key == nil {
-			return nil, nil
-		}
-		var err error
-		if sealed, err = t.shared.Create(ctx, place, t.keys.seal(place, key), life); err != nil {
-			return nil, err
-		}
-	}
-	key, again := t.unseal(epoch, sealed)
-	if key == nil {
-		if !t.keys.isForeign(sealed) { // others' seal keys, or a later version's: whoever is wrong is not known
-			return nil, fmt.Errorf("%s: %w", place, errSealed)
-		}
-		if key, again = own(), true; key == nil {
-			return nil, nil
-		}
-	}
-	if again {
-		sealed = t.keys.seal(place, key)
-		if err := t.shared.Write(ctx, place, sealed, life); err != nil {
-			return nil, err
-		}
-	} else if bytes.Equal(key, held) {
-		return key, nil
-	}
-	return key, writeFile(t.file(epoch), sealed, 0o600)
 }

@@ -184,44 +184,15 @@ func rankedArgs(value acme.Ranked, life time.Duration) []any {
 	return []any{value.Value, fmt.Sprintf("%020d", value.Rank), until, life.Milliseconds()}
 }
 
-// lease takes a key that is free or has the owner already. One that somebody else wrote, which would never end, ends as a lease does; what is of
-// another type is none.
-var lease = redis.NewScript(`
-local there = redis.pcall('GET', KEYS[1])
-if type(there) == 'table' then
-  if not string.find(there.err, 'WRONGTYPE', 1, true) then
-    return there
-  end
-  there = nil
-end
-if there and there ~= ARGV[1] then
-  local left = redis.call('PTTL', KEYS[1])
-  if left < 0 or left > tonumber(ARGV[2]) then
-    redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  end
-  return 0
-end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-`)
-
-// release gives a key back that has the owner.
-var release = redis.NewScript(`
-if redis.call('GET', KEYS[1]) == ARGV[1] then
-  return redis.call('DEL', KEYS[1])
-end
-return 0
-`)
-
 // Lease implements acme.Shared.
 func (s *Store) Lease(ctx context.Context, key, owner string, life time.Duration) (bool, error) {
-	n, err := lease.Run(ctx, s.client, []string{s.prefix + key}, owner, life.Milliseconds()).Int()
-	return n == 1, wrap(err)
+	held, err := redisconn.Lease(ctx, s.client, s.prefix+key, owner, life)
+	return held, wrap(err)
 }
 
 // Release implements acme.Shared.
 func (s *Store) Release(ctx context.Context, key, owner string) error {
-	return wrap(release.Run(ctx, s.client, []string{s.prefix + key}, owner).Err())
+	return wrap(redisconn.Release(ctx, s.client, s.prefix+key, owner))
 }
 
 // take counts within a window. What is over does not count, and does not make the window longer.

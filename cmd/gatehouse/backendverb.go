@@ -35,12 +35,8 @@ drained ones those of all nodes that share a Redis, else this node's.`,
 		Example: "  gatehouse backend list\n  gatehouse backend list www.shop.test -o json",
 		Args:    cobra.MaximumNArgs(1), ValidArgsFunction: s.completeVhost,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path := "/backends"
-			if len(args) == 1 {
-				path += "?host=" + url.QueryEscape(args[0])
-			}
 			var list admin.BackendList
-			if err := s.ask(cmd.Context(), http.MethodGet, path, nil, &list); err != nil {
+			if err := s.ask(cmd.Context(), http.MethodGet, ofHost("/backends", args), nil, &list); err != nil {
 				return err
 			}
 			if s.json() {

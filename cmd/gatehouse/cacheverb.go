@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -180,12 +179,8 @@ answer could not be shared a moment ago. SAVED is bytes of bodies that no backen
 		Example: "  gatehouse cache stats\n  gatehouse cache stats www.shop.test -o json",
 		Args:    cobra.MaximumNArgs(1), ValidArgsFunction: s.completeVhost,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path := "/cache/stats"
-			if len(args) == 1 {
-				path += "?host=" + url.QueryEscape(args[0])
-			}
 			var stats admin.CacheStats
-			if err := s.ask(cmd.Context(), http.MethodGet, path, nil, &stats); err != nil {
+			if err := s.ask(cmd.Context(), http.MethodGet, ofHost("/cache/stats", args), nil, &stats); err != nil {
 				return err
 			}
 			if s.json() {

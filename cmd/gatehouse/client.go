@@ -97,6 +97,14 @@ func (c *client) do(ctx context.Context, method, path string, in, out any, heade
 	return nil
 }
 
+// ofHost is a path of the API for the vhost that answers for the host of a verb's arguments, or, without one, for all.
+func ofHost(path string, args []string) string {
+	if len(args) == 0 {
+		return path
+	}
+	return path + "?host=" + url.QueryEscape(args[0])
+}
+
 // nodeError is what the node said no with.
 type nodeError struct {
 	status int

@@ -8,6 +8,8 @@
 // that one goroutine reads; routes are followed with it, since what is read on a
 // connection and what is invalidated on it are then in order.
 //
+// Lease and Release are the leases by which one node of all does something.
+//
 // The package knows no key and no document. Keys begin with Options.Prefix
 // where an adapter says so.
 package redisconn

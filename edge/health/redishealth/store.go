@@ -97,33 +97,15 @@ func (s *Store) Tell(ctx context.Context, findings map[string]*health.Finding) e
 	return wrap(err)
 }
 
-// lease takes a key that is free or has the owner already.
-var lease = redis.NewScript(`
-local there = redis.call('GET', KEYS[1])
-if there and there ~= ARGV[1] then
-  return 0
-end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-`)
-
-// release gives a key back that has the owner.
-var release = redis.NewScript(`
-if redis.call('GET', KEYS[1]) == ARGV[1] then
-  return redis.call('DEL', KEYS[1])
-end
-return 0
-`)
-
 // Lease implements health.Shared.
 func (s *Store) Lease(ctx context.Context, name, owner string, life time.Duration) (bool, error) {
-	n, err := lease.Run(ctx, s.client, []string{s.leasePrefix + name}, owner, life.Milliseconds()).Int()
-	return n == 1, wrap(err)
+	held, err := redisconn.Lease(ctx, s.client, s.leasePrefix+name, owner, life)
+	return held, wrap(err)
 }
 
 // Release implements health.Shared.
 func (s *Store) Release(ctx context.Context, name, owner string) error {
-	return wrap(release.Run(ctx, s.client, []string{s.leasePrefix + name}, owner).Err())
+	return wrap(redisconn.Release(ctx, s.client, s.leasePrefix+name, owner))
 }
 
 // Change implements health.Shared.
