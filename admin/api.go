@@ -151,6 +151,7 @@ func New(opts Options) *API {
 //	POST   /cache/purge       PurgeRequest → PurgeResult
 //	GET    /cache/stats       CacheStats; ?host=
 //	GET    /backends          BackendList; ?host= &url=
+//	GET    /backends/drained  UnderWay; ?url= &tenant=
 //	POST   /backends/drain    DrainRequest → DrainResult
 //	POST   /backends/undrain  DrainRequest → DrainResult
 //	GET    /certs             CertificateList; ?name= (may be repeated) &issuer= &expiring=10d
@@ -193,6 +194,7 @@ func (a *API) Private() http.Handler {
 		"GET /cache/stats":  a.cacheStats,
 
 		"GET /backends":          a.listBackends,
+		"GET /backends/drained":  a.underWay,
 		"POST /backends/drain":   a.drainBackend,
 		"POST /backends/undrain": a.undrainBackend,
 

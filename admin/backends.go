@@ -49,6 +49,13 @@ const (
 	HealthDown    = "down"
 )
 
+// UnderWay is the answer of GET /backends/drained: how many requests are on their way to what one drain covers.
+type UnderWay struct {
+	Nodes map[string]int64 `json:"nodes"`
+	// Problem is why it is not known of other nodes; empty: it is, or there are none.
+	Problem string `json:"problem,omitempty"`
+}
+
 // A DrainRequest is the body of POST /backends/drain and /backends/undrain.
 type DrainRequest struct {
 	// URL is the backend, in any spelling. Required.
@@ -84,7 +91,11 @@ type Backends struct {
 	// List returns how they stand. host limits them to those of the vhost that answers for it, url to one in its canonical form;
 	// empty: all.
 	List func(ctx context.Context, host, url string) (BackendList, error)
-	// Set drains a backend or ends that, on all nodes, and waits for these until ctx ends. The request's URL is canonical. An error changes nothing.
+	// UnderWay returns what is on its way to what a drain covers, which is that of the URL, in its canonical form, and the tenant. It looks at no vhost:
+	// whoever waits for a drain asks often.
+	UnderWay func(ctx context.Context, url, tenant string) UnderWay
+	// Set drains a backend or ends that, on all nodes, and waits for these until ctx ends. The request's URL is canonical. After an error nothing
+	// has changed here; where the file of the drains cannot be written, the other nodes may act by the change.
 	Set func(ctx context.Context, r DrainRequest, drained bool) (DrainResult, error)
 }
 
@@ -115,6 +126,17 @@ func (a *API) listBackends(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, out)
+}
+
+func (a *API) underWay(w http.ResponseWriter, r *http.Request) error {
+	if a.opts.Backends.UnderWay == nil {
+		return &apiError{http.StatusNotImplemented, "this node drains no backends", nil}
+	}
+	address, err := routes.ParseAddress(r.URL.Query().Get("url"))
+	if err != nil {
+		return &apiError{http.StatusBadRequest, err.Error(), nil}
+	}
+	return writeJSON(w, http.StatusOK, a.opts.Backends.UnderWay(r.Context(), address.String(), r.URL.Query().Get("tenant")))
 }
 
 func (a *API) drainBackend(w http.ResponseWriter, r *http.Request) error {

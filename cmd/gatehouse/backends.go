@@ -33,14 +33,14 @@ func (n *node) openBackends() (err error) {
 
 // backendsAPI is what the API needs to know and drain backends.
 func (n *node) backendsAPI() admin.Backends {
-	return admin.Backends{List: n.listBackends, Set: n.drainBackend}
+	return admin.Backends{List: n.listBackends, UnderWay: n.underWay, Set: n.drainBackend}
 }
 
 func (n *node) listBackends(ctx context.Context, host, url string) (admin.BackendList, error) {
 	out := admin.BackendList{Node: n.cfg.Node, Backends: []admin.Backend{}}
 	standing, err := n.backends.Standing(ctx)
 	if err != nil {
-		out.Problem = "what is in flight on other nodes is not known: " + err.Error()
+		out.Problem = unknownInFlight + err.Error()
 	}
 	for _, b := range n.edge.Backends(host, url) {
 		row := admin.Backend{URL: b.URL, Tenant: b.Tenant, Vhosts: b.Vhosts, Admin: admin.AdminActive, InFlight: b.InFlight}
@@ -60,6 +60,22 @@ func (n *node) listBackends(ctx context.Context, host, url string) (admin.Backen
 	}
 	return out, nil
 }
+
+func (n *node) underWay(ctx context.Context, url, tenant string) admin.UnderWay {
+	standing, err := n.backends.Standing(ctx)
+	d := health.Drain{URL: url, Tenant: tenant}
+	out := admin.UnderWay{Nodes: map[string]int64{}}
+	for node, report := range standing.Reports {
+		out.Nodes[node] = report.InFlight[d.Key()]
+	}
+	if err != nil {
+		out.Problem = unknownInFlight + err.Error()
+	}
+	return out
+}
+
+// unknownInFlight begins what is said where Redis does not answer.
+const unknownInFlight = "what is in flight on other nodes is not known: "
 
 // healthText says how a backend is, and why.
 func healthText(b *edge.BackendStatus) (state, detail string) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -178,7 +179,7 @@ func (s *session) printDrained(out *admin.DrainResult, left int64, wait time.Dur
 		fmt.Fprintf(s.Out, "%s gets requests again\n", what)
 	case left > 0:
 		fmt.Fprintf(s.Out, "%s is drained; after %v, %d requests are still under way\n", what, wait, left)
-	case wait > 0:
+	case wait > 0 && out.Problem == "":
 		fmt.Fprintf(s.Out, "%s is drained, and nothing is under way\n", what)
 	default:
 		fmt.Fprintf(s.Out, "%s is drained\n", what)
@@ -195,33 +196,30 @@ func (s *session) printDrained(out *admin.DrainResult, left int64, wait time.Dur
 const drainPoll = 500 * time.Millisecond
 
 // awaitDrained prints how many requests are under way whenever that changes, until there are none, and returns how many are left. It
-// believes none only when it is told so twice: what was chosen just before the drain may not have been counted yet.
+// believes none only when it is told so twice: what was chosen just before the drain may not have been counted yet. What is not known in the end is
+// d's Problem.
 func (s *session) awaitDrained(ctx context.Context, c *client, d *admin.DrainResult, wait time.Duration) (left int64, err error) {
 	deadline := time.Now().Add(wait)
+	path := "/backends/drained?url=" + url.QueryEscape(d.URL) + "&tenant=" + url.QueryEscape(d.Tenant)
 	for last, none := int64(-1), 0; ; {
-		var list admin.BackendList
-		if err := c.do(ctx, http.MethodGet, "/backends?url="+url.QueryEscape(d.URL), nil, &list); err != nil {
+		var now admin.UnderWay
+		if err := c.do(ctx, http.MethodGet, path, nil, &now); err != nil {
 			return 0, err
 		}
-		nodes := map[string]int64{}
-		for _, b := range list.Backends {
-			if d.Tenant == "" || b.Tenant == d.Tenant {
-				maps.Copy(nodes, b.Nodes) // rows of one drain have the same
-			}
-		}
 		left = 0
-		for _, n := range nodes {
+		for _, n := range now.Nodes {
 			left += n
 		}
 		if left != last && !s.json() {
-			fmt.Fprintf(s.Out, "%s: %d under way%s\n", printable(d.URL), left, byNode(nodes))
+			fmt.Fprintf(s.Out, "%s: %d under way%s\n", printable(d.URL), left, byNode(now.Nodes))
 		}
-		if last = left; left > 0 || list.Problem != "" {
+		if last = left; left > 0 || now.Problem != "" {
 			none = 0
 		} else if none++; none == 2 {
 			return 0, nil
 		}
 		if time.Now().After(deadline) {
+			d.Problem = cmp.Or(now.Problem, d.Problem)
 			return left, nil
 		}
 		select {

@@ -16,11 +16,10 @@ func drainer(asked *admin.DrainRequest, underWay *atomic.Int64) admin.Options {
 	since := time.Date(2026, 11, 29, 10, 0, 0, 0, time.UTC)
 	return admin.Options{Node: "n1", Backends: admin.Backends{
 		List: func(_ context.Context, host, _ string) (admin.BackendList, error) {
-			left := max(underWay.Add(-1), 0)
 			list := admin.BackendList{Node: "n1", Backends: []admin.Backend{
 				{
 					URL: "http://10.0.0.1", Tenant: "shop", Vhosts: []string{"www.shop.test"}, Admin: admin.AdminDrained, By: "ops", Since: &since,
-					Health: admin.HealthEjected, Detail: "unreachable, for 7s more", InFlight: left, Nodes: map[string]int64{"n1": left, "n2": 0},
+					Health: admin.HealthEjected, Detail: "unreachable, for 7s more", InFlight: 0, Nodes: map[string]int64{"n1": 0, "n2": 0},
 				},
 				{URL: "http://10.0.0.2", Vhosts: []string{"a.test", "b.test", "c.test", "d.test"}, Admin: admin.AdminActive, Health: admin.HealthUp, InFlight: 3},
 				{URL: "http://10.0.0.3", Vhosts: []string{}, Admin: admin.AdminDrained, Since: &since, Health: admin.HealthUp},
@@ -29,6 +28,13 @@ func drainer(asked *admin.DrainRequest, underWay *atomic.Int64) admin.Options {
 				list.Backends = list.Backends[:1]
 			}
 			return list, nil
+		},
+		UnderWay: func(_ context.Context, url, tenant string) admin.UnderWay {
+			if url == "http://10.0.0.5" {
+				return admin.UnderWay{Nodes: map[string]int64{"n1": 0}, Problem: "redis does not answer"}
+			}
+			left := max(underWay.Add(-1), 0)
+			return admin.UnderWay{Nodes: map[string]int64{"n1": left, "n2": 0}}
 		},
 		Set: func(_ context.Context, r admin.DrainRequest, drained bool) (admin.DrainResult, error) {
 			*asked = r
@@ -82,6 +88,12 @@ func TestBackendDrainSaysWhatIsUnderWay(t *testing.T) {
 	code, out, _ = invoke(t, "backend", "drain", "http://10.0.0.1", "--wait", "1ms", "-o", "json")
 	want(t, "JSON", code, exitFailed)
 	contains(t, "JSON", out, `"drained": true`, `"in_flight": 99`)
+
+	// Where other nodes cannot be asked, nothing is said of them.
+	code, out, errOut = invoke(t, "backend", "drain", "http://10.0.0.5", "--wait", "1ms")
+	want(t, "unknown", code, exitFailed)
+	want(t, "unknown", out, "http://10.0.0.5: 0 under way\nhttp://10.0.0.5 is drained\n")
+	contains(t, "unknown", errOut, "redis does not answer")
 
 	code, _, errOut = invoke(t, "backend", "drain", "http://10.0.0.2")
 	want(t, "last", code, exitFailed)

@@ -118,6 +118,9 @@ func (n *node) workInData(ctx context.Context) error {
 			if err := n.blocks.Reload(); err != nil {
 				n.log.Warn("networks that were blocked during the upgrade are not known", "err", err)
 			}
+			if err := n.backends.Reload(); err != nil {
+				n.log.Warn("backends that were drained during the upgrade are not known", "err", err)
+			}
 		}
 	}
 	n.life.serve()

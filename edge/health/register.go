@@ -87,8 +87,22 @@ func (r *Register) Drains() []Drain {
 	return r.state.Drains
 }
 
-// Set drains a backend or ends that, here at once and on the nodes that share a Redis within a second. An error changes nothing: Redis
-// did not take it, or the file cannot be written.
+// Reload takes over what another process has written into the file meanwhile.
+func (r *Register) Reload() error {
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	state, err := readFile(r.opts.File)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	version := r.version
+	r.mu.Unlock()
+	return r.keep(state, version)
+}
+
+// Set drains a backend or ends that, here at once and on the nodes that share a Redis within a second. After an error nothing has changed here: Redis
+// did not take it, or the file cannot be written; in that case the other nodes act by it.
 func (r *Register) Set(ctx context.Context, d Drain, drained bool) error {
 	d.Since = d.Since.UTC().Truncate(time.Second) // as it comes back
 	r.changing.Lock()

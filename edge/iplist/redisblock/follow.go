@@ -20,8 +20,8 @@ const (
 	rereadEvery = 30 * time.Second
 	// settle gathers what several commands in a row change.
 	settle = 25 * time.Millisecond
-	// clusterPoll is how often they are read in a Cluster, where changes are not told.
-	clusterPoll = 500 * time.Millisecond
+	// pollEvery is how often they are read where changes are not told.
+	pollEvery = 500 * time.Millisecond
 
 	firstBackOff, lastBackOff = 100 * time.Millisecond, 2 * time.Second
 )
@@ -78,8 +78,13 @@ func (f *follower) follow(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	if _, err := conn.Must([]string{"CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", s.prefix + keyBegin, "PREFIX", s.prefix + scopesKey}); err != nil {
+	refusal, err := conn.Track(s.prefix+keyBegin, s.prefix+scopesKey)
+	if err != nil {
 		return fmt.Errorf("follow changes: %w", err)
+	}
+	if refusal != nil {
+		s.log.Warn("redis does not tell of changes: blocks are polled", "redis", s.client.String(), "err", refusal)
+		return f.poll(ctx)
 	}
 	f.read, f.scopes = s.readBy(conn), s.scopesBy(conn)
 	if err := f.full(ctx); err != nil {
@@ -106,10 +111,10 @@ func (f *follower) follow(ctx context.Context) error {
 	}
 }
 
-// poll follows a Cluster, by asking.
+// poll follows a Cluster, or a server that tells of nothing, by asking.
 func (f *follower) poll(ctx context.Context) error {
 	s := f.store
-	f.read, f.scopes = s.readCluster(ctx), func() ([]string, error) { return s.client.SMembers(ctx, s.prefix+scopesKey).Result() }
+	f.read, f.scopes = s.readAsked(ctx), func() ([]string, error) { return s.client.SMembers(ctx, s.prefix+scopesKey).Result() }
 	for {
 		if err := f.full(ctx); err != nil {
 			return err
@@ -117,7 +122,7 @@ func (f *follower) poll(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(clusterPoll):
+		case <-time.After(pollEvery):
 		}
 	}
 }
@@ -279,8 +284,8 @@ func (s *Store) scopesBy(conn *redisconn.Conn) func() ([]string, error) {
 	}
 }
 
-// readCluster reads scopes of a Cluster.
-func (s *Store) readCluster(ctx context.Context) func([]string) (state, error) {
+// readAsked reads scopes by the client that all share.
+func (s *Store) readAsked(ctx context.Context) func([]string) (state, error) {
 	return func(tenants []string) (state, error) {
 		pipe := s.client.Pipeline()
 		found := make([]*redis.MapStringStringCmd, len(tenants))

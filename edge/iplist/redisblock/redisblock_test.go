@@ -221,3 +221,14 @@ func TestBlocksInACluster(t *testing.T) {
 	}
 	one.wait(t, "the removal", func() bool { return !one.has("2001:db8::1", "shop") })
 }
+
+// A server that tells of no changes, or a user who may not ask to be told, is asked.
+func TestBlocksWhereTrackingIsRefused(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	redis.CLI("ACL", "SETUSER", "polls", "on", ">secret", "~*", "+@all", "-client|tracking")
+	url := "redis://polls:secret@" + redis.Addr()
+	one, two := start(t, url, ""), start(t, url, "")
+	one.add(t, "192.0.2.0/24", "", 0)
+	two.wait(t, "the other node", func() bool { return two.has("192.0.2.1", "") })
+}
