@@ -201,19 +201,21 @@ func (d times) percentile(p int) time.Duration {
 }
 
 // wantUnmoved compares a good client's times with those before the fault. The small
-// size runs beside other tests, whose load is no fault of the node's: there it fails
-// only if one request of ten waits for seconds, as it would for what is broken.
+// size runs beside other tests, whose load moves the slowest requests: there it is the median that must
+// not move, and one request of ten may wait for what others do, but not as long as for what is broken.
 func wantUnmoved(t testing.TB, before, during times) {
 	t.Helper()
 	t.Logf("good clients: p50 %v, p99 %v of %d before; p50 %v, p99 %v of %d during",
 		before.percentile(50), before.percentile(99), len(before), during.percentile(50), during.percentile(99), len(during))
-	percentile, limit := 90, slack
+	limits := map[int]time.Duration{50: max(10*before.percentile(50), 500*time.Millisecond), 90: 2 * time.Second}
 	if full() {
 		was := before.percentile(99)
-		percentile, limit = 99, max(3*was, was+50*time.Millisecond)
+		limits = map[int]time.Duration{99: max(3*was, was+50*time.Millisecond)}
 	}
-	if p := during.percentile(percentile); p > limit {
-		t.Errorf("p%d of good clients is %v, more than %v", percentile, p, limit)
+	for percentile, limit := range limits {
+		if p := during.percentile(percentile); p > limit {
+			t.Errorf("p%d of good clients is %v, more than %v", percentile, p, limit)
+		}
 	}
 }
 
