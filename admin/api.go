@@ -92,6 +92,7 @@ type API struct {
 	log  *slog.Logger
 
 	changing sync.Mutex // held from reading the present document until its change is in the table
+	draining sync.Mutex // held until a drain acts: two who drain one each must not drain both of two
 }
 
 // New returns the API that opts describe. It starts nothing.

@@ -168,9 +168,9 @@ func (a *API) setDrained(w http.ResponseWriter, r *http.Request, drained bool) e
 	in.URL = address.String()
 	ctx, cancel := context.WithTimeout(r.Context(), drainWait)
 	defer cancel()
-	a.changing.Lock() // two who drain one each must not drain both of two
+	a.draining.Lock()
 	out, err := a.opts.Backends.Set(ctx, in, drained)
-	a.changing.Unlock()
+	a.draining.Unlock()
 	switch {
 	case errors.Is(err, ErrNoBackend):
 		return &apiError{http.StatusNotFound, err.Error(), nil}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 // A backend is taken out of service on two nodes by one verb, stays out over restarts, and comes back.
 func TestABackendIsDrainedOnAllNodes(t *testing.T) {
+	t.Parallel()
 	redis := edgetest.Redis(t)
 	one, other := edgetest.NewBackendWith(t, edgetest.BackendOptions{Name: "one"}), edgetest.NewBackendWith(t, edgetest.BackendOptions{Name: "other"})
 	redis.CLI("rpush", "frontend:a.test", "shop", one.URL, other.URL)
@@ -81,6 +83,18 @@ func TestABackendIsDrainedOnAllNodes(t *testing.T) {
 	}
 	if got(one) == 0 || got(other) == 0 {
 		t.Error("after the undrain one of them gets nothing")
+	}
+	// Two who drain one each, on two nodes at the same time, do not drain both.
+	var drains sync.WaitGroup
+	for i, b := range []*edgetest.Backend{one, other} {
+		drains.Go(func() { nodes[i].run("backend", "drain", b.URL) })
+	}
+	drains.Wait()
+	if status := nodes[0].get("a.test", "/").Status; status != 200 {
+		t.Errorf("drained by two at once: status %d", status)
+	}
+	for _, b := range []*edgetest.Backend{one, other} {
+		nodes[0].run("backend", "undrain", b.URL) // exit 1 of one that is not drained
 	}
 	for _, args := range [][]string{{"backend", "undrain", one.URL}, {"backend", "drain", "http://127.0.0.1:1"}, {"backend", "drain", "ftp://a"}, {"backend", "list", "nobody.test"}} {
 		if out, code := nodes[0].run(args...); code != 1 || out == "" {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -105,6 +106,11 @@ func (n *node) drainBackend(ctx context.Context, r admin.DrainRequest, drained b
 	if err != nil {
 		out.Problem = "which nodes act by it is not known: " + err.Error()
 	}
+	if drained && !r.Yes { // on another node somebody may have drained the others at the same time
+		if bare, _ := n.edge.LeftBare(d); len(bare) > 0 {
+			return admin.DrainResult{}, errors.Join(lastBackend(d, bare), n.backends.Set(context.WithoutCancel(ctx), d, false))
+		}
+	}
 	return out, nil
 }
 
@@ -125,11 +131,15 @@ func (n *node) mayDrain(d health.Drain, yes, drained bool) error {
 	bare, unwell := n.edge.LeftBare(d)
 	switch {
 	case len(bare) > 0:
-		return fmt.Errorf("%s is not drained: %w of %s, which would answer 503; --yes drains it all the same", d.URL, admin.ErrLastBackend, some(bare))
+		return lastBackend(d, bare)
 	case len(unwell) > 0:
 		return fmt.Errorf("%s is not drained: %w that is well of %s; --yes drains it all the same", d.URL, admin.ErrLastBackend, some(unwell))
 	}
 	return nil
+}
+
+func lastBackend(d health.Drain, bare []string) error {
+	return fmt.Errorf("%s is not drained: %w of %s, which would answer 503; --yes drains it all the same", d.URL, admin.ErrLastBackend, some(bare))
 }
 
 func ofTenant(tenant string) string {
