@@ -66,21 +66,33 @@ func (i *issuer) attempt(ctx context.Context, t *try) {
 		i.later(t, why, wait)
 		return
 	}
+	i.proceed(ctx, held, t, f)
+}
+
+// proceed makes an attempt, and notes it, before and after. The lease is held, and nothing says to wait.
+func (i *issuer) proceed(ctx, held context.Context, t *try, f failure) {
 	before, ari := i.heldAndARI(t.order)
 	isRenewal := before != nil && (before.fitsAll(t.names) || due(before, nil, ari))
+	giveBack := func() {}
 	if !isRenewal && !t.force && i.isOpen(held) { // renewals are never held up: what is there must not end
-		if wait := i.quota.take(held, i.tenant(t.key)); wait > 0 {
+		one, wait := i.quota.take(held, i.tenant(t.key))
+		if wait > 0 {
 			i.later(t, errQuota, jitter(wait))
 			return
 		}
+		giveBack = func() { i.giveBack(context.WithoutCancel(ctx), one) }
 	}
 	if err := i.noteTry(held, t.key, &f); err != nil {
+		giveBack()
 		i.later(t, fmt.Errorf("acme: not ordered while the attempt cannot be noted: %w", err), blindWait)
 		return
 	}
 	i.setActive(t.order, true)
 	l, err := i.issue(held, t, f.Count)
 	i.setActive(t.order, false)
+	if _, isNot := errors.AsType[*notTriedError](err); isNot {
+		giveBack()
+	}
 	if ctx.Err() != nil && err != nil {
 		return // the stop made it fail
 	}
@@ -90,6 +102,13 @@ func (i *issuer) attempt(ctx context.Context, t *try) {
 		i.notices.renewed(t.key, l)
 	}
 	i.conclude(context.WithoutCancel(ctx), t, l, f, err)
+}
+
+// giveBack is quota.giveBack for an order that came to nothing.
+func (i *issuer) giveBack(ctx context.Context, one taken) {
+	if err := i.quota.giveBack(ctx, one); err != nil {
+		i.log.Debug("an order that was not made counts for the tenant", "tenant", one.tenant, "err", err)
+	}
 }
 
 // later waits without an attempt. Only the reason is kept, for the list.
@@ -149,14 +168,6 @@ func (i *issuer) lasting(t *try) (*leaf, time.Time) {
 		return nil, time.Time{}
 	}
 	return i.heldAndARI(t.order)
-}
-
-// isOpen reports whether any issuer takes orders at present.
-func (i *issuer) isOpen(ctx context.Context) bool {
-	return slices.ContainsFunc(i.accounts, func(a *account) bool {
-		_, why := a.alone()
-		return why == nil && a.resting(ctx).IsZero()
-	})
 }
 
 // hasKey makes sure that this node has the key of any account.
@@ -226,36 +237,6 @@ func (i *issuer) issue(ctx context.Context, t *try, failed int) (*leaf, error) {
 		return nil, none
 	}
 	return nil, errors.Join(problems...)
-}
-
-// errIssuerAway marks what failed before the issuer had a say.
-var errIssuerAway = errors.New("the issuer cannot be reached")
-
-// A notTriedError is an attempt that did not come as far as the name: it says nothing about that.
-type notTriedError struct {
-	error
-	again time.Time // when the first of the issuers is asked again
-	own   bool      // not all of them have said so: another node may have better luck
-}
-
-func (e *notTriedError) Unwrap() error { return e.error }
-
-// passed notes that an issuer was passed over until then.
-func (e *notTriedError) passed(until time.Time, own bool) {
-	if e.again.IsZero() || until.Before(e.again) {
-		e.again = until
-	}
-	e.own = e.own || own
-}
-
-// A restingError is an issuer that has said when it wants the next order.
-type restingError struct {
-	host  string
-	until time.Time
-}
-
-func (e *restingError) Error() string {
-	return fmt.Sprintf("%s wants no orders before %s", e.host, e.until.UTC().Format(time.RFC3339))
 }
 
 // orderAt orders a certificate at one issuer, by one type of challenge.

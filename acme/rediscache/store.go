@@ -224,6 +224,20 @@ func (s *Store) Take(ctx context.Context, key string, most int, window time.Dura
 	return max(time.Duration(left)*time.Millisecond, time.Millisecond), nil
 }
 
+// giveBack takes back one of a count. One that has ended, or is no count, stays as it is.
+var giveBack = redis.NewScript(`
+local n = redis.pcall('GET', KEYS[1])
+if type(n) == 'string' and string.find(n, '^%d+$') and tonumber(n) > 0 then
+  redis.call('DECR', KEYS[1])
+end
+return 1
+`)
+
+// GiveBack implements acme.Shared.
+func (s *Store) GiveBack(ctx context.Context, key string) error {
+	return wrap(giveBack.Run(ctx, s.client, []string{s.prefix + key}).Err())
+}
+
 func (s *Store) inBatches(keys []string, f func([]string) error) error {
 	for len(keys) > 0 {
 		n := min(len(keys), batch)
