@@ -126,6 +126,9 @@ func (i *issuer) settled(ctx context.Context, t *try) (bool, error) {
 	if t.hand {
 		return false, nil
 	}
+	if is, err := i.isImported(ctx, t); is || err != nil {
+		return is, err
+	}
 	var l *leaf
 	if i.vault.shared != nil {
 		var found []*leaf
@@ -152,6 +155,22 @@ func (i *issuer) settled(ctx context.Context, t *try) (bool, error) {
 		return false, nil
 	}
 	i.take(t.key, l)
+	return true, nil
+}
+
+// isImported reports whether something was imported for a name before this node had it, which it learns only now: then all is looked at again.
+func (i *issuer) isImported(ctx context.Context, t *try) (bool, error) {
+	if i.fleet == nil {
+		return false, nil
+	}
+	if err := insist(ctx, func(ctx context.Context) error { return i.fleet.learn(ctx, t.all...) }); err != nil {
+		return false, err
+	}
+	need, _ := i.needed(t.all, t.force)
+	if len(need) == len(t.all) {
+		return false, nil
+	}
+	i.plan.set(t.key, time.Now())
 	return true, nil
 }
 
