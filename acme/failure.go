@@ -141,6 +141,9 @@ func (f *failure) check(now time.Time) error {
 	if f.Next.Sub(now) > mostFailWait {
 		return fmt.Errorf("next try at %v", f.Next)
 	}
+	if f.Told.Sub(now) > triesWindow {
+		return fmt.Errorf("somebody was told at %v, which is to come", f.Told)
+	}
 	for _, at := range slices.Concat(f.Tries, f.Blamed) {
 		if at.Sub(now) > triesWindow {
 			return fmt.Errorf("a try at %v, which is to come", at)

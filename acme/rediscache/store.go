@@ -195,12 +195,13 @@ func (s *Store) Release(ctx context.Context, key, owner string) error {
 	return wrap(redisconn.Release(ctx, s.client, s.prefix+key, owner))
 }
 
-// take counts within a window. What is over does not count, and does not make the window longer.
+// take counts within a window. What is over does not count, and does not make the window longer. One that ends later than any that begins now, or never,
+// is somebody else's doing, and ends with that.
 var take = redis.NewScript(`
 local n = tonumber(redis.call('GET', KEYS[1]) or '0')
 if n >= tonumber(ARGV[1]) then
   local left = redis.call('PTTL', KEYS[1])
-  if left < 0 then
+  if left < 0 or left > tonumber(ARGV[2]) then
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
     left = tonumber(ARGV[2])
   end

@@ -251,6 +251,13 @@ func TestBadValueHoldsUpNothing(t *testing.T) {
 		t.Errorf("a count without an end: %v %v", wait, err)
 	}
 	edgetest.WaitFor(t, "a count without an end to end", func() bool { wait, err := s.Take(ctx, "quota", 3, time.Hour); return wait == 0 && err == nil })
+	redis.CLI("SET", "edge:years", "9", "EX", "100000000")
+	if wait, err := s.Take(ctx, "years", 3, time.Hour); wait > time.Hour || err != nil {
+		t.Errorf("a count of years: %v %v", wait, err)
+	}
+	if ttl := redis.CLI("PTTL", "edge:years"); len(ttl) > len("3600000") {
+		t.Errorf("it ends in %s ms", ttl)
+	}
 }
 
 // Only what was read is replaced.
