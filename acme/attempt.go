@@ -36,6 +36,12 @@ func (t *try) whole() bool { return len(t.names) == len(t.all) }
 
 // attempt orders a certificate, if no other node does, none has, and nothing says to wait.
 func (i *issuer) attempt(ctx context.Context, t *try) {
+	if i.vault.shared != nil && i.isAlone() && i.isTold(t) {
+		if none := i.closed(ctx); none != nil {
+			i.spared(t, none)
+			return
+		}
+	}
 	held, end, err := i.vault.lease(ctx, t.key, i.owner)
 	switch {
 	case err != nil: // what nodes share is away: without it nobody orders
@@ -66,15 +72,23 @@ func (i *issuer) attempt(ctx context.Context, t *try) {
 		i.later(t, why, wait)
 		return
 	}
-	i.proceed(ctx, held, t, f)
+	i.mu.Lock()
+	t.order.told = f.Told
+	i.mu.Unlock()
+	none := i.closed(held)
+	if none != nil && i.vault.shared != nil && i.isTold(t) {
+		i.spared(t, none)
+		return
+	}
+	i.proceed(ctx, held, t, f, none == nil)
 }
 
-// proceed makes an attempt, and notes it, before and after. The lease is held, and nothing says to wait.
-func (i *issuer) proceed(ctx, held context.Context, t *try, f failure) {
+// proceed makes an attempt, and notes it, before and after. The lease is held, and nothing says to wait. open: an issuer takes orders.
+func (i *issuer) proceed(ctx, held context.Context, t *try, f failure, open bool) {
 	before, ari := i.heldAndARI(t.order)
 	isRenewal := before != nil && (before.fitsAll(t.names) || due(before, nil, ari))
 	giveBack := func() {}
-	if !isRenewal && !t.force && i.isOpen(held) { // renewals are never held up: what is there must not end
+	if !isRenewal && !t.force && open { // renewals are never held up: what is there must not end
 		one, wait := i.quota.take(held, i.tenant(t.key))
 		if wait > 0 {
 			i.later(t, errQuota, jitter(wait))
@@ -121,74 +135,6 @@ func (i *issuer) later(t *try, err error, wait time.Duration) {
 	}
 }
 
-// settled reports whether another node, or another process of this folder, has issued a certificate meanwhile that is not due.
-func (i *issuer) settled(ctx context.Context, t *try) (bool, error) {
-	if t.hand {
-		return false, nil
-	}
-	if is, err := i.isImported(ctx, t); is || err != nil {
-		return is, err
-	}
-	var l *leaf
-	if i.vault.shared != nil {
-		var found []*leaf
-		err := insist(ctx, func(ctx context.Context) (err error) { found, err = i.vault.fetch(ctx, i.held, t.key); return err })
-		if err != nil {
-			return false, err
-		}
-		l = found[0]
-	} else {
-		l, _ = i.vault.local(t.key) // absent or bad: in need of a new one anyway
-	}
-	if l == nil {
-		return false, nil
-	}
-	old, ari := i.heldAndARI(t.order)
-	switch {
-	case old == nil || old.digest != l.digest: // the issuer's word was about another one
-		ari = time.Time{}
-	case t.force: // this one is to go
-		return false, nil
-	}
-	if due(l, t.all, ari) {
-		i.place(t.key, l) // the next one is to take its place
-		return false, nil
-	}
-	i.take(t.key, l)
-	return true, nil
-}
-
-// isImported reports whether something was imported for a name before this node had it, which it learns only now: then all is looked at again.
-func (i *issuer) isImported(ctx context.Context, t *try) (bool, error) {
-	if i.fleet == nil {
-		return false, nil
-	}
-	if err := insist(ctx, func(ctx context.Context) error { return i.fleet.learn(ctx, t.all...) }); err != nil {
-		return false, err
-	}
-	need, _ := i.needed(t.all, t.force)
-	if len(need) == len(t.all) {
-		return false, nil
-	}
-	i.plan.set(t.key, time.Now())
-	return true, nil
-}
-
-// heldAndARI are the certificate of an order and when the issuer wants it renewed.
-func (i *issuer) heldAndARI(o *order) (*leaf, time.Time) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return o.leaf, o.ari
-}
-
-// lasting is heldAndARI without a certificate that has to go whatever its age.
-func (i *issuer) lasting(t *try) (*leaf, time.Time) {
-	if t.force {
-		return nil, time.Time{}
-	}
-	return i.heldAndARI(t.order)
-}
-
 // hasKey makes sure that this node has the key of any account.
 func (i *issuer) hasKey(ctx context.Context) error {
 	var problems []error
@@ -217,14 +163,9 @@ func (i *issuer) issue(ctx context.Context, t *try, failed int) (*leaf, error) {
 	tried := false
 	for n := range i.accounts {
 		a := i.accounts[(failed/perIssuer+n)%len(i.accounts)]
-		if until, why := a.alone(); why != nil {
+		if until, own, why := a.closed(ctx); why != nil {
 			problems = append(problems, why)
-			none.passed(until, true)
-			continue
-		}
-		if until := a.resting(ctx); !until.IsZero() {
-			problems = append(problems, &restingError{a.host(), until})
-			none.passed(until, false)
+			none.passed(until, own)
 			continue
 		}
 		r, err := i.orderAt(ctx, a, t)

@@ -71,6 +71,7 @@ type order struct {
 	busy   bool      // a worker has it
 	again  bool      // another one was to have it meanwhile
 	active bool      // an attempt is under way
+	told   time.Time // when operators were told that it fails, as far as this node knows
 	ari    time.Time // when to renew by the issuer's word; zero: it has not said
 	rsa    bool
 	looked sync.Once // into the folder
