@@ -87,6 +87,11 @@ func (i *issuer) attempt(ctx context.Context, t *try) {
 func (i *issuer) proceed(ctx, held context.Context, t *try, f failure, open bool) {
 	before, ari := i.heldAndARI(t.order)
 	isRenewal := before != nil && (before.fitsAll(t.names) || due(before, nil, ari))
+	isSwap := before != nil && !isRenewal && !t.force && before.isSwap(t.names)
+	if wait := f.swapWait(time.Now()); isSwap && wait > 0 {
+		i.later(t, errSwaps, wait)
+		return
+	}
 	giveBack := func() {}
 	if !isRenewal && !t.force && open { // renewals are never held up: what is there must not end
 		one, wait := i.quota.take(held, i.tenant(t.key))
@@ -109,6 +114,9 @@ func (i *issuer) proceed(ctx, held context.Context, t *try, f failure, open bool
 	}
 	if ctx.Err() != nil && err != nil {
 		return // the stop made it fail
+	}
+	if err == nil && isSwap {
+		f.swapped(time.Now())
 	}
 	if err != nil {
 		f.Told = i.notices.failed(t.key, before, f.Told, err)
