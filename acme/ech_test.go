@@ -453,6 +453,30 @@ func TestECHRotatesByItselfAndSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+// What stays wrong is said once, with however many keys it is.
+func TestECHWarningIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		log, lines := newLog()
+		m := echManager(t, Options{Data: data, Logger: log})
+		if err := os.RemoveAll(m.ech.dir); err != nil {
+			t.Fatal(err)
+		}
+		m.ech.ring.Store(&echRing{})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); m.runECH(ctx) }()
+		time.Sleep(20 * echRetry) // the bubble's clock
+		synctest.Wait()
+		cancel()
+		<-done
+		if n := strings.Count(lines.String(), "ECH does not work as it should"); n != 1 {
+			t.Errorf("it is said %d times:\n%s", n, lines.String())
+		}
+	})
+}
+
 // What crypto/tls does for each key with a hello that none of them opens, as browsers send it that have no key (GREASE).
 func BenchmarkTrialOfAHelloThatNoKeyOpens(b *testing.B) {
 	kem, kdf, aead := hpke.DHKEM(ecdh.X25519()), hpke.HKDFSHA256(), hpke.AES128GCM()

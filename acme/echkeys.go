@@ -99,9 +99,9 @@ func (e *echKeys) look(ctx context.Context, now time.Time, ask bool) {
 	if e.shared != nil && ask {
 		failed = append(failed, e.agree(ctx, ring, current, now))
 	}
-	for epoch, err := range bad {
+	for epoch := current - echKept; epoch <= current+echAhead; epoch++ { // in order: what is said is said once
 		if ring.private[epoch] == nil { // else the others had it
-			failed = append(failed, err)
+			failed = append(failed, bad[epoch])
 		}
 	}
 	failed = append(failed, e.offer(ring, current, now), e.erase(current))
