@@ -115,6 +115,11 @@ func (i *issuer) proceed(ctx, held context.Context, t *try, f failure, open bool
 	if ctx.Err() != nil && err != nil {
 		return // the stop made it fail
 	}
+	if errors.Is(context.Cause(held), errLeaseLost) && err != nil {
+		// Another node may have noted an attempt of its own since, and what has not failed yet here still may: what was noted beforehand stays.
+		i.finish(t, fmt.Errorf("%w (%w)", errLeaseLost, err), i.waitAfter(t.key, f.Count, err))
+		return
+	}
 	if err == nil && isSwap {
 		f.swapped(time.Now())
 	}
