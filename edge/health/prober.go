@@ -160,6 +160,19 @@ func (p *Prober) Down() (n int) {
 	return n
 }
 
+// Findings returns what is down, by id, as far as this node knows.
+func (p *Prober) Findings() map[string]Finding {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := map[string]Finding{}
+	for _, e := range p.targets {
+		if e.finding != nil {
+			out[e.id.String()] = *e.finding
+		}
+	}
+	return out
+}
+
 // Leading reports whether this node checks.
 func (p *Prober) Leading() bool {
 	p.mu.Lock()

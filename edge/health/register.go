@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -40,10 +41,12 @@ type Register struct {
 	state    saved
 	version  string // of what is shared; empty: nothing was read yet
 
+	// With changing held.
+	keyed   bool      // the key is the shared one
+	wasRead time.Time // all that is shared; zero: it is to be read whatever its version
+
 	// Of Run alone.
 	down         bool // Redis was said to be away
-	keyed        bool // the key is the shared one
-	wasRead      time.Time
 	wasReported  time.Time
 	reportedThat string // version
 }
@@ -107,18 +110,36 @@ func (r *Register) Set(ctx context.Context, d Drain, drained bool) error {
 	d.Since = d.Since.UTC().Truncate(time.Second) // as it comes back
 	r.changing.Lock()
 	defer r.changing.Unlock()
-	version := ""
-	if r.opts.Shared != nil {
-		var err error
-		if version, err = r.opts.Shared.Change(ctx, d, drained); err != nil {
-			return fmt.Errorf("nothing was changed, since other nodes would not know: %w", err)
-		}
+	version, err := r.share(ctx, d, drained)
+	if err != nil {
+		return fmt.Errorf("nothing was changed, since other nodes would not know: %w", err)
 	}
 	drains := slices.DeleteFunc(slices.Clone(r.Drains()), func(have Drain) bool { return have.Key() == d.Key() })
 	if drained {
 		drains = append(drains, d)
 	}
 	return r.keep(saved{Key: r.key(), Drains: sorted(drains)}, version)
+}
+
+// errLost is of what is lost again and again.
+var errLost = errors.New("what nodes share was lost at the same time")
+
+// share has others follow a change. Before that this node takes over what they have changed, and brings back what is lost, or the change
+// would be all that is there.
+func (r *Register) share(ctx context.Context, d Drain, drained bool) (version string, err error) {
+	if r.opts.Shared == nil {
+		return "", nil
+	}
+	for range 2 { // it may be lost between the two
+		if err := r.read(ctx); err != nil {
+			return "", err
+		}
+		if version, err = r.opts.Shared.Change(ctx, d, drained); err != nil || version != "" {
+			r.wasRead = time.Time{} // another may have changed something between the two
+			return version, err
+		}
+	}
+	return "", errLost
 }
 
 func (r *Register) key() Key {
@@ -195,12 +216,20 @@ func (r *Register) tell(ctx context.Context, err error) {
 func (r *Register) follow(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	if err := r.shareKey(ctx); err != nil {
+	r.changing.Lock()
+	err := r.read(ctx)
+	r.changing.Unlock()
+	if err != nil {
 		return err
 	}
-	if err := r.read(ctx); err != nil {
+	if err := r.shareReport(ctx); err != nil {
 		return err
 	}
+	return r.shareKey(ctx)
+}
+
+// shareReport says how this node stands, if that is news.
+func (r *Register) shareReport(ctx context.Context) error {
 	report := r.report()
 	if len(report.InFlight) == 0 && report.Version == r.reportedThat && time.Since(r.wasReported) < reportEvery {
 		return nil
@@ -227,11 +256,11 @@ func (r *Register) report() Report {
 }
 
 func (r *Register) shareKey(ctx context.Context) error {
+	r.changing.Lock()
+	defer r.changing.Unlock()
 	if r.keyed {
 		return nil
 	}
-	r.changing.Lock()
-	defer r.changing.Unlock()
 	key, err := r.opts.Shared.Key(ctx, r.key())
 	if err != nil {
 		return err
@@ -244,9 +273,8 @@ func (r *Register) shareKey(ctx context.Context) error {
 	return r.keep(state, version)
 }
 
+// read takes over drains and findings. Where all is lost it brings back what this node has of them.
 func (r *Register) read(ctx context.Context) error {
-	r.changing.Lock()
-	defer r.changing.Unlock()
 	r.mu.Lock()
 	version, mine := r.version, r.state
 	r.mu.Unlock()
@@ -259,23 +287,32 @@ func (r *Register) read(ctx context.Context) error {
 		return err
 	}
 	r.wasRead = time.Now()
+	r.keyed = false // another node may have brought back all that was lost, with a key of its own
+	if snapshot.Version == "" {
+		return r.restore(ctx, mine)
+	}
 	if r.opts.Prober != nil {
 		r.opts.Prober.Learn(snapshot.Down)
 	}
-	if snapshot.Version == "" { // the first node there, or an emptied Redis: what was drained stays so
-		for _, d := range mine.Drains {
-			if version, err = r.opts.Shared.Change(ctx, d, true); err != nil {
-				return err
-			}
-		}
-		if len(mine.Drains) > 0 {
-			r.log.Warn("drained backends were missing in Redis and were written there anew", "drains", len(mine.Drains))
-		}
-		r.keyed = false // it went with them
-		return r.keep(mine, version)
-	}
 	mine.Drains = sorted(snapshot.Drains)
 	return r.keep(mine, snapshot.Version)
+}
+
+// restore brings back what was drained and down, in an emptied Redis, or as the first node there: it stays so.
+func (r *Register) restore(ctx context.Context, mine saved) error {
+	var down map[string]Finding
+	if r.opts.Prober != nil {
+		down = r.opts.Prober.Findings()
+	}
+	version, err := r.opts.Shared.Restore(ctx, mine.Drains, down)
+	if err != nil {
+		return err
+	}
+	if len(mine.Drains) > 0 {
+		r.log.Warn("drained backends were missing in Redis and were written there anew", "drains", len(mine.Drains))
+	}
+	r.wasRead = time.Time{} // another may have brought back more
+	return r.keep(mine, version)
 }
 
 // Standing is how the nodes stand.

@@ -85,3 +85,27 @@ func TestADrainThatCannotBeKeptIsRefused(t *testing.T) {
 		t.Errorf("error %v, drains %v, told %d times", err, n.Drains(), len(n.applied))
 	}
 }
+
+// A node that follows what another has found acts by it on when all is lost, and so do those who read what it brings back.
+func TestAFlushMakesNoBackendUp(t *testing.T) {
+	t.Parallel()
+	shared := &memory{}
+	follower := NewProber(ProberOptions{Found: func(Target, *Finding) {}})
+	follower.Add(target("http://a"))
+	n := open(t, Options{Shared: shared, Prober: follower})
+	id := target("http://a").id().String()
+	if _, err := shared.Restore(t.Context(), nil, map[string]Finding{id: {Reason: "sick"}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, when := range []string{"at first", "after a flush", "once more after it"} {
+		if when == "after a flush" {
+			shared.empty()
+		}
+		if err := n.follow(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if follower.Down() != 1 || len(shared.down) != 1 {
+			t.Errorf("%s %d backends are down here, and %d for all", when, follower.Down(), len(shared.down))
+		}
+	}
+}

@@ -91,7 +91,7 @@ func (s *Store) Tell(ctx context.Context, findings map[string]*health.Finding) e
 			}
 			pipe.HSet(ctx, s.down, id, text)
 		}
-		pipe.Set(ctx, s.version, newVersion(), 0)
+		pipe.SetXX(ctx, s.version, newVersion(), 0)
 		return nil
 	})
 	return wrap(err)
@@ -115,11 +115,39 @@ func (s *Store) Change(ctx context.Context, d health.Drain, drained bool) (versi
 		return "", err
 	}
 	version = newVersion()
+	var changed *redis.BoolCmd
 	_, err = s.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
 		if drained {
 			pipe.HSet(ctx, s.drains, d.Key(), text)
 		} else {
 			pipe.HDel(ctx, s.drains, d.Key())
+		}
+		changed = pipe.SetXX(ctx, s.version, version, 0)
+		return nil
+	})
+	if err != nil || !changed.Val() {
+		return "", wrap(err)
+	}
+	return version, nil
+}
+
+// Restore implements health.Shared.
+func (s *Store) Restore(ctx context.Context, drains []health.Drain, down map[string]health.Finding) (version string, err error) {
+	version = newVersion()
+	_, err = s.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+		for _, d := range drains {
+			text, err := json.Marshal(d)
+			if err != nil {
+				return err
+			}
+			pipe.HSet(ctx, s.drains, d.Key(), text)
+		}
+		for id, f := range down {
+			text, err := json.Marshal(f)
+			if err != nil {
+				return err
+			}
+			pipe.HSet(ctx, s.down, id, text)
 		}
 		pipe.Set(ctx, s.version, version, 0)
 		return nil
