@@ -44,6 +44,7 @@ type Register struct {
 	// With changing held.
 	keyed   bool      // the key is the shared one
 	wasRead time.Time // all that is shared; zero: it is to be read whatever its version
+	unsaved bool      // the state is not that of the file, which could not be written
 
 	// Of Run alone.
 	down         bool // Redis was said to be away
@@ -104,8 +105,11 @@ func (r *Register) Reload() error {
 	return r.keep(state, version)
 }
 
-// Set drains a backend or ends that, here at once and on the nodes that share a Redis within a second. After an error nothing has changed here: Redis
-// did not take it, or the file cannot be written; in that case the other nodes act by it.
+// ErrUnsaved is wrapped where Redis and this node have a drain that the node's file has not.
+var ErrUnsaved = errors.New("it is done, on all nodes, but a restart of this one would forget it while Redis is away")
+
+// Set drains a backend or ends that, here at once and on the nodes that share a Redis within a second. After an error nothing has changed: Redis
+// did not take it, or, of a node alone, the file cannot be written. After ErrUnsaved it has, here and on the others.
 func (r *Register) Set(ctx context.Context, d Drain, drained bool) error {
 	d.Since = d.Since.UTC().Truncate(time.Second) // as it comes back
 	r.changing.Lock()
@@ -118,7 +122,10 @@ func (r *Register) Set(ctx context.Context, d Drain, drained bool) error {
 	if drained {
 		drains = append(drains, d)
 	}
-	return r.keep(saved{Key: r.key(), Drains: sorted(drains)}, version)
+	if err = r.keep(saved{Key: r.key(), Drains: sorted(drains)}, version); err != nil && r.opts.Shared != nil {
+		return fmt.Errorf("%w: %w", ErrUnsaved, err)
+	}
+	return err
 }
 
 // errLost is of what is lost again and again.
@@ -148,16 +155,19 @@ func (r *Register) key() Key {
 	return r.state.Key
 }
 
-// keep makes a state the one in force. The file comes first: what it does not hold would be forgotten.
+// keep makes a state the one in force. The file comes first: what it does not hold would be forgotten, so a node alone refuses it. Where Redis holds
+// it, too, a full disk is no reason to send requests to what all other nodes spare: the file is written when that works again.
 func (r *Register) keep(state saved, version string) error {
 	r.mu.Lock()
 	before := r.state
 	r.mu.Unlock()
 	newKey, newDrains := before.Key != state.Key, !slices.Equal(before.Drains, state.Drains)
-	if newKey || newDrains {
-		if err := writeFile(r.opts.File, state); err != nil {
-			return err
+	var unsaved error
+	if newKey || newDrains || r.unsaved {
+		if unsaved = writeFile(r.opts.File, state); unsaved != nil && r.opts.Shared == nil {
+			return unsaved
 		}
+		r.noteFile(unsaved)
 	}
 	r.mu.Lock()
 	r.state, r.version = state, version
@@ -168,7 +178,20 @@ func (r *Register) keep(state saved, version string) error {
 	if newDrains {
 		r.opts.Apply(state.Drains)
 	}
-	return nil
+	return unsaved
+}
+
+// noteFile logs when the file cannot be written, and when it can again.
+func (r *Register) noteFile(err error) {
+	switch {
+	case (err != nil) == r.unsaved:
+		return
+	case err != nil:
+		r.log.Error("drained backends are not in this node's file: a restart would forget them while Redis is away", "err", err)
+	default:
+		r.log.Info("drained backends are in this node's file again")
+	}
+	r.unsaved = err != nil
 }
 
 // Run follows what is shared and has backends checked until ctx ends, and returns ctx's error.
@@ -270,7 +293,8 @@ func (r *Register) shareKey(ctx context.Context) error {
 	state, version := r.state, r.version
 	r.mu.Unlock()
 	state.Key = key
-	return r.keep(state, version)
+	_ = r.keep(state, version) // the file's error is noted
+	return nil
 }
 
 // read takes over drains and findings. Where all is lost it brings back what this node has of them.
@@ -295,7 +319,8 @@ func (r *Register) read(ctx context.Context) error {
 		r.opts.Prober.Learn(snapshot.Down)
 	}
 	mine.Drains = sorted(snapshot.Drains)
-	return r.keep(mine, snapshot.Version)
+	_ = r.keep(mine, snapshot.Version) // the file's error is noted
+	return nil
 }
 
 // restore brings back what was drained and down, in an emptied Redis, or as the first node there: it stays so.
@@ -311,8 +336,9 @@ func (r *Register) restore(ctx context.Context, mine saved) error {
 	if len(mine.Drains) > 0 {
 		r.log.Warn("drained backends were missing in Redis and were written there anew", "drains", len(mine.Drains))
 	}
-	r.wasRead = time.Time{} // another may have brought back more
-	return r.keep(mine, version)
+	r.wasRead = time.Time{}   // another may have brought back more
+	_ = r.keep(mine, version) // the file's error is noted
+	return nil
 }
 
 // Standing is how the nodes stand.
