@@ -112,14 +112,18 @@ func (p *Prober) Add(t Target) {
 		return
 	}
 	id := t.id()
-	// The first checks of many targets are spread over the interval.
-	offset := time.Duration(binary.BigEndian.Uint64(id[:]) % uint64(t.Interval))
-	e := &probed{Target: t, id: id, due: time.Now().Add(offset), at: -1}
+	e := &probed{Target: t, id: id, at: -1}
+	e.due = time.Now().Add(e.offset())
 	p.targets[t] = e
 	p.digest = p.digest.xor(id)
 	p.adopt(e)
 	heap.Push(&p.queue, e)
 	p.stir()
+}
+
+// offset spreads the first checks of many targets over the interval.
+func (e *probed) offset() time.Duration {
+	return time.Duration(binary.BigEndian.Uint64(e.id[:]) % uint64(e.Interval))
 }
 
 // Remove ends that.
@@ -198,9 +202,14 @@ func (p *Prober) Lead(lead bool) {
 		return
 	}
 	p.leading = lead
+	now := time.Now()
 	for _, e := range p.targets {
 		e.good, e.bad = 0, 0
+		if lead && e.at >= 0 && e.due.Before(now) { // since this node did not check: all at once would be too much
+			e.due = now.Add(e.offset())
+		}
 	}
+	heap.Init(&p.queue)
 	clear(p.pending)
 	p.stir()
 }

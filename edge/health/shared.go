@@ -19,6 +19,8 @@ type Shared interface {
 	Key(ctx context.Context, fresh Key) (Key, error)
 	// Lease takes what has that name for an owner, for a life; false: another owner has it.
 	Lease(ctx context.Context, name, owner string, life time.Duration) (bool, error)
+	// Leased reports whether somebody has it.
+	Leased(ctx context.Context, name string) (bool, error)
 	// Release gives it back.
 	Release(ctx context.Context, name, owner string) error
 	// Tell adds findings to what is shared, or takes them out (nil), by id, and makes a new version, unless all is lost.

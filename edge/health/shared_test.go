@@ -104,6 +104,12 @@ func (m *memory) Lease(_ context.Context, name, owner string, life time.Duration
 	return true, nil
 }
 
+func (m *memory) Leased(_ context.Context, name string) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Now().Before(m.leases[name].until), nil
+}
+
 func (m *memory) Release(_ context.Context, name, owner string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

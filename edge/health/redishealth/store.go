@@ -103,6 +103,15 @@ func (s *Store) Lease(ctx context.Context, name, owner string, life time.Duratio
 	return held, wrap(err)
 }
 
+// Leased implements health.Shared.
+func (s *Store) Leased(ctx context.Context, name string) (bool, error) {
+	err := s.client.Get(ctx, s.leasePrefix+name).Err()
+	if errors.Is(err, redis.Nil) {
+		return false, nil
+	}
+	return err == nil, wrap(err)
+}
+
 // Release implements health.Shared.
 func (s *Store) Release(ctx context.Context, name, owner string) error {
 	return wrap(redisconn.Release(ctx, s.client, s.leasePrefix+name, owner))

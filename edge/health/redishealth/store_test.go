@@ -223,3 +223,17 @@ func TestOneNodeChecksForAll(t *testing.T) {
 	redis.Restart(false)
 	edgetest.WaitFor(t, "one to check for both", func() bool { return leading() == 1 })
 }
+
+// Who must not ask for the lease yet sees whether somebody has it.
+func TestALeaseIsSeenByOthers(t *testing.T) {
+	t.Parallel()
+	s := store(t, edgetest.Redis(t))
+	for _, want := range []bool{false, true} {
+		if leased, err := s.Leased(t.Context(), "digest"); leased != want || err != nil {
+			t.Errorf("leased: %v, %v, want %v", leased, err, want)
+		}
+		if held, err := s.Lease(t.Context(), "digest", "a", time.Minute); !held || err != nil {
+			t.Errorf("held: %v, %v", held, err)
+		}
+	}
+}
