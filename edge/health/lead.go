@@ -30,6 +30,7 @@ func (r *Register) lead(ctx context.Context) {
 	for held, heard := "", time.Now(); ; {
 		digest := p.Digest()
 		if held != "" && held != digest {
+			r.tellFindings(ctx) // that what was removed is not down: another may check from now on, or nobody
 			r.release(ctx, held, owner)
 			held = ""
 		}

@@ -74,6 +74,38 @@ func TestChangesOfTargetsLetChecksConclude(t *testing.T) {
 	})
 }
 
+// What was found of a target does not outlive it.
+func TestFindingsOfRemovedTargetsGo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shared := &memory{}
+		p, stop := joined(t, shared, "a")
+		defer stop()
+		time.Sleep(12 * time.Second)
+		if len(shared.findings()) != 2 {
+			t.Fatalf("down: %v", shared.findings())
+		}
+		untold := target("http://untold").id().String()
+		if err := shared.Tell(t.Context(), map[string]*Finding{untold: {Told: time.Now()}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(findingLife - time.Minute)
+		if len(shared.findings()) != 3 {
+			t.Errorf("within an hour: %v", shared.findings())
+		}
+		time.Sleep(2 * time.Minute)
+		if _, there := shared.findings()[untold]; there || len(shared.findings()) != 2 {
+			t.Errorf("after an hour: %v", shared.findings())
+		}
+		p.Remove(target("http://a"))
+		p.Remove(target("http://z"))
+		time.Sleep(2 * leaseBeat)
+		if len(shared.findings()) != 0 {
+			t.Errorf("without targets: %v", shared.findings())
+		}
+	})
+}
+
 // Who begins to check does not check all at once.
 func TestFirstChecksAreSpreadWhenANodeBeginsToLead(t *testing.T) {
 	t.Parallel()

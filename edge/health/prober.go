@@ -47,14 +47,6 @@ type targetID [16]byte
 
 func (id targetID) String() string { return hex.EncodeToString(id[:]) }
 
-// A Finding is what checks have found wrong.
-type Finding struct {
-	URL    string    `json:"url"`
-	Vhost  string    `json:"vhost"`
-	Reason string    `json:"reason"`
-	Since  time.Time `json:"since"`
-}
-
 // ProberOptions configure a Prober. Probe is required.
 type ProberOptions struct {
 	// Probe checks a backend once, until ctx ends. An error says what is wrong.
@@ -164,19 +156,6 @@ func (p *Prober) Down() (n int) {
 	return n
 }
 
-// Findings returns what is down, by id, as far as this node knows.
-func (p *Prober) Findings() map[string]Finding {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	out := map[string]Finding{}
-	for _, e := range p.targets {
-		if e.finding != nil {
-			out[e.id.String()] = *e.finding
-		}
-	}
-	return out
-}
-
 // Leading reports whether this node checks.
 func (p *Prober) Leading() bool {
 	p.mu.Lock()
@@ -212,53 +191,6 @@ func (p *Prober) Lead(lead bool) {
 	heap.Init(&p.queue)
 	clear(p.pending)
 	p.stir()
-}
-
-// Learn takes over what others have found, by id. Where this node leads, its own word counts, and what is told otherwise is told
-// anew.
-func (p *Prober) Learn(down map[string]Finding) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.theirs = down
-	for _, e := range p.targets {
-		if !p.leading {
-			p.adopt(e)
-		} else if _, told := down[e.id.String()]; told != (e.finding != nil) {
-			p.pending[e.id.String()] = e.finding
-		}
-	}
-}
-
-// adopt makes what others have found the finding of a target.
-func (p *Prober) adopt(e *probed) {
-	f, down := p.theirs[e.id.String()]
-	if down == (e.finding != nil) {
-		return
-	}
-	if e.finding = nil; down {
-		e.finding = &f
-	}
-	p.opts.Found(e.Target, e.finding)
-}
-
-// Untold returns what others are to be told, by id; nil: that it is up. Told says that they were.
-func (p *Prober) Untold() map[string]*Finding {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	out := p.pending
-	p.pending = map[string]*Finding{}
-	return out
-}
-
-// Tell puts back what could not be told.
-func (p *Prober) Tell(untold map[string]*Finding) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for id, f := range untold {
-		if _, newer := p.pending[id]; !newer {
-			p.pending[id] = f
-		}
-	}
 }
 
 func (p *Prober) stir() {

@@ -44,6 +44,12 @@ func (m *memory) empty() {
 	m.version, m.drains, m.down, m.keys, m.leases, m.reports = "", nil, nil, nil, nil, nil
 }
 
+func (m *memory) findings() map[string]Finding {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.down)
+}
+
 func (m *memory) Read(_ context.Context, version string) (*Snapshot, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
