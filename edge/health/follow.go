@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -118,9 +119,26 @@ func (r *Register) read(ctx context.Context) error {
 	if r.opts.Prober != nil {
 		r.opts.Prober.Learn(snapshot.Down)
 	}
-	mine.Drains = sorted(snapshot.Drains)
+	mine.Drains = sorted(append(r.keepUnread(mine.Drains, snapshot.Unread), snapshot.Drains...))
 	_ = r.keep(mine, snapshot.Version) // the file's error is noted
 	return nil
+}
+
+// keepUnread returns those of a node's drains that are shared in a form which nobody can read: they have not been undrained. Each is told once.
+func (r *Register) keepUnread(mine []Drain, unread map[string]error) (kept []Drain) {
+	for _, d := range mine {
+		if unread[d.Key()] != nil {
+			kept = append(kept, d)
+		}
+	}
+	for key, err := range unread {
+		if r.unread[key] == nil {
+			drained := slices.ContainsFunc(kept, func(d Drain) bool { return d.Key() == key })
+			r.log.Error("a drained backend in Redis cannot be read: drain or undrain it anew", "drain", key, "drained_here", drained, "err", err)
+		}
+	}
+	r.unread = unread
+	return kept
 }
 
 // restore brings back what was drained and down, in an emptied Redis, or as the first node there: it stays so.

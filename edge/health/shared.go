@@ -35,6 +35,7 @@ type Shared interface {
 type Snapshot struct {
 	Version string // empty: nobody has shared anything yet, or all is lost
 	Drains  []Drain
+	Unread  map[string]error   // drains that cannot be read, by Drain.Key: why not
 	Down    map[string]Finding // by the id of a target
 }
 

@@ -111,3 +111,35 @@ func TestNodesHaveOneKeyAfterAFlush(t *testing.T) {
 		return err == nil && string(text) == other
 	})
 }
+
+// A drain that somebody has spoiled by hand is none that was taken back.
+func TestADrainThatCannotBeReadStays(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	a, _ := join(t, redis, "a", "")
+	for _, url := range []string{"http://x", "http://y", "http://z"} {
+		if err := a.Set(t.Context(), health.Drain{URL: url}, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hash := "edge:gatehouse:{backends}:drains"
+	for _, version := range []string{"one", "two"} {
+		redis.CLIInput("MULTI\nHSET " + hash + " http://x {\nHSET " + hash + " http://y '{\"url\": \"http://x\"}'\nHSET " + hash + " http://new 1\nHDEL " + hash + " http://z\n" +
+			"SET " + versionKey + " " + version + "\nEXEC\n")
+		edgetest.WaitFor(t, "it to be read", func() bool {
+			return strings.Contains(redis.CLI("GET", "edge:gatehouse:{backends}:node:a"), version)
+		})
+		a.await(t, "http://x", "http://y")
+	}
+	for _, key := range []string{"drain=http://x drained_here=true", "drain=http://y drained_here=true", "drain=http://new drained_here=false"} {
+		if got := strings.Count(a.log.String(), key); got != 1 {
+			t.Errorf("%q is told %d times:\n%s", key, got, a.log.String())
+		}
+	}
+	if err := a.Set(t.Context(), health.Drain{URL: "http://x"}, false); err != nil {
+		t.Fatal(err)
+	}
+	redis.CLI("HDEL", hash, "http://y")
+	redis.CLI("SET", versionKey, "last")
+	a.await(t)
+}

@@ -37,7 +37,7 @@ func New(client *redisconn.Client) *Store {
 	}
 }
 
-// Read implements health.Shared. What is no JSON is left out: somebody has written it by hand.
+// Read implements health.Shared. A finding that is no JSON is left out: somebody has written it by hand.
 func (s *Store) Read(ctx context.Context, version string) (*health.Snapshot, error) {
 	now, err := s.client.Get(ctx, s.version).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
@@ -54,12 +54,14 @@ func (s *Store) Read(ctx context.Context, version string) (*health.Snapshot, err
 	}); err != nil {
 		return nil, wrap(err)
 	}
-	out := &health.Snapshot{Version: now, Down: map[string]health.Finding{}}
+	out := &health.Snapshot{Version: now, Unread: map[string]error{}, Down: map[string]health.Finding{}}
 	for key, text := range drains.Val() {
-		var d health.Drain
-		if json.Unmarshal([]byte(text), &d) == nil && d.Key() == key {
-			out.Drains = append(out.Drains, d)
+		d, err := parseDrain(key, text)
+		if err != nil {
+			out.Unread[key] = err
+			continue
 		}
+		out.Drains = append(out.Drains, d)
 	}
 	for id, text := range down.Val() {
 		var f health.Finding
@@ -68,6 +70,16 @@ func (s *Store) Read(ctx context.Context, version string) (*health.Snapshot, err
 		}
 	}
 	return out, nil
+}
+
+func parseDrain(key, text string) (d health.Drain, err error) {
+	if err := json.Unmarshal([]byte(text), &d); err != nil {
+		return d, err
+	}
+	if d.Key() != key {
+		return d, fmt.Errorf("it is that of %q", d.Key())
+	}
+	return d, nil
 }
 
 // newVersion is a text that no version was before.

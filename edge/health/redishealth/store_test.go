@@ -3,6 +3,7 @@ package redishealth
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -22,6 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type node struct {
 	*health.Register
 	file string
+	log  edgetest.Output
 
 	mu      sync.Mutex
 	drained []string
@@ -59,7 +61,7 @@ func join(t *testing.T, redis *edgetest.RedisServer, name, file string) (n *node
 	t.Helper()
 	n = &node{file: file}
 	n.Register, stop = joinWith(t, redis, health.Options{
-		File: file, Node: name,
+		File: file, Node: name, Logger: slog.New(slog.NewTextHandler(&n.log, nil)),
 		Apply: func(drains []health.Drain) {
 			n.mu.Lock()
 			defer n.mu.Unlock()
