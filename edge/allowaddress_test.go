@@ -193,6 +193,21 @@ func TestABlockActsOnOpenConnections(t *testing.T) {
 	ws.WantClosed()
 }
 
+// Who was served by a vhost's word alone is not, once that is taken out of the document.
+func TestAddressesThatAreRemovedActOnOpenConnections(t *testing.T) {
+	t.Parallel()
+	b := edgetest.NewBackend(t)
+	n := start(t, shopSite(b.URL, "addresses: {allow: [127.0.0.1]}"), func(o *Options) {
+		o.Addresses = &routes.Addresses{Deny: []string{"127.0.0.0/8"}}
+	})
+	n.followAddresses(t)
+	ws := edgetest.Dial(t, n.http)
+	ws.UpgradeWebSocket("www.shop.test", "/ws")
+	ws.WebSocketEcho("before")
+	n.apply(t, shopSite(b.URL))
+	ws.WantClosed()
+}
+
 // A hit is answered without a backend, and is no way around a list.
 func TestAddressesAreAskedBeforeTheCache(t *testing.T) {
 	t.Parallel()
