@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
+	"sync"
 
 	"gatehouse/edge/iplist"
 	"gatehouse/routes"
@@ -43,8 +45,13 @@ var (
 	deniedByBlock   = refuseAddress(byBlock, "the client's address is blocked")
 )
 
-// siteAddresses are a site's rules and its tenant's; a site without any has none.
-type siteAddresses struct{ vhost, tenant *iplist.Rules }
+// siteAddresses are a site's rules and its tenant's, until they are given back; a site without any has none.
+type siteAddresses struct {
+	vhost, tenant *iplist.Rules
+
+	from *iplist.Lists
+	once sync.Once
+}
 
 // allowAddress refuses clients whose address may not ask. The nearest document that knows the address decides: the vhost's, its
 // tenant's (or the defaults), the process's. Blocks come last, so that whoever is allowed anywhere cannot be blocked by mistake.
@@ -112,20 +119,27 @@ func (s *Server) openAddresses() (err error) {
 	return nil
 }
 
-// openSiteAddresses holds the rules of a site; nil: it has none.
-func (s *Server) openSiteAddresses(settings *routes.Settings) *siteAddresses {
-	out := &siteAddresses{s.addresses.lists.Open(settings.VhostAddresses), s.addresses.lists.Open(settings.TenantAddresses)}
-	if *out == (siteAddresses{}) {
-		return nil
+// holdAddresses has a site hold its rules. A site that nobody gives back gives back when it is no longer in use, see backends.hold.
+func (s *Server) holdAddresses(st *site) {
+	lists, vhost, tenant := s.addresses.lists, st.settings.VhostAddresses, st.settings.TenantAddresses
+	if vhost.Empty() && tenant.Empty() {
+		return
 	}
-	return out
+	out := &siteAddresses{from: lists}
+	out.vhost, out.tenant = lists.Open(vhost), lists.Open(tenant)
+	runtime.AddCleanup(st, (*siteAddresses).release, out)
+	st.addresses = out
 }
 
-func (s *Server) closeSiteAddresses(st *site) {
-	if st.addresses != nil {
-		s.addresses.lists.Close(st.addresses.vhost)
-		s.addresses.lists.Close(st.addresses.tenant)
+// release gives the rules back; a second call does nothing. a may be nil.
+func (a *siteAddresses) release() {
+	if a == nil {
+		return
 	}
+	a.once.Do(func() {
+		a.from.Close(a.vhost)
+		a.from.Close(a.tenant)
+	})
 }
 
 // addressesChanged has tunnels be compared with what is in force now. It does not block.

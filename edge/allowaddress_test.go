@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -258,6 +259,31 @@ func TestAListOfADocumentIsFollowedAndItsProblemKnown(t *testing.T) {
 	if n.AddressProblem("absent.test") != nil {
 		t.Error("a problem of nobody")
 	}
+}
+
+// A vhost that was changed and then removed before anybody asked for it: nobody retires the site that it had.
+func TestAddressesOfASiteThatNobodyRetiresAreGivenBack(t *testing.T) {
+	t.Parallel()
+	b := edgetest.NewBackend(t)
+	file := filepath.Join(t.TempDir(), "drop.txt")
+	if err := os.WriteFile(file, []byte("10.1.0.0/16\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kept := t.TempDir()
+	n := start(t, shopSite(b.URL, `addresses: {deny: ["file:`+file+`"]}`), proxied, func(o *Options) { o.AddressLists = kept })
+	left := func() int {
+		files, err := os.ReadDir(kept)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(files)
+	}
+	if got := n.get(t, "www.shop.test", "/", fromClient("10.1.0.1")); got.Status != 403 || left() != 1 {
+		t.Fatal(got.Status, left())
+	}
+	n.apply(t, shopSite(b.URL))
+	n.remove("www.shop.test")
+	edgetest.WaitFor(t, "the list to be given back", func() bool { runtime.GC(); return left() == 0 })
 }
 
 // A list whose server is one of our own is not fetched, whatever the document says.
