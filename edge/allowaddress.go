@@ -101,6 +101,10 @@ type addresses struct {
 	lists   *iplist.Lists
 	process *iplist.Rules
 	wake    chan struct{} // tunnels are to be compared with what is in force
+
+	makers sync.WaitGroup
+	mu     sync.Mutex
+	making map[string]bool // owners whose sites are being made for the sake of their tunnels
 }
 
 func (s *Server) openAddresses() (err error) {
@@ -126,7 +130,10 @@ func (s *Server) holdAddresses(st *site) {
 		return
 	}
 	out := &siteAddresses{from: lists}
-	out.vhost, out.tenant = lists.Open(vhost), lists.Open(tenant)
+	var reading sync.WaitGroup // together: each may wait for servers of lists
+	reading.Go(func() { out.vhost = lists.Open(vhost) })
+	out.tenant = lists.Open(tenant)
+	reading.Wait()
 	runtime.AddCleanup(st, (*siteAddresses).release, out)
 	st.addresses = out
 }
@@ -155,21 +162,27 @@ func (s *Server) addressesChanged() {
 func (s *Server) FollowAddresses(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() { done <- s.addresses.lists.Run(ctx) }()
+	defer s.addresses.makers.Wait()
 	for {
 		select {
 		case err := <-done:
 			return err
 		case <-s.addresses.wake:
-			s.cutRefused()
+			s.cutRefused(ctx)
 		}
 	}
 }
 
-// cutRefused ends the upgraded connections of clients that are refused now.
-func (s *Server) cutRefused() {
-	cut := 0
+// cutRefused ends the upgraded connections of clients that are refused now. It waits for nothing: where the site of now has not been
+// made yet, the one before decides until it has.
+func (s *Server) cutRefused(ctx context.Context) {
+	cut, unmade := 0, map[*routes.Route]struct{}{}
 	for _, t := range s.tunnels.all() {
-		if refusal, _ := s.judgeAddress(s.siteNow(t.site), t.client); refusal != nil {
+		now, next := s.siteNow(t.site)
+		if next != nil {
+			unmade[next] = struct{}{}
+		}
+		if refusal, _ := s.judgeAddress(now, t.client); refusal != nil {
 			_ = t.reset() // fails on one that has ended meanwhile
 			cut++
 		}
@@ -177,18 +190,61 @@ func (s *Server) cutRefused() {
 	if cut > 0 {
 		s.log.Info("upgraded connections cut: their clients are refused now", "connections", cut)
 	}
+	s.makeSites(ctx, unmade)
 }
 
-// siteNow is the site that has taken a site's place; itself if none has.
-func (s *Server) siteNow(st *site) *site {
-	if table := s.table.Load(); table != nil {
-		if route := table.Vhost(st.name); route != nil && route.Vhost != nil {
-			if now, err := s.siteOf(route); err == nil {
-				return now
-			}
-		}
+// makeSites makes the sites of routes that nobody has asked for yet, and has tunnels be compared again: each owner's behind the others' backs, since
+// making one may wait for servers of lists.
+func (s *Server) makeSites(ctx context.Context, unmade map[*routes.Route]struct{}) {
+	owned := map[string][]*routes.Route{}
+	for route := range unmade {
+		owner := ownerOf(route.Vhost.Tenant, route.Name)
+		owned[owner] = append(owned[owner], route)
 	}
-	return st
+	a := &s.addresses
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for owner, all := range owned {
+		if a.making[owner] {
+			continue // it wakes us at its end
+		}
+		if a.making == nil {
+			a.making = map[string]bool{}
+		}
+		a.making[owner] = true
+		a.makers.Go(func() {
+			for _, route := range all {
+				if ctx.Err() == nil && s.table.Load().Vhost(route.Name) == route {
+					_, _ = s.siteOf(route) // its error is for those who ask
+				}
+			}
+			a.mu.Lock()
+			delete(a.making, owner)
+			a.mu.Unlock()
+			s.addressesChanged()
+		})
+	}
+}
+
+// siteNow is the site that has taken a site's place; itself if none has, or none that can serve. next is its successor's route if
+// that has no site yet, else nil. It does not block.
+func (s *Server) siteNow(st *site) (now *site, next *routes.Route) {
+	table := s.table.Load()
+	if table == nil {
+		return st, nil
+	}
+	route := table.Vhost(st.name)
+	if route == nil || route.Vhost == nil {
+		return st, nil
+	}
+	made, ok := route.Compiled().(*site)
+	switch {
+	case !ok:
+		return st, route
+	case made.err != nil:
+		return st, nil
+	}
+	return made, nil
 }
 
 // hasAddresses reports whether a route's documents say which addresses are served. route may be nil.

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -207,6 +208,48 @@ func TestAddressesThatAreRemovedActOnOpenConnections(t *testing.T) {
 	ws.WebSocketEcho("before")
 	n.apply(t, shopSite(b.URL))
 	ws.WantClosed()
+}
+
+// A silent server of a tenant's list holds up that tenant's site, which nobody has asked for yet, and nobody else's tunnels.
+func TestASilentListDelaysNobodyElsesCut(t *testing.T) {
+	t.Parallel()
+	b := edgetest.NewBackend(t)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, end := make(chan net.Conn, 1), make(chan struct{})
+	go func() {
+		defer close(end)
+		for {
+			c, err := silent.Accept()
+			if err != nil {
+				return
+			}
+			asked <- c
+		}
+	}()
+	defer func() { silent.Close(); <-end }()
+	site := func(name, further string) string {
+		return fmt.Sprintf("vhosts:\n  %[1]s.test: {tenant: %[1]s, backends: [%[2]s]%[3]s}\n", name, b.URL, further)
+	}
+	n := start(t, site("slow", ""))
+	n.apply(t, site("quick", ""))
+	n.followAddresses(t)
+	tunnel := func(host string) *edgetest.RawConn {
+		ws := edgetest.Dial(t, n.http)
+		ws.UpgradeWebSocket(host, "/ws")
+		ws.WebSocketEcho("before")
+		return ws
+	}
+	slow, quick := tunnel("slow.test"), tunnel("quick.test")
+	n.apply(t, site("slow", `, addresses: {deny: [all, "https://`+silent.Addr().String()+`/drop.txt"]}`))
+	fetch := <-asked // the site of now is being made
+	n.apply(t, site("quick", ", addresses: {deny: [all]}"))
+	quick.WantClosed()
+	slow.WebSocketEcho("still")
+	fetch.Close() // which is the answer
+	slow.WantClosed()
 }
 
 // A hit is answered without a backend, and is no way around a list.

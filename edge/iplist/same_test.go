@@ -15,7 +15,9 @@ import (
 func TestTheSameTextAgainIsNoChange(t *testing.T) {
 	t.Parallel()
 	server := newListServer(t, "")
-	say := func(text string) { server.do(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(text)) }) }
+	say := func(text string) {
+		server.do(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(text)) })
+	}
 	again := func() {
 		t.Helper()
 		asked := server.asked.Load()
