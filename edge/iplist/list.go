@@ -103,6 +103,9 @@ func (one *list) restore(l *Lists) bool {
 	return true
 }
 
+// fileRests is how long a file is left alone after a change: many programs write in place. The next look takes it.
+const fileRests = 200 * time.Millisecond
+
 // reread reads a file if it has changed, or could not be read; changed: it has another text.
 func (one *list) reread(l *Lists) (changed bool) {
 	one.mu.Lock()
@@ -112,6 +115,11 @@ func (one *list) reread(l *Lists) (changed bool) {
 	was := one.stamp
 	if err == nil && was != nil && os.SameFile(was, now) && was.ModTime().Equal(now.ModTime()) && was.Size() == now.Size() {
 		return false
+	}
+	if err == nil {
+		if age := time.Since(now.ModTime()); age >= 0 && age < fileRests {
+			return false // it may be half written, as yet empty
+		}
 	}
 	return one.readFile(l)
 }
