@@ -201,6 +201,7 @@ func (i *issuer) run(ctx context.Context) {
 	for range ariPollers {
 		workers.Go(func() { i.ari.run(ctx, i) })
 	}
+	workers.Go(func() { i.keepSwept(ctx) })
 	workers.Wait()
 }
 

@@ -10,11 +10,14 @@ import (
 	"syscall"
 )
 
+// tempPrefix begins the names of files that are being written.
+const tempPrefix = ".tmp-"
+
 // writeFile puts data in place as a whole or not at all: temporary file, fsync,
 // rename, fsync of the folder.
 func writeFile(path string, data []byte, mode os.FileMode) (err error) {
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".tmp-*")
+	f, err := os.CreateTemp(dir, tempPrefix+"*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, reason(err))
 	}
