@@ -35,14 +35,14 @@ func (s *solver) borrow(fetch func(context.Context) error) {
 	if s.shared == nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), borrowWait)
+	defer cancel()
 	select {
-	case s.borrowing <- struct{}{}:
-	default:
+	case s.borrowing <- struct{}{}: // waited for, so that a flood of questions has the issuer's fail by chance alone
+	case <-ctx.Done():
 		return
 	}
 	defer func() { <-s.borrowing }()
-	ctx, cancel := context.WithTimeout(context.Background(), borrowWait)
-	defer cancel()
 	_ = fetch(ctx) // then there is no answer here
 }
 
