@@ -23,7 +23,7 @@ type Change struct {
 // Update applies changes of the table, in order; a name that is there already is
 // changed. Certificate files are read before it returns. If they are bad, the last
 // good certificate is served on and Problem tells why. An exact name without files
-// is ordered from the ACME issuer, if there is one; a wildcard only with Options.DNSHook, "*" never.
+// is ordered from the ACME issuer, if there is one; a wildcard only with Options.DNSHook or DNS, "*" never.
 func (m *Manager) Update(changes []Change) {
 	m.updating.Lock()
 	defer m.updating.Unlock()
@@ -87,7 +87,7 @@ func (m *Manager) Renew(name string) error {
 	case m.issuer != nil && m.issuer.orders(pattern):
 		return m.issuer.hurry(pattern)
 	case !isExact(pattern):
-		return fmt.Errorf("acme: no certificate is ordered for %s: each host below it has one of the internal CA; orders of wildcards need certificates.acme.dns_hook", pattern)
+		return fmt.Errorf("acme: no certificate is ordered for %s: each host below it has one of the internal CA; orders of wildcards need certificates.acme.dns_hook or dns_update", pattern)
 	}
 	m.minter.drop(pattern)
 	return nil
