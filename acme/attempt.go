@@ -102,12 +102,13 @@ func (i *issuer) settled(ctx context.Context, name string, o *order, force bool)
 		return false, nil
 	}
 	var ari time.Time
+	i.mu.Lock()
 	if old := i.store.issued(name); old != nil && old.digest == l.digest { // the issuer's word was about this one
-		i.mu.Lock()
 		ari = o.ari
-		i.mu.Unlock()
 	}
-	if !time.Now().Before(renewal(l, ari)) {
+	mismatched := o.mismatched(l)
+	i.mu.Unlock()
+	if mismatched || !time.Now().Before(renewal(l, ari)) {
 		return false, nil
 	}
 	i.take(name, l)
@@ -213,7 +214,7 @@ func (i *issuer) orderAt(ctx context.Context, a *account, name string, o *order)
 	if old != nil {
 		r.Generation = old.generation
 		i.mu.Lock()
-		if o.force {
+		if o.force || o.mismatched(old) {
 			r.Generation++
 		}
 		i.mu.Unlock()

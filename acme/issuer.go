@@ -63,24 +63,39 @@ type order struct {
 	force  bool      // order though the certificate is not due
 	active bool      // an attempt is under way
 	ari    time.Time // when to renew by the issuer's word; zero: it has not said
-	rsa    bool
+	rsa    bool      // an RSA key
+	rekey  bool      // order anew if the certificate has a key of the other type
+	paused bool      // order nothing
 	looked sync.Once // into the folder
 }
 
 // want has a name ordered, now or when its certificate is due.
-func (i *issuer) want(name string, rsa bool) {
+//
+// Another type of key has it ordered now only where the wish changes, or at the first sight of a certificate in this process: nodes that were told
+// different things would else order in turn, for ever.
+func (i *issuer) want(name string, isRSA, paused bool) {
 	i.mu.Lock()
 	o, known := i.wanted[name]
 	if !known {
 		o = &order{}
 		i.wanted[name] = o
 	}
-	o.rsa = rsa
+	again := known && (o.rsa != isRSA || o.paused && !paused)
+	o.rekey = o.rekey || known && o.rsa != isRSA
+	o.rsa, o.paused = isRSA, paused
 	i.mu.Unlock()
-	if !known {
+	switch {
+	case !known:
 		i.unread.set(name, time.Now())
+	case paused:
+		i.plan.drop(name)
+	case again:
+		i.plan.set(name, time.Now())
 	}
 }
+
+// mismatched reports whether a certificate has to be replaced for its key; i.mu is held.
+func (o *order) mismatched(l *leaf) bool { return o.rekey && l != nil && l.isRSA() != o.rsa }
 
 // readLocal puts the folder's certificate of a name in place, if there is one.
 func (i *issuer) readLocal(name string) *leaf {
@@ -125,6 +140,7 @@ func (i *issuer) take(name string, l *leaf) {
 	if o.err = nil; before == nil || before.digest != l.digest {
 		o.ari = time.Time{}
 	}
+	o.rekey = (o.rekey || before == nil) && l.isRSA() != o.rsa
 	i.mu.Unlock()
 	i.planFor(name, i.store.issued(name))
 }
@@ -132,13 +148,18 @@ func (i *issuer) take(name string, l *leaf) {
 // planFor plans the next look at a name: when its certificate is due, or now.
 func (i *issuer) planFor(name string, held *leaf) {
 	at := time.Now()
-	if held != nil {
-		i.mu.Lock()
-		var ari time.Time
-		if o := i.wanted[name]; o != nil {
-			ari = o.ari
-		}
-		i.mu.Unlock()
+	var ari time.Time
+	var paused, mismatched bool
+	i.mu.Lock()
+	if o := i.wanted[name]; o != nil {
+		ari, paused, mismatched = o.ari, o.paused, o.mismatched(held)
+	}
+	i.mu.Unlock()
+	if paused {
+		i.plan.drop(name)
+		return
+	}
+	if held != nil && !mismatched {
 		at = renewal(held, ari)
 		i.ari.watch(name)
 	}
@@ -169,6 +190,9 @@ func (i *issuer) hurry(name string) error {
 	o, ok := i.wanted[name]
 	if !ok {
 		return fmt.Errorf("acme: no certificate of %s is ordered from the issuer", name)
+	}
+	if o.paused {
+		return fmt.Errorf("acme: %s is suspended: nothing is ordered for it", name)
 	}
 	o.force = true
 	i.plan.set(name, time.Now())
@@ -224,25 +248,24 @@ func (i *issuer) run(ctx context.Context) {
 func (i *issuer) process(ctx context.Context, name string) {
 	i.mu.Lock()
 	o, ok := i.wanted[name]
-	var force bool
-	var ari time.Time
-	if ok {
-		force, ari = o.force, o.ari
-	}
 	i.mu.Unlock()
-	if ok {
-		i.look(name, o)
+	if !ok {
+		return
 	}
+	i.look(name, o)
 	held := i.store.issued(name)
+	i.mu.Lock()
+	force, ari, paused, mismatched := o.force, o.ari, o.paused, o.mismatched(held)
+	i.mu.Unlock()
 	switch {
-	case !ok:
+	case paused:
 	case !strings.Contains(strings.TrimPrefix(name, "*."), "."):
 		i.finish(name, o, errors.New("acme: no issuer certifies a name of one label"), 24*time.Hour)
 	case !i.known(knownAs(name)):
 		i.plan.set(name, time.Now().Add(unknownWait))
 	case i.store.hasFile(name) && !force:
 		i.plan.set(name, time.Now().Add(coveredWait))
-	case held != nil && !force && time.Now().Before(renewal(held, ari)):
+	case held != nil && !force && !mismatched && time.Now().Before(renewal(held, ari)):
 		i.planFor(name, held)
 	default:
 		i.attempt(ctx, name, o, force)
@@ -274,6 +297,7 @@ func (i *issuer) finish(name string, o *order, err error, wait time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	o.err, o.tried, o.force = err, time.Now(), false
+	o.rekey = o.rekey && err != nil
 	if i.wanted[name] == o { // not removed, nor removed and added again, meanwhile
 		i.plan.set(name, time.Now().Add(wait))
 	}

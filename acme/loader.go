@@ -22,6 +22,9 @@ func (i *issuer) look(name string, o *order) {
 		if held == nil {
 			held = i.readLocal(name)
 		}
+		i.mu.Lock()
+		o.rekey = held != nil && held.isRSA() != o.rsa
+		i.mu.Unlock()
 		i.planFor(name, held)
 	})
 }

@@ -16,8 +16,12 @@ type Change struct {
 	// empty leaves the choice to the issuer; one without the other is a problem.
 	CertFile, KeyFile string
 
-	// RSA has the name's certificate ordered for an RSA key, for clients that know no ECDSA.
+	// RSA has the name's certificate ordered for an RSA key of 2048 bits, for clients that know no ECDSA. Where it changes, another certificate is
+	// ordered; the one that is there is served until then.
 	RSA bool
+
+	// Suspended says that nothing is ordered or renewed for the name. What is there is served on.
+	Suspended bool
 }
 
 // Update applies changes of the table, in order; a name that is there already is
@@ -53,7 +57,7 @@ func (m *Manager) add(name string, c Change) {
 	}
 	m.files.detach(name)
 	if order {
-		m.issuer.want(name, c.RSA)
+		m.issuer.want(name, c.RSA, c.Suspended)
 	}
 }
 

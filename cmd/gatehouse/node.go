@@ -186,9 +186,12 @@ func certificateChange(table *routes.Table, name string) acme.Change {
 	if owner == nil {
 		return acme.Change{Name: name, Removed: true}
 	}
-	change := acme.Change{Name: name}
-	if t := owner.Vhost.TLS; t != nil && t.Certificate != nil {
-		change.CertFile, change.KeyFile = t.Certificate.Cert, t.Certificate.Key
+	change := acme.Change{Name: name, Suspended: owner.Vhost.IsSuspended()}
+	if t := owner.Vhost.TLS; t != nil {
+		change.RSA = t.KeyType == routes.KeyRSA
+		if t.Certificate != nil {
+			change.CertFile, change.KeyFile = t.Certificate.Cert, t.Certificate.Key
+		}
 	}
 	return change
 }
