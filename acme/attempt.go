@@ -26,6 +26,7 @@ type try struct {
 	names []string // those to order it for: all, but for such as have failed again and again
 	force bool     // order though the certificate is not due, since it has to go
 	hand  bool     // somebody wants it so: nothing is waited for, and no name is left out
+	words int      // how often somebody had wanted it by then
 }
 
 // whole reports whether no name is left out.
@@ -121,7 +122,10 @@ func (i *issuer) settled(ctx context.Context, t *try) (bool, error) {
 	case t.force: // this one is to go
 		return false, nil
 	}
-	if due(l, t.all, ari) {
+	i.mu.Lock()
+	mismatched := t.order.mismatched(l)
+	i.mu.Unlock()
+	if mismatched || due(l, t.all, ari) {
 		i.place(t.key, l) // the next one is to take its place
 		return false, nil
 	}
@@ -138,10 +142,12 @@ func (i *issuer) heldAndARI(o *order) (*leaf, time.Time) {
 
 // lasting is heldAndARI without a certificate that has to go whatever its age.
 func (i *issuer) lasting(t *try) (*leaf, time.Time) {
-	if t.force {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if t.force || t.order.mismatched(t.order.leaf) {
 		return nil, time.Time{}
 	}
-	return i.heldAndARI(t.order)
+	return t.order.leaf, t.order.ari
 }
 
 // isOpen reports whether any issuer takes orders at present.
@@ -222,18 +228,22 @@ func (i *issuer) orderAt(ctx context.Context, a *account, t *try) (*record, erro
 	if old != nil && old.directory == a.conf.Directory && !old.replacedBy.Load() && a.offersARI() {
 		p.replaces = certID(old)
 	}
-	defer a.gate.allow(w.names, p)()
-	var text []byte
-	var err error
-	if old == nil && w.challenge == challengeALPN && !w.rsa && len(w.names) == 1 {
-		text, err = a.orderFirst(ctx, w.names[0], i.solver, i.known)
-	} else {
-		text, err = a.order(ctx, w, i.solver)
+	order := func() ([]byte, error) {
+		defer a.gate.allow(w.names, p)()
+		if old == nil && w.challenge == challengeALPN && !w.rsa && len(w.names) == 1 {
+			return a.orderFirst(ctx, w.names[0], i.solver, i.known)
+		}
+		return a.order(ctx, w, i.solver)
 	}
-	if err != nil {
-		if p.replaces != "" && isAlreadyReplaced(err) { // by an order whose certificate never came here
+	text, err := order()
+	if p.replaces != "" && (isAlreadyReplaced(err) || isIssuersFault(err)) {
+		if isAlreadyReplaced(err) { // by an order whose certificate never came here
 			old.replacedBy.Store(true)
 		}
+		p.replaces = "" // some stumble over what they are to replace: Pebble over one serial number in 256
+		text, err = order()
+	}
+	if err != nil {
 		return nil, err
 	}
 	r := &record{Directory: a.conf.Directory, PEM: string(text)}
@@ -243,7 +253,7 @@ func (i *issuer) orderAt(ctx context.Context, a *account, t *try) (*record, erro
 	if old != nil {
 		r.Generation = old.generation
 		i.mu.Lock()
-		if t.order.force || !old.fitsAll(t.names) { // it has to go before its time
+		if t.order.force || t.order.mismatched(old) || !old.fitsAll(t.names) { // it has to go before its time
 			r.Generation++
 		}
 		i.mu.Unlock()
@@ -280,4 +290,10 @@ func (i *issuer) keep(ctx context.Context, key string, r *record) (*leaf, error)
 func isAlreadyReplaced(err error) bool {
 	var problem *xacme.Error
 	return errors.As(err, &problem) && strings.HasSuffix(problem.ProblemType, ":alreadyReplaced")
+}
+
+// isIssuersFault reports whether an order failed inside the issuer.
+func isIssuersFault(err error) bool {
+	var problem *xacme.Error
+	return errors.As(err, &problem) && problem.StatusCode >= 500
 }

@@ -325,3 +325,54 @@ func TestAttemptCountsForTheNamesThatItFailedFor(t *testing.T) {
 		}
 	}
 }
+
+// Somebody's word is not for what was under way when it was given, however that ends; a revocation is seen to by whatever is issued.
+func TestWordThatIsGivenDuringAnAttemptHolds(t *testing.T) {
+	m := plannedIssuer(t, knows("a.test"))
+	m.Update([]Change{{Name: "a.test"}})
+	for _, err := range []error{nil, errAway} {
+		o := m.issuer.begin("a.test")
+		before := &try{key: "a.test", order: o, hand: true, force: true, words: o.words}
+		if err := m.Renew("a.test"); err != nil {
+			t.Fatal(err)
+		}
+		m.issuer.finish(before, err, time.Hour)
+		m.issuer.end("a.test", o)
+		if !o.hand || !o.force || time.Until(m.issuer.plan.at("a.test")) > 0 {
+			t.Errorf("after %v it is forgotten", err)
+		}
+		m.issuer.finish(&try{key: "a.test", order: o, hand: true, force: true, words: o.words}, err, time.Hour)
+		if o.hand || o.force {
+			t.Errorf("after %v it is for twice", err)
+		}
+	}
+	o := m.issuer.wanted["a.test"]
+	o.force = true
+	if m.issuer.finish(&try{key: "a.test", order: o, words: o.words}, nil, time.Hour); o.force {
+		t.Error("what was issued is ordered again for another that was revoked")
+	}
+}
+
+// An issuer that stumbles over the certificate that is to be replaced gets the order without it, in the same attempt.
+func TestOrderIsMadeWithoutWhatTheIssuerStumblesOver(t *testing.T) {
+	dir, ca := t.TempDir(), edgetest.NewCA(t)
+	pair := ca.Issue(t, "a.test")
+	synctest.Test(t, func(t *testing.T) {
+		issuer := newCountingCA(t, func() time.Duration { return time.Second })
+		m := newManager(t, Options{Data: dir, Issuer: IssuerACME, ACME: ACME{Directory: countingDirectory, Challenge: challengeHTTP}, HTTPPort: noPort, TLSPort: noPort})
+		issuer.serve(m)
+		m.Update([]Change{{Name: "a.test"}})
+		l, err := (&record{Directory: countingDirectory, PEM: string(pair.KeyPEM) + string(pair.CertPEM) + string(ca.PEM)}).leaf(SourceACME, "a.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.issuer.place("a.test", l)
+		if err := m.Renew("a.test"); err != nil {
+			t.Fatal(err)
+		}
+		m.issuer.process(t.Context(), "a.test")
+		if issuer.replacing == 0 || issuer.orders != 1 || len(issuer.failures("a.test")) != 1 {
+			t.Errorf("%d orders that replace it, %d that do not, failures at %v", issuer.replacing, issuer.orders, issuer.failures("a.test"))
+		}
+	})
+}
