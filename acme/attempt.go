@@ -128,7 +128,10 @@ func (i *issuer) settled(ctx context.Context, t *try) (bool, error) {
 	case t.force: // this one is to go
 		return false, nil
 	}
-	if due(l, t.all, ari) {
+	i.mu.Lock()
+	mismatched := t.order.mismatched(l)
+	i.mu.Unlock()
+	if mismatched || due(l, t.all, ari) {
 		i.place(t.key, l) // the next one is to take its place
 		return false, nil
 	}
@@ -145,10 +148,12 @@ func (i *issuer) heldAndARI(o *order) (*leaf, time.Time) {
 
 // lasting is heldAndARI without a certificate that has to go whatever its age.
 func (i *issuer) lasting(t *try) (*leaf, time.Time) {
-	if t.force {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if t.force || t.order.mismatched(t.order.leaf) {
 		return nil, time.Time{}
 	}
-	return i.heldAndARI(t.order)
+	return t.order.leaf, t.order.ari
 }
 
 // isOpen reports whether any issuer takes orders at present.
@@ -301,7 +306,7 @@ func (i *issuer) orderAt(ctx context.Context, a *account, t *try) (*record, erro
 	if old != nil {
 		r.Generation = old.generation
 		i.mu.Lock()
-		if t.order.force || !old.fitsAll(t.names) { // it has to go before its time
+		if t.order.force || t.order.mismatched(old) || !old.fitsAll(t.names) { // it has to go before its time
 			r.Generation++
 		}
 		i.mu.Unlock()

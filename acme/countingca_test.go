@@ -22,13 +22,15 @@ type countingCA struct {
 	done  chan struct{}
 	delay func() time.Duration // until a validation has failed
 
-	mu     sync.Mutex
-	orders int
-	broken bool // no order is taken
-	nonces int
-	made   map[string][]string // by order: its authorizations
-	authz  map[string]*countedAuthz
-	failed map[string][]time.Time // by name
+	mu        sync.Mutex
+	orders    int
+	ari       bool // it offers renewalInfo
+	replacing int  // orders that were to replace a certificate: it stumbles over them
+	broken    bool // no order is taken
+	nonces    int
+	made      map[string][]string // by order: its authorizations
+	authz     map[string]*countedAuthz
+	failed    map[string][]time.Time // by name
 }
 
 type countedAuthz struct{ name, status string }
@@ -105,7 +107,11 @@ func (ca *countingCA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch kind {
 	case "dir", "other":
-		say(http.StatusOK, map[string]string{"newNonce": caURL("nonce"), "newAccount": caURL("account"), "newOrder": caURL("order"), "revokeCert": caURL("revoke"), "keyChange": caURL("key")})
+		directory := map[string]string{"newNonce": caURL("nonce"), "newAccount": caURL("account"), "newOrder": caURL("order"), "revokeCert": caURL("revoke"), "keyChange": caURL("key")}
+		if ca.ari {
+			directory["renewalInfo"] = caURL("ari")
+		}
+		say(http.StatusOK, directory)
 	case "nonce":
 	case "account":
 		w.Header().Set("Location", caURL("account", "1"))
@@ -117,9 +123,15 @@ func (ca *countingCA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if id == "" {
+			names, replaces := ordered(ca.t, r)
+			if replaces != "" {
+				ca.replacing++
+				say(http.StatusInternalServerError, map[string]string{"type": "urn:ietf:params:acme:error:serverInternal"})
+				return
+			}
 			ca.orders++
 			id = fmt.Sprint(ca.orders)
-			for n, name := range orderedNames(ca.t, r) {
+			for n, name := range names {
 				one := fmt.Sprint(id, "-", n)
 				ca.authz[one] = &countedAuthz{name: name, status: "pending"}
 				ca.made[id] = append(ca.made[id], one)
@@ -179,10 +191,13 @@ func (ca *countingCA) validate(a *countedAuthz) {
 
 func caURL(parts ...string) string { return "https://ca.test/" + strings.Join(parts, "/") }
 
-// orderedNames are those of a signed order.
-func orderedNames(t testing.TB, r *http.Request) (names []string) {
+// ordered is what a signed order asks for.
+func ordered(t testing.TB, r *http.Request) (names []string, replaces string) {
 	var signed jws
-	var order struct{ Identifiers []struct{ Value string } }
+	var order struct {
+		Identifiers []struct{ Value string }
+		Replaces    string
+	}
 	err := json.NewDecoder(r.Body).Decode(&signed)
 	if err == nil {
 		var payload []byte
@@ -196,5 +211,5 @@ func orderedNames(t testing.TB, r *http.Request) (names []string) {
 	for _, one := range order.Identifiers {
 		names = append(names, one.Value)
 	}
-	return names
+	return names, order.Replaces
 }

@@ -72,7 +72,9 @@ type order struct {
 	again  bool      // another one was to have it meanwhile
 	active bool      // an attempt is under way
 	ari    time.Time // when to renew by the issuer's word; zero: it has not said
-	rsa    bool
+	rsa    bool      // an RSA key
+	rekey  bool      // order anew if the certificate has a key of the other type
+	paused bool      // order nothing
 	looked sync.Once // into the folder
 }
 
@@ -120,6 +122,7 @@ func (i *issuer) take(name string, l *leaf) {
 	if o.err = nil; before == nil || before.digest != l.digest {
 		o.ari, o.force, o.hand = time.Time{}, false, false
 	}
+	o.rekey = (o.rekey || before == nil) && l.isRSA() != o.rsa
 	i.mu.Unlock()
 	i.planFor(name, i.held(name))
 }
@@ -127,13 +130,18 @@ func (i *issuer) take(name string, l *leaf) {
 // planFor plans the next look at what is wanted under a key: when its certificate is due, or now.
 func (i *issuer) planFor(key string, held *leaf) {
 	at := time.Now()
+	i.mu.Lock()
+	o := i.wanted[key]
+	paused := o != nil && o.paused
+	if held != nil && o != nil && held.fitsAll(o.names) && !o.force && !o.mismatched(held) {
+		at = renewal(held, o.ari)
+	}
+	i.mu.Unlock()
+	if paused {
+		i.plan.drop(key)
+		return
+	}
 	if held != nil {
-		i.mu.Lock()
-		o := i.wanted[key]
-		if o != nil && held.fitsAll(o.names) {
-			at = renewal(held, o.ari)
-		}
-		i.mu.Unlock()
 		i.ari.watch(key)
 	}
 	i.plan.set(key, at)
@@ -147,6 +155,9 @@ func (i *issuer) hurry(name string, hand bool) error {
 	o, ok := i.wanted[key]
 	if !ok {
 		return fmt.Errorf("acme: no certificate of %s is ordered from the issuer", name)
+	}
+	if o.paused {
+		return fmt.Errorf("acme: %s is suspended: nothing is ordered for it", name)
 	}
 	o.force, o.hand = true, o.hand || hand
 	if hand {
@@ -212,16 +223,17 @@ func (i *issuer) process(ctx context.Context, key string) {
 	i.look(key, o)
 	i.mu.Lock()
 	t := &try{key: key, order: o, all: o.names, force: o.force, hand: o.hand, words: o.words}
-	held, ari := o.leaf, o.ari
+	held, ari, paused, mismatched := o.leaf, o.ari, o.paused, o.mismatched(o.leaf)
 	i.mu.Unlock()
 	need, again := i.needed(t.all, t.force)
 	t.all, t.names = need, need
 	switch {
+	case paused:
 	case len(need) == 0 && again == 0:
 		i.finish(t, errOneLabel, 24*time.Hour)
 	case len(need) == 0:
 		i.plan.set(key, time.Now().Add(again))
-	case t.force || due(held, need, ari):
+	case t.force || mismatched || due(held, need, ari):
 		i.attempt(ctx, t)
 	default:
 		at := renewal(held, ari)
@@ -295,7 +307,10 @@ func (i *issuer) finish(t *try, err error, wait time.Duration) {
 	if (err == nil || t.hand) && o.words == t.words {
 		o.force, o.hand = false, false
 	}
-	if i.wanted[t.key] == o { // not removed, nor removed and added again, meanwhile
+	if err == nil {
+		o.rekey = o.mismatched(o.leaf) // the wish may have changed meanwhile
+	}
+	if i.wanted[t.key] == o && !o.paused { // not removed, nor removed and added again, meanwhile
 		i.plan.set(t.key, time.Now().Add(wait))
 	}
 }

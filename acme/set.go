@@ -15,7 +15,10 @@ var errOneLabel = errors.New("acme: no issuer certifies a name of one label")
 
 // want has names ordered under one key, now or when their certificate is due. Names that were ordered under another one leave that; those
 // that are under this one stay.
-func (i *issuer) want(key string, rsa bool, names ...string) {
+//
+// Another type of key has it ordered now only where the wish changes, or at the first sight of a certificate in this process: nodes that were told
+// different things would else order in turn, for ever.
+func (i *issuer) want(key string, isRSA, paused bool, names ...string) {
 	i.mu.Lock()
 	for _, name := range names {
 		if i.key(name) != key {
@@ -27,7 +30,10 @@ func (i *issuer) want(key string, rsa bool, names ...string) {
 		o = &order{}
 		i.wanted[key] = o
 	}
-	o.rsa = rsa
+	rekey := known && o.rsa != isRSA
+	again := rekey || known && o.paused && !paused
+	o.rekey = o.rekey || rekey
+	o.rsa, o.paused = isRSA, paused
 	grown := false
 	for _, name := range names {
 		if at, found := slices.BinarySearch(o.names, name); !found {
@@ -41,7 +47,10 @@ func (i *issuer) want(key string, rsa bool, names ...string) {
 	if known && grown && o.leaf != nil {
 		i.serve(o, o.leaf)
 	}
-	if known && grown {
+	switch {
+	case paused:
+		i.plan.drop(key)
+	case again, known && grown:
 		i.soon(key, o)
 	}
 	i.mu.Unlock()
@@ -210,6 +219,9 @@ func (l *leaf) fitsAll(names []string) bool {
 	}
 	return true
 }
+
+// mismatched reports whether a certificate has to be replaced for its key; i.mu is held.
+func (o *order) mismatched(l *leaf) bool { return o.rekey && l != nil && l.isRSA() != o.rsa }
 
 // due reports whether a certificate for these names is to be ordered now.
 func due(l *leaf, names []string, ari time.Time) bool {

@@ -13,7 +13,8 @@ import (
 const challengePath = "/.well-known/acme-challenge/"
 
 // selectVhost finds the request's site: by its canonical host, after the answer
-// to an ACME challenge, and only if the request belongs on its connection.
+// to an ACME challenge, and only if the request belongs on its connection. A
+// suspended site goes no further.
 func (s *Server) selectVhost(next handler) handler {
 	return func(r *request) error {
 		if r.RawHost == "" { // HTTP/1.0 may come without
@@ -47,6 +48,9 @@ func (s *Server) selectVhost(next handler) handler {
 		r.site, r.record.Route, r.record.Tenant = site, route.Name, site.tenant
 		if err != nil {
 			return fail(503, "the site is not available", err)
+		}
+		if site.settings.Suspended {
+			return refuse(503, "this site is suspended")
 		}
 		if r.body.err == errBodyTooLarge { // announced so; said only now, so that it counts for the tenant
 			return errBodyTooLarge

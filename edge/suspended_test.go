@@ -1,0 +1,58 @@
+package edge
+
+import (
+	"crypto/tls"
+	"strings"
+	"testing"
+
+	"gatehouse/internal/edgetest"
+)
+
+// A suspended vhost answers 503 on every way, asks no backend, and resumes no session; when it is back, all is as before.
+func TestSuspendedVhostAnswers503AndResumesNothing(t *testing.T) {
+	const (
+		up   = "vhosts:\n  shop.test: {backends: [BACKEND], cache: {enabled: true, ttl: 1h}, tls: {redirect_http: true}}\n"
+		down = "vhosts:\n  shop.test: {suspended: true, backends: [BACKEND], cache: {enabled: true, ttl: 1h}, tls: {redirect_http: true}}\n"
+	)
+	for name, version := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
+		t.Run(name, func(t *testing.T) {
+			g := guard(t, up)
+			client := g.client("shop.test", speaking(version))
+			client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+			for _, resumed := range []bool{false, true} {
+				answer, state, err := g.ask(t, client, "shop.test")
+				if err != nil || answer.Status != 200 || state.DidResume != resumed {
+					t.Fatalf("before: %v, %+v, resumed: %v", err, answer, state.DidResume)
+				}
+			}
+			open := edgetest.DialTLSConfig(t, g.https, g.client("shop.test"))
+			if got := open.Do("GET", head("GET", "shop.test", "/")+"\r\n"); got.Status != 200 {
+				t.Fatalf("on a connection that stays: %d", got.Status)
+			}
+			asked := len(g.backend.Requests())
+			g.become(t, down)
+			for range 2 {
+				answer, state, err := g.ask(t, client, "shop.test")
+				if err != nil || answer.Status != 503 || !strings.Contains(string(answer.Body), "this site is suspended") {
+					t.Errorf("suspended: %v, %+v", err, answer)
+				}
+				if state.DidResume {
+					t.Error("a session was resumed")
+				}
+			}
+			if got := open.Do("GET", head("GET", "shop.test", "/")+"\r\n"); got.Status != 503 {
+				t.Errorf("on a connection that was open: %d", got.Status)
+			}
+			if got := g.get(t, "shop.test", "/"); got.Status != 503 {
+				t.Errorf("plain: %d", got.Status)
+			}
+			if n := len(g.backend.Requests()); n != asked {
+				t.Errorf("the backend was asked %d times", n-asked)
+			}
+			g.become(t, up)
+			if got := g.status(t, client, "shop.test"); got != 200 {
+				t.Errorf("afterwards: %d", got)
+			}
+		})
+	}
+}
