@@ -66,9 +66,8 @@ func (i *issuer) attempt(ctx context.Context, t *try) {
 		i.later(t, why, wait)
 		return
 	}
-	before, ari := i.heldAndARI(t.order)
-	isRenewal := before != nil && (before.fitsAll(t.names) || due(before, nil, ari))
-	if !isRenewal && !t.force && i.isOpen(held) { // renewals are never held up: what is there must not end
+	before, _ := i.heldAndARI(t.order)
+	if i.counts(t) && i.isOpen(held) {
 		if wait := i.quota.take(held, i.tenant(t.key)); wait > 0 {
 			i.later(t, errQuota, jitter(wait))
 			return

@@ -156,8 +156,12 @@ func (i *issuer) hurry(name string, hand bool) error {
 	if !ok {
 		return fmt.Errorf("acme: no certificate of %s is ordered from the issuer", name)
 	}
-	if o.paused {
+	switch {
+	case o.paused && hand:
 		return fmt.Errorf("acme: %s is suspended: nothing is ordered for it", name)
+	case o.paused:
+		o.force = true // when that ends
+		return nil
 	}
 	o.force, o.hand = true, o.hand || hand
 	if hand {
@@ -351,13 +355,13 @@ func (i *issuer) failing() (n int) {
 	return n
 }
 
-// waiting counts the names without an issued certificate.
+// waiting counts the names without an issued certificate that one is ordered for.
 func (i *issuer) waiting() (n int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, o := range i.wanted {
 		for _, name := range o.names {
-			if i.store.issued(name) == nil {
+			if !o.paused && i.store.issued(name) == nil {
 				n++
 			}
 		}

@@ -168,3 +168,31 @@ func TestWishForAKeyOutlivesTheOrderForAnother(t *testing.T) {
 		t.Error("it is ordered without end")
 	}
 }
+
+// Who wants another type of key again and again takes no more of the issuer's limits than who adds names. Each host of a set says why it has the old one.
+func TestAnotherTypeOfKeyCountsForTheTenant(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{
+		http: true, known: []string{"shop.test", "www.shop.test"},
+		adjust: func(o *Options) { o.OrdersPerTenant, o.ACME.Challenge = 1, challengeHTTP },
+	})
+	run(t, s.Manager)
+	changes := oneOf("shop.test", "shop.test", "www.shop.test")
+	s.Update(changes)
+	first := s.serveAll(t, nil, "shop.test", "www.shop.test")
+	for n := range changes {
+		changes[n].RSA = true
+	}
+	s.Update(changes)
+	for _, name := range []string{"shop.test", "www.shop.test"} {
+		eventually(t, "it to be put off", func() bool {
+			return strings.Contains(statusOf(t, s.Manager, name).LastError, "orders_per_tenant")
+		})
+		if !served(t, s.Manager, name).Equal(first) {
+			t.Errorf("the certificate of %s is not served any more", name)
+		}
+	}
+	if n := ordersOf(s); n != 1 {
+		t.Errorf("%d orders, want that of the first certificate", n)
+	}
+}

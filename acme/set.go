@@ -125,6 +125,14 @@ func (i *issuer) orderOf(name string) (key string, o *order) {
 	return key, i.wanted[key]
 }
 
+// isPaused reports whether a name is ordered, but not at present.
+func (i *issuer) isPaused(name string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	o := i.wanted[i.key(name)]
+	return o != nil && o.paused
+}
+
 // held is the certificate that is kept under a key; nil: none.
 func (i *issuer) held(key string) *leaf {
 	i.mu.Lock()
@@ -255,12 +263,14 @@ func (f *failure) isOver(names []string) bool {
 }
 
 // errFor is the last error, where it concerns one of the names. It does not where the name's certificate is not due, and the order was for the sake of
-// others, unless somebody had asked for it. i.mu is held.
+// others, unless somebody had asked for it, or wants another type of key; and none does while nothing is ordered. i.mu is held.
 func (o *order) errFor(name string) error {
 	switch {
+	case o.paused:
+		return nil
 	case isOneLabel(name):
 		return errOneLabel
-	case len(o.names) == 1, o.asked, due(o.leaf, []string{name}, o.ari):
+	case len(o.names) == 1, o.asked, o.mismatched(o.leaf), due(o.leaf, []string{name}, o.ari):
 		return o.err
 	}
 	return nil

@@ -165,12 +165,15 @@ func (s *Server) eachVhost(f func(*routes.Vhost)) {
 }
 
 // LeftBare returns the vhosts that would have no backend left with this drain beside those in force, and the others
-// that would have none left that is well; each sorted.
+// that would have none left that is well; each sorted. Suspended ones need none.
 func (s *Server) LeftBare(d health.Drain) (bare, unwell []string) {
 	s.backends.mu.Lock()
 	drains := append(slices.Clone(s.backends.drains), d)
 	s.backends.mu.Unlock()
 	s.eachVhost(func(v *routes.Vhost) {
+		if v.IsSuspended() {
+			return
+		}
 		named, left, well := false, false, false
 		for _, configured := range v.Backends {
 			url := canonicalBackend(configured.URL)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"gatehouse/edge/health"
 	"gatehouse/internal/edgetest"
 )
 
@@ -54,5 +55,26 @@ func TestSuspendedVhostAnswers503AndResumesNothing(t *testing.T) {
 				t.Errorf("afterwards: %d", got)
 			}
 		})
+	}
+}
+
+// Where no request goes no check does, and nobody who drains the backend has to think of it.
+func TestBackendsOfASuspendedVhostAreNeitherCheckedNorNeeded(t *testing.T) {
+	t.Parallel()
+	b := edgetest.NewBackend(t)
+	const check = "health: {path: /healthz, interval: 1s}"
+	n := start(t, shopSite(b.URL, check))
+	drain := health.Drain{URL: b.URL}
+	for _, tc := range []struct {
+		further string
+		needed  bool
+	}{{"suspended: false", true}, {"suspended: true", false}, {"compress: off", true}} {
+		n.apply(t, shopSite(b.URL, check, tc.further))
+		if checked := n.Prober().Digest() != ""; checked != tc.needed {
+			t.Errorf("%s: checked: %v", tc.further, checked)
+		}
+		if bare, _ := n.LeftBare(drain); (len(bare) == 1) != tc.needed {
+			t.Errorf("%s: bare with a drain: %q", tc.further, bare)
+		}
 	}
 }
