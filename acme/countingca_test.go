@@ -167,7 +167,7 @@ func (ca *countingCA) describeOrder(id string) any {
 func (ca *countingCA) describe(id string) any {
 	a := ca.authz[id]
 	var challenges []any
-	for _, kind := range []string{challengeHTTP, challengeALPN} {
+	for _, kind := range []string{challengeHTTP, challengeALPN, challengeDNS} {
 		c := map[string]any{"type": kind, "url": caURL("challenge", kind, id), "token": "token-of-" + id, "status": a.status}
 		if a.status == "invalid" {
 			c["error"] = map[string]string{"type": "urn:ietf:params:acme:error:connection", "detail": "Connection refused"}

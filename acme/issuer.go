@@ -122,7 +122,8 @@ func (i *issuer) take(name string, l *leaf) {
 	if o.err = nil; before == nil || before.digest != l.digest {
 		o.ari, o.force, o.hand = time.Time{}, false, false
 	}
-	o.rekey = (o.rekey || before == nil) && l.isRSA() != o.rsa
+	o.rekey = o.rekey || before == nil
+	o.rekey = o.mismatched(o.leaf) // which may be another than l, if that goes before it
 	i.mu.Unlock()
 	i.planFor(name, i.held(name))
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gatehouse/internal/edgetest"
 )
 
 // ordersOf counts the orders that Pebble took.
@@ -194,5 +196,21 @@ func TestAnotherTypeOfKeyCountsForTheTenant(t *testing.T) {
 	}
 	if n := ordersOf(s); n != 1 {
 		t.Errorf("%d orders, want that of the first certificate", n)
+	}
+}
+
+// What another node has may come behind what is here: the wish is for what is served.
+func TestWishForAKeyIsNotMetByACertificateThatIsNotServed(t *testing.T) {
+	m := plannedIssuer(t, knows("a.test"))
+	m.Update([]Change{{Name: "a.test"}})
+	o := m.issuer.wanted["a.test"]
+	m.issuer.look("a.test", o)
+	mine := placeIssued(t, m, edgetest.LeafOptions{}, "a.test")
+	m.Update([]Change{{Name: "a.test", RSA: true}})
+	other := *mine
+	other.keyType, other.notAfter = "RSA 2048", mine.notAfter.Add(-time.Hour)
+	m.issuer.take("a.test", &other)
+	if o.leaf != mine || !o.mismatched(mine) || time.Until(m.issuer.plan.at("a.test")) > 0 {
+		t.Errorf("the one that is served is ours: %v, another is wanted: %v, at %v", o.leaf == mine, o.rekey, m.issuer.plan.at("a.test"))
 	}
 }
