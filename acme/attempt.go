@@ -66,8 +66,10 @@ func (i *issuer) attempt(ctx context.Context, t *try) {
 		i.later(t, why, wait)
 		return
 	}
-	before, _ := i.heldAndARI(t.order)
-	if i.counts(t) && i.isOpen(held) {
+	before, ari := i.heldAndARI(t.order)
+	lasting, _ := i.lasting(t) // nil: it is to have another type of key, which a tenant may want to and fro
+	isRenewal := before != nil && (lasting != nil && lasting.fitsAll(t.names) || due(before, nil, ari))
+	if !isRenewal && !t.force && i.isOpen(held) { // renewals are never held up: what is there must not end
 		if wait := i.quota.take(held, i.tenant(t.key)); wait > 0 {
 			i.later(t, errQuota, jitter(wait))
 			return

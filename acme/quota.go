@@ -23,21 +23,6 @@ const quotaWindow = 3 * time.Hour
 
 var errQuota = errors.New("acme: the tenant has ordered as many certificates as certificates.acme.orders_per_tenant allows for now")
 
-// counts reports whether a try counts for its tenant: for names that have no certificate, and for another type of key, which a tenant may want to and fro.
-// Renewals do not, so that they are never held up: what is there must not end.
-func (i *issuer) counts(t *try) bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	l := t.order.leaf
-	switch {
-	case t.force:
-		return false
-	case due(l, nil, t.order.ari):
-		return l == nil
-	}
-	return !l.fitsAll(t.names) || t.order.mismatched(l)
-}
-
 // take counts an order; wait is 0 if it may be made.
 func (q *quota) take(ctx context.Context, tenant string) (wait time.Duration) {
 	if q.most == 0 {
