@@ -284,12 +284,12 @@ func (i *issuer) orderAt(ctx context.Context, a *account, t *try) (*record, erro
 	if old != nil && old.directory == a.conf.Directory && !old.replacedBy.Load() && a.offersARI() {
 		p.replaces = certID(old)
 	}
-	text, placed, err := i.orderBy(ctx, a, w, p, old == nil)
+	text, placed, err := i.orderBy(ctx, a, t, w, p)
 	if p.replaces != "" && !placed && isRefusal(err) { // it knows better, or does not know it: a certificate is wanted all the same
 		i.log.Info("the issuer takes no order that replaces the certificate: ordered without", "name", t.key, "err", err)
 		already := isAlreadyReplaced(err) // by an order whose certificate never came here
 		p.replaces = ""
-		if text, placed, err = i.orderBy(ctx, a, w, p, false); placed || already {
+		if text, placed, err = i.orderBy(ctx, a, t, w, p); placed || already {
 			old.replacedBy.Store(true)
 		}
 	}
@@ -315,17 +315,6 @@ func (i *issuer) orderAt(ctx context.Context, a *account, t *try) (*record, erro
 	return r, nil
 }
 
-// orderBy orders what a permit gives leave for, and reports whether the issuer has taken the order, whatever came of it.
-func (i *issuer) orderBy(ctx context.Context, a *account, w wantedCert, p permit, first bool) (text []byte, placed bool, err error) {
-	defer a.gate.allow(w.names, p)()
-	if first && w.challenge == challengeALPN && !w.rsa && len(w.names) == 1 {
-		text, err = a.orderFirst(ctx, w.names[0], i.solver, i.known)
-	} else {
-		text, err = a.order(ctx, w, i.solver)
-	}
-	return text, err == nil || a.gate.isPlaced(w.names), err
-}
-
 // keep checks an issued certificate, keeps it and puts it in place.
 func (i *issuer) keep(ctx context.Context, t *try, r *record) (*leaf, error) {
 	key, ctx := t.key, context.WithoutCancel(ctx)
@@ -336,6 +325,7 @@ func (i *issuer) keep(ctx context.Context, t *try, r *record) (*leaf, error) {
 	if l, err = i.putWinning(ctx, t, r, l); err != nil {
 		return nil, err
 	}
+	i.vault.dropPending(ctx, key)
 	i.mu.Lock() // held over both, or a removal in between would leave the certificate behind
 	defer i.mu.Unlock()
 	if o := i.wanted[key]; o != nil {

@@ -30,6 +30,7 @@ type fleet struct {
 	key    []byte
 
 	httpPort int
+	answers  sync.RWMutex // locked: the issuer gets none
 	mu       sync.Mutex
 	nodes    []*fleetNode // that answer the issuer
 	all      []*fleetNode // that there ever were
@@ -66,6 +67,8 @@ func newFleet(t *testing.T) *fleet {
 }
 
 func (f *fleet) answer(w http.ResponseWriter, r *http.Request) {
+	f.answers.RLock()
+	defer f.answers.RUnlock()
 	f.mu.Lock()
 	n := f.nodes[int(f.turn.Add(1))%len(f.nodes)]
 	f.mu.Unlock()
