@@ -207,9 +207,7 @@ func TestWishForAKeyIsNotMetByACertificateThatIsNotServed(t *testing.T) {
 	m.issuer.look("a.test", o)
 	mine := placeIssued(t, m, edgetest.LeafOptions{}, "a.test")
 	m.Update([]Change{{Name: "a.test", RSA: true}})
-	other := *mine
-	other.keyType, other.notAfter = "RSA 2048", mine.notAfter.Add(-time.Hour)
-	m.issuer.take("a.test", &other)
+	m.issuer.take("a.test", &leaf{names: mine.names, keyType: "RSA 2048", notBefore: mine.notBefore, notAfter: mine.notAfter.Add(-time.Hour)})
 	if o.leaf != mine || !o.mismatched(mine) || time.Until(m.issuer.plan.at("a.test")) > 0 {
 		t.Errorf("the one that is served is ours: %v, another is wanted: %v, at %v", o.leaf == mine, o.rekey, m.issuer.plan.at("a.test"))
 	}
