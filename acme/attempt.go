@@ -36,6 +36,12 @@ func (t *try) whole() bool { return len(t.names) == len(t.all) }
 
 // attempt orders a certificate, if no other node does, none has, and nothing says to wait.
 func (i *issuer) attempt(ctx context.Context, t *try) {
+	if i.vault.shared != nil && i.isAlone() && i.isTold(t) {
+		if none := i.closed(ctx); none != nil {
+			i.spared(t, none)
+			return
+		}
+	}
 	held, end, err := i.vault.lease(ctx, t.key, i.owner)
 	switch {
 	case err != nil: // what nodes share is away: without it nobody orders
@@ -66,24 +72,57 @@ func (i *issuer) attempt(ctx context.Context, t *try) {
 		i.later(t, why, wait)
 		return
 	}
+	i.mu.Lock()
+	t.order.told = f.Told
+	i.mu.Unlock()
+	none := i.closed(held)
+	if none != nil && i.vault.shared != nil && i.isTold(t) {
+		i.spared(t, none)
+		return
+	}
+	i.proceed(ctx, held, t, f, none == nil)
+}
+
+// proceed makes an attempt, and notes it, before and after. The lease is held, and nothing says to wait. open: an issuer takes orders.
+func (i *issuer) proceed(ctx, held context.Context, t *try, f failure, open bool) {
 	before, ari := i.heldAndARI(t.order)
 	lasting, _ := i.lasting(t) // nil: it is to have another type of key, which a tenant may want to and fro
 	isRenewal := before != nil && (lasting != nil && lasting.fitsAll(t.names) || due(before, nil, ari))
-	if !isRenewal && !t.force && i.isOpen(held) { // renewals are never held up: what is there must not end
-		if wait := i.quota.take(held, i.tenant(t.key)); wait > 0 {
+	isSwap := before != nil && !isRenewal && !t.force && before.isSwap(t.names)
+	if wait := f.swapWait(time.Now()); isSwap && wait > 0 {
+		i.later(t, errSwaps, wait)
+		return
+	}
+	giveBack := func() {}
+	if !isRenewal && !t.force && open { // renewals are never held up: what is there must not end
+		one, wait := i.quota.take(held, i.tenant(t.key))
+		if wait > 0 {
 			i.later(t, errQuota, jitter(wait))
 			return
 		}
+		giveBack = func() { i.giveBack(context.WithoutCancel(ctx), one) }
 	}
 	if err := i.noteTry(held, t.key, &f); err != nil {
+		giveBack()
 		i.later(t, fmt.Errorf("acme: not ordered while the attempt cannot be noted: %w", err), blindWait)
 		return
 	}
 	i.setActive(t.order, true)
 	l, err := i.issue(held, t, f.Count)
 	i.setActive(t.order, false)
+	if _, isNot := errors.AsType[*notTriedError](err); isNot {
+		giveBack()
+	}
 	if ctx.Err() != nil && err != nil {
 		return // the stop made it fail
+	}
+	if errors.Is(context.Cause(held), errLeaseLost) && err != nil {
+		// Another node may have noted an attempt of its own since, and what has not failed yet here still may: what was noted beforehand stays.
+		i.finish(t, fmt.Errorf("%w (%w)", errLeaseLost, err), i.waitAfter(t.key, f.Count, err))
+		return
+	}
+	if err == nil && isSwap {
+		f.swapped(time.Now())
 	}
 	if err != nil {
 		f.Told = i.notices.failed(t.key, before, f.Told, err)
@@ -91,6 +130,13 @@ func (i *issuer) attempt(ctx context.Context, t *try) {
 		i.notices.renewed(t.key, l)
 	}
 	i.conclude(context.WithoutCancel(ctx), t, l, f, err)
+}
+
+// giveBack is quota.giveBack for an order that came to nothing.
+func (i *issuer) giveBack(ctx context.Context, one taken) {
+	if err := i.quota.giveBack(ctx, one); err != nil {
+		i.log.Debug("an order that was not made counts for the tenant", "tenant", one.tenant, "err", err)
+	}
 }
 
 // later waits without an attempt. Only the reason is kept, for the list.
@@ -101,68 +147,6 @@ func (i *issuer) later(t *try, err error, wait time.Duration) {
 	if i.wanted[t.key] == t.order {
 		i.plan.set(t.key, time.Now().Add(wait))
 	}
-}
-
-// settled reports whether another node, or another process of this folder, has issued a certificate meanwhile that is not due.
-func (i *issuer) settled(ctx context.Context, t *try) (bool, error) {
-	if t.hand {
-		return false, nil
-	}
-	var l *leaf
-	if i.vault.shared != nil {
-		var found []*leaf
-		err := insist(ctx, func(ctx context.Context) (err error) { found, err = i.vault.fetch(ctx, i.held, t.key); return err })
-		if err != nil {
-			return false, err
-		}
-		l = found[0]
-	} else {
-		l, _ = i.vault.local(t.key) // absent or bad: in need of a new one anyway
-	}
-	if l == nil {
-		return false, nil
-	}
-	old, ari := i.heldAndARI(t.order)
-	switch {
-	case old == nil || old.digest != l.digest: // the issuer's word was about another one
-		ari = time.Time{}
-	case t.force: // this one is to go
-		return false, nil
-	}
-	i.mu.Lock()
-	mismatched := t.order.mismatched(l)
-	i.mu.Unlock()
-	if mismatched || due(l, t.all, ari) {
-		i.place(t.key, l) // the next one is to take its place
-		return false, nil
-	}
-	i.take(t.key, l)
-	return true, nil
-}
-
-// heldAndARI are the certificate of an order and when the issuer wants it renewed.
-func (i *issuer) heldAndARI(o *order) (*leaf, time.Time) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return o.leaf, o.ari
-}
-
-// lasting is heldAndARI without a certificate that has to go whatever its age.
-func (i *issuer) lasting(t *try) (*leaf, time.Time) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if t.force || t.order.mismatched(t.order.leaf) {
-		return nil, time.Time{}
-	}
-	return t.order.leaf, t.order.ari
-}
-
-// isOpen reports whether any issuer takes orders at present.
-func (i *issuer) isOpen(ctx context.Context) bool {
-	return slices.ContainsFunc(i.accounts, func(a *account) bool {
-		_, why := a.alone()
-		return why == nil && a.resting(ctx).IsZero()
-	})
 }
 
 // hasKey makes sure that this node has the key of any account.
@@ -193,14 +177,9 @@ func (i *issuer) issue(ctx context.Context, t *try, failed int) (*leaf, error) {
 	tried := false
 	for n := range i.accounts {
 		a := i.accounts[(failed/perIssuer+n)%len(i.accounts)]
-		if until, why := a.alone(); why != nil {
+		if until, own, why := a.closed(ctx); why != nil {
 			problems = append(problems, why)
-			none.passed(until, true)
-			continue
-		}
-		if until := a.resting(ctx); !until.IsZero() {
-			problems = append(problems, &restingError{a.host(), until})
-			none.passed(until, false)
+			none.passed(until, own)
 			continue
 		}
 		r, err := i.orderAt(ctx, a, t)
@@ -232,36 +211,6 @@ func (i *issuer) issue(ctx context.Context, t *try, failed int) (*leaf, error) {
 		return nil, none
 	}
 	return nil, errors.Join(problems...)
-}
-
-// errIssuerAway marks what failed before the issuer had a say.
-var errIssuerAway = errors.New("the issuer cannot be reached")
-
-// A notTriedError is an attempt that did not come as far as the name: it says nothing about that.
-type notTriedError struct {
-	error
-	again time.Time // when the first of the issuers is asked again
-	own   bool      // not all of them have said so: another node may have better luck
-}
-
-func (e *notTriedError) Unwrap() error { return e.error }
-
-// passed notes that an issuer was passed over until then.
-func (e *notTriedError) passed(until time.Time, own bool) {
-	if e.again.IsZero() || until.Before(e.again) {
-		e.again = until
-	}
-	e.own = e.own || own
-}
-
-// A restingError is an issuer that has said when it wants the next order.
-type restingError struct {
-	host  string
-	until time.Time
-}
-
-func (e *restingError) Error() string {
-	return fmt.Sprintf("%s wants no orders before %s", e.host, e.until.UTC().Format(time.RFC3339))
 }
 
 // orderAt orders a certificate at one issuer, by one type of challenge.
