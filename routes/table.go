@@ -42,8 +42,9 @@ type Route struct {
 	// earlier form of it.
 	Problems Problems
 
-	mu       sync.Mutex // of compiling and of previous
+	mu       sync.Mutex // of compiling and of what follows
 	previous any        // the instance of the route that this one replaced
+	before   *Route     // that was being compiled when this one replaced it: previous is what comes of that
 }
 
 // Instance returns what the server made of the route, and makes it at the first
@@ -59,6 +60,12 @@ func (r *Route) Instance(compile func(r *Route, previous any) any) any {
 	defer r.mu.Unlock()
 	if made := r.instance.Load(); made != nil {
 		return made
+	}
+	for b := r.before; b != nil; {
+		b.mu.Lock() // until it has been compiled
+		r.previous, r.before = b.inheritance()
+		b.mu.Unlock()
+		b = r.before
 	}
 	made := compile(r, r.previous)
 	r.previous = nil
@@ -82,14 +89,22 @@ func (r *Route) successor(v *Vhost, t *Tenant, problems Problems) *Route {
 	next := &Route{Vhost: v, Tenant: t, Problems: problems}
 	if r != nil {
 		next.Name = r.Name
-		r.mu.Lock()
-		next.previous = r.previous
-		if made := r.instance.Load(); made != nil {
-			next.previous = made
+		if r.mu.TryLock() {
+			next.previous, next.before = r.inheritance()
+			r.mu.Unlock()
+		} else { // compiling may take seconds, for which no change of other routes must wait
+			next.before = r
 		}
-		r.mu.Unlock()
 	}
 	return next
+}
+
+// inheritance returns what a successor begins with, with mu held: an instance, or the route whose instance it will be.
+func (r *Route) inheritance() (previous any, before *Route) {
+	if made := r.instance.Load(); made != nil {
+		return made, nil
+	}
+	return r.previous, r.before
 }
 
 // Replaced is one route that With changed: Old is nil for an addition, New is
