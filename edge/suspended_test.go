@@ -78,3 +78,21 @@ func TestBackendsOfASuspendedVhostAreNeitherCheckedNorNeeded(t *testing.T) {
 		}
 	}
 }
+
+// What has been upgraded ends, too, and is served again once the site is open.
+func TestSuspensionCutsOpenWebSockets(t *testing.T) {
+	t.Parallel()
+	b := edgetest.NewBackend(t)
+	n := start(t, shopSite(b.URL))
+	n.followAddresses(t)
+	for range 2 {
+		ws := edgetest.Dial(t, n.http)
+		ws.UpgradeWebSocket("www.shop.test", "/ws")
+		ws.WebSocketEcho("before")
+		n.apply(t, shopSite(b.URL, "compress: on"))
+		ws.WebSocketEcho("still")
+		n.apply(t, shopSite(b.URL, "suspended: true"))
+		ws.WantClosed()
+		n.apply(t, shopSite(b.URL))
+	}
+}

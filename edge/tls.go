@@ -69,7 +69,7 @@ func (s *Server) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		}
 	}
 	s.begin(hello.Conn, t)
-	if route != nil && route.Vhost.IsSuspended() {
+	if suspends(route) {
 		return t.fresh, nil
 	}
 	return t.config, nil
