@@ -63,7 +63,7 @@ func (p *ariPoll) run(ctx context.Context, i *issuer) {
 // askARI brings what the issuer says of a name's certificate up to date, and returns when to look again; 0: it is not watched any more.
 func (i *issuer) askARI(ctx context.Context, name string) time.Duration {
 	held := i.held(name)
-	if held == nil {
+	if held == nil || i.isPaused(name) {
 		return 0
 	}
 	a := i.accountOf(held.directory)

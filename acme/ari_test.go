@@ -179,7 +179,7 @@ func TestDNSHookThatFailsSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := &dnsHook{program: hook, limit: dnsHookTime}
-	if _, err := h.present(t.Context(), "*.wild.test", "x"); err == nil || !strings.Contains(err.Error(), "no such zone") || !strings.Contains(err.Error(), "exit status 3") {
+	if err := h.Present(t.Context(), "_acme-challenge.wild.test.", "x"); err == nil || !strings.Contains(err.Error(), "no such zone") || !strings.Contains(err.Error(), "exit status 3") {
 		t.Errorf("%v", err)
 	}
 }

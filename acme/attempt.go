@@ -86,7 +86,8 @@ func (i *issuer) attempt(ctx context.Context, t *try) {
 // proceed makes an attempt, and notes it, before and after. The lease is held, and nothing says to wait. open: an issuer takes orders.
 func (i *issuer) proceed(ctx, held context.Context, t *try, f failure, open bool) {
 	before, ari := i.heldAndARI(t.order)
-	isRenewal := before != nil && (before.fitsAll(t.names) || due(before, nil, ari))
+	lasting, _ := i.lasting(t) // nil: it is to have another type of key, which a tenant may want to and fro
+	isRenewal := before != nil && (lasting != nil && lasting.fitsAll(t.names) || due(before, nil, ari))
 	isSwap := before != nil && !isRenewal && !t.force && before.isSwap(t.names)
 	if wait := f.swapWait(time.Now()); isSwap && wait > 0 {
 		i.later(t, errSwaps, wait)
@@ -255,7 +256,7 @@ func (i *issuer) orderAt(ctx context.Context, a *account, t *try) (*record, erro
 	if old != nil {
 		r.Generation = old.generation
 		i.mu.Lock()
-		if t.order.force || !old.fitsAll(t.names) { // it has to go before its time
+		if t.order.force || t.order.mismatched(old) || !old.fitsAll(t.names) { // it has to go before its time
 			r.Generation++
 		}
 		i.mu.Unlock()

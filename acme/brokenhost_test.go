@@ -354,3 +354,28 @@ func TestAttemptCountsForTheNamesThatItFailedFor(t *testing.T) {
 		}
 	}
 }
+
+// An issuer that stumbles over the certificate that is to be replaced gets the order without it, in the same attempt.
+func TestOrderIsMadeWithoutWhatTheIssuerStumblesOver(t *testing.T) {
+	dir, ca := t.TempDir(), edgetest.NewCA(t)
+	pair := ca.Issue(t, "a.test")
+	synctest.Test(t, func(t *testing.T) {
+		issuer := newCountingCA(t, func() time.Duration { return time.Second })
+		issuer.ari = true
+		m := newManager(t, Options{Data: dir, Issuer: IssuerACME, ACME: ACME{Directory: countingDirectory, Challenge: challengeHTTP}, HTTPPort: noPort, TLSPort: noPort})
+		issuer.serve(m)
+		m.Update([]Change{{Name: "a.test"}})
+		l, err := (&record{Directory: countingDirectory, PEM: string(pair.KeyPEM) + string(pair.CertPEM) + string(ca.PEM)}).leaf(SourceACME, "a.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.issuer.place("a.test", l)
+		if err := m.Renew("a.test"); err != nil {
+			t.Fatal(err)
+		}
+		m.issuer.process(t.Context(), "a.test")
+		if issuer.replacing == 0 || issuer.orders != 1 || len(issuer.failures("a.test")) != 1 {
+			t.Errorf("%d orders that replace it, %d that do not, failures at %v", issuer.replacing, issuer.orders, issuer.failures("a.test"))
+		}
+	})
+}

@@ -28,15 +28,17 @@ type countingCA struct {
 	done  chan struct{}
 	delay func() time.Duration // until a validation has failed
 
-	mu     sync.Mutex
-	orders int
-	broken bool              // no order is taken
-	issuer *edgetest.CA      // signs what is ordered, and nothing is validated; nil: nothing is issued
-	issued map[string][]byte // by order: the certificate
-	nonces int
-	made   map[string][]string // by order: its authorizations
-	authz  map[string]*countedAuthz
-	failed map[string][]time.Time // by name
+	mu        sync.Mutex
+	orders    int
+	ari       bool              // it offers renewalInfo
+	replacing int               // orders that were to replace a certificate: it stumbles over them
+	broken    bool              // no order is taken
+	issuer    *edgetest.CA      // signs what is ordered, and nothing is validated; nil: nothing is issued
+	issued    map[string][]byte // by order: the certificate
+	nonces    int
+	made      map[string][]string // by order: its authorizations
+	authz     map[string]*countedAuthz
+	failed    map[string][]time.Time // by name
 }
 
 type countedAuthz struct{ name, status string }
@@ -113,7 +115,11 @@ func (ca *countingCA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch kind {
 	case "dir", "other":
-		say(http.StatusOK, map[string]string{"newNonce": caURL("nonce"), "newAccount": caURL("account"), "newOrder": caURL("order"), "revokeCert": caURL("revoke"), "keyChange": caURL("key")})
+		directory := map[string]string{"newNonce": caURL("nonce"), "newAccount": caURL("account"), "newOrder": caURL("order"), "revokeCert": caURL("revoke"), "keyChange": caURL("key")}
+		if ca.ari {
+			directory["renewalInfo"] = caURL("ari")
+		}
+		say(http.StatusOK, directory)
 	case "nonce":
 	case "account":
 		w.Header().Set("Location", caURL("account", "1"))
@@ -125,9 +131,15 @@ func (ca *countingCA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if id == "" {
+			names, replaces := ordered(ca.t, r)
+			if replaces != "" {
+				ca.replacing++
+				say(http.StatusInternalServerError, map[string]string{"type": "urn:ietf:params:acme:error:serverInternal"})
+				return
+			}
 			ca.orders++
 			id = fmt.Sprint(ca.orders)
-			for n, name := range orderedNames(ca.t, r) {
+			for n, name := range names {
 				one := fmt.Sprint(id, "-", n)
 				ca.authz[one] = &countedAuthz{name: name, status: "pending"}
 				if ca.issuer != nil {
@@ -202,7 +214,7 @@ func (ca *countingCA) sign(r *http.Request) []byte {
 func (ca *countingCA) describe(id string) any {
 	a := ca.authz[id]
 	var challenges []any
-	for _, kind := range []string{challengeHTTP, challengeALPN} {
+	for _, kind := range []string{challengeHTTP, challengeALPN, challengeDNS} {
 		c := map[string]any{"type": kind, "url": caURL("challenge", kind, id), "token": "token-of-" + id, "status": a.status}
 		if a.status == "invalid" {
 			c["error"] = map[string]string{"type": "urn:ietf:params:acme:error:connection", "detail": "Connection refused"}
@@ -226,16 +238,19 @@ func (ca *countingCA) validate(a *countedAuthz) {
 
 func caURL(parts ...string) string { return "https://ca.test/" + strings.Join(parts, "/") }
 
-// orderedNames are those of a signed order.
-func orderedNames(t testing.TB, r *http.Request) (names []string) {
-	var order struct{ Identifiers []struct{ Value string } }
+// ordered is what a signed order asks for.
+func ordered(t testing.TB, r *http.Request) (names []string, replaces string) {
+	var order struct {
+		Identifiers []struct{ Value string }
+		Replaces    string
+	}
 	if payloadOf(t, r, &order); len(order.Identifiers) == 0 {
 		t.Error("an order for no name")
 	}
 	for _, one := range order.Identifiers {
 		names = append(names, one.Value)
 	}
-	return names
+	return names, order.Replaces
 }
 
 // payloadOf reads what a signed request says.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	xacme "golang.org/x/crypto/acme"
@@ -74,20 +75,19 @@ func (a *account) complete(ctx context.Context, order *xacme.Order, w wantedCert
 // records at the same place of the DNS, where what was seen once may stay for a while. And all are waited for, so that one attempt tells of each name
 // that fails.
 func (a *account) authorize(ctx context.Context, urls []string, kind string, s *solver) error {
-	var all []*answered
-	defer func() {
-		for _, z := range all {
-			z.cleanUp()
-		}
-	}()
+	var all []*answer
 	for _, url := range urls {
-		z, err := a.answer(ctx, url, kind, s)
+		z, err := a.ask(ctx, url, kind)
 		if err != nil {
 			return err
 		}
 		if z != nil {
 			all = append(all, z)
 		}
+	}
+	defer atEachPlace(all, (*answer).cleanUp)
+	if err := a.present(ctx, all, s); err != nil {
+		return err
 	}
 	for _, z := range all {
 		if z.challenge.Status == xacme.StatusProcessing { // of an order that another node began
@@ -116,16 +116,23 @@ func (a *account) authorize(ctx context.Context, urls []string, kind string, s *
 	return err
 }
 
-// An answered challenge is one that the issuer may look at.
-type answered struct {
+// An answer is that to a challenge.
+type answer struct {
 	name      string
+	place     string // the name without "*.", where the answer is
 	url       string // of the authorization
 	challenge *xacme.Challenge
-	cleanUp   func()
+	withdraw  func() // nil: it is not there
 }
 
-// answer makes the answer for one name known; nil: the issuer knows already that it is ours.
-func (a *account) answer(ctx context.Context, url, kind string, s *solver) (*answered, error) {
+func (z *answer) cleanUp() {
+	if z.withdraw != nil {
+		z.withdraw()
+	}
+}
+
+// ask finds out what is to be answered for one name; nil: the issuer knows already that it is ours.
+func (a *account) ask(ctx context.Context, url, kind string) (*answer, error) {
 	z, err := a.client.GetAuthorization(ctx, url)
 	if err != nil || z.Status == xacme.StatusValid {
 		return nil, err
@@ -141,15 +148,54 @@ func (a *account) answer(ctx context.Context, url, kind string, s *solver) (*ans
 	if n < 0 {
 		return nil, &namesError{[]string{name}, fmt.Errorf("the issuer offers no %s for %s", kind, name)}
 	}
-	cleanUp, err := s.present(ctx, a.client, z.Identifier.Value, z.Challenges[n])
-	if err != nil {
-		err = fmt.Errorf("%s for %s: %w", kind, name, err)
-		if ctx.Err() == nil {
-			err = &namesError{[]string{name}, err}
+	return &answer{name: name, place: z.Identifier.Value, url: z.URI, challenge: z.Challenges[n]}, nil
+}
+
+// present makes all answers known.
+func (a *account) present(ctx context.Context, all []*answer, s *solver) error {
+	var mu sync.Mutex
+	var failed []string
+	var problems []error
+	atEachPlace(all, func(z *answer) {
+		withdraw, err := s.present(ctx, a.client, z.place, z.challenge)
+		if err == nil {
+			z.withdraw = withdraw
+			return
 		}
-		return nil, err
+		mu.Lock()
+		defer mu.Unlock()
+		failed, problems = append(failed, z.name), append(problems, fmt.Errorf("%s for %s: %w", z.challenge.Type, z.name, err))
+	})
+	err := errors.Join(problems...)
+	if err != nil && ctx.Err() == nil {
+		err = &namesError{failed, err}
 	}
-	return &answered{name: name, url: z.URI, challenge: z.Challenges[n], cleanUp: cleanUp}, nil
+	return err
+}
+
+// mostPlaces is at how many places answers are made known at a time: a record may take minutes to be with all servers of its zone, and a set has up to
+// a hundred names.
+const mostPlaces = 4
+
+// atEachPlace calls f for all answers: for several places at the same time, and for a name and its wildcard, which have theirs at the same place, one
+// after the other.
+func atEachPlace(all []*answer, f func(*answer)) {
+	places := map[string][]*answer{}
+	for _, z := range all {
+		places[z.place] = append(places[z.place], z)
+	}
+	slots := make(chan struct{}, mostPlaces)
+	var working sync.WaitGroup
+	for _, there := range places {
+		slots <- struct{}{}
+		working.Go(func() {
+			defer func() { <-slots }()
+			for _, z := range there {
+				f(z)
+			}
+		})
+	}
+	working.Wait()
 }
 
 // A namesError is an order that failed for the sake of some of its names.

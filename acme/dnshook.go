@@ -9,13 +9,24 @@ import (
 	"time"
 )
 
-// A dnsHook has a program publish the records of DNS-01 (RFC 8555 section 8.4). It is run as
+// A DNSPublisher publishes the TXT records of DNS-01 (RFC 8555 section 8.4): record is their name with its last dot
+// ("_acme-challenge.shop.test."), value their text. Several values of one record may be there at a time, for a name and its wildcard, so that
+// none may replace another. Both methods may be called by several goroutines, may take minutes, and end soon after ctx.
+type DNSPublisher interface {
+	// Present returns when all servers of the zone have the record. After an error it may be there or not.
+	Present(ctx context.Context, record, value string) error
+	// CleanUp takes it away. That it is not there is no error.
+	CleanUp(ctx context.Context, record, value string) error
+}
+
+var _ DNSPublisher = (*dnsHook)(nil)
+
+// A dnsHook has a program publish records. It is run as
 //
 //	PROGRAM present _acme-challenge.www.shop.test. VALUE
 //	PROGRAM cleanup _acme-challenge.www.shop.test. VALUE
 //
-// and must have published the record with all servers of the zone when it ends with status 0. Several values of one name may be
-// there at a time: for a name and its wildcard.
+// and must have published the record with all servers of the zone when it ends with status 0.
 type dnsHook struct {
 	program string
 	limit   time.Duration
@@ -27,16 +38,14 @@ const (
 	dnsHookOutput = 500
 )
 
-func (h *dnsHook) present(ctx context.Context, host, value string) (cleanUp func(), err error) {
-	record := "_acme-challenge." + strings.TrimPrefix(host, "*.") + "."
-	if err := h.run(ctx, "present", record, value); err != nil {
-		return nil, err
-	}
-	return func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.limit)
-		defer cancel()
-		_ = h.run(ctx, "cleanup", record, value) // what stays is a record that proves nothing any more
-	}, nil
+// Present implements DNSPublisher.
+func (h *dnsHook) Present(ctx context.Context, record, value string) error {
+	return h.run(ctx, "present", record, value)
+}
+
+// CleanUp implements DNSPublisher.
+func (h *dnsHook) CleanUp(ctx context.Context, record, value string) error {
+	return h.run(ctx, "cleanup", record, value)
 }
 
 func (h *dnsHook) run(ctx context.Context, what, record, value string) error {

@@ -88,7 +88,10 @@ func (e *expiries) Collect(out chan<- prometheus.Metric) {
 func (e *expiries) walk() ends {
 	found := ends{soonest: map[Source]time.Time{SourceInternal: e.m.authority.cert.NotAfter}}
 	now := time.Now()
-	e.m.store.eachOwn(func(_ string, l *leaf) {
+	e.m.store.eachOwn(func(name string, l *leaf) {
+		if e.m.isLeft(name, l) {
+			return
+		}
 		if first, ok := found.soonest[l.source]; !ok || l.notAfter.Before(first) {
 			found.soonest[l.source] = l.notAfter
 		}
@@ -101,6 +104,11 @@ func (e *expiries) walk() ends {
 		}
 	})
 	return found
+}
+
+// isLeft reports whether a certificate is left to end, since its name is suspended.
+func (m *Manager) isLeft(name string, l *leaf) bool {
+	return l.source == SourceACME && m.issuer != nil && m.issuer.isPaused(name)
 }
 
 // ends reports whether a certificate has so little of its life left that its successor should have been there long ago.

@@ -135,12 +135,16 @@ var orderProblems = []orderProblem{
 		says: "the program of certificates.acme.dns_hook failed: {detail}; try it by hand: PROGRAM present _acme-challenge.{base}. test",
 	},
 	{
-		all:  []string{"dns-01 needs a hook"},
-		says: "{name} needs dns-01, and there is no program for that: set certificates.acme.dns_hook, or certificates.acme.challenge",
+		all: []string{"dns update: "}, detail: "dns update: ",
+		says: "the update by certificates.acme.dns_update failed: {detail}",
+	},
+	{
+		all:  []string{"dns-01 needs "},
+		says: "{name} needs dns-01, and there is nothing that publishes its records: set certificates.acme.dns_hook or dns_update, or certificates.acme.challenge",
 	},
 	{
 		all: []string{"dns-01: "}, any: []string{"looking up txt", "txt record"},
-		says: "the issuer does not see the TXT record at _acme-challenge.{base}: is it in the zone that the DNS asks, and does certificates.acme.dns_hook wait until all its servers have it?",
+		says: "the issuer does not see the TXT record at _acme-challenge.{base}: is it in the zone that the DNS asks, and does certificates.acme.dns_hook wait until all its servers have it, does dns_update.nameservers name them?",
 	},
 	// What follows "unauthorized" is what a server said, and may be anything: so these come early.
 	{all: []string{notValidated, "tls-alpn-01"}, any: wrongAnswer, says: otherAtTLS},

@@ -60,7 +60,7 @@ func TestExplainSaysInPlainWordsWhatToDo(t *testing.T) {
 		"cut off":         {errTries, "three attempts for a.test within an hour were cut off, by restarts of nodes for one: tried again 2026-03-04 05:06 UTC"},
 		"swaps":           {errSwaps, "have all nodes the same names for the vhost? Tried again 2026-03-04 05:06 UTC"},
 		"not noted":       {fmt.Errorf("acme: not ordered while the attempt cannot be noted: %w", errors.New("no space left on device")), "is the disk full, does the Redis that nodes share take writes? (no space left on device)"},
-		"no hook":         {errors.New("dns-01 for a.test: dns-01 needs a hook: certificates.acme.dns_hook"), "set certificates.acme.dns_hook"},
+		"no hook":         {errors.New("dns-01 for a.test: dns-01 needs certificates.acme.dns_hook or dns_update"), "set certificates.acme.dns_hook or dns_update"},
 		"not offered":     {errors.New("order certificate of a.test: the issuer offers no http-01 for a.test"), "set another, or auto"},
 		"one label":       {errors.New("acme: no issuer certifies a name of one label"), "no issuer certifies a.test, a name without a dot"},
 		"quota":           {errQuota, "orders_per_tenant allows in three hours: tried again 2026-03-04 05:06 UTC"},

@@ -39,6 +39,7 @@ func newIssuer(o Options, s *store, c *challenges, mint *authority, orders *prom
 		owner: o.Node + "/" + processID(),
 	}
 	i.solver = &solver{challenges: c, shared: o.Shared, keys: o.Keys, log: o.Logger, borrowing: make(chan struct{}, mostBorrowing)}
+	i.solver.dns = o.DNS
 	if o.DNSHook != "" {
 		i.solver.dns = &dnsHook{program: o.DNSHook, limit: dnsHookTime}
 	}

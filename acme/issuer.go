@@ -73,7 +73,9 @@ type order struct {
 	active bool      // an attempt is under way
 	told   time.Time // when operators were told that it fails, as far as this node knows
 	ari    time.Time // when to renew by the issuer's word; zero: it has not said
-	rsa    bool
+	rsa    bool      // an RSA key
+	rekey  bool      // order anew if the certificate has a key of the other type
+	paused bool      // order nothing
 	looked sync.Once // into the folder
 }
 
@@ -122,6 +124,8 @@ func (i *issuer) take(name string, l *leaf) {
 	if before == nil || before.digest != l.digest {
 		o.ari, o.force, o.hand = time.Time{}, false, false
 	}
+	o.rekey = o.rekey || before == nil
+	o.rekey = o.mismatched(o.leaf) // which may be another than l, if that goes before it
 	i.mu.Unlock()
 	i.planFor(name, i.held(name))
 }
@@ -129,13 +133,18 @@ func (i *issuer) take(name string, l *leaf) {
 // planFor plans the next look at what is wanted under a key: when its certificate is due, or now.
 func (i *issuer) planFor(key string, held *leaf) {
 	at := time.Now()
+	i.mu.Lock()
+	o := i.wanted[key]
+	paused := o != nil && o.paused
+	if held != nil && o != nil && held.fitsAll(o.names) && !o.force && !o.mismatched(held) {
+		at = renewal(held, o.ari)
+	}
+	i.mu.Unlock()
+	if paused {
+		i.plan.drop(key)
+		return
+	}
 	if held != nil {
-		i.mu.Lock()
-		o := i.wanted[key]
-		if o != nil && held.fitsAll(o.names) {
-			at = renewal(held, o.ari)
-		}
-		i.mu.Unlock()
 		i.ari.watch(key)
 	}
 	i.plan.set(key, at)
@@ -149,6 +158,13 @@ func (i *issuer) hurry(name string, hand bool) error {
 	o, ok := i.wanted[key]
 	if !ok {
 		return fmt.Errorf("acme: no certificate of %s is ordered from the issuer", name)
+	}
+	switch {
+	case o.paused && hand:
+		return fmt.Errorf("acme: %s is suspended: nothing is ordered for it", name)
+	case o.paused:
+		o.force = true // when that ends
+		return nil
 	}
 	o.force, o.hand = true, o.hand || hand
 	if hand {
@@ -215,16 +231,17 @@ func (i *issuer) process(ctx context.Context, key string) {
 	i.look(key, o)
 	i.mu.Lock()
 	t := &try{key: key, order: o, all: o.names, force: o.force, hand: o.hand, words: o.words}
-	held, ari := o.leaf, o.ari
+	held, ari, paused, mismatched := o.leaf, o.ari, o.paused, o.mismatched(o.leaf)
 	i.mu.Unlock()
 	need, again := i.needed(t.all, t.force)
 	t.all, t.names = need, need
 	switch {
+	case paused:
 	case len(need) == 0 && again == 0:
 		i.finish(t, errOneLabel, 24*time.Hour)
 	case len(need) == 0:
 		i.plan.set(key, time.Now().Add(again))
-	case t.force || due(held, need, ari):
+	case t.force || mismatched || due(held, need, ari):
 		i.attempt(ctx, t)
 	default:
 		at := renewal(held, ari)
@@ -301,7 +318,10 @@ func (i *issuer) finish(t *try, err error, wait time.Duration) {
 	if (err == nil || t.hand) && o.words == t.words {
 		o.force, o.hand = false, false
 	}
-	if i.wanted[t.key] == o { // not removed, nor removed and added again, meanwhile
+	if err == nil {
+		o.rekey = o.mismatched(o.leaf) // the wish may have changed meanwhile
+	}
+	if i.wanted[t.key] == o && !o.paused { // not removed, nor removed and added again, meanwhile
 		i.plan.set(t.key, time.Now().Add(wait))
 	}
 }
@@ -342,13 +362,13 @@ func (i *issuer) failing() (n int) {
 	return n
 }
 
-// waiting counts the names without an issued certificate.
+// waiting counts the names without an issued certificate that one is ordered for.
 func (i *issuer) waiting() (n int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, o := range i.wanted {
 		for _, name := range o.names {
-			if i.store.issued(name) == nil {
+			if !o.paused && i.store.issued(name) == nil {
 				n++
 			}
 		}

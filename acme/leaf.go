@@ -106,6 +106,9 @@ func keyTypeOf(x *x509.Certificate) string {
 	}
 }
 
+// isRSA reports whether the certificate has an RSA key.
+func (l *leaf) isRSA() bool { return strings.HasPrefix(l.keyType, "RSA ") }
+
 // covers reports whether the certificate verifies for host.
 func (l *leaf) covers(host string) bool {
 	for _, name := range l.names {

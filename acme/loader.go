@@ -22,6 +22,9 @@ func (i *issuer) look(key string, o *order) {
 		if held == nil {
 			held = i.readLocal(key)
 		}
+		i.mu.Lock()
+		o.rekey = held != nil && held.isRSA() != o.rsa
+		i.mu.Unlock()
 		i.readOthers(key, o, held)
 		i.planFor(key, held)
 	})

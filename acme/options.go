@@ -42,8 +42,11 @@ type Options struct {
 	// Fallbacks are the issuers that come after ACME, in order: for a name whose orders fail, and while one before wants no orders.
 	Fallbacks []ACME
 
-	// DNSHook is a program that publishes the records of DNS-01, which wildcards need; see dnsHook. Empty: none, and wildcards are not ordered.
+	// DNSHook is a program that publishes the records of DNS-01, which wildcards need; see dnsHook. Empty: none.
 	DNSHook string
+
+	// DNS publishes them in its place; one of both is an error. Without either, wildcards are not ordered.
+	DNS DNSPublisher
 
 	// OrdersPerTenant bounds what one tenant orders within three hours, on all nodes. 0: no bound.
 	OrdersPerTenant int
@@ -156,6 +159,9 @@ func (o Options) withDefaults() (Options, error) {
 		}
 	default:
 		return o, fmt.Errorf("acme: issuer %q is unknown: internal or acme", o.Issuer)
+	}
+	if o.DNSHook != "" && o.DNS != nil {
+		return o, errors.New("acme: both DNSHook and DNS would publish the records of dns-01")
 	}
 	if o.Shared != nil && o.Keys == nil {
 		return o, errors.New("acme: what is shared has to be sealed: no keys given")

@@ -144,7 +144,8 @@ func (i *issuer) resume(ctx context.Context, a *account, key string, w wantedCer
 			i.log.Debug("what was ordered cannot be fetched", "name", key, "err", err)
 			return nil, false, nil
 		}
-		if l, err := parsePair(SourceACME, text, text); err == nil && i.isHeld(key, l) { // the end was not noted any more
+		// Its end was not noted any more, or it was ordered before another type of key was wanted.
+		if l, err := parsePair(SourceACME, text, text); err == nil && (i.isHeld(key, l) || l.isRSA() != w.rsa) {
 			return nil, false, nil
 		}
 		return text, true, nil

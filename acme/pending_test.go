@@ -35,6 +35,15 @@ func TestCertificateOfAnOrderThatEndedUnseenIsFetched(t *testing.T) {
 	}
 	eventually(t, "the order to be forgotten", func() bool { _, err := os.Stat(v.orderFile("shop.test")); return os.IsNotExist(err) })
 
+	// With another type of key it would be what nobody wants any more.
+	for rsa, taken := range map[bool]bool{true: false, false: true} {
+		other := newManager(t, Options{Issuer: IssuerACME, ACME: ACME{Directory: a.conf.Directory, Challenge: challengeHTTP}}).issuer
+		other.vault.putPending(ctx, "shop.test", p)
+		if _, resumed, err := other.resume(ctx, a, "shop.test", wantedCert{names: p.Names, challenge: challengeHTTP, rsa: rsa}); resumed != taken || err != nil {
+			t.Errorf("RSA: %t, it is gone on with: %t, %v", rsa, resumed, err)
+		}
+	}
+
 	// What is noted and over, too old, for other names, of another issuer or nonsense is no order to go on with.
 	old := *p
 	for name, change := range map[string]func(p *pending){

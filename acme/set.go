@@ -15,7 +15,10 @@ var errOneLabel = errors.New("acme: no issuer certifies a name of one label")
 
 // want has names ordered under one key, now or when their certificate is due. Names that were ordered under another one leave that; those
 // that are under this one stay.
-func (i *issuer) want(key string, rsa bool, names ...string) {
+//
+// Another type of key has it ordered now only where the wish changes, or at the first sight of a certificate in this process: nodes that were told
+// different things would else order in turn, for ever.
+func (i *issuer) want(key string, isRSA, paused bool, names ...string) {
 	i.mu.Lock()
 	for _, name := range names {
 		if i.key(name) != key {
@@ -27,7 +30,10 @@ func (i *issuer) want(key string, rsa bool, names ...string) {
 		o = &order{}
 		i.wanted[key] = o
 	}
-	o.rsa = rsa
+	rekey := known && o.rsa != isRSA
+	again := rekey || known && o.paused && !paused
+	o.rekey = o.rekey || rekey
+	o.rsa, o.paused = isRSA, paused
 	grown := false
 	for _, name := range names {
 		if at, found := slices.BinarySearch(o.names, name); !found {
@@ -41,7 +47,10 @@ func (i *issuer) want(key string, rsa bool, names ...string) {
 	if known && grown && o.leaf != nil {
 		i.serve(o, o.leaf)
 	}
-	if known && grown {
+	switch {
+	case paused:
+		i.plan.drop(key)
+	case again, known && grown:
 		i.soon(key, o)
 	}
 	i.mu.Unlock()
@@ -114,6 +123,14 @@ func (i *issuer) orderOf(name string) (key string, o *order) {
 	defer i.mu.Unlock()
 	key = i.key(name)
 	return key, i.wanted[key]
+}
+
+// isPaused reports whether a name is ordered, but not at present.
+func (i *issuer) isPaused(name string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	o := i.wanted[i.key(name)]
+	return o != nil && o.paused
 }
 
 // held is the certificate that is kept under a key; nil: none.
@@ -211,6 +228,9 @@ func (l *leaf) fitsAll(names []string) bool {
 	return true
 }
 
+// mismatched reports whether a certificate has to be replaced for its key; i.mu is held.
+func (o *order) mismatched(l *leaf) bool { return o.rekey && l != nil && l.isRSA() != o.rsa }
+
 // due reports whether a certificate for these names is to be ordered now.
 func due(l *leaf, names []string, ari time.Time) bool {
 	return l == nil || !l.fitsAll(names) || !time.Now().Before(renewal(l, ari))
@@ -243,12 +263,14 @@ func (f *failure) isOver(names []string) bool {
 }
 
 // errFor is the last error, where it concerns one of the names. It does not where the name's certificate is not due, and the order was for the sake of
-// others, unless somebody had asked for it. i.mu is held.
+// others, unless somebody had asked for it, or wants another type of key; and none does while nothing is ordered. i.mu is held.
 func (o *order) errFor(name string) error {
 	switch {
+	case o.paused:
+		return nil
 	case isOneLabel(name):
 		return errOneLabel
-	case len(o.names) == 1, o.asked, due(o.leaf, []string{name}, o.ari):
+	case len(o.names) == 1, o.asked, o.mismatched(o.leaf), due(o.leaf, []string{name}, o.ari):
 		return o.err
 	}
 	return nil

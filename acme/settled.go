@@ -34,7 +34,10 @@ func (i *issuer) settled(ctx context.Context, t *try) (bool, error) {
 	case t.force: // this one is to go
 		return false, nil
 	}
-	if due(l, t.all, ari) {
+	i.mu.Lock()
+	mismatched := t.order.mismatched(l)
+	i.mu.Unlock()
+	if mismatched || due(l, t.all, ari) {
 		i.place(t.key, l) // the next one is to take its place
 		return false, nil
 	}
@@ -67,8 +70,10 @@ func (i *issuer) heldAndARI(o *order) (*leaf, time.Time) {
 
 // lasting is heldAndARI without a certificate that has to go whatever its age.
 func (i *issuer) lasting(t *try) (*leaf, time.Time) {
-	if t.force {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if t.force || t.order.mismatched(t.order.leaf) {
 		return nil, time.Time{}
 	}
-	return i.heldAndARI(t.order)
+	return t.order.leaf, t.order.ari
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	xacme "golang.org/x/crypto/acme"
@@ -16,7 +17,7 @@ type solver struct {
 	challenges *challenges
 	shared     Shared // nil: this node is alone
 	keys       *Keyring
-	dns        *dnsHook // nil: no DNS-01
+	dns        DNSPublisher // nil: no DNS-01
 	log        *slog.Logger
 	borrowing  chan struct{} // a slot for each look that somebody else causes
 }
@@ -44,15 +45,32 @@ func (s *solver) present(ctx context.Context, client *xacme.Client, host string,
 		return s.presentCertificate(ctx, host, &cert)
 	case challengeDNS:
 		if s.dns == nil {
-			return nil, errors.New("dns-01 needs a hook: certificates.acme.dns_hook")
+			return nil, errors.New("dns-01 needs certificates.acme.dns_hook or dns_update")
 		}
 		value, err := client.DNS01ChallengeRecord(c.Token)
 		if err != nil {
 			return nil, err
 		}
-		return s.dns.present(ctx, host, value)
+		return s.presentRecord(ctx, host, value)
 	}
 	return nil, fmt.Errorf("challenge of type %q", c.Type)
+}
+
+// cleanUpTime is how long a record may take to be removed.
+const cleanUpTime = time.Minute
+
+func (s *solver) presentRecord(ctx context.Context, host, value string) (func(), error) {
+	record := "_acme-challenge." + strings.TrimPrefix(host, "*.") + "."
+	if err := s.dns.Present(ctx, record, value); err != nil {
+		return nil, err
+	}
+	return func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
+		defer cancel()
+		if err := s.dns.CleanUp(ctx, record, value); err != nil {
+			s.log.Warn("record of dns-01 stays, though it proves nothing any more", "record", record, "err", err)
+		}
+	}, nil
 }
 
 func (s *solver) presentToken(ctx context.Context, client *xacme.Client, host, token string) (func(), error) {

@@ -110,6 +110,9 @@ func (m *Manager) status(name string) Status {
 	if st.Problem == "" && l == nil && m.issuer != nil && !m.issuer.orders(name) {
 		st.Problem = NotOrdered(name)
 	}
+	if st.Problem == "" && m.issuer != nil && m.issuer.isPaused(name) {
+		st.Problem = "it is suspended: nothing is ordered or renewed for it"
+	}
 	return st
 }
 

@@ -23,14 +23,18 @@ type Change struct {
 	// names that are new to a Set belong into one Update, or the certificate is ordered twice. Empty: the name has a certificate of its own.
 	Set string
 
-	// RSA has the name's certificate ordered for an RSA key, for clients that know no ECDSA.
+	// RSA has the name's certificate ordered for an RSA key of 2048 bits, for clients that know no ECDSA. Where it changes, another certificate is
+	// ordered; the one that is there is served until then. All names of a Set have the same.
 	RSA bool
+
+	// Suspended says that nothing is ordered or renewed for the name. What is there is served on.
+	Suspended bool
 }
 
 // Update applies changes of the table, in order; a name that is there already is
 // changed. Certificate files are read before it returns. If they are bad, the last
 // good certificate is served on and Problem tells why. An exact name without files
-// is ordered from the ACME issuer, if there is one; a wildcard only with Options.DNSHook, "*" never.
+// is ordered from the ACME issuer, if there is one; a wildcard only with Options.DNSHook or DNS, "*" never.
 func (m *Manager) Update(changes []Change) {
 	m.updating.Lock()
 	defer m.updating.Unlock()
@@ -58,7 +62,8 @@ func (m *Manager) join(joining map[string]Change) {
 		sets[key] = append(sets[key], name)
 	}
 	for key, names := range sets {
-		m.issuer.want(key, joining[names[0]].RSA, names...)
+		one := joining[names[0]] // all are of one vhost
+		m.issuer.want(key, one.RSA, one.Suspended, names...)
 	}
 }
 
@@ -85,7 +90,7 @@ func (m *Manager) add(name string, c Change, joining map[string]Change) {
 		joining[name] = c
 		return
 	}
-	m.issuer.want(name, c.RSA, name)
+	m.issuer.want(name, c.RSA, c.Suspended, name)
 }
 
 func (m *Manager) remove(name string) {
@@ -106,7 +111,7 @@ func NotOrdered(pattern string) string {
 	if pattern == "*" {
 		return "no certificate is ordered for *: each host that it answers for has one of the internal CA; name the hosts, or give it certificate files"
 	}
-	return fmt.Sprintf("no certificate is ordered for %s: each host below it has one of the internal CA; orders of wildcards need certificates.acme.dns_hook", pattern)
+	return fmt.Sprintf("no certificate is ordered for %s: each host below it has one of the internal CA; orders of wildcards need certificates.acme.dns_hook or dns_update", pattern)
 }
 
 // Renew makes a new certificate for a name now: an order at the ACME issuer, made

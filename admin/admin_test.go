@@ -130,12 +130,14 @@ func TestVhostWithUnusableAuthoritiesIsNotShownAsOK(t *testing.T) {
 vhosts:
   a.test: {backends: [http://127.0.0.1:9000], tls: {policy: modern, client_auth: {mode: required, ca: /absent/ca.pem}}}
   b.test: {backends: [http://127.0.0.1:9000]}
+  c.test: {suspended: true, backends: [http://127.0.0.1:9000], tls: {key_type: rsa}}
 `, admin.Options{ClientAuthProblem: func(string) error { return errors.New("connections are refused: no such file") }})
 	c := onSocket(t, n)
 	var list admin.VhostList
 	want(t, "status", c.call("GET", "/vhosts", "", &list), 200)
 	want(t, "a", list.Vhosts[0].Status+" "+list.Vhosts[0].Reason, "warning tls.client_auth.ca: connections are refused: no such file")
 	want(t, "b", list.Vhosts[1].Status, "ok")
+	want(t, "c", list.Vhosts[2].Status+" "+list.Vhosts[2].Reason, "suspended suspended: true")
 	var detail admin.VhostDetail
 	want(t, "status", c.call("GET", "/vhosts/a.test", "", &detail), 200)
 	effective := map[string]string{}
@@ -147,6 +149,14 @@ vhosts:
 	want(t, "mode", effective["tls.client_auth.mode"], "required, vhost")
 	want(t, "authorities", effective["tls.client_auth.ca"], "/absent/ca.pem, vhost")
 	want(t, "header", effective["tls.client_auth.header"], "true, built in")
+	want(t, "suspended", effective["suspended"], "false, built in")
+	want(t, "type of key", effective["tls.key_type"], "ecdsa, built in")
+	want(t, "status", c.call("GET", "/vhosts/c.test", "", &detail), 200)
+	for _, e := range detail.Effective {
+		effective[e.Path] = e.Value + ", " + e.From
+	}
+	want(t, "suspended", effective["suspended"], "true, vhost")
+	want(t, "type of key", effective["tls.key_type"], "rsa, vhost")
 }
 
 func TestVhostWithUnusableCertificateFilesIsNotShownAsOK(t *testing.T) {

@@ -35,6 +35,7 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 		}
 		out = append(out, Effective{Path: path, Value: value, From: from})
 	}
+	add("suspended", strconv.FormatBool(s.Suspended))
 	if s.Concurrency > 0 {
 		add("concurrency", strconv.Itoa(s.Concurrency))
 	}
@@ -66,6 +67,7 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 	add("compress", s.Compress)
 	add("tls.policy", s.TLSPolicy)
 	add("tls.min_version", s.MinTLS)
+	add("tls.key_type", s.KeyType)
 	effectiveClientAuth(r.Vhost.TLS, add)
 	if t := r.Vhost.TLS; t != nil && t.OneCertificate {
 		add("tls.one_certificate", "true")

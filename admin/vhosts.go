@@ -11,10 +11,11 @@ import (
 
 // What VhostSummary.Status says; of several, the first in this order after ok.
 const (
-	StatusOK       = "ok"
-	StatusBroken   = "broken"   // the present document is bad; the last good form serves, if there was one
-	StatusConflict = "conflict" // some of its aliases belong to another vhost
-	StatusWarning  = "warning"  // it is served, but not with the certificate files or WAF exclusions that it names, or its own rules repeat its tenant's
+	StatusOK        = "ok"
+	StatusBroken    = "broken"    // the present document is bad; the last good form serves, if there was one
+	StatusConflict  = "conflict"  // some of its aliases belong to another vhost
+	StatusWarning   = "warning"   // it is served, but not with the certificate files or WAF exclusions that it names, or its own rules repeat its tenant's
+	StatusSuspended = "suspended" // by its document: it is answered 503
 )
 
 // A VhostSummary is one line of the list of vhosts.
@@ -78,6 +79,8 @@ func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
 		s.Status, s.Reason = StatusConflict, conflicts[0].Reason
 	} else if warnings := a.warningsOf(route); len(warnings) > 0 {
 		s.Status, s.Reason = StatusWarning, reasonOf(warnings)
+	} else if route.Vhost != nil && route.Vhost.IsSuspended() {
+		s.Status, s.Reason = StatusSuspended, "suspended: true"
 	}
 	return s
 }

@@ -173,7 +173,7 @@ func (s *Server) FollowAddresses(ctx context.Context) error {
 	}
 }
 
-// cutRefused ends the upgraded connections of clients that are refused now. It waits for nothing: where the site of now has not been
+// cutRefused ends the upgraded connections of clients that are refused now, and of sites that are suspended. It waits for nothing: where the site of now has not been
 // made yet, the one before decides until it has.
 func (s *Server) cutRefused(ctx context.Context) {
 	cut, unmade := 0, map[*routes.Route]struct{}{}
@@ -182,13 +182,13 @@ func (s *Server) cutRefused(ctx context.Context) {
 		if next != nil {
 			unmade[next] = struct{}{}
 		}
-		if refusal, _ := s.judgeAddress(now, t.client); refusal != nil {
+		if refusal, _ := s.judgeAddress(now, t.client); refusal != nil || s.isSuspended(t.site) {
 			_ = t.reset() // fails on one that has ended meanwhile
 			cut++
 		}
 	}
 	if cut > 0 {
-		s.log.Info("upgraded connections cut: their clients are refused now", "connections", cut)
+		s.log.Info("upgraded connections cut: their clients are refused now, or their sites suspended", "connections", cut)
 	}
 	s.makeSites(ctx, unmade)
 }

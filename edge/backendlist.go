@@ -195,11 +195,11 @@ func (s *Server) vhosts() iter.Seq[*routes.Vhost] {
 }
 
 // LeftBare returns the vhosts that would have no backend left with this drain beside those in force, and the others
-// that would have none left that is well; each sorted.
+// that would have none left that is well; each sorted. Suspended ones need none.
 func (s *Server) LeftBare(d health.Drain) (bare, unwell []string) {
 	drains := s.backends.drained()
 	for v := range s.vhosts() {
-		if !names(v, d) {
+		if v.IsSuspended() || !names(v, d) {
 			continue
 		}
 		left, well := false, false

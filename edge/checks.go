@@ -36,9 +36,9 @@ type checked struct {
 	err  error
 }
 
-// targetsOf are the backends that a vhost has checked, each once.
+// targetsOf are the backends that a vhost has checked, each once; of a suspended one nobody asks for them.
 func targetsOf(v *routes.Vhost) []health.Target {
-	if v == nil || v.Health == nil {
+	if v == nil || v.Health == nil || v.IsSuspended() {
 		return nil
 	}
 	var out []health.Target

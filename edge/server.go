@@ -257,7 +257,9 @@ func (s *Server) Apply(table *routes.Table, replaced []routes.Replaced) {
 		}
 	}
 	s.giveBack(table, replaced)
-	if slices.ContainsFunc(replaced, func(change routes.Replaced) bool { return hasAddresses(change.Old) || hasAddresses(change.New) }) {
+	if slices.ContainsFunc(replaced, func(change routes.Replaced) bool {
+		return hasAddresses(change.Old) || hasAddresses(change.New) || suspends(change.New)
+	}) {
 		s.addressesChanged()
 	}
 }

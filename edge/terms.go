@@ -17,6 +17,7 @@ type terms struct {
 	grade  grade
 	auth   *clientAuth // nil: clients are not asked for certificates
 	config *tls.Config // of handshakes
+	fresh  *tls.Config // of handshakes that neither resume a session nor begin one that could be
 }
 
 // A grade is a policy with its least version, a stricter one being larger.
@@ -125,6 +126,8 @@ func (s *Server) newTerms(g grade, auth *clientAuth) *terms {
 			t.config.ClientAuth = tls.RequireAndVerifyClientCert
 		}
 	}
+	t.fresh = t.config.Clone()
+	t.fresh.SessionTicketsDisabled = true
 	return t
 }
 

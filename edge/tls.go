@@ -53,7 +53,7 @@ func (s *Server) tlsConfig() *tls.Config {
 }
 
 // configFor chooses a handshake's configuration: that of the terms of the vhost that
-// its SNI selects, which with ECH is the encrypted one. It does not allocate for a name in canonical form.
+// its SNI selects, which with ECH is the encrypted one, and without session tickets if that is suspended. It does not allocate for a name in canonical form.
 //
 // An issuer that validates a name by TLS-ALPN-01 has no client certificate. What it
 // gets is closed right after the handshake, and no ticket comes of it.
@@ -61,21 +61,18 @@ func (s *Server) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acmeALPN {
 		return s.challenges, nil
 	}
-	t, err := s.termsOfName(hello.ServerName)
-	if err != nil {
-		return nil, err
+	route, t := s.routeOfName(hello.ServerName), s.plainTerms[gradeIntermediate]
+	if route != nil { // for an unknown name there will be no certificate
+		var err error
+		if t, err = s.termsOf(route); err != nil {
+			return nil, err
+		}
 	}
 	s.begin(hello.Conn, t)
-	return t.config, nil
-}
-
-// termsOfName returns the terms for a server name. For an unknown one these are the
-// usual ones: there will be no certificate.
-func (s *Server) termsOfName(sni string) (*terms, error) {
-	if route := s.routeOfName(sni); route != nil {
-		return s.termsOf(route)
+	if suspends(route) {
+		return t.fresh, nil
 	}
-	return s.plainTerms[gradeIntermediate], nil
+	return t.config, nil
 }
 
 // routeOfName returns the route that answers for a server name; nil: none.

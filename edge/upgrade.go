@@ -84,6 +84,10 @@ func (s *Server) sendUpgrade(ctx *fasthttp.RequestCtx, r *request) {
 			r.record.Err = refusal.httpError
 			return
 		}
+		if s.isSuspended(r.site) {
+			r.record.Err = errSuspended
+			return
+		}
 		p.sent = join(client, backend)
 	})
 }

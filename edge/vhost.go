@@ -13,7 +13,8 @@ import (
 const challengePath = "/.well-known/acme-challenge/"
 
 // selectVhost finds the request's site: by its canonical host, after the answer
-// to an ACME challenge, and only if the request belongs on its connection.
+// to an ACME challenge, and only if the request belongs on its connection. A
+// suspended site goes no further.
 func (s *Server) selectVhost(next handler) handler {
 	return func(r *request) error {
 		if r.RawHost == "" { // HTTP/1.0 may come without
@@ -48,6 +49,9 @@ func (s *Server) selectVhost(next handler) handler {
 		if err != nil {
 			return fail(503, "the site is not available", err)
 		}
+		if site.settings.Suspended {
+			return errSuspended
+		}
 		if r.body.err == errBodyTooLarge { // announced so; said only now, so that it counts for the tenant
 			return errBodyTooLarge
 		}
@@ -57,6 +61,20 @@ func (s *Server) selectVhost(next handler) handler {
 		}
 		return next(r)
 	}
+}
+
+// errSuspended is what a suspended site answers.
+var errSuspended = refuse(503, "this site is suspended")
+
+// isSuspended reports whether the vhost of a site is suspended now.
+func (s *Server) isSuspended(st *site) bool {
+	table := s.table.Load()
+	return table != nil && suspends(table.Vhost(st.name))
+}
+
+// suspends reports whether a route, which may be nil, is that of a suspended vhost.
+func suspends(route *routes.Route) bool {
+	return route != nil && route.Vhost != nil && route.Vhost.IsSuspended()
 }
 
 // answerChallenge answers HTTP-01 from the memory of pending challenges. A path

@@ -86,7 +86,7 @@ func TestGoodFileIsReadIntoItsFields(t *testing.T) {
 		}}},
 		{Key: Key{KindTenant, "empty"}, Line: 7, Tenant: &Tenant{Name: "empty"}},
 		{Key: Key{KindVhost, "www.shop.test"}, Line: 9, Vhost: &Vhost{
-			Name: "www.shop.test", Tenant: "shop", Aliases: []string{"shop.test", "xn--bcher-kva.test", "*.shop.test"},
+			Name: "www.shop.test", Tenant: "shop", Suspended: &no, Aliases: []string{"shop.test", "xn--bcher-kva.test", "*.shop.test"},
 			Backends: []Backend{{URL: "http://127.0.0.1:9000"}, {URL: "https://10.0.0.2", Weight: 1}, {URL: "unix:/run/app.sock"}, {URL: "http://[::1]:80/x"}},
 			Balance:  "round_robin", Compress: "on", WAF: &WAF{Mode: "detect"},
 			Timeouts: &Timeouts{Connect: Duration(300 * time.Millisecond), FirstByte: Duration(2 * time.Minute)},
@@ -103,11 +103,11 @@ func TestGoodFileIsReadIntoItsFields(t *testing.T) {
 				},
 			},
 			TLS: &TLS{
-				MinVersion: "1.3", RedirectHTTP: "false", HSTS: &HSTS{MaxAge: Duration(180 * 24 * time.Hour)},
+				MinVersion: "1.3", KeyType: "rsa", RedirectHTTP: "false", HSTS: &HSTS{MaxAge: Duration(180 * 24 * time.Hour)},
 				Certificate: &Certificate{Cert: "/etc/gatehouse/conf.d/site/file.pem", Key: "/etc/file.key"},
 			},
 		}},
-		{Key: Key{KindVhost, "*"}, Line: 22, Vhost: &Vhost{
+		{Key: Key{KindVhost, "*"}, Line: 23, Vhost: &Vhost{
 			Name: "*", Backends: []Backend{{URL: "http://127.0.0.1:9001"}}, Cache: &Cache{Query: &CacheQuery{Only: []string{}}},
 		}},
 	}

@@ -5,8 +5,9 @@ import "time"
 // Settings is what is in force for a vhost: its own document over its tenant's
 // over the built-in defaults. Every field has a value.
 type Settings struct {
-	Tenant string
-	WAF    WAF // every field set but Rules; Responses never nil
+	Tenant    string
+	Suspended bool
+	WAF       WAF // every field set but Rules; Responses never nil
 	// Rules are the texts of own rules that run one after the other, the tenant's first; none is empty.
 	Rules []string
 	// TenantRate limits all vhosts of the tenant together, VhostRate this one; each of them must say yes. With defaults filled in.
@@ -35,6 +36,7 @@ type Settings struct {
 	Compress                  string      // "off" or "on"
 	TLSPolicy                 string      // "modern", "intermediate" or "old"
 	MinTLS                    string      // the least version: "1.0", "1.2" or "1.3"
+	KeyType                   string      // "ecdsa" or "rsa"
 	RedirectHTTP              string      // "auto", "true" or "false"
 	HSTS                      HSTS
 	// VhostAddresses are asked first, then TenantAddresses (or those of the defaults); either may be nil.
@@ -53,6 +55,7 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 	}
 	s := Settings{
 		Tenant:         v.Tenant,
+		Suspended:      v.IsSuspended(),
 		WAF:            *v.WAF.Over(base.WAF).Over(DefaultWAF),
 		TenantRate:     base.Rate.withDefaults(),
 		VhostRate:      v.Rate.withDefaults(),
@@ -69,6 +72,7 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 		CacheKey:          CacheKey{Device: new(bool)},
 		Compress:          or(v.Compress, "off"),
 		TLSPolicy:         PolicyIntermediate,
+		KeyType:           KeyECDSA,
 		RedirectHTTP:      "auto",
 
 		VhostAddresses: v.Addresses, TenantAddresses: base.Addresses,
@@ -94,6 +98,7 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 	if t := v.TLS; t != nil {
 		s.TLSPolicy = or(t.Policy, s.TLSPolicy)
 		s.MinTLS = t.MinVersion
+		s.KeyType = or(t.KeyType, s.KeyType)
 		s.RedirectHTTP = or(string(t.RedirectHTTP), s.RedirectHTTP)
 		if t.HSTS != nil {
 			s.HSTS = *t.HSTS

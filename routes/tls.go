@@ -18,6 +18,9 @@ type TLS struct {
 	// OneCertificate has one certificate ordered from the ACME issuer for all hosts of the vhost (a SAN set), of which there are 100 at most. Default
 	// false: each host has its own. It tells whoever connects to one of the hosts the names of all.
 	OneCertificate bool `yaml:"one_certificate,omitempty" json:"one_certificate,omitempty"`
+	// KeyType of certificates that are ordered: "ecdsa" (default: P-256) or "rsa" (of 2048 bits: for clients that know no ECDSA; a handshake
+	// costs the server five times as much). Changed, another certificate is ordered.
+	KeyType string `yaml:"key_type,omitempty" json:"key_type,omitempty"`
 	// ClientAuth: nil: clients are not asked for certificates.
 	ClientAuth *ClientAuth `yaml:"client_auth,omitempty" json:"client_auth,omitempty"`
 	// RedirectHTTP: "auto" (default: once a certificate is in place that is not
@@ -32,6 +35,12 @@ const (
 	PolicyModern       = "modern"
 	PolicyIntermediate = "intermediate"
 	PolicyOld          = "old"
+)
+
+// The words of TLS.KeyType.
+const (
+	KeyECDSA = "ecdsa"
+	KeyRSA   = "rsa"
 )
 
 // Certificate names the PEM files of an uploaded certificate: the chain, leaf
@@ -55,6 +64,7 @@ func checkTLS(t *TLS, mode checkMode) []finding {
 			"%s is less than what tls.policy %s takes (%s): min_version only raises that; leave it out, or take another policy",
 			t.MinVersion, t.Policy, least[t.Policy])})
 	}
+	out = append(out, oneOf("tls.key_type", t.KeyType, []string{KeyECDSA, KeyRSA})...)
 	out = append(out, oneOf("tls.redirect_http", string(t.RedirectHTTP), []string{"auto", "true", "false"})...)
 	out = append(out, checkHSTS("tls.hsts", t.HSTS)...)
 	out = append(out, checkCertificate("tls.certificate", t.Certificate, mode)...)

@@ -17,6 +17,9 @@ type Vhost struct {
 
 	// Tenant names the tenant; empty: none, the process's defaults apply.
 	Tenant string `yaml:"tenant,omitempty" json:"tenant,omitempty"`
+	// Suspended: true: requests are answered 503 and go nowhere, TLS sessions are not resumed, and certificates neither ordered nor renewed;
+	// the one that is there is served. Default false.
+	Suspended *bool `yaml:"suspended,omitempty" json:"suspended,omitempty"`
 	// Aliases are further hosts of the same forms as Name.
 	Aliases []string `yaml:"aliases,omitempty" json:"aliases,omitempty"`
 	// Backends is where requests go; a vhost has at least one.
@@ -39,6 +42,9 @@ type Vhost struct {
 	// Addresses are asked before the tenant's. Default none.
 	Addresses *Addresses `yaml:"addresses,omitempty" json:"addresses,omitempty"`
 }
+
+// IsSuspended reports whether nothing but errors is served for the vhost.
+func (v *Vhost) IsSuspended() bool { return v.Suspended != nil && *v.Suspended }
 
 // A Backend is one server of a vhost: in a document either its URL alone or a
 // mapping with url and weight.

@@ -44,7 +44,7 @@ func (c *checker) unsealed(cfg *Config) {
 // unordered warns of wildcards that have no certificate, and of which none is ordered.
 func (c *checker) unordered() {
 	ordering := slices.ContainsFunc(c.settings, func(cfg *Config) bool {
-		return cfg.Certificates.Issuer == acme.IssuerACME && cfg.Certificates.ACME.DNSHook == ""
+		return cfg.Certificates.Issuer == acme.IssuerACME && cfg.Certificates.ACME.DNSHook == "" && cfg.Certificates.ACME.DNSUpdate.Server == ""
 	})
 	for _, d := range c.vhosts {
 		if !ordering || d.Vhost == nil || d.Vhost.TLS != nil && d.Vhost.TLS.Certificate != nil {
@@ -72,6 +72,9 @@ func (c *checker) certificates() {
 		}
 		const field = "tls.certificate"
 		files := d.Vhost.TLS.Certificate
+		if d.Vhost.TLS.KeyType != "" {
+			c.warnings = append(c.warnings, d.entry.problem("tls.key_type", "nothing is ordered while the files of tls.certificate serve: it is of no effect"))
+		}
 		var pem [2][]byte
 		readable := true
 		for i, f := range []struct{ field, path string }{{field + ".cert", files.Cert}, {field + ".key", files.Key}} {

@@ -102,8 +102,9 @@ type ACME struct {
 	Profile string `json:"profile" help:"profile of the certificates; empty: the CA's choice"`
 	// Challenge is what orders keep to: auto, http-01, tls-alpn-01 or dns-01.
 	Challenge string `json:"challenge" help:"auto, http-01, tls-alpn-01 or dns-01"`
-	// DNSHook is a program that publishes the records of dns-01; without it wildcards are not ordered.
-	DNSHook string `json:"dns_hook" help:"program that publishes records for dns-01"`
+	// DNSHook is a program that publishes the records of dns-01; DNSUpdate has them published without one. Without either wildcards are not ordered.
+	DNSHook   string    `json:"dns_hook" help:"program that publishes records for dns-01"`
+	DNSUpdate DNSUpdate `json:"dns_update"`
 	// OrdersPerTenant bounds the orders of one tenant within three hours, on all nodes. 0: none.
 	OrdersPerTenant int `json:"orders_per_tenant" help:"most first orders of a tenant within three hours; 0: no bound"`
 	// Fallback is asked where orders fail at the first one, or while that one cannot be reached or wants none. Without a directory: none.
@@ -203,7 +204,7 @@ func defaultConfig() *Config {
 		Node:         hostName(),
 		Data:         "./data",
 		Routes:       "file:conf.d",
-		Certificates: Certificates{Issuer: "internal", ACME: ACME{Directory: letsEncrypt, Challenge: "auto", OrdersPerTenant: 100}},
+		Certificates: Certificates{Issuer: "internal", ACME: ACME{Directory: letsEncrypt, Challenge: "auto", OrdersPerTenant: 100, DNSUpdate: defaultDNSUpdate}},
 		TLS:          TLS{ECH: ECH{Rotate: routes.Duration(30 * 24 * time.Hour)}},
 		Defaults:     &routes.Tenant{WAF: &routes.WAF{Mode: routes.WAFDetect}},
 		Addresses:    AddressesConfig{Refresh: routes.Duration(time.Hour)},

@@ -73,6 +73,8 @@ routes=file:conf.d
 certificates.issuer=internal
 certificates.acme.directory=https://acme-v02.api.letsencrypt.org/directory
 certificates.acme.challenge=auto
+certificates.acme.dns_update.ttl=1m
+certificates.acme.dns_update.timeout=2m
 certificates.acme.orders_per_tenant=100
 tls.ech.rotate=30d
 defaults.waf.mode=detect
@@ -317,6 +319,8 @@ func TestSecretsStayOutOfExcerpts(t *testing.T) {
 		"seal_keys: [hunter2]\n",
 		"certificates: {webhook: 'http://hooks.test/hunter2'}\n",
 		"certificates: {webhook: hunter2}\n",
+		"certificates: {acme: {dns_update: {server: ns1.test, key_name: k, key: 'hunter2!'}}}\n",
+		"certificates:\n  acme:\n    dns_update:\n      server: ns1.test\n      key_name: k\n      key: 'hunter2!'\n",
 	} {
 		_, problems := load(t, text, nil, nil)
 		want(t, text, len(problems), 1)

@@ -51,7 +51,7 @@ func loadConfig(file string, explicit bool, environ []string, flags map[string]s
 }
 
 // secret finds the lines of a gatehouse.yaml that hold keys or passwords.
-var secret = regexp.MustCompile(`hmac|seal_keys|webhook|://[^@\s]*@`)
+var secret = regexp.MustCompile(`hmac|seal_keys|webhook|dns_update|\bkey["']?\s*:|://[^@\s]*@`)
 
 // withoutSecrets takes the excerpts off that would put a secret into a log.
 func withoutSecrets(problems routes.Problems) routes.Problems {

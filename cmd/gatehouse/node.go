@@ -195,10 +195,13 @@ func certificateChange(table *routes.Table, name string) acme.Change {
 	if owner == nil {
 		return acme.Change{Name: name, Removed: true}
 	}
-	change := acme.Change{Name: name}
+	change := acme.Change{Name: name, Suspended: owner.Vhost.IsSuspended()}
 	t := owner.Vhost.TLS
+	if t == nil {
+		return change
+	}
+	change.RSA = t.KeyType == routes.KeyRSA
 	switch {
-	case t == nil:
 	case t.Certificate != nil:
 		change.CertFile, change.KeyFile = t.Certificate.Cert, t.Certificate.Key
 	case t.OneCertificate:

@@ -200,6 +200,9 @@ func (n *node) openCertificates() (err error) {
 		Binding: func(dst []byte, name string) []byte { return n.edge.AppendBinding(dst, name) },
 		Tenant:  n.tenantOf, Logger: n.log, Registerer: n.metrics,
 	}
+	if o.DNS, err = n.cfg.Certificates.ACME.DNSUpdate.publisher(); err != nil {
+		return err
+	}
 	if err := n.shareCertificates(&o); err != nil {
 		return fmt.Errorf("certificates: %w", err)
 	}

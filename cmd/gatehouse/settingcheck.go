@@ -136,8 +136,8 @@ func (l *loader) checkCertificates() {
 	}
 	l.oneOf(path+"challenge", c.ACME.Challenge, []string{"auto", "http-01", "tls-alpn-01", "dns-01"})
 	switch hook := c.ACME.DNSHook; {
-	case hook == "" && c.ACME.Challenge == "dns-01":
-		l.fail(path+"dns_hook", "dns-01 needs a program that publishes its records", "")
+	case hook == "" && c.ACME.DNSUpdate.Server == "" && c.ACME.Challenge == "dns-01":
+		l.fail(path+"dns_hook", "dns-01 needs a program that publishes its records, or dns_update", "")
 	case hook != "":
 		if info, err := os.Stat(l.fromFile(path+"dns_hook", hook)); err != nil {
 			l.fail(path+"dns_hook", unreadable(err), "")
@@ -145,6 +145,7 @@ func (l *loader) checkCertificates() {
 			l.fail(path+"dns_hook", "it is no program that may be run", "")
 		}
 	}
+	l.checkDNSUpdate()
 	if c.ACME.OrdersPerTenant < 0 {
 		l.fail(path+"orders_per_tenant", fmt.Sprintf("bad number %d: want 0 (no bound) or more", c.ACME.OrdersPerTenant), "")
 	}

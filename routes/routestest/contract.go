@@ -158,7 +158,7 @@ func testPutDelete(t *testing.T, f Fixture) {
 
 // everyField has each field that acts in this version.
 const everyField = `{
-	"tenant": "shop", "aliases": ["shop.test", "*.shop.test"], "balance": "round_robin", "compress": "on",
+	"tenant": "shop", "suspended": false, "aliases": ["shop.test", "*.shop.test"], "balance": "round_robin", "compress": "on",
 	"backends": ["http://127.0.0.1:9000", "https://[::1]:8443/app", "unix:/run/app.sock", {"url": "http://b.test", "weight": 1}],
 	"timeouts": {"connect": "300ms", "first_byte": "1h30m"},
 	"cache": {"enabled": true, "ttl": "2d", "max_body": "1536KiB", "set_cookie": "bypass", "heuristic": false,
@@ -169,7 +169,7 @@ const everyField = `{
 	"waf": {"mode": "block", "paranoia": 2, "inbound_threshold": 7, "outbound_threshold": 9, "inspect_body": "64KiB",
 		"responses": false, "on_oversize": "block", "on_error": "block", "allowed_methods": ["GET", "PROPFIND"]},
 	"tls": {"min_version": "1.3", "certificate": {"cert": "/etc/ssl/a b.pem", "key": "/etc/ssl/#1: key.pem"},
-		"policy": "modern", "client_auth": {"mode": "optional", "ca": "/etc/ssl/clients: all.pem", "header": false},
+		"policy": "modern", "key_type": "rsa", "client_auth": {"mode": "optional", "ca": "/etc/ssl/clients: all.pem", "header": false},
 		"redirect_http": "false", "hsts": {"max_age": "365d", "subdomains": true, "preload": true}}}`
 
 func testFidelity(t *testing.T, f Fixture) {
