@@ -75,7 +75,7 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 	add("compress", s.Compress)
 	add("tls.policy", s.TLSPolicy)
 	add("tls.min_version", s.MinTLS)
-	effectiveClientAuth(r.Vhost.TLS, add)
+	effectiveClientAuth(r.TLS(), add)
 	add("tls.redirect_http", s.RedirectHTTP)
 	add("tls.hsts", hstsText(&s.HSTS))
 	return out

@@ -31,6 +31,7 @@ func (s *Server) forward(r *request) error {
 	if r.cached.target != "" {
 		out.Target = r.cached.target
 	}
+	out.Target = r.site.stripped(out.Target)
 	out.ContentLength, out.Upgrade = r.body.length, r.Upgrade
 	out.Informational, out.Lifeline = r.informational(), &b.line
 	if !r.body.none() {

@@ -152,7 +152,7 @@ func (r *request) outboundHead(dst []byte) []byte {
 	for _, f := range r.Fields {
 		name := appendLower(lower[:0], f.Name)
 		if r.dropped(name) || coding != "" && string(name) == "accept-encoding" || r.cached.conditional && isCondition(name) ||
-			shared && isUnkeyed(name) || r.cached.device != "" && string(name) == "x-device-class" {
+			shared && isUnkeyed(name) || r.site.strip != "" && string(name) == "x-forwarded-prefix" || r.cached.device != "" && string(name) == "x-device-class" {
 			continue
 		}
 		dst = appendField(dst, f.Name, f.Value)
@@ -220,6 +220,9 @@ func (r *request) appendForwarded(dst []byte) []byte {
 	dst = appendLine(dst, "X-Forwarded-For: ", forwardedFor)
 	dst = appendLine(dst, "X-Forwarded-Proto: ", r.Scheme)
 	dst = appendLine(dst, "X-Forwarded-Host: ", host)
+	if r.site.strip != "" {
+		dst = appendLine(dst, "X-Forwarded-Prefix: ", r.site.strip)
+	}
 	dst = appendLine(dst, "X-Real-IP: ", r.ClientText)
 	dst = appendLine(dst, "X-Request-Id: ", r.ID)
 	if r.site.tellsCertificate {

@@ -37,6 +37,7 @@ type site struct {
 	redirect redirecting
 	hsts     time.Duration
 	hstsMore string // behind its max-age
+	strip    string // the path that backends do not get; empty: none
 
 	// What tls.client_auth says: whether clients are asked for a certificate, have to
 	// have one, and the backend is told of it.
@@ -84,13 +85,17 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 		name: route.Name, meter: s.metrics.tenants.meter(settings.Tenant),
 		redirect: redirectings[settings.RedirectHTTP], hsts: time.Duration(settings.HSTS.MaxAge), compress: settings.Compress == "on", settings: settings,
 	}
+	if route.Vhost.Strip {
+		_, st.strip = routes.SplitName(route.Name)
+	}
 	if settings.HSTS.Subdomains {
 		st.hstsMore = "; includeSubDomains"
 	}
 	if settings.HSTS.Preload {
 		st.hstsMore += "; preload"
 	}
-	if c := clientAuthOf(route); c != nil {
+	if t := route.TLS(); t != nil && t.ClientAuth != nil {
+		c := t.ClientAuth
 		st.asksCertificate, st.needsCertificate, st.tellsCertificate = true, c.Mode == routes.AuthRequired, c.Tells()
 	}
 	st.tenant = st.meter.tenant // one string for all vhosts of a tenant

@@ -24,7 +24,7 @@ func (k Kind) String() string {
 	return "vhost"
 }
 
-// Key names a document. Vhost names are canonical (CanonicalName).
+// Key names a document. Vhost names are canonical (CanonicalVhost).
 type Key struct {
 	Kind Kind
 	Name string
@@ -118,7 +118,7 @@ func (d *Decoder) document(kind Kind, name string, e Entry) Document {
 	key := Key{Kind: kind, Name: name}
 	var bad Problems
 	if kind == KindVhost {
-		canonical, err := CanonicalName(name)
+		canonical, err := CanonicalVhost(name)
 		if err != nil {
 			bad = append(bad, d.problemAt(e.Token, "", fmt.Sprintf("bad vhost name %q: %v", name, err)))
 		} else {

@@ -74,7 +74,7 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 		s.FirstByte = or(time.Duration(t.FirstByte), s.FirstByte)
 	}
 	v.Cache.into(&s)
-	if t := v.TLS; t != nil {
+	if t := r.TLS(); t != nil {
 		s.TLSPolicy = or(t.Policy, s.TLSPolicy)
 		s.MinTLS = t.MinVersion
 		s.RedirectHTTP = or(string(t.RedirectHTTP), s.RedirectHTTP)

@@ -65,6 +65,7 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 			out = append(out, finding{field: field + ".weight", reason: ErrNotSupportedYet.Error()})
 		}
 	}
+	out = append(out, checkName(name, v)...)
 	out = append(out, checkAliases(name, v)...)
 	out = append(out, oneOf("balance", v.Balance, []string{"p2c", "random", "round_robin"}, "least_conn", "hash_ip", "hash_host", "hash_path_segment")...)
 	out = append(out, oneOf("compress", v.Compress, []string{"off", "on"})...)

@@ -11,7 +11,9 @@ import (
 type Vhost struct {
 	// Name is the canonical host that the site answers for: exact
 	// ("www.shop.test"), a wildcard of any depth that does not cover its apex
-	// ("*.shop.test"), or "*" for every host that nothing else matches. It is
+	// ("*.shop.test"), or "*" for every host that nothing else matches. With a path
+	// behind it ("www.shop.test/blog") it is a path vhost: it answers for this path, and
+	// what is below it, on all hosts of the vhost www.shop.test. It is
 	// the key of the document, not a field in it.
 	Name string `yaml:"-" json:"-"`
 
@@ -19,6 +21,8 @@ type Vhost struct {
 	Tenant string `yaml:"tenant,omitempty" json:"tenant,omitempty"`
 	// Aliases are further hosts of the same forms as Name.
 	Aliases []string `yaml:"aliases,omitempty" json:"aliases,omitempty"`
+	// Strip has a path vhost's path taken off the target that the backend gets. Default false.
+	Strip bool `yaml:"strip,omitempty" json:"strip,omitempty"`
 	// Backends is where requests go; a vhost has at least one.
 	Backends []Backend `yaml:"backends,omitempty" json:"backends,omitempty"`
 	// Balance: "p2c" (default), "random" or "round_robin".

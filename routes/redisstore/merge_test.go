@@ -281,3 +281,32 @@ func FuzzParseKey(f *testing.F) {
 		}
 	})
 }
+
+func TestKeysOfPathVhosts(t *testing.T) {
+	for raw, want := range map[string]string{
+		"vhost:www.shop.test/blog": "www.shop.test/blog", "frontend:WWW.Shop.test:80/blog/": "www.shop.test/blog", "vhost:*.shop.test/a/b": "*.shop.test/a/b",
+		"frontend:www.shop.test/": "www.shop.test", "vhost:www.shop.test/a/../b": "", "vhost:/blog": "", "frontend:www.shop.test/a%2fb": "",
+	} {
+		key, ok, err := parseKey("", raw)
+		if !ok || (err == nil) != (want != "") || key.doc.Name != want {
+			t.Errorf("%s: %q, %v, %v; want %q", raw, key.doc.Name, ok, err, want)
+		}
+	}
+}
+
+// One rpush makes a path of a host live, and vhost: is merged over it as over any other.
+func TestPathVhostFromRedis(t *testing.T) {
+	server := edgetest.Redis(t)
+	server.CLI("RPUSH", "frontend:www.shop.test", "shop", "http://127.0.0.1:9000")
+	server.CLI("RPUSH", "frontend:www.shop.test/blog", "shop", "http://127.0.0.1:9001")
+	server.CLI("SET", "vhost:www.shop.test/blog", `{"strip":true}`)
+	batch, err := open(t, server, "").Load(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, _ := (&routes.Table{}).With(batch.Changes)
+	r, err := table.Below(table.Match("www.shop.test"), "/blog/x")
+	if err != nil || r.Name != "www.shop.test/blog" || !r.Vhost.Strip || r.Vhost.Backends[0].URL != "http://127.0.0.1:9001" {
+		t.Errorf("%+v, %v", r, err)
+	}
+}

@@ -1,0 +1,41 @@
+package filestore
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"gatehouse/routes"
+	"gatehouse/routes/routestest"
+)
+
+// A path vhost gets a file of its own, is found by whatever spelling its name stands
+// there, and goes with it.
+func TestPathVhostInFiles(t *testing.T) {
+	s, dir := open(t)
+	write(t, filepath.Join(dir, "shop.yaml"), "vhosts:\n  WWW.shop.test/docs/: {backends: [http://127.0.0.1:1]}\n  www.shop.test: {backends: [http://127.0.0.1:2]}\n")
+	blog, docs := routestest.Vhost("www.shop.test/blog"), routestest.Vhost("www.shop.test/docs")
+	for _, key := range []routes.Key{blog, docs} {
+		doc := routes.ParseJSON(key, key.String(), []byte(`{"backends":["http://127.0.0.1:3"],"strip":true}`))
+		if err := s.Put(context.Background(), doc); err != nil {
+			t.Fatal(err)
+		}
+	}
+	batch, err := s.Load(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, _ := (&routes.Table{}).With(batch.Changes)
+	for path, want := range map[string]string{"/blog/x": blog.Name, "/docs/x": docs.Name, "/": "www.shop.test"} {
+		if r, err := table.Below(table.Match("www.shop.test"), path); err != nil || r.Name != want || r.Vhost.Strip != (path != "/") {
+			t.Errorf("%s: %+v, %v", path, r, err)
+		}
+	}
+	if err := s.Delete(context.Background(), blog); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "www.shop.test_blog.yaml")); !os.IsNotExist(err) {
+		t.Errorf("the file of a deleted vhost: %v", err)
+	}
+}
