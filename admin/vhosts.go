@@ -116,6 +116,11 @@ func (a *API) warningsOf(route *routes.Route) routes.Problems {
 			out = append(out, &routes.Problem{Field: "tls.client_auth.ca", Reason: err.Error()})
 		}
 	}
+	if v.Respond != nil {
+		if _, err := v.Respond.Page(); err != nil {
+			out = append(out, &routes.Problem{Field: "respond.file", Reason: "cannot be read: " + err.Error()})
+		}
+	}
 	if v.WAF != nil && v.WAF.Rules != "" {
 		if texts := route.Settings(a.opts.Defaults).Rules; len(texts) == 2 {
 			if err := a.opts.RulesProblem(texts[0], texts[1]); err != nil {

@@ -17,11 +17,14 @@ var headLines = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return 
 // smallBody is what package upstream reads of a body before it connects.
 const smallBody = 8 << 10
 
-// forward is the end of the chain: it asks a backend. The request that goes out
+// forward is the end of the chain: it asks a backend, or answers for a vhost that has none. The request that goes out
 // is a new one; nothing of the client's connection reaches it. Its Host is the
 // canonical one that routing, WAF and cache saw: a port or spelling that only
 // the backend sees could poison a stored answer.
 func (s *Server) forward(r *request) error {
+	if r.site.fixed != nil {
+		return r.site.fixed.answer(r)
+	}
 	lines := headLines.Get().(*[]byte)
 	defer headLines.Put(lines)
 	*lines = r.outboundHead((*lines)[:0])

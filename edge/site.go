@@ -37,6 +37,7 @@ type site struct {
 	redirect redirecting
 	hsts     time.Duration
 	hstsMore string // behind its max-age
+	fixed    *fixed // nil: there are backends
 	strip    string // the path that backends do not get; empty: none
 
 	// What tls.client_auth says: whether clients are asked for a certificate, have to
@@ -85,6 +86,7 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 		name: route.Name, meter: s.metrics.tenants.meter(settings.Tenant),
 		redirect: redirectings[settings.RedirectHTTP], hsts: time.Duration(settings.HSTS.MaxAge), compress: settings.Compress == "on", settings: settings,
 	}
+	st.fixed = s.fixedOf(route.Vhost)
 	if route.Vhost.Strip {
 		_, st.strip = routes.SplitName(route.Name)
 	}
@@ -150,6 +152,9 @@ func (s *Server) openPools(st *site, route *routes.Route, old *site) error {
 			return fmt.Errorf("backend of vhost %s: %w", route.Name, err)
 		}
 		backends = append(backends, pool)
+	}
+	if st.fixed != nil {
+		return nil
 	}
 	if len(backends) == 0 {
 		return errNoBackend

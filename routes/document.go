@@ -145,6 +145,9 @@ func (d *Decoder) documentOfFile(key Key, e Entry) Document {
 			*p = *at
 		}
 	}
+	if doc.Vhost != nil && doc.Vhost.Respond != nil {
+		doc.Vhost.Respond.File = beside(d.file, doc.Vhost.Respond.File)
+	}
 	if doc.Vhost != nil && doc.Vhost.TLS != nil {
 		if c := doc.Vhost.TLS.Certificate; c != nil {
 			c.Cert, c.Key = beside(d.file, c.Cert), beside(d.file, c.Key)

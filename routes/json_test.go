@@ -67,6 +67,7 @@ func TestExplicitZeroIsRefusedAndNotTakenForTheDefault(t *testing.T) {
 		"waf.inspect_body":    {"0", `"0"`, `"0KiB"`, `" 0B"`, `"\u0030"`},
 		"timeouts.connect":    {`"0s"`, `"0"`, `"-0s"`, `"0d"`, `"0h0m"`, `"0.0000000001s"`},
 		"timeouts.first_byte": {`"0s"`}, "cache.max_body": {`"0"`}, "cache_share": {`"0"`, "0"},
+		"redirect.status": {"0"}, "respond.status": {"0"},
 	}
 	refused := func(kind Kind, doc, path string) {
 		t.Helper()

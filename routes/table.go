@@ -215,14 +215,16 @@ func (r *Route) TLS() *TLS {
 }
 
 // Conflicts returns the problems of a vhost's aliases that another vhost has
-// already: they stay with the other one. Of a path vhost it returns PathProblem's.
+// already: they stay with the other one. PathProblem and RedirectProblem are among them.
 func (t *Table) Conflicts(r *Route) Problems {
 	if r.Vhost == nil {
 		return nil
 	}
 	var out Problems
-	if p := t.PathProblem(r.Vhost); p != nil {
-		out = append(out, p)
+	for _, p := range []*Problem{t.PathProblem(r.Vhost), t.RedirectProblem(r.Vhost)} {
+		if p != nil {
+			out = append(out, p)
+		}
 	}
 	for _, alias := range r.Vhost.Aliases {
 		if owner := t.named(alias); owner != nil && owner.Name != r.Name {

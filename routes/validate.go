@@ -48,12 +48,7 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 			out = append(out, finding{field: "tenant", reason: err.Error()})
 		}
 	}
-	if len(v.Backends) == 0 && mode == checkComplete {
-		out = append(out, finding{
-			field: "backends", missing: true,
-			reason: "a vhost needs at least one backend, such as [http://127.0.0.1:9000]",
-		})
-	}
+	out = append(out, checkAnswer(v, mode)...)
 	for i, b := range v.Backends {
 		field := "backends[" + strconv.Itoa(i) + "]"
 		if b.URL == "" {

@@ -23,8 +23,10 @@ type Vhost struct {
 	Aliases []string `yaml:"aliases,omitempty" json:"aliases,omitempty"`
 	// Strip has a path vhost's path taken off the target that the backend gets. Default false.
 	Strip bool `yaml:"strip,omitempty" json:"strip,omitempty"`
-	// Backends is where requests go; a vhost has at least one.
+	// Backends is where requests go. A vhost has at least one of them, or Redirect, or Respond.
 	Backends []Backend `yaml:"backends,omitempty" json:"backends,omitempty"`
+	Redirect *Redirect `yaml:"redirect,omitempty" json:"redirect,omitempty"`
+	Respond  *Respond  `yaml:"respond,omitempty" json:"respond,omitempty"`
 	// Balance: "p2c" (default), "random" or "round_robin".
 	Balance  string    `yaml:"balance,omitempty" json:"balance,omitempty"`
 	Timeouts *Timeouts `yaml:"timeouts,omitempty" json:"timeouts,omitempty"`

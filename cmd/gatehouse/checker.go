@@ -57,7 +57,7 @@ func (c *checker) report() checkReport {
 	c.twice(c.tenants)
 	c.twice(c.vhosts)
 	c.claims()
-	c.paths()
+	c.between()
 	c.certificates()
 	c.authorities()
 	c.ech()
