@@ -25,20 +25,21 @@ import (
 // request asks for stands first and together: among thousands of vhosts a site's memory
 // was last read a while ago.
 type site struct {
-	name     string
-	tenant   string
-	owner    string // "tenant NAME", or "vhost NAME" of one without: whose turns and connections it has
-	meter    *meter
-	cache    *cache.Policy // nil: off
-	account  *cache.Vhost  // in the cache; nil: it is off
-	compress bool
-	pool     *balance.Pool[*upstream.Pool]
-	budget   *upstream.Budget // of retries, on all backends together
-	redirect redirecting
-	hsts     time.Duration
-	hstsMore string // behind its max-age
-	fixed    *fixed // nil: there are backends
-	strip    string // the path that backends do not get; empty: none
+	name                      string
+	tenant                    string
+	owner                     string // "tenant NAME", or "vhost NAME" of one without: whose turns and connections it has
+	meter                     *meter
+	cache                     *cache.Policy // nil: off
+	account                   *cache.Vhost  // in the cache; nil: it is off
+	compress                  bool
+	pool                      *balance.Pool[*upstream.Pool]
+	budget                    *upstream.Budget // of retries, on all backends together
+	redirect                  redirecting
+	hsts                      time.Duration
+	hstsMore                  string       // behind its max-age
+	fixed                     *fixed       // nil: there are backends
+	answerEdits, requestEdits *headerEdits // nil: none
+	strip                     string       // the path that backends do not get; empty: none
 
 	// What tls.client_auth says: whether clients are asked for a certificate, have to
 	// have one, and the backend is told of it.
@@ -85,6 +86,9 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	st := &site{
 		name: route.Name, meter: s.metrics.tenants.meter(settings.Tenant),
 		redirect: redirectings[settings.RedirectHTTP], hsts: time.Duration(settings.HSTS.MaxAge), compress: settings.Compress == "on", settings: settings,
+	}
+	if h := route.Vhost.Headers; h != nil {
+		st.requestEdits, st.answerEdits = newHeaderEdits(h.Request), newHeaderEdits(h.Response)
 	}
 	st.fixed = s.fixedOf(route.Vhost)
 	if route.Vhost.Strip {

@@ -71,7 +71,7 @@ func checkAnswer(v *Vhost, mode checkMode) []finding {
 	var out []finding
 	for field, set := range map[string]bool{
 		"balance": v.Balance != "", "timeouts": v.Timeouts != nil, "cache": v.Cache != nil, "strip": v.Strip && v.Respond != nil,
-		"compress": v.Compress != "" && v.Redirect != nil,
+		"compress": v.Compress != "" && v.Redirect != nil, "headers.request": v.Headers != nil && v.Headers.Request != nil,
 	} {
 		if set {
 			out = append(out, finding{field: field, reason: "has no meaning for a vhost with " + given[0] + ": remove it"})

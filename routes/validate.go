@@ -64,6 +64,7 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 	out = append(out, checkAliases(name, v)...)
 	out = append(out, oneOf("balance", v.Balance, []string{"p2c", "random", "round_robin"}, "least_conn", "hash_ip", "hash_host", "hash_path_segment")...)
 	out = append(out, oneOf("compress", v.Compress, []string{"off", "on"})...)
+	out = append(out, checkHeaders(v.Headers)...)
 	out = append(out, checkCache("cache", v.Cache)...)
 	out = append(out, checkWAF("waf", v.WAF)...)
 	return append(out, checkTLS(v.TLS, mode)...)

@@ -35,10 +35,12 @@ type Vhost struct {
 	// them shorter and the backend has not given them one. On for pages that show a secret beside text of
 	// somebody else's choice, it lets him find the secret out (BREACH).
 	Compress string `yaml:"compress,omitempty" json:"compress,omitempty"`
-	WAF      *WAF   `yaml:"waf,omitempty" json:"waf,omitempty"`
-	Rate     *Later `yaml:"rate,omitempty" json:"rate,omitempty"`
-	TLS      *TLS   `yaml:"tls,omitempty" json:"tls,omitempty"`
-	Health   *Later `yaml:"health,omitempty" json:"health,omitempty"`
+	// Headers are edits of header fields; nil: none.
+	Headers *Headers `yaml:"headers,omitempty" json:"headers,omitempty"`
+	WAF     *WAF     `yaml:"waf,omitempty" json:"waf,omitempty"`
+	Rate    *Later   `yaml:"rate,omitempty" json:"rate,omitempty"`
+	TLS     *TLS     `yaml:"tls,omitempty" json:"tls,omitempty"`
+	Health  *Later   `yaml:"health,omitempty" json:"health,omitempty"`
 }
 
 // A Backend is one server of a vhost: in a document either its URL alone or a

@@ -98,6 +98,13 @@ func valueOf(v reflect.Value) any {
 			out[i] = valueOf(v.Index(i))
 		}
 		return out
+	case reflect.Map:
+		out := []field{}
+		for _, key := range v.MapKeys() {
+			out = append(out, field{key.String(), valueOf(v.MapIndex(key))})
+		}
+		slices.SortFunc(out, func(a, b field) int { return strings.Compare(a.name, b.name) })
+		return out
 	case reflect.String:
 		if strings.Contains(v.String(), "\n") {
 			return multiline(v.String())

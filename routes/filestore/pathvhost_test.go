@@ -32,6 +32,10 @@ func TestPathVhostInFiles(t *testing.T) {
 			t.Errorf("%s: %+v, %v", path, r, err)
 		}
 	}
+	edited := routes.ParseJSON(docs, "docs", []byte(`{"redirect":{"to":"https://b.test/?a=b","keep_path":false},"headers":{"response":{"set":{"X-B":"c: d #e","X-A":"b"},"remove":["Server"]}}}`))
+	if err := s.Put(context.Background(), edited); err != nil { // which reads it back
+		t.Fatal(err)
+	}
 	if err := s.Delete(context.Background(), blog); err != nil {
 		t.Fatal(err)
 	}
