@@ -144,12 +144,16 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 func (s *Server) openPools(st *site, route *routes.Route, old *site) error {
 	backends := make([]*upstream.Pool, 0, len(route.Vhost.Backends))
 	for _, b := range route.Vhost.Backends {
-		key := poolKey{st.owner, b.URL, st.settings.ConnectTimeout, st.settings.FirstByte}
+		key := poolKey{st.owner, b.URL, st.settings.ConnectTimeout, st.settings.FirstByte, tlsKey(b.TLS)}
 		pool, err := st.backends.pool(key, func() (*upstream.Pool, error) {
+			config, err := s.backendTLS(&b)
+			if err != nil {
+				return nil, err
+			}
 			return upstream.NewPool(upstream.Options{
 				Address: b.URL, ConnectTimeout: key.connect, FirstByteTimeout: key.firstByte, MaxIdle: idleToBackend,
 				ResponseHeader: s.opts.Limits.ResponseHeader, ResponseFields: s.opts.Limits.ResponseHeaderFields,
-				Dial: s.dial, TLS: s.opts.BackendTLS,
+				Dial: s.dial, TLS: config,
 			})
 		})
 		if err != nil {

@@ -145,6 +145,13 @@ func (d *Decoder) documentOfFile(key Key, e Entry) Document {
 			*p = *at
 		}
 	}
+	if doc.Vhost != nil {
+		for _, b := range doc.Vhost.Backends {
+			if b.TLS != nil {
+				b.TLS.beside(d.file)
+			}
+		}
+	}
 	if doc.Vhost != nil && doc.Vhost.Respond != nil {
 		doc.Vhost.Respond.File = beside(d.file, doc.Vhost.Respond.File)
 	}

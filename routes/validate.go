@@ -56,6 +56,7 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 		} else if err := checkBackend(b.URL); err != nil {
 			out = append(out, finding{field: field, reason: err.Error()})
 		}
+		out = append(out, checkBackendTLS(field+".tls", b.URL, b.TLS, mode)...)
 		if b.Weight != 0 && b.Weight != 1 {
 			out = append(out, finding{field: field + ".weight", reason: ErrNotSupportedYet.Error()})
 		}

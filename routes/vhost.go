@@ -44,13 +44,18 @@ type Vhost struct {
 }
 
 // A Backend is one server of a vhost: in a document either its URL alone or a
-// mapping with url and weight.
+// mapping with url, weight and tls.
 type Backend struct {
 	// URL: http://host[:port][/prefix], https://…, or unix:/path/to/socket.
 	URL string `yaml:"url" json:"url"`
 	// Weight: only 1 (the default) acts in this version.
 	Weight int `yaml:"weight,omitempty" json:"weight,omitempty" zero:"must be at least 1"`
+	// TLS of an https backend; nil: verified by the system's roots.
+	TLS *BackendTLS `yaml:"tls,omitempty" json:"tls,omitempty"`
 }
+
+// URLAlone reports whether the URL says everything, so that it stands alone in a document.
+func (b Backend) URLAlone() bool { return b.Weight <= 1 && b.TLS == nil }
 
 type backendFields Backend
 
@@ -64,7 +69,7 @@ func (b *Backend) UnmarshalJSON(data []byte) error {
 
 // MarshalJSON writes the URL alone where that says everything.
 func (b Backend) MarshalJSON() ([]byte, error) {
-	if b.Weight <= 1 {
+	if b.URLAlone() {
 		return json.Marshal(b.URL)
 	}
 	return json.Marshal(backendFields(b))
@@ -72,7 +77,7 @@ func (b Backend) MarshalJSON() ([]byte, error) {
 
 // MarshalYAML writes the URL alone where that says everything.
 func (b Backend) MarshalYAML() (any, error) {
-	if b.Weight <= 1 {
+	if b.URLAlone() {
 		return b.URL, nil
 	}
 	return backendFields(b), nil

@@ -64,7 +64,7 @@ func documentFields(doc *routes.Document) []field {
 func valueOf(v reflect.Value) any {
 	switch x := v.Interface().(type) {
 	case routes.Backend:
-		if x.Weight <= 1 {
+		if x.URLAlone() {
 			return scalar(x.URL)
 		}
 	case routes.HSTS:
