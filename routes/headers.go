@@ -87,7 +87,7 @@ func checkEdits(field string, e *HeaderEdits, untouchable map[string]string) []f
 			reason = valueProblem(value)
 		}
 		if reason != "" {
-			out = append(out, finding{field: at, reason: fmt.Sprintf("field %q %s", shortText(name), reason)})
+			out = append(out, finding{field: at, missing: value == "" && verb != "remove", reason: fmt.Sprintf("field %q %s", shortText(name), reason)})
 		}
 		seen[lower] = verb
 		size += len(name) + len(value)
