@@ -73,7 +73,13 @@ func (s *NameServer) Asked(name string) int {
 // Lookup asks the server for a name's addresses, by Go's resolver.
 func (s *NameServer) Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "udp", s.Addr)
+		conn, err := new(net.Dialer).DialContext(ctx, "udp", s.Addr)
+		if err != nil {
+			return nil, err
+		}
+		// Go's resolver waits for a silent server to the end of its own time, whether anybody wants the answer or not.
+		context.AfterFunc(ctx, func() { _ = conn.Close() })
+		return conn, nil
 	}}
 	return r.LookupNetIP(ctx, "ip", dotted(host)) // with the dot: no search list
 }
