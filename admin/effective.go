@@ -66,8 +66,8 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 	add("compress", s.Compress)
 	add("tls.policy", s.TLSPolicy)
 	add("tls.min_version", s.MinTLS)
-	effectiveClientAuth(r.Vhost.TLS, add)
-	if t := r.Vhost.TLS; t != nil && t.OneCertificate {
+	effectiveClientAuth(r.TLS(), add)
+	if t := r.TLS(); t != nil && t.OneCertificate {
 		add("tls.one_certificate", "true")
 	}
 	add("tls.redirect_http", s.RedirectHTTP)

@@ -192,7 +192,7 @@ func (a *API) cacheStats(w http.ResponseWriter, r *http.Request) error {
 
 // vhostNamed returns the route that answers for a host, or of that name; nil: there is none.
 func (a *API) vhostNamed(host string) *routes.Route {
-	if name, err := routes.CanonicalName(host); err == nil {
+	if name, err := routes.CanonicalVhost(host); err == nil {
 		if route := a.opts.Table().Vhost(name); route != nil {
 			return route
 		}

@@ -13,7 +13,7 @@ import (
 const (
 	StatusOK       = "ok"
 	StatusBroken   = "broken"   // the present document is bad; the last good form serves, if there was one
-	StatusConflict = "conflict" // some of its aliases belong to another vhost
+	StatusConflict = "conflict" // some of its aliases belong to another vhost, or it is a path of a host that is not its tenant's
 	StatusWarning  = "warning"  // it is served, but not with the certificate files or WAF exclusions that it names, or its own rules repeat its tenant's
 )
 
@@ -119,6 +119,11 @@ func (a *API) warningsOf(route *routes.Route) routes.Problems {
 	if err := a.opts.AddressProblem(route.Name); err != nil {
 		out = append(out, &routes.Problem{Field: "addresses", Reason: err.Error()})
 	}
+	if v.Respond != nil {
+		if _, err := v.Respond.Page(); err != nil {
+			out = append(out, &routes.Problem{Field: "respond.file", Reason: "cannot be read: " + err.Error()})
+		}
+	}
 	if v.WAF != nil && v.WAF.Rules != "" {
 		if texts := route.Settings(a.opts.Defaults).Rules; len(texts) == 2 {
 			if err := a.opts.RulesProblem(texts[0], texts[1]); err != nil {
@@ -174,7 +179,8 @@ func (a *API) showVhost(w http.ResponseWriter, r *http.Request) error {
 // the host, which.
 func (a *API) noVhost(table *routes.Table, key routes.Key) error {
 	reason := "there is no " + key.String()
-	if other := table.Match(key.Name); other != nil {
+	host, path := routes.SplitName(key.Name)
+	if other := table.Match(host); other != nil && path == "" {
 		reason += "; vhost " + other.Name + " answers for that host"
 	}
 	return &apiError{http.StatusNotFound, reason, nil}
@@ -250,6 +256,9 @@ func (a *API) writeVhost(w http.ResponseWriter, r *http.Request, key routes.Key,
 // taken refuses hosts that belong to another vhost: with them, one tenant's
 // traffic would go to another.
 func taken(table *routes.Table, v, was *routes.Vhost) error {
+	if p := table.PathProblem(v); p != nil && p.Field == "tenant" { // a host that is not there yet may come
+		return &apiError{http.StatusConflict, p.Error(), nil}
+	}
 	hosts := append([]string{v.Name}, v.Aliases...)
 	for _, host := range hosts {
 		owner := table.Match(host)
@@ -272,7 +281,7 @@ func (a *API) deleteVhost(w http.ResponseWriter, r *http.Request) error {
 }
 
 func vhostKey(r *http.Request) (routes.Key, error) {
-	name, err := routes.CanonicalName(r.PathValue("name"))
+	name, err := routes.CanonicalVhost(r.PathValue("name"))
 	if err != nil {
 		return routes.Key{}, &apiError{http.StatusBadRequest, "bad vhost name: " + err.Error(), nil}
 	}

@@ -61,8 +61,18 @@ func (s *Server) locate(raw string) (host, target string, st *site, err error) {
 	if err != nil {
 		return "", "", nil, fmt.Errorf("bad URL %q: %w", raw, err)
 	}
-	host, st, err = s.vhostOf(authority)
-	return host, encodeTarget(target), st, err
+	target = encodeTarget(target)
+	host, err = routes.CanonicalHost(authority)
+	table := s.table.Load()
+	if err != nil || table == nil || table.Match(host) == nil {
+		host, st, err = s.vhostOf(authority) // which says why
+		return host, target, st, err
+	}
+	route, err := table.Below(table.Match(host), target)
+	if err != nil {
+		return "", "", &site{}, fmt.Errorf("URL %q: %w: nothing is stored of it", raw, err)
+	}
+	return host, target, route.Instance(s.compile).(*site), nil
 }
 
 // vhostOf finds the site that answers for a host, or has that name. The site of none is empty.
@@ -72,8 +82,8 @@ func (s *Server) vhostOf(name string) (host string, st *site, err error) {
 		return "", &site{}, errors.New("no routes have been loaded yet")
 	}
 	var route *routes.Route
-	if strings.HasPrefix(name, "*") {
-		host, err = routes.CanonicalName(name)
+	if strings.HasPrefix(name, "*") || strings.Contains(name, "/") {
+		host, err = routes.CanonicalVhost(name)
 		route = table.Vhost(host)
 	} else {
 		host, err = routes.CanonicalHost(name)

@@ -35,7 +35,7 @@ func (s *Server) selectVhost(next handler) handler {
 			return fail(503, "no routes have been loaded yet", nil)
 		}
 		s.asked.note(host)
-		route := r.table.Match(host)
+		route := r.table.Match(host) // the host's own: the connection's terms are its
 		r.record.Routed = time.Now()
 		if route == nil {
 			return refuse(404, "no site answers for this host")
@@ -43,8 +43,12 @@ func (s *Server) selectVhost(next handler) handler {
 		if err := s.belongs(r, route); err != nil {
 			return err
 		}
+		route, ambiguous := r.table.Below(route, r.Target)
 		site, err := s.siteOf(route)
 		r.site, r.record.Route, r.record.Tenant = site, route.Name, site.tenant
+		if ambiguous != nil {
+			return &httpError{status: 400, reason: "this path can be read in two ways", cause: ambiguous}
+		}
 		if err != nil {
 			return fail(503, "the site is not available", err)
 		}

@@ -10,7 +10,7 @@ import (
 const inUseFor = time.Minute
 
 // inUse returns what makes, for a source that has to be looked at for them, the documents of the hosts that are
-// asked for: the host's own, also if there is none yet, that of the vhost which answers for it, and its tenant's.
+// asked for: the host's own, also if there is none yet, that of the vhost which answers for it, its path vhosts' that are known, and its tenant's.
 func (n *node) inUse() func() []routes.Key {
 	last := map[string]time.Time{} // host → when it was asked for
 	return func() []routes.Key {
@@ -33,6 +33,9 @@ func (n *node) inUse() func() []routes.Key {
 			}
 			if route.Name != host {
 				out = append(out, routes.Key{Kind: routes.KindVhost, Name: route.Name})
+			}
+			for name := range route.Paths() {
+				out = append(out, routes.Key{Kind: routes.KindVhost, Name: name})
 			}
 			if route.Vhost.Tenant != "" {
 				out = append(out, routes.Key{Kind: routes.KindTenant, Name: route.Vhost.Tenant})

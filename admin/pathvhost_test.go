@@ -1,0 +1,34 @@
+package admin_test
+
+import (
+	"testing"
+
+	"gatehouse/admin"
+	"gatehouse/admin/admintest"
+)
+
+// A path vhost is named in the URL as any other, with its slash escaped, and cannot
+// be another tenant's than its host.
+func TestPathVhostOverTheAPI(t *testing.T) {
+	t.Parallel()
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	c := onSocket(t, n)
+	var v admin.VhostDetail
+	var f admin.Failure
+	const path, body = "/vhosts/www.shop.test%2Fblog", `{"tenant": "shop", "backends": ["http://127.0.0.1:9002"], "strip": true}`
+	want(t, "added", c.call("PUT", path, body, &v), 200)
+	want(t, "name", v.Name, "www.shop.test/blog")
+	want(t, "status", v.Status, admin.StatusOK)
+	want(t, "shown", c.call("GET", path, "", &v), 200)
+	want(t, "unknown", c.call("GET", "/vhosts/www.shop.test%2Fnone", "", &f), 404)
+	want(t, "unknown", f.Error, "there is no vhost www.shop.test/none")
+	want(t, "another tenant's", c.call("PUT", path, `{"tenant": "blog", "backends": ["http://127.0.0.1:9002"]}`, &f), 409)
+	contains(t, "another tenant's", f.Error, "vhost www.shop.test is tenant shop's")
+	want(t, "host to come", c.call("PUT", "/vhosts/new.test%2Fx", body, &v), 200)
+	want(t, "host to come", v.Status, admin.StatusConflict)
+	contains(t, "host to come", v.Reason, "there is no vhost new.test")
+	want(t, "a header", c.call("PATCH", path, `{"set": {"headers.response.set.X-Frame-Options": "DENY"}}`, &v), 200)
+	want(t, "a header", v.Document.Headers.Response.Set["X-Frame-Options"], "DENY")
+	want(t, "a header that is ours", c.call("PATCH", path, `{"set": {"headers.response.set.Content-Length": "1"}}`, &f), 422)
+	want(t, "removed", c.call("DELETE", path, "", nil), 200)
+}
