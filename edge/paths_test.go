@@ -73,30 +73,96 @@ func TestHiddenTraversalReachesNoVhost(t *testing.T) {
 	n.waitFor(t, n.access, `"vhost":"www.shop.test"`)
 }
 
-// What is stored of a path vhost is its own; a purge of a URL finds it there.
+// A backend's prefix, and a path that is taken off, hold whatever is sent: nothing above them is asked for.
+func TestATargetDoesNotLeaveTheBackendsPrefix(t *testing.T) {
+	t.Parallel()
+	own, api := edgetest.NewBackend(t), edgetest.NewBackend(t)
+	n := start(t, "vhosts:\n  www.shop.test: {backends: ["+own.URL+"/app]}\n  www.shop.test/api: {backends: ["+api.URL+"], strip: true}\n"+
+		"  free.test: {backends: ["+own.URL+"]}\n")
+	for _, target := range []string{
+		"/../admin", "/x/..%2f..%2fadmin", "/%2e%2e/admin", `/..\admin`, "/..;/admin", "/%252e%252e/admin", "/x//../../admin", "/api/../../api/x",
+	} {
+		if got := n.get(t, "www.shop.test", target); got.Status != 400 {
+			t.Errorf("%s: %d", target, got.Status)
+		}
+		if got := n.get(t, "free.test", target); got.Status != 200 {
+			t.Errorf("%s of a vhost whose backend has no prefix: %d", target, got.Status)
+		}
+	}
+	for _, r := range append(own.Requests(), api.Requests()...) {
+		if r.Host == "www.shop.test" {
+			t.Errorf("the backend got %s", r.Target)
+		}
+	}
+	if got := n.get(t, "www.shop.test", "/x/../y"); got.Status != 200 || edgetest.ParseSeen(t, got.Body).Target != "/app/x/../y" {
+		t.Errorf("what stays below the prefix: %d %s", got.Status, got.Body)
+	}
+}
+
+// A backend that adds a slash, or takes one off, would send clients to another host.
+func TestAStrippedTargetNamesNoHost(t *testing.T) {
+	t.Parallel()
+	b := edgetest.NewBackend(t)
+	n := start(t, "vhosts:\n  www.shop.test: {backends: ["+b.URL+"]}\n  www.shop.test/api: {backends: ["+b.URL+"], strip: true}\n")
+	for target, want := range map[string]string{
+		"/api//evil.test/x": "/evil.test/x", "/api///evil.test": "/evil.test", `/api/\evil.test`: "/evil.test", `/api//\//evil.test?a=//b`: "/evil.test?a=//b",
+		"/api/": "/", "/api//": "/", "/api?a=//b": "/?a=//b", "/api/x//y": "/x//y",
+	} {
+		if got := n.get(t, "www.shop.test", target); got.Status != 200 || edgetest.ParseSeen(t, got.Body).Target != want {
+			t.Errorf("%s: %d %s, want %s", target, got.Status, got.Body, want)
+		}
+	}
+}
+
+// What is stored of a path vhost is its own; the purges of what its host has reach it, too.
 func TestPathVhostsAndTheCache(t *testing.T) {
 	t.Parallel()
 	b := edgetest.NewBackendWith(t, edgetest.BackendOptions{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Surrogate-Key", "news")
 	})})
 	n := start(t, pathSites(b.URL, b.URL, b.URL))
-	status := func() string {
+	status := func(target string) string {
 		t.Helper()
-		return n.get(t, "shop.test", "/blog/x").Header.Get("Cache-Status")
+		return n.get(t, "shop.test", target).Header.Get("Cache-Status")
 	}
-	for name, purge := range map[string]func() (cache.Purge, error){
-		"URL":    func() (cache.Purge, error) { return n.PurgeURL("http://shop.test/blog/x") },
-		"prefix": func() (cache.Purge, error) { return n.PurgePrefix("http://shop.test/blog/") },
-		"name":   func() (cache.Purge, error) { return n.PurgeHost("www.shop.test/blog") },
+	type purges = []cache.Purge
+	for name, c := range map[string]struct {
+		purge     func() (purges, error)
+		own, blog bool // whether /x of the host, and /blog/x, are purged
+	}{
+		"URL": {func() (purges, error) {
+			p, err := n.PurgeURL("http://shop.test/blog/x")
+			return purges{p}, err
+		}, false, true},
+		"prefix of the path":  {func() (purges, error) { return n.PurgePrefix("http://shop.test/blog/") }, false, true},
+		"prefix above it":     {func() (purges, error) { return n.PurgePrefix("http://shop.test/bl") }, false, true},
+		"prefix of all":       {func() (purges, error) { return n.PurgePrefix("http://shop.test/") }, true, true},
+		"prefix beside it":    {func() (purges, error) { return n.PurgePrefix("http://shop.test/x") }, true, false},
+		"the path vhost":      {func() (purges, error) { return n.PurgeHost("www.shop.test/blog") }, false, true},
+		"a host":              {func() (purges, error) { return n.PurgeHost("shop.test") }, true, true},
+		"another host":        {func() (purges, error) { return n.PurgeHost("www.shop.test") }, true, true}, // the vhost's name: all of it
+		"tag of the host":     {func() (purges, error) { return n.PurgeTag("shop.test", "news") }, true, true},
+		"tag of the path":     {func() (purges, error) { return n.PurgeTag("www.shop.test/blog", "news") }, false, true},
+		"a tag that none has": {func() (purges, error) { return n.PurgeTag("shop.test", "sport") }, false, false},
 	} {
-		if first, second := status(), status(); !strings.Contains(first, "fwd=uri-miss; stored") || !strings.Contains(second, "hit") {
-			t.Errorf("%s: %q, then %q", name, first, second)
+		for _, target := range []string{"/x", "/blog/x"} {
+			if status(target); !strings.Contains(status(target), "hit") {
+				t.Fatalf("%s: %s is not stored", name, target)
+			}
 		}
-		p, err := purge()
-		if err != nil || p.Vhost != "www.shop.test/blog" {
-			t.Fatalf("%s: %+v, %v", name, p, err)
+		made, err := c.purge()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
 		}
-		n.store.Purge(p)
+		for _, p := range made {
+			n.store.Purge(p)
+		}
+		for target, purged := range map[string]bool{"/x": c.own, "/blog/x": c.blog} {
+			if got := status(target); strings.Contains(got, "hit") == purged {
+				t.Errorf("%s: %s: %q", name, target, got)
+			}
+		}
 	}
 	if _, err := n.PurgeURL("http://www.shop.test/a/..%2fblog"); err == nil {
 		t.Error("a purge of an ambiguous path")

@@ -39,6 +39,7 @@ type site struct {
 	// Edits of header fields; nil: none.
 	answerEdits, requestEdits *headerEdits
 	strip                     string // the path that backends do not get; empty: none
+	rooted                    bool   // see isRooted
 
 	// What tls.client_auth says: whether clients are asked for a certificate, have to
 	// have one, and the backend is told of it.
@@ -89,7 +90,7 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 	if h := route.Vhost.Headers; h != nil {
 		st.requestEdits, st.answerEdits = newHeaderEdits(h.Request), newHeaderEdits(h.Response)
 	}
-	st.fixed = s.fixedOf(route.Vhost)
+	st.fixed, st.rooted = s.fixedOf(route.Vhost), isRooted(route.Vhost)
 	if route.Vhost.Strip {
 		_, st.strip = routes.SplitName(route.Name)
 	}

@@ -1,7 +1,6 @@
 package routes
 
 import (
-	"bytes"
 	"errors"
 	"iter"
 	"strings"
@@ -26,8 +25,8 @@ type pathSet struct {
 // ErrAmbiguousPath beside the host's route: /x/..%2fadmin must not reach with the
 // settings of one vhost what the other one guards.
 //
-// For a host without path vhosts it costs a comparison. It does not allocate for
-// paths of up to 512 bytes.
+// For a host without path vhosts it costs a comparison, and for a hostile path what maxReadings
+// bounds. It does not allocate.
 func (t *Table) Below(host *Route, target string) (*Route, error) {
 	if host.below == nil {
 		return host, nil
@@ -37,12 +36,15 @@ func (t *Table) Below(host *Route, target string) (*Route, error) {
 	if plainPath(path) {
 		return route, nil
 	}
-	var memory [512]byte
-	for reading := range readingsOf(path).all {
-		read := reading.of(memory[:0], path)
-		if t.longest(host, unsafe.String(unsafe.SliceData(read), len(read))) != route { // kept by nobody
+	x := readingsOf(path)
+	defer x.release()
+	for x.next() {
+		if t.longest(host, unsafe.String(unsafe.SliceData(x.read), len(x.read))) != route { // kept by nobody
 			return host, ErrAmbiguousPath
 		}
+	}
+	if x.tooMany() {
+		return host, ErrAmbiguousPath
 	}
 	return route, nil
 }
@@ -62,175 +64,11 @@ func (t *Table) longest(host *Route, path string) *Route {
 		if !ok {
 			continue
 		}
-		if r, ok := t.vhosts.get(name); ok && r.Vhost != nil && r.Vhost.Tenant == host.Vhost.Tenant {
+		if r, ok := t.vhosts.get(name); ok && isPathOf(r, host) {
 			return r
 		}
 	}
 	return host
-}
-
-// plainPath reports whether all programs read a path alike.
-func plainPath(path string) bool {
-	for i := range len(path) {
-		switch path[i] {
-		case '%', '\\', ';':
-			return false
-		case '/':
-			rest := path[i+1:]
-			if rest != "" && (rest[0] == '/' || rest[0] == '.' && (len(rest) == 1 || rest[1] == '/' || rest[1] == '.')) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// A reading is one of the ways in which programs read a path.
-type reading struct {
-	early  bool // what stands behind a ";" in a segment is cut off before escapes are decoded,
-	late   bool // or after it
-	decode int  // how often
-	turn   bool // "\" is "/"
-	merge  bool // "//" is "/"
-	dots   bool // "." and ".." are resolved (RFC 3986 §5.2.4)
-}
-
-// readings is the reading that does all of it that a path has something for.
-type readings reading
-
-// readingsOf says which differences there can be for a path.
-func readingsOf(path string) readings {
-	var memory [512]byte
-	most := reading{}
-	if strings.IndexByte(path, '%') >= 0 {
-		if most.decode = 1; strings.Contains(path, "%25") {
-			most.decode = 2
-		}
-	}
-	b := reading{decode: most.decode}.of(memory[:0], path)
-	most.early = strings.IndexByte(path, ';') >= 0
-	most.late = bytes.IndexByte(b, ';') >= 0
-	most.turn = bytes.IndexByte(b, '\\') >= 0
-	most.dots = bytes.Contains(b, []byte("/.")) || most.turn && bytes.IndexByte(b, '.') >= 0
-	most.merge = most.early || most.late || most.turn || most.dots || bytes.Contains(b, []byte("//"))
-	return readings(most)
-}
-
-// all yields each combination, but for the path as it stands.
-func (most readings) all(yield func(reading) bool) {
-	for decode := range most.decode + 1 {
-		for bits := range 1 << 5 {
-			if bits == 0 && decode == 0 {
-				continue
-			}
-			r := reading{
-				early: bits&1 != 0, late: bits&2 != 0, turn: bits&4 != 0, merge: bits&8 != 0, dots: bits&16 != 0, decode: decode,
-			}
-			if r.early && !most.early || r.late && !most.late || r.turn && !most.turn || r.merge && !most.merge || r.dots && !most.dots {
-				continue
-			}
-			if !yield(r) {
-				return
-			}
-		}
-	}
-}
-
-// of appends the path as the reading has it.
-func (x reading) of(dst []byte, path string) []byte {
-	b := append(dst, path...)
-	if x.early {
-		b = cutParameters(b)
-	}
-	for range x.decode {
-		b = decodeEscapes(b)
-	}
-	if x.turn {
-		for i, c := range b {
-			if c == '\\' {
-				b[i] = '/'
-			}
-		}
-	}
-	if x.late {
-		b = cutParameters(b)
-	}
-	if x.merge {
-		b = mergeSlashes(b)
-	}
-	if x.dots {
-		b = resolveDots(b)
-	}
-	return b
-}
-
-// cutParameters cuts off in each segment what stands behind a ";", in place.
-func cutParameters(b []byte) []byte {
-	out, cut := b[:0], false
-	for _, c := range b {
-		cut = c == ';' || cut && c != '/'
-		if !cut {
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
-// decodeEscapes decodes in place, and leaves what is malformed as it is.
-func decodeEscapes(b []byte) []byte {
-	out := b[:0]
-	for i := 0; i < len(b); i++ {
-		c := b[i]
-		if c == '%' && i+2 < len(b) && isHex(b[i+1]) && isHex(b[i+2]) {
-			c = unhex(b[i+1])<<4 | unhex(b[i+2])
-			i += 2
-		}
-		out = append(out, c)
-	}
-	return out
-}
-
-// unhex is the value of a character for which isHex is true.
-func unhex(c byte) byte {
-	if c <= '9' {
-		return c - '0'
-	}
-	return c | 0x20 - 'a' + 10
-}
-
-func mergeSlashes(b []byte) []byte {
-	out := b[:0]
-	for _, c := range b {
-		if c != '/' || len(out) == 0 || out[len(out)-1] != '/' {
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
-// resolveDots removes dot segments in place. The path begins with "/".
-func resolveDots(b []byte) []byte {
-	out := b[:0]
-	for len(b) > 0 {
-		end := 1
-		for end < len(b) && b[end] != '/' {
-			end++
-		}
-		segment, last := b[:end], end == len(b) // with its "/"
-		b = b[end:]
-		switch string(segment) {
-		case "/..":
-			out = out[:max(0, bytes.LastIndexByte(out, '/'))]
-		case "/.":
-		default:
-			out = append(out, segment...)
-			continue
-		}
-		if last {
-			out = append(out, '/')
-		}
-	}
-	return out
 }
 
 // PathProblem returns why a path vhost answers for no request, though its document
@@ -283,6 +121,20 @@ func (r *Route) Paths() iter.Seq[string] {
 	}
 }
 
+// Paths yields the routes of a vhost's path vhosts that answer for requests, in no particular order.
+func (t *Table) Paths(host *Route) iter.Seq[*Route] {
+	return func(yield func(*Route) bool) {
+		for name := range host.Paths() {
+			if r, ok := t.vhosts.get(name); ok && isPathOf(r, host) && !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// isPathOf reports whether the route of a path vhost answers for requests of its host.
+func isPathOf(r, host *Route) bool { return r.Vhost != nil && r.Vhost.Tenant == host.Vhost.Tenant }
+
 // nest enters a path vhost at the vhost of its host, be that there or not.
 func (b *builder) nest(name string) {
 	host, path := SplitName(name)
@@ -333,9 +185,9 @@ func (b *builder) relate(r *Route) {
 	}
 }
 
-// renewBelow brings a host's settings of TLS to its path vhosts.
-func (b *builder) renewBelow(host *Route) {
-	if host.below == nil || host.Vhost == nil {
+// renewBelow brings a host's settings of TLS to its path vhosts, if they are others than before.
+func (b *builder) renewBelow(host, before *Route) {
+	if host.below == nil || host.Vhost == nil || before != nil && before.Vhost != nil && before.Vhost.TLS == host.Vhost.TLS {
 		return
 	}
 	for _, name := range host.below.names.all() {

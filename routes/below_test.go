@@ -3,9 +3,11 @@ package routes
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // served is the vhost that answers for a URL without scheme; "?" for an ambiguous path.
@@ -57,6 +59,7 @@ func TestNoReadingOfAPathSelectsAnotherVhost(t *testing.T) {
 		"/blog/..", "/blog/../", "/blog/../x", "/blog/%2e%2e/x", "/blog/..%2fx", "/blog%2f..%2fx", "/blog%2fx", "/blog%5cx", `/blog\x`, "/blog//../../x",
 		"/blog/../../x", "/blog/..;/x", "/blog/x/../admin", "/blog/./admin", "/blog//admin", "/blog/%61dmin", "/blog/admin/..", "/blog/admin/%2e%2e/x",
 		"/../blog", "/..%2fblog", "/a/b/../../blog", "/a//../blog", "/a/%2f../blog", "/./../blog/", "/a/..%2f" + strings.Repeat("%2e%2f", 400) + "blog",
+		"/blog%3fx", "/blog%253fx", "/blog%23x", "/blog/admin%3f/../x", "/x/..%2fblog%3f",
 	} {
 		if got := served(t, table, "a.test"+path); got != "?" {
 			t.Errorf("%.60s is answered by %q, want a refusal", path, got)
@@ -65,7 +68,7 @@ func TestNoReadingOfAPathSelectsAnotherVhost(t *testing.T) {
 	for path, want := range map[string]string{
 		"/blog/caf%C3%A9": "a.test/blog", "/blog/a%20b?c=%2e%2e": "a.test/blog", "/blog/x%2fy": "a.test/blog", "/blog/x;v=1": "a.test/blog", "/blog/": "a.test/blog",
 		"/projects/group%2Fproject": "a.test", "/x/../y": "a.test", "/x//y": "a.test", "/.well-known/x": "a.test", "/a;b=c": "a.test", "/100%25": "a.test",
-		"/blog/x/../y": "a.test/blog", "/blog/admin/a/../b": "a.test/blog/admin", "/x?/../blog": "a.test", "/blo%67s": "a.test", "/...": "a.test", "/blog..": "a.test",
+		"/blog/what%3f": "a.test/blog", "/blog/" + strings.Repeat("%D0%BF", 1300): "a.test/blog", "/blog/x/../y": "a.test/blog", "/blog/admin/a/../b": "a.test/blog/admin", "/x?/../blog": "a.test", "/blo%67s": "a.test", "/...": "a.test", "/blog..": "a.test",
 	} {
 		if got := served(t, table, "a.test"+path); got != want {
 			t.Errorf("%s is answered by %q, want %q", path, got, want)
@@ -113,6 +116,124 @@ func FuzzBelow(f *testing.F) {
 			t.Errorf("%q is answered by %s, and a backend would take it for %s", path, got.Name, want)
 		}
 	})
+}
+
+// Before any limit of requests, one of 8 KiB took tens of milliseconds of a processor.
+func TestReadingsOfAHostilePathAreBounded(t *testing.T) {
+	table, _ := with(&Table{}, vhostChange("a.test", "t"), vhostChange("a.test/blog", "t"))
+	host, path := table.Match("a.test"), "/"+strings.Repeat(`a%25%3f;\/./a//`, 500)
+	if _, err := table.Below(host, path); !errors.Is(err, ErrAmbiguousPath) || !Climbs(path) {
+		t.Errorf("all of its readings were made: %v", err)
+	}
+	x, bytes, count := readingsOf(path), 0, 0
+	for x.next() {
+		bytes, count = bytes+len(x.base), count+1
+	}
+	if !x.tooMany() || bytes > maxReadings {
+		t.Errorf("%d readings of %d bytes", count, bytes)
+	}
+}
+
+// A document of a tenant that has 10,000 path vhosts on a host must not hold up all others' for half a minute.
+func TestManyPathVhostsOfAHostLoadAsFastAsHosts(t *testing.T) {
+	const many = 8000
+	load := func(name string) time.Duration {
+		changes := []Change{vhostChange("a.test", "t")}
+		for i := range many {
+			changes = append(changes, vhostChange(fmt.Sprintf(name, i), "t"))
+		}
+		begin := time.Now()
+		table, _ := (&Table{}).With(changes)
+		if table.Len() != many+1 {
+			t.Fatalf("%d vhosts", table.Len())
+		}
+		return time.Since(begin)
+	}
+	if hosts, paths := load("h%d.test"), load("a.test/p%d"); paths > 20*hosts+time.Second {
+		t.Errorf("%d path vhosts took %v, as many hosts %v", many, paths, hosts)
+	}
+}
+
+func TestClimbs(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/../x": true, "/..": true, "/a/../../x": true, "/a/..%2f..%2fx": true, "/%2e%2e/x": true, "/.%2e": true, "/%252e%252e/x": true, `/..\x`: true, `/a\..\..\x`: true,
+		"/..;/x": true, "/..;a=b/x": true, "/a//../../x": true, "/..%3f": true, "/a/../../a": true, "/./../x": true, "//../x": true,
+		"/": false, "/x": false, "/a/../x": false, "/a/..": false, "/x?/../..": false, "/..x": false, "/.../x": false, "/a/b/../../x": false, "/caf%C3%A9/..": false, "*": false, "/a//x": false,
+	} {
+		if got := Climbs(path); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}
+
+// The readings against the same, step by step.
+func FuzzReadings(f *testing.F) {
+	for _, s := range []string{"/b", "/a/..%2fb", "/b/..;x/c", `/b\c%5c..`, "/%2562//../b;/", "/a%3f;/../b%23", "//.;/..//."} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		if !strings.HasPrefix(path, "/") || len(path) > 60 {
+			t.Skip()
+		}
+		got := map[string]bool{path: true} // as it stands
+		for x := readingsOf(path); x.next(); {
+			got[string(x.read)] = true
+		}
+		for decode := range maxDecoded + 1 {
+			for bits := range 1 << 6 {
+				b := []byte(path)
+				if bits&32 != 0 {
+					b = cutParameters(b)
+				}
+				for range decode {
+					b = decodeEscapes(b)
+				}
+				if difference(bits)&turned != 0 {
+					b = []byte(strings.ReplaceAll(string(b), `\`, "/"))
+				}
+				if end := strings.IndexAny(string(b), "?#"); difference(bits)&ended != 0 && end >= 0 {
+					b = b[:end]
+				}
+				if difference(bits)&cut != 0 {
+					b = cutParameters(b)
+				}
+				if difference(bits)&merged != 0 {
+					b = []byte(regexp.MustCompile("/+").ReplaceAllString(string(b), "/"))
+				}
+				if difference(bits)&walked != 0 {
+					b = resolveDots(b)
+				}
+				if !got[string(b)] {
+					t.Fatalf("%q decoded %d times with %06b is %q: not among the readings", path, decode, bits, b)
+				}
+			}
+		}
+	})
+}
+
+// resolveDots removes dot segments in place (RFC 3986 §5.2.4). The path begins with "/".
+func resolveDots(b []byte) []byte {
+	out := b[:0]
+	for len(b) > 0 {
+		end := 1
+		for end < len(b) && b[end] != '/' {
+			end++
+		}
+		segment, last := b[:end], end == len(b) // with its "/"
+		b = b[end:]
+		switch string(segment) {
+		case "/..":
+			out = out[:max(0, strings.LastIndexByte(string(out), '/'))]
+		case "/.":
+		default:
+			out = append(out, segment...)
+			continue
+		}
+		if last {
+			out = append(out, '/')
+		}
+	}
+	return out
 }
 
 func TestPathVhostIsItsHostsTenants(t *testing.T) {
@@ -208,6 +329,7 @@ func BenchmarkBelow(b *testing.B) {
 	table, _ := (&Table{}).With(changes)
 	for name, url := range map[string]string{
 		"no-path-vhosts": "none.test/p7/q/index.html", "miss": "a.test/assets/css/site.css", "hit": "a.test/p7/q/index.html", "escaped": "a.test/p7/q/caf%C3%A9",
+		"hostile": "a.test/p7/q/" + strings.Repeat(`a%3f;\/./a//`, 12) + "%2525",
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -252,9 +252,10 @@ func (r Replaced) name() string {
 
 func (b *builder) put(r *Route) {
 	b.relate(r)
+	before, _ := b.vhosts.get(r.Name)
 	b.vhosts.put(r.Name, r)
 	b.touched[r.Name] = struct{}{}
-	b.renewBelow(r)
+	b.renewBelow(r, before)
 }
 
 func (b *builder) tenant(c *Change) {
