@@ -32,3 +32,22 @@ func TestPathVhostOverTheAPI(t *testing.T) {
 	want(t, "a header that is ours", c.call("PATCH", path, `{"set": {"headers.response.set.Content-Length": "1"}}`, &f), 422)
 	want(t, "removed", c.call("DELETE", path, "", nil), 200)
 }
+
+// What a vhost without backends does is seen in the list, and that no connection can be made to one with a wrong file.
+func TestVhostListTellsOfRedirectsAndOfFilesOfBackends(t *testing.T) {
+	t.Parallel()
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	c := onSocket(t, n)
+	for name, tt := range map[string]struct{ body, answer, status, reason string }{
+		"old.test":  {`{"redirect": {"to": "https://www.shop.test"}}`, "redirect to https://www.shop.test", admin.StatusOK, ""},
+		"page.test": {`{"respond": {"status": 410, "body": "gone"}}`, "respond 410", admin.StatusOK, ""},
+		"ok.test":   {`{"respond": {"body": "ok"}}`, "respond 200", admin.StatusOK, ""},
+		"tls.test":  {`{"backends": [{"url": "https://127.0.0.1:9", "tls": {"ca": "/nowhere/ca.pem"}}]}`, "", admin.StatusWarning, "backends[0].tls.ca: new connections fail"},
+	} {
+		var v admin.VhostDetail
+		want(t, name, c.call("PUT", "/vhosts/"+name, tt.body, &v), 200)
+		want(t, name, v.Answer, tt.answer)
+		want(t, name, v.Status, tt.status)
+		contains(t, name, v.Reason, tt.reason)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 
 	"gatehouse/routes"
 )
@@ -23,11 +24,13 @@ type VhostSummary struct {
 	Aliases  []string `json:"aliases"`
 	Tenant   string   `json:"tenant,omitempty"`
 	Backends []string `json:"backends"`
-	WAF      string   `json:"waf"`   // the mode in force, or "off (profile none)"
-	Cache    bool     `json:"cache"` // in force
-	Status   string   `json:"status"`
-	Reason   string   `json:"reason,omitempty"` // why the status is not ok
-	Where    string   `json:"where,omitempty"`  // FILE:LINE or key of the document
+	// Answer is what a vhost without backends answers by: "redirect to URL", or "respond STATUS".
+	Answer string `json:"answer,omitempty"`
+	WAF    string `json:"waf"`   // the mode in force, or "off (profile none)"
+	Cache  bool   `json:"cache"` // in force
+	Status string `json:"status"`
+	Reason string `json:"reason,omitempty"` // why the status is not ok
+	Where  string `json:"where,omitempty"`  // FILE:LINE or key of the document
 }
 
 // VhostList is the answer of GET /vhosts, by name.
@@ -70,6 +73,12 @@ func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
 		s.Tenant, s.WAF, s.Cache = v.Tenant, modeInForce(&settings.WAF, len(settings.Rules) > 0), settings.Cache
 		for _, b := range v.Backends {
 			s.Backends = append(s.Backends, b.URL)
+		}
+		switch {
+		case v.Redirect != nil:
+			s.Answer = "redirect to " + v.Redirect.To
+		case v.Respond != nil:
+			s.Answer = "respond " + strconv.Itoa(cmp.Or(v.Respond.Status, http.StatusOK))
 		}
 	}
 	if problems := route.Problems; len(problems) > 0 {
@@ -122,6 +131,14 @@ func (a *API) warningsOf(route *routes.Route) routes.Problems {
 	if v.Respond != nil {
 		if _, err := v.Respond.Page(); err != nil {
 			out = append(out, &routes.Problem{Field: "respond.file", Reason: "cannot be read: " + err.Error()})
+		}
+	}
+	for i, b := range v.Backends {
+		if b.TLS == nil {
+			continue
+		}
+		if field, err := b.TLS.FileProblem(); err != nil {
+			out = append(out, &routes.Problem{Field: fmt.Sprintf("backends[%d].tls.%s", i, field), Reason: "new connections fail: " + err.Error()})
 		}
 	}
 	if v.WAF != nil && v.WAF.Rules != "" {

@@ -85,10 +85,18 @@ func (t *Table) PathProblem(v *Vhost) *Problem {
 		}
 		return &Problem{Field: "tenant", Reason: "vhost " + host + " is " + whose(r.Vhost) + ", and a path of it has to be too: its requests go to " + host}
 	}
-	if owner := t.Match(host); owner != nil {
+	if owner := t.Match(host); owner != nil && owner.Name != "*" {
 		return &Problem{Reason: "vhost " + owner.Name + " answers for " + host + ": name this one " + owner.Name + path + ", or add a vhost " + host}
 	}
-	return &Problem{Reason: "there is no vhost " + host + " that this could be a path of: add one"}
+	return &Problem{Reason: "there is no vhost " + host + " that this could be a path of: add one, such as " + host + ": {" + tenantField(v) + "respond: {status: 404}}"}
+}
+
+// tenantField is a vhost's tenant as a document has it.
+func tenantField(v *Vhost) string {
+	if v.Tenant == "" {
+		return ""
+	}
+	return "tenant: " + v.Tenant + ", "
 }
 
 // whose says in words whose a vhost is.

@@ -248,7 +248,7 @@ func TestPathVhostIsItsHostsTenants(t *testing.T) {
 		"a.test/x":     "tenant: vhost a.test is tenant shop's, and a path of it has to be too: its requests go to a.test",
 		"a.test/y":     "tenant: vhost a.test is tenant shop's, and a path of it has to be too: its requests go to a.test",
 		"alias.test/x": "vhost a.test answers for alias.test: name this one a.test/x, or add a vhost alias.test",
-		"none.test/x":  "there is no vhost none.test that this could be a path of: add one",
+		"none.test/x":  "there is no vhost none.test that this could be a path of: add one, such as none.test: {tenant: shop, respond: {status: 404}}",
 	} {
 		if got := table.Conflicts(table.Vhost(name)); len(got) != 1 || got[0].Error() != want {
 			t.Errorf("%s: %v, want %s", name, got, want)

@@ -28,6 +28,7 @@ func (c *checker) between() {
 				c.add(d.entry.problem("respond.file", unreadable(err)))
 			}
 		}
+		c.backendTLS(d)
 		p := table.PathProblem(d.Vhost)
 		switch {
 		case p == nil:
@@ -35,6 +36,18 @@ func (c *checker) between() {
 			c.warnings = append(c.warnings, d.entry.problem("", "answers for no request: "+p.Reason))
 		default:
 			c.add(d.entry.problem(p.Field, p.Reason))
+		}
+	}
+}
+
+// backendTLS reports files without which no connection to a backend can be made.
+func (c *checker) backendTLS(d placed) {
+	for i, b := range d.Vhost.Backends {
+		if b.TLS == nil {
+			continue
+		}
+		if field, err := b.TLS.FileProblem(); err != nil {
+			c.add(d.entry.problem("backends["+itoa(i)+"].tls."+field, unreadable(err)))
 		}
 	}
 }

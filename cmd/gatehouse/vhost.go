@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ func newVhostList(s *session) *cobra.Command {
 			rows := make([][]string, 0, len(list.Vhosts))
 			for _, v := range list.Vhosts {
 				rows = append(rows, []string{
-					v.Name, dash(strings.Join(v.Aliases, " ")), dash(v.Tenant), dash(strings.Join(v.Backends, " ")),
+					v.Name, dash(strings.Join(v.Aliases, " ")), dash(v.Tenant), dash(cmp.Or(v.Answer, strings.Join(v.Backends, " "))),
 					dash(v.WAF), onOff(v.Cache), statusCell(v.Status, v.Reason),
 				})
 			}
