@@ -96,7 +96,7 @@ func checkRedirect(v *Vhost) []finding {
 	host, path := SplitName(v.Name)
 	toHost, target, here := r.target()
 	if toPath, _, _ := strings.Cut(target, "?"); here && strings.TrimSuffix(toPath, "/") == path && (toHost == host || slices.Contains(v.Aliases, toHost)) {
-		out = append(out, finding{field: "redirect.to", reason: "leads back to this vhost, for ever: name another host or path"})
+		out = append(out, finding{field: "redirect.to", reason: "leads back to this vhost, for ever: name another host or path; for https there is tls.redirect_http"})
 	}
 	return out
 }
