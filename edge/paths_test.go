@@ -169,6 +169,36 @@ func TestPathVhostsAndTheCache(t *testing.T) {
 	}
 }
 
+// While a path vhost has the URL, a purge of it goes there: what the host had stored of it before must not come back.
+func TestWhatAPathVhostHidDoesNotComeBack(t *testing.T) {
+	t.Parallel()
+	b := edgetest.NewBackendWith(t, edgetest.BackendOptions{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+	})})
+	site := func(name string) string {
+		return "  '" + name + "': {tenant: shop, aliases: [ALIAS], backends: [" + b.URL + "], cache: {enabled: true}}\n"
+	}
+	for name, host := range map[string]string{"www.shop.test": "alias.test", "*.shop.test": "a.shop.test"} {
+		own := "vhosts:\n" + strings.Replace(site(name), "ALIAS", "alias.test", 1)
+		n := start(t, own)
+		n.stored(t, host, "/blog/x")
+		n.stored(t, host, "/x")
+		n.apply(t, own+strings.Replace(site(name+"/blog"), "aliases: [ALIAS], ", "", 1))
+		p, err := n.PurgeURL("http://" + host + "/blog/x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.store.Purge(p)
+		n.remove(name + "/blog")
+		if got := n.get(t, host, "/blog/x").Header.Get("Cache-Status"); strings.Contains(got, "hit") {
+			t.Errorf("%s: %s", name, got)
+		}
+		if got := n.get(t, host, "/x").Header.Get("Cache-Status"); strings.Contains(got, "hit") != (name == "www.shop.test") {
+			t.Errorf("%s: /x: %s", name, got)
+		}
+	}
+}
+
 // Redirect to https and HSTS are the host's; the connection's terms too.
 func TestPathVhostsHaveTheirHostsTLS(t *testing.T) {
 	t.Parallel()

@@ -78,6 +78,29 @@ func (s *Server) withPaths(table *routes.Table, host *routes.Route, first cache.
 	return out
 }
 
+// dropBelow has a host not serve what it had stored of a path before that was a path vhost's, once that is gone: purges of
+// these URLs went to the path vhost meanwhile.
+func (s *Server) dropBelow(table *routes.Table, change routes.Replaced) {
+	if s.opts.Cache == nil || change.New != nil || change.Old == nil {
+		return
+	}
+	name, path := routes.SplitName(change.Old.Name)
+	if path == "" {
+		return
+	}
+	host := table.Vhost(name)
+	if host == nil || host.Vhost == nil || !host.Settings(s.opts.Defaults).Cache {
+		return
+	}
+	for _, name := range append([]string{name}, host.Vhost.Aliases...) {
+		p := cache.Purge{Tenant: host.Vhost.Tenant, Vhost: host.Name, Kind: cache.PurgePrefix, Arg: name + path}
+		if strings.HasPrefix(name, "*") { // of hosts that are not known
+			p.Kind, p.Arg = cache.PurgeAll, ""
+		}
+		s.opts.Cache.Purge(p)
+	}
+}
+
 // locate takes an absolute URL apart, and finds the site that answers for it.
 func (s *Server) locate(raw string) (host, target string, st *site, err error) {
 	_, authority, target, err := routes.SplitURL(raw)
