@@ -13,7 +13,7 @@ import (
 type Effective struct {
 	Path  string `json:"path"`
 	Value string `json:"value"`
-	From  string `json:"from"` // "vhost", "tenant NAME", "defaults" or "built in"
+	From  string `json:"from"` // "vhost", "vhost NAME" (a path vhost's host), "tenant NAME", "defaults" or "built in"
 }
 
 // effective lists what is in force for a route that has a good form.
@@ -24,12 +24,19 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 		base, layer = defaults, "defaults"
 	}
 	own, shared := paths(r.Vhost), paths(base)
+	host, path := routes.SplitName(r.Name)
+	hosts := map[string]bool{} // what a path vhost has from its host's
+	if path != "" {
+		hosts = paths(&routes.Vhost{TLS: r.TLS()})
+	}
 	var out []Effective
 	add := func(path, value string) {
 		from := "built in"
 		switch {
 		case own[path]:
 			from = "vhost"
+		case hosts[path]:
+			from = "vhost " + host
 		case shared[path]:
 			from = layer
 		}
@@ -55,14 +62,9 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 		}
 	}
 	out = append(out, effectiveAddresses(&s, layer)...)
-	add("balance", s.Balance)
-	if s.Sticky != "" {
-		add("sticky.cookie", s.Sticky)
+	if r.Vhost.Redirect == nil && r.Vhost.Respond == nil {
+		effectiveBackends(&s, add)
 	}
-	effectiveHealth(s.Health, add)
-	add("timeouts.connect", routes.Duration(s.ConnectTimeout).String())
-	add("timeouts.first_byte", routes.Duration(s.FirstByte).String())
-	effectiveCache(&s, add)
 	add("compress", s.Compress)
 	add("tls.policy", s.TLSPolicy)
 	add("tls.min_version", s.MinTLS)
@@ -73,6 +75,18 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 	add("tls.redirect_http", s.RedirectHTTP)
 	add("tls.hsts", hstsText(&s.HSTS))
 	return out
+}
+
+// effectiveBackends adds what has no meaning for a vhost without backends.
+func effectiveBackends(s *routes.Settings, add func(path, value string)) {
+	add("balance", s.Balance)
+	if s.Sticky != "" {
+		add("sticky.cookie", s.Sticky)
+	}
+	effectiveHealth(s.Health, add)
+	add("timeouts.connect", routes.Duration(s.ConnectTimeout).String())
+	add("timeouts.first_byte", routes.Duration(s.FirstByte).String())
+	effectiveCache(s, add)
 }
 
 // effectiveWAF adds the WAF's settings, but for rules, where a vhost's stand beside its tenant's.

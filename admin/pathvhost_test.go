@@ -51,3 +51,26 @@ func TestVhostListTellsOfRedirectsAndOfFilesOfBackends(t *testing.T) {
 		contains(t, name, v.Reason, tt.reason)
 	}
 }
+
+// What is in force of a path vhost says whose settings of TLS these are; a redirect has none of backends.
+func TestEffectiveSettingsOfPathVhostsAndRedirects(t *testing.T) {
+	t.Parallel()
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	c := onSocket(t, n)
+	want(t, "host", c.call("PUT", "/vhosts/host.test", `{"backends": ["http://127.0.0.1:9"], "tls": {"hsts": "1h"}}`, nil), 200)
+	from := func(name, body, field string) string {
+		t.Helper()
+		var v admin.VhostDetail
+		want(t, name, c.call("PUT", "/vhosts/"+name, body, &v), 200)
+		for _, e := range v.Effective {
+			if e.Path == field {
+				return e.From
+			}
+		}
+		return "absent"
+	}
+	want(t, "hsts", from("host.test%2Fx", `{"backends": ["http://127.0.0.1:9"]}`, "tls.hsts"), "vhost host.test")
+	want(t, "policy", from("host.test%2Fx", `{"backends": ["http://127.0.0.1:9"]}`, "tls.policy"), "built in")
+	want(t, "balance", from("host.test%2Fold", `{"redirect": {"to": "https://b.test"}}`, "balance"), "absent")
+	want(t, "WAF", from("host.test%2Fold", `{"redirect": {"to": "https://b.test"}}`, "waf.mode"), "built in")
+}

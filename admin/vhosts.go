@@ -134,10 +134,7 @@ func (a *API) warningsOf(route *routes.Route) routes.Problems {
 		}
 	}
 	for i, b := range v.Backends {
-		if b.TLS == nil {
-			continue
-		}
-		if field, err := b.TLS.FileProblem(); err != nil {
+		if field, err := BackendTLSProblem(b.TLS); err != nil {
 			out = append(out, &routes.Problem{Field: fmt.Sprintf("backends[%d].tls.%s", i, field), Reason: "new connections fail: " + err.Error()})
 		}
 	}

@@ -1,7 +1,6 @@
 package routes
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"path/filepath"
@@ -28,21 +27,6 @@ func (t *BackendTLS) Verifies() bool { return t.Verify == nil || *t.Verify }
 // Authorities reads the certificates that CA names or holds; see ClientAuth.Authorities.
 func (t *BackendTLS) Authorities() ([]*x509.Certificate, error) {
 	return (&ClientAuth{CA: t.CA}).Authorities()
-}
-
-// FileProblem returns which field names a file that cannot be used now, and why: each new connection would fail. nil: none.
-func (t *BackendTLS) FileProblem() (field string, err error) {
-	if t.CA != "" {
-		if _, err := t.Authorities(); err != nil {
-			return "ca", err
-		}
-	}
-	if t.ClientCert != "" {
-		if _, err := tls.LoadX509KeyPair(t.ClientCert, t.ClientKey); err != nil {
-			return "client_cert", err
-		}
-	}
-	return "", nil
 }
 
 func (t *BackendTLS) inline() bool { return (&ClientAuth{CA: t.CA}).Inline() }

@@ -1,6 +1,9 @@
 package main
 
-import "gatehouse/routes"
+import (
+	"gatehouse/admin"
+	"gatehouse/routes"
+)
 
 // between reports path vhosts that would answer for no request, redirects that lead back
 // to where they come from, and pages that cannot be read.
@@ -43,10 +46,7 @@ func (c *checker) between() {
 // backendTLS reports files without which no connection to a backend can be made.
 func (c *checker) backendTLS(d placed) {
 	for i, b := range d.Vhost.Backends {
-		if b.TLS == nil {
-			continue
-		}
-		if field, err := b.TLS.FileProblem(); err != nil {
+		if field, err := admin.BackendTLSProblem(b.TLS); err != nil {
 			c.add(d.entry.problem("backends["+itoa(i)+"].tls."+field, unreadable(err)))
 		}
 	}
