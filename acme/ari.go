@@ -119,8 +119,8 @@ func (i *issuer) sharedWindow(ctx context.Context, name, id string) (w renewalWi
 		return w, false
 	}
 	found, err := i.vault.shared.Read(ctx, ariKey(name))
-	if err != nil || found[0] == nil || json.Unmarshal(found[0], &w) != nil || w.Cert != id {
-		return renewalWindow{}, false
+	if err != nil || found[0] == nil || json.Unmarshal(found[0], &w) != nil || w.Cert != id || time.Until(w.Again) > 2*ariLatest {
+		return renewalWindow{}, false // the last is later than any node writes
 	}
 	return w, time.Now().Before(w.Again)
 }

@@ -36,7 +36,7 @@ func TestRenewalWhenTheIssuerSaysSo(t *testing.T) {
 	}
 	// Pebble knows that the first one was replaced: it takes no second order that says so.
 	a := s.issuer.accounts[0]
-	defer a.gate.allow([]string{"www.shop.test"}, permit{replaces: certID(old)})()
+	defer a.gate.allow([]string{"www.shop.test"}, permit{replaces: certID(old)}, nil)()
 	_, err := a.client.AuthorizeOrder(t.Context(), xacme.DomainIDs("www.shop.test"))
 	if err == nil || !isAlreadyReplaced(err) {
 		t.Errorf("an order that replaces it, too: %v", err)
@@ -75,7 +75,7 @@ func TestGateLetsNoOrderThroughWithoutAPermit(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, names := range [][]string{{"www.shop.test"}, {"a.shop.test", "www.shop.test"}} {
-		end := a.gate.allow([]string{"a.shop.test"}, permit{})
+		end := a.gate.allow([]string{"a.shop.test"}, permit{}, nil)
 		_, err := a.client.AuthorizeOrder(t.Context(), xacme.DomainIDs(names...))
 		if !errors.Is(err, errNoPermit) {
 			t.Errorf("%v: %v", names, err)

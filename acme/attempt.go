@@ -36,6 +36,12 @@ func (t *try) whole() bool { return len(t.names) == len(t.all) }
 
 // attempt orders a certificate, if no other node does, none has, and nothing says to wait.
 func (i *issuer) attempt(ctx context.Context, t *try) {
+	if i.vault.shared != nil && i.isAlone() && i.isTold(t) {
+		if none := i.closed(ctx); none != nil {
+			i.spared(t, none)
+			return
+		}
+	}
 	held, end, err := i.vault.lease(ctx, t.key, i.owner)
 	switch {
 	case err != nil: // what nodes share is away: without it nobody orders
@@ -66,23 +72,56 @@ func (i *issuer) attempt(ctx context.Context, t *try) {
 		i.later(t, why, wait)
 		return
 	}
+	i.mu.Lock()
+	t.order.told = f.Told
+	i.mu.Unlock()
+	none := i.closed(held)
+	if none != nil && i.vault.shared != nil && i.isTold(t) {
+		i.spared(t, none)
+		return
+	}
+	i.proceed(ctx, held, t, f, none == nil)
+}
+
+// proceed makes an attempt, and notes it, before and after. The lease is held, and nothing says to wait. open: an issuer takes orders.
+func (i *issuer) proceed(ctx, held context.Context, t *try, f failure, open bool) {
 	before, ari := i.heldAndARI(t.order)
 	isRenewal := before != nil && (before.fitsAll(t.names) || due(before, nil, ari))
-	if !isRenewal && !t.force && i.isOpen(held) { // renewals are never held up: what is there must not end
-		if wait := i.quota.take(held, i.tenant(t.key)); wait > 0 {
+	isSwap := before != nil && !isRenewal && !t.force && before.isSwap(t.names)
+	if wait := f.swapWait(time.Now()); isSwap && wait > 0 {
+		i.later(t, errSwaps, wait)
+		return
+	}
+	giveBack := func() {}
+	if !isRenewal && !t.force && open { // renewals are never held up: what is there must not end
+		one, wait := i.quota.take(held, i.tenant(t.key))
+		if wait > 0 {
 			i.later(t, errQuota, jitter(wait))
 			return
 		}
+		giveBack = func() { i.giveBack(context.WithoutCancel(ctx), one) }
 	}
 	if err := i.noteTry(held, t.key, &f); err != nil {
+		giveBack()
 		i.later(t, fmt.Errorf("acme: not ordered while the attempt cannot be noted: %w", err), blindWait)
 		return
 	}
 	i.setActive(t.order, true)
 	l, err := i.issue(held, t, f.Count)
 	i.setActive(t.order, false)
+	if _, isNot := errors.AsType[*notTriedError](err); isNot {
+		giveBack()
+	}
 	if ctx.Err() != nil && err != nil {
 		return // the stop made it fail
+	}
+	if errors.Is(context.Cause(held), errLeaseLost) && err != nil {
+		// Another node may have noted an attempt of its own since, and what has not failed yet here still may: what was noted beforehand stays.
+		i.finish(t, fmt.Errorf("%w (%w)", errLeaseLost, err), i.waitAfter(t.key, f.Count, err))
+		return
+	}
+	if err == nil && isSwap {
+		f.swapped(time.Now())
 	}
 	if err != nil {
 		f.Told = i.notices.failed(t.key, before, f.Told, err)
@@ -90,6 +129,13 @@ func (i *issuer) attempt(ctx context.Context, t *try) {
 		i.notices.renewed(t.key, l)
 	}
 	i.conclude(context.WithoutCancel(ctx), t, l, f, err)
+}
+
+// giveBack is quota.giveBack for an order that came to nothing.
+func (i *issuer) giveBack(ctx context.Context, one taken) {
+	if err := i.quota.giveBack(ctx, one); err != nil {
+		i.log.Debug("an order that was not made counts for the tenant", "tenant", one.tenant, "err", err)
+	}
 }
 
 // later waits without an attempt. Only the reason is kept, for the list.
@@ -100,63 +146,6 @@ func (i *issuer) later(t *try, err error, wait time.Duration) {
 	if i.wanted[t.key] == t.order {
 		i.plan.set(t.key, time.Now().Add(wait))
 	}
-}
-
-// settled reports whether another node, or another process of this folder, has issued a certificate meanwhile that is not due.
-func (i *issuer) settled(ctx context.Context, t *try) (bool, error) {
-	if t.hand {
-		return false, nil
-	}
-	var l *leaf
-	if i.vault.shared != nil {
-		var found []*leaf
-		err := insist(ctx, func(ctx context.Context) (err error) { found, err = i.vault.fetch(ctx, i.held, t.key); return err })
-		if err != nil {
-			return false, err
-		}
-		l = found[0]
-	} else {
-		l, _ = i.vault.local(t.key) // absent or bad: in need of a new one anyway
-	}
-	if l == nil {
-		return false, nil
-	}
-	old, ari := i.heldAndARI(t.order)
-	switch {
-	case old == nil || old.digest != l.digest: // the issuer's word was about another one
-		ari = time.Time{}
-	case t.force: // this one is to go
-		return false, nil
-	}
-	if due(l, t.all, ari) {
-		i.place(t.key, l) // the next one is to take its place
-		return false, nil
-	}
-	i.take(t.key, l)
-	return true, nil
-}
-
-// heldAndARI are the certificate of an order and when the issuer wants it renewed.
-func (i *issuer) heldAndARI(o *order) (*leaf, time.Time) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return o.leaf, o.ari
-}
-
-// lasting is heldAndARI without a certificate that has to go whatever its age.
-func (i *issuer) lasting(t *try) (*leaf, time.Time) {
-	if t.force {
-		return nil, time.Time{}
-	}
-	return i.heldAndARI(t.order)
-}
-
-// isOpen reports whether any issuer takes orders at present.
-func (i *issuer) isOpen(ctx context.Context) bool {
-	return slices.ContainsFunc(i.accounts, func(a *account) bool {
-		_, why := a.alone()
-		return why == nil && a.resting(ctx).IsZero()
-	})
 }
 
 // hasKey makes sure that this node has the key of any account.
@@ -187,14 +176,9 @@ func (i *issuer) issue(ctx context.Context, t *try, failed int) (*leaf, error) {
 	tried := false
 	for n := range i.accounts {
 		a := i.accounts[(failed/perIssuer+n)%len(i.accounts)]
-		if until, why := a.alone(); why != nil {
+		if until, own, why := a.closed(ctx); why != nil {
 			problems = append(problems, why)
-			none.passed(until, true)
-			continue
-		}
-		if until := a.resting(ctx); !until.IsZero() {
-			problems = append(problems, &restingError{a.host(), until})
-			none.passed(until, false)
+			none.passed(until, own)
 			continue
 		}
 		r, err := i.orderAt(ctx, a, t)
@@ -228,36 +212,6 @@ func (i *issuer) issue(ctx context.Context, t *try, failed int) (*leaf, error) {
 	return nil, errors.Join(problems...)
 }
 
-// errIssuerAway marks what failed before the issuer had a say.
-var errIssuerAway = errors.New("the issuer cannot be reached")
-
-// A notTriedError is an attempt that did not come as far as the name: it says nothing about that.
-type notTriedError struct {
-	error
-	again time.Time // when the first of the issuers is asked again
-	own   bool      // not all of them have said so: another node may have better luck
-}
-
-func (e *notTriedError) Unwrap() error { return e.error }
-
-// passed notes that an issuer was passed over until then.
-func (e *notTriedError) passed(until time.Time, own bool) {
-	if e.again.IsZero() || until.Before(e.again) {
-		e.again = until
-	}
-	e.own = e.own || own
-}
-
-// A restingError is an issuer that has said when it wants the next order.
-type restingError struct {
-	host  string
-	until time.Time
-}
-
-func (e *restingError) Error() string {
-	return fmt.Sprintf("%s wants no orders before %s", e.host, e.until.UTC().Format(time.RFC3339))
-}
-
 // orderAt orders a certificate at one issuer, by one type of challenge.
 func (i *issuer) orderAt(ctx context.Context, a *account, t *try) (*record, error) {
 	switch err := a.prepare(ctx); {
@@ -278,12 +232,12 @@ func (i *issuer) orderAt(ctx context.Context, a *account, t *try) (*record, erro
 	if old != nil && old.directory == a.conf.Directory && !old.replacedBy.Load() && a.offersARI() {
 		p.replaces = certID(old)
 	}
-	text, placed, err := i.orderBy(ctx, a, w, p, old == nil)
+	text, placed, err := i.orderBy(ctx, a, t, w, p)
 	if p.replaces != "" && !placed && isRefusal(err) { // it knows better, or does not know it: a certificate is wanted all the same
 		i.log.Info("the issuer takes no order that replaces the certificate: ordered without", "name", t.key, "err", err)
 		already := isAlreadyReplaced(err) // by an order whose certificate never came here
 		p.replaces = ""
-		if text, placed, err = i.orderBy(ctx, a, w, p, false); placed || already {
+		if text, placed, err = i.orderBy(ctx, a, t, w, p); placed || already {
 			old.replacedBy.Store(true)
 		}
 	}
@@ -309,17 +263,6 @@ func (i *issuer) orderAt(ctx context.Context, a *account, t *try) (*record, erro
 	return r, nil
 }
 
-// orderBy orders what a permit gives leave for, and reports whether the issuer has taken the order, whatever came of it.
-func (i *issuer) orderBy(ctx context.Context, a *account, w wantedCert, p permit, first bool) (text []byte, placed bool, err error) {
-	defer a.gate.allow(w.names, p)()
-	if first && w.challenge == challengeALPN && !w.rsa && len(w.names) == 1 {
-		text, err = a.orderFirst(ctx, w.names[0], i.solver, i.known)
-	} else {
-		text, err = a.order(ctx, w, i.solver)
-	}
-	return text, err == nil || a.gate.isPlaced(w.names), err
-}
-
 // keep checks an issued certificate, keeps it and puts it in place.
 func (i *issuer) keep(ctx context.Context, t *try, r *record) (*leaf, error) {
 	key, ctx := t.key, context.WithoutCancel(ctx)
@@ -330,6 +273,7 @@ func (i *issuer) keep(ctx context.Context, t *try, r *record) (*leaf, error) {
 	if l, err = i.putWinning(ctx, t, r, l); err != nil {
 		return nil, err
 	}
+	i.vault.dropPending(ctx, key)
 	i.mu.Lock() // held over both, or a removal in between would leave the certificate behind
 	defer i.mu.Unlock()
 	if o := i.wanted[key]; o != nil {

@@ -85,7 +85,7 @@ func TestForgedFailureHoldsUpNoOrder(t *testing.T) {
 	try := &try{key: "a.test", order: &order{}, names: []string{"a.test"}, all: []string{"a.test"}}
 	for name, text := range map[string]string{
 		"garbage": "garbage", "nothing": "", "far": `{"next":"9998-01-01T00:00:00Z"}`, "negative": `{"count":-7}`, "countless": `{"count":9000000000000000000}`,
-		"tries": `{"tries":["9998-01-01T00:00:00Z","9998-01-01T00:00:00Z","9998-01-01T00:00:00Z"]}`, "blamed": `{"blamed":["9998-01-01T00:00:00Z"]}`,
+		"tries": `{"tries":["9998-01-01T00:00:00Z","9998-01-01T00:00:00Z","9998-01-01T00:00:00Z"]}`, "blamed": `{"blamed":["9998-01-01T00:00:00Z"]}`, "told": `{"told":"9998-01-01T00:00:00Z"}`,
 	} {
 		shared.values[failKey("a.test")] = []byte(text)
 		for range 2 {
@@ -93,12 +93,12 @@ func TestForgedFailureHoldsUpNoOrder(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
-			if wait, why := m.issuer.choose(try, &f); wait > 0 || f.Count != 0 {
+			if wait, why := m.issuer.choose(try, &f); wait > 0 || f.Count != 0 || !f.Told.IsZero() {
 				t.Errorf("%s: %v, since %v", name, wait, why)
 			}
 		}
 	}
-	if n := strings.Count(lines.String(), "cannot be true"); n == 0 || n > 7 {
+	if n := strings.Count(lines.String(), "cannot be true"); n == 0 || n > 8 {
 		t.Errorf("the log says so %d times", n)
 	}
 	real := &failure{Count: 2, Next: time.Now().Add(28 * time.Hour), Err: "refused", Tries: []time.Time{time.Now()}}
@@ -112,6 +112,18 @@ func TestForgedFailureHoldsUpNoOrder(t *testing.T) {
 	shared.values[accountKeyOf(countingDirectory, "until")] = []byte("253370764800")
 	if until := a.resting(t.Context()); !until.IsZero() {
 		t.Errorf("no orders before %v", until)
+	}
+}
+
+// What an issuer is said to have said of years to come keeps no node from asking it.
+func TestForgedWordOfTheIssuerIsNotBelieved(t *testing.T) {
+	shared := newMemory()
+	m := newManager(t, Options{Issuer: IssuerACME, ACME: ACME{Directory: countingDirectory}, Shared: shared, Keys: keyring(t, oneKey)})
+	for again, want := range map[time.Duration]bool{ariLatest * 6 / 5: true, 1000 * ariLatest: false} {
+		m.issuer.shareWindow(t.Context(), "a.test", renewalWindow{Cert: "id", At: time.Now(), Again: time.Now().Add(again)})
+		if w, fresh := m.issuer.sharedWindow(t.Context(), "a.test", "id"); fresh != want || w.At.IsZero() == want {
+			t.Errorf("again after %v: %+v, fresh %v", again, w, fresh)
+		}
 	}
 }
 

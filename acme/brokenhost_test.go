@@ -192,6 +192,35 @@ func TestBrokenHostFailsThriceAnHourWhateverHappensToNodes(t *testing.T) {
 	})
 }
 
+// A node that has lost the lease in the middle of an attempt takes nothing back of what the one that has it now has noted.
+func TestLostLeaseForgetsNobodysAttempt(t *testing.T) {
+	dir, keys := t.TempDir(), keyring(t, oneKey)
+	synctest.Test(t, func(t *testing.T) {
+		shared := newMemory()
+		m := countingNode(t, newCountingCA(t, func() time.Duration { return time.Minute }), dir, shared, keys)
+		done := make(chan struct{})
+		go func() { defer close(done); m.issuer.process(t.Context(), brokenHost) }()
+		time.Sleep(leaseBeat / 2) // of the bubble's time
+		f, err := m.issuer.vault.failure(t.Context(), brokenHost)
+		if err != nil || len(f.Tries) != 1 {
+			t.Fatalf("it was not noted: %+v, %v", f, err)
+		}
+		if f.Tries = append(f.Tries, time.Now()); m.issuer.vault.writeFailure(t.Context(), brokenHost, &f) != nil {
+			t.Fatal("it cannot be noted")
+		}
+		shared.mu.Lock()
+		shared.leases[lockKey(brokenHost)] = memoryLease{"another", time.Now().Add(time.Hour)}
+		shared.mu.Unlock()
+		<-done
+		if f, err := m.issuer.vault.failure(t.Context(), brokenHost); err != nil || len(f.Tries) != 2 {
+			t.Errorf("what is noted: %+v, %v", f, err)
+		}
+		if wait := time.Until(m.issuer.plan.at(brokenHost)); wait < time.Minute {
+			t.Errorf("it is tried again in %v", wait)
+		}
+	})
+}
+
 // A certificate that is revoked is ordered anew whatever its age, but no sooner than what has failed allows; by hand it is at once.
 func TestRevokedCertificateWaitsAsOthersDo(t *testing.T) {
 	m := plannedIssuer(t, knows("a.test"))

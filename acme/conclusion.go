@@ -57,7 +57,7 @@ func (i *issuer) succeed(ctx context.Context, t *try, l *leaf, f failure) {
 	}
 	var left error
 	if t.whole() {
-		i.note(ctx, t.key, nil)
+		i.quietly(ctx, t.key, f.afterSuccess(time.Now()))
 	} else {
 		left = errors.New(f.Err)
 		again := i.waitAfter(t.key, f.Count-1, left)
@@ -85,10 +85,10 @@ func (i *issuer) note(ctx context.Context, name string, f *failure) {
 	}
 }
 
-// quietly puts the note of an attempt in the place of noteTry's, and tells nobody.
+// quietly puts what is to be known after an attempt, if anything is, in the place of noteTry's, and tells nobody.
 func (i *issuer) quietly(ctx context.Context, name string, f *failure) {
 	err := insist(ctx, func(ctx context.Context) error {
-		if f.Count == 0 && f.Err == "" && f.Told.IsZero() && len(f.Tries) == 0 {
+		if f.Count == 0 && f.Err == "" && f.Told.IsZero() && len(f.Tries) == 0 && len(f.Swaps) == 0 {
 			return i.vault.putFailure(ctx, name, nil)
 		}
 		return i.vault.writeFailure(ctx, name, f)

@@ -2,16 +2,22 @@ package acme
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"gatehouse/internal/edgetest"
 )
 
 // A countingCA is an ACME issuer (RFC 8555) without a network, so that its days can pass in a synctest bubble, where none of Pebble's can. Whatever
@@ -24,7 +30,9 @@ type countingCA struct {
 
 	mu     sync.Mutex
 	orders int
-	broken bool // no order is taken
+	broken bool              // no order is taken
+	issuer *edgetest.CA      // signs what is ordered, and nothing is validated; nil: nothing is issued
+	issued map[string][]byte // by order: the certificate
 	nonces int
 	made   map[string][]string // by order: its authorizations
 	authz  map[string]*countedAuthz
@@ -36,7 +44,7 @@ type countedAuthz struct{ name, status string }
 const countingDirectory = "https://ca.test/dir"
 
 func newCountingCA(t testing.TB, delay func() time.Duration) *countingCA {
-	ca := &countingCA{t: t, conns: make(chan net.Conn), done: make(chan struct{}), delay: delay, made: map[string][]string{}, authz: map[string]*countedAuthz{}, failed: map[string][]time.Time{}}
+	ca := &countingCA{t: t, conns: make(chan net.Conn), done: make(chan struct{}), delay: delay, made: map[string][]string{}, authz: map[string]*countedAuthz{}, failed: map[string][]time.Time{}, issued: map[string][]byte{}}
 	server := &http.Server{Handler: ca}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ca) }()
@@ -122,12 +130,21 @@ func (ca *countingCA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			for n, name := range orderedNames(ca.t, r) {
 				one := fmt.Sprint(id, "-", n)
 				ca.authz[one] = &countedAuthz{name: name, status: "pending"}
+				if ca.issuer != nil {
+					ca.authz[one].status = "valid"
+				}
 				ca.made[id] = append(ca.made[id], one)
 			}
 			w.Header().Set("Location", caURL("order", id))
 			status = http.StatusCreated
 		}
 		say(status, ca.describeOrder(id))
+	case "finalize":
+		ca.issued[id] = ca.sign(r)
+		say(http.StatusOK, ca.describeOrder(id))
+	case "certificate":
+		w.Header().Set("Content-Type", "application/pem-certificate-chain")
+		_, _ = w.Write(ca.issued[id]) // whoever asks comes again
 	case "authz":
 		say(http.StatusOK, ca.describe(id))
 	case "challenge":
@@ -149,7 +166,37 @@ func (ca *countingCA) describeOrder(id string) any {
 		}
 		urls = append(urls, caURL("authz", one))
 	}
-	return map[string]any{"status": status, "finalize": caURL("finalize", id), "authorizations": urls, "identifiers": names}
+	switch {
+	case ca.issued[id] != nil:
+		status = "valid"
+	case ca.issuer != nil:
+		status = "ready"
+	}
+	return map[string]any{"certificate": caURL("certificate", id), "status": status, "finalize": caURL("finalize", id), "authorizations": urls, "identifiers": names}
+}
+
+// sign issues what a signed request asks for.
+func (ca *countingCA) sign(r *http.Request) []byte {
+	var asked struct{ CSR string }
+	payloadOf(ca.t, r, &asked)
+	der, err := base64.RawURLEncoding.DecodeString(asked.CSR)
+	if err != nil {
+		ca.t.Error(err)
+		return nil
+	}
+	csr, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		ca.t.Error(err)
+		return nil
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), DNSNames: csr.DNSNames, NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(90 * day),
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if der, err = x509.CreateCertificate(rand.Reader, template, ca.issuer.Cert, csr.PublicKey, ca.issuer.Key); err != nil {
+		ca.t.Error(err)
+	}
+	return append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), ca.issuer.PEM...)
 }
 
 func (ca *countingCA) describe(id string) any {
@@ -181,20 +228,27 @@ func caURL(parts ...string) string { return "https://ca.test/" + strings.Join(pa
 
 // orderedNames are those of a signed order.
 func orderedNames(t testing.TB, r *http.Request) (names []string) {
-	var signed jws
 	var order struct{ Identifiers []struct{ Value string } }
-	err := json.NewDecoder(r.Body).Decode(&signed)
-	if err == nil {
-		var payload []byte
-		if payload, err = base64.RawURLEncoding.DecodeString(signed.Payload); err == nil {
-			err = json.Unmarshal(payload, &order)
-		}
-	}
-	if err != nil || len(order.Identifiers) == 0 {
-		t.Errorf("order: %v", err)
+	if payloadOf(t, r, &order); len(order.Identifiers) == 0 {
+		t.Error("an order for no name")
 	}
 	for _, one := range order.Identifiers {
 		names = append(names, one.Value)
 	}
 	return names
+}
+
+// payloadOf reads what a signed request says.
+func payloadOf(t testing.TB, r *http.Request, into any) {
+	var signed jws
+	err := json.NewDecoder(r.Body).Decode(&signed)
+	if err == nil {
+		var payload []byte
+		if payload, err = base64.RawURLEncoding.DecodeString(signed.Payload); err == nil {
+			err = json.Unmarshal(payload, into)
+		}
+	}
+	if err != nil {
+		t.Errorf("request: %v", err)
+	}
 }

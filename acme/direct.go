@@ -33,6 +33,8 @@ type wantedCert struct {
 	names     []string // DNS names, wildcards among them
 	challenge string   // the type that the attempt keeps to, but for wildcards, which have DNS-01 alone
 	rsa       bool     // an RSA key in the place of an ECDSA one
+	// keyed is told the key, in PEM form, before a certificate is asked for. Nil: nobody wants to know.
+	keyed func(text string)
 }
 
 // order orders a certificate, answers the challenges by s, and returns a fresh key and the chain in PEM form. The gate must hold a permit
@@ -44,12 +46,18 @@ func (a *account) order(ctx context.Context, w wantedCert, s *solver) (text []by
 		a.gate.failure(name)
 	}
 	order, err := a.client.AuthorizeOrder(ctx, xacme.DomainIDs(w.names...))
-	if err == nil {
-		err = a.authorize(ctx, order.AuthzURLs, w.challenge, s)
-	} else if failed := refusedNames(err, w.names); failed != nil {
-		err = &namesError{failed, fmt.Errorf("the issuer refuses %s: %w", failed[0], err)}
-	}
 	if err != nil {
+		if failed := refusedNames(err, w.names); failed != nil {
+			err = &namesError{failed, fmt.Errorf("the issuer refuses %s: %w", failed[0], err)}
+		}
+		return nil, fmt.Errorf("order certificate of %s: %w", w.names[0], err)
+	}
+	return a.complete(ctx, order, w, s)
+}
+
+// complete brings an order to its end.
+func (a *account) complete(ctx context.Context, order *xacme.Order, w wantedCert, s *solver) ([]byte, error) {
+	if err := a.authorize(ctx, order.AuthzURLs, w.challenge, s); err != nil {
 		return nil, fmt.Errorf("order certificate of %s: %w", w.names[0], err)
 	}
 	ready, err := a.client.WaitOrder(ctx, order.URI)
@@ -82,6 +90,9 @@ func (a *account) authorize(ctx context.Context, urls []string, kind string, s *
 		}
 	}
 	for _, z := range all {
+		if z.challenge.Status == xacme.StatusProcessing { // of an order that another node began
+			continue
+		}
 		if _, err := a.client.Accept(ctx, z.challenge); err != nil {
 			return err
 		}
@@ -123,7 +134,10 @@ func (a *account) answer(ctx context.Context, url, kind string, s *solver) (*ans
 	if z.Wildcard {
 		name, kind = "*."+name, challengeDNS
 	}
-	n := slices.IndexFunc(z.Challenges, func(c *xacme.Challenge) bool { return c.Type == kind })
+	n := slices.IndexFunc(z.Challenges, func(c *xacme.Challenge) bool { return c.Status == xacme.StatusProcessing })
+	if n < 0 {
+		n = slices.IndexFunc(z.Challenges, func(c *xacme.Challenge) bool { return c.Type == kind })
+	}
 	if n < 0 {
 		return nil, &namesError{[]string{name}, fmt.Errorf("the issuer offers no %s for %s", kind, name)}
 	}
@@ -197,22 +211,19 @@ func (a *account) finalize(ctx context.Context, order *xacme.Order, w wantedCert
 	if err != nil {
 		return nil, fmt.Errorf("certificate request of %s: %w", w.names[0], err)
 	}
-	chain, _, err := a.client.CreateCertFromOrder(ctx, order, csr, true)
-	if err != nil {
-		return nil, fmt.Errorf("finalize order of %s: %w", w.names[0], err)
-	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, err
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	for _, c := range chain {
-		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c})...)
+	if w.keyed != nil {
+		w.keyed(string(text))
 	}
-	if len(chain) == 0 {
-		return nil, errors.New("the issuer gave no certificate")
+	chain, _, err := a.client.CreateCertFromOrder(ctx, order, csr, true)
+	if err != nil {
+		return nil, fmt.Errorf("finalize order of %s: %w", w.names[0], err)
 	}
-	return text, nil
+	return withChain(text, chain)
 }
 
 // rsaBits is the size of RSA keys: what all clients take, and what the web's CAs sign.

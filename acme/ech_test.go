@@ -348,6 +348,43 @@ func TestECHKeysOfNodesAgree(t *testing.T) {
 	}
 }
 
+// A full disk, or no folder at all, makes no node reject what the others publish; the key is kept there when it can be.
+func TestECHKeyThatCannotBeKeptIsUsed(t *testing.T) {
+	t.Parallel()
+	shared, dir, now := newMemory(), t.TempDir(), time.Now()
+	list := openECHNode(t, shared, t.TempDir(), now).ring.Load().list
+	open := func(keys ...string) *echKeys {
+		t.Helper()
+		e, err := openECH(Options{Data: dir, ECH: ECH{PublicName: frontName, Rotate: defaultECHRotate}, Shared: shared, Keys: keyring(t, keys...)}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	e := open(oneKey)
+	if err := os.Remove(e.dir); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		e.look(t.Context(), now, true)
+		if ring := e.ring.Load(); !bytes.Equal(ring.list, list) || ring.err == nil {
+			t.Fatalf("it does not use the key, or does not say that it is not kept: %v", ring.err)
+		}
+	}
+	if err := os.Mkdir(e.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	e.mustLook(t, now)
+	shared.setAway(true)
+	again := open(otherKey, oneKey)
+	if !bytes.Equal(again.ring.Load().list, list) {
+		t.Error("it was not kept when it could be")
+	}
+	if key, err := again.load(again.epochAt(now), false); key == nil || err != nil {
+		t.Errorf("it is not sealed anew: %v", err)
+	}
+}
+
 // A seal key is changed in two steps; keys of months are sealed anew, so that the old one can go.
 func TestECHKeysFollowTheSealKey(t *testing.T) {
 	t.Parallel()
@@ -414,6 +451,30 @@ func TestECHRotatesByItselfAndSaysWhatIsWrong(t *testing.T) {
 	if problem := m.ECHState().Problem; !strings.Contains(problem, "no vhost answers for front.test") {
 		t.Errorf("problem: %q", problem)
 	}
+}
+
+// What stays wrong is said once, with however many keys it is.
+func TestECHWarningIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		log, lines := newLog()
+		m := echManager(t, Options{Data: data, Logger: log})
+		if err := os.RemoveAll(m.ech.dir); err != nil {
+			t.Fatal(err)
+		}
+		m.ech.ring.Store(&echRing{})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); m.runECH(ctx) }()
+		time.Sleep(20 * echRetry) // the bubble's clock
+		synctest.Wait()
+		cancel()
+		<-done
+		if n := strings.Count(lines.String(), "ECH does not work as it should"); n != 1 {
+			t.Errorf("it is said %d times:\n%s", n, lines.String())
+		}
+	})
 }
 
 // What crypto/tls does for each key with a hello that none of them opens, as browsers send it that have no key (GREASE).

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// mostDisplaced bounds the keys of one epoch beside that which all nodes agree on: each costs a trial of each hello that none opens.
+// mostDisplaced bounds the keys, of all epochs together, beside those which all nodes agree on: each costs a trial of each hello that none opens.
 const mostDisplaced = 4
 
 // displace keeps a key that this node has published, and that another one takes the place of, as one more that decrypts, until its epoch's keys are of no
@@ -20,11 +20,18 @@ const mostDisplaced = 4
 func (e *echKeys) displace(ring *echRing, epoch int64, held []byte) error {
 	there := ring.displaced[epoch]
 	same := func(key []byte) bool { return bytes.Equal(key, held) }
-	if held == nil || same(ring.private[epoch]) || len(there) >= mostDisplaced || slices.ContainsFunc(there, same) {
+	if held == nil || same(ring.private[epoch]) || countKeys(ring.displaced) >= mostDisplaced || slices.ContainsFunc(there, same) {
 		return nil
 	}
 	ring.displaced[epoch] = append(slices.Clip(there), held)
 	return e.keepDisplaced(epoch, held)
+}
+
+func countKeys(displaced map[int64][][]byte) (n int) {
+	for _, keys := range displaced {
+		n += len(keys)
+	}
+	return n
 }
 
 // keepDisplaced writes such a key into the folder: it has to outlive a restart.
@@ -34,17 +41,17 @@ func (e *echKeys) keepDisplaced(epoch int64, key []byte) error {
 	return writeFile(filepath.Join(e.dir, name), e.keys.seal(echPlace(epoch), key), 0o600)
 }
 
-// loadDisplaced reads those of the folder. One that cannot be read is as one that is lost.
+// loadDisplaced reads those of the folder, of the last epochs first. One that cannot be read is as one that is lost.
 func (e *echKeys) loadDisplaced() map[int64][][]byte {
 	found := map[int64][][]byte{}
 	if e.shared == nil {
 		return found
 	}
-	files, _ := filepath.Glob(filepath.Join(e.dir, "*-*.sealed")) // the pattern is good
-	for _, file := range files {
+	files, _ := filepath.Glob(filepath.Join(e.dir, "*-*.sealed")) // the pattern is good, and what it finds is sorted
+	for _, file := range slices.Backward(files) {
 		name, _, _ := strings.Cut(filepath.Base(file), "-")
 		epoch, err := strconv.ParseInt(name, 10, 64)
-		if err != nil || len(found[epoch]) >= mostDisplaced {
+		if err != nil || countKeys(found) >= mostDisplaced {
 			continue
 		}
 		sealed, err := os.ReadFile(file)

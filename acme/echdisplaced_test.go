@@ -48,7 +48,8 @@ func TestPublishedECHKeyOutlivesAnEmptiedRedis(t *testing.T) {
 // Each value that gives way to another is one more that decrypts, but not without end.
 func TestDisplacedECHKeysAreFew(t *testing.T) {
 	shared, now := newMemory(), time.Now()
-	a := openECHNode(t, shared, t.TempDir(), now)
+	dir := t.TempDir()
+	a := openECHNode(t, shared, dir, now)
 	epoch := a.epochAt(now)
 	for range 3 * mostDisplaced {
 		shared.values[echPlace(epoch)] = a.keys.seal(echPlace(epoch), newKey())
@@ -56,6 +57,25 @@ func TestDisplacedECHKeysAreFew(t *testing.T) {
 	}
 	if n := len(a.ring.Load().tls); n != 1+mostDisplaced {
 		t.Errorf("%d keys are tried, want %d", n, 1+mostDisplaced)
+	}
+	// So it is over all epochs, and over restarts, with files that an earlier version has left, too.
+	for range echKept {
+		now = now.Add(defaultECHRotate)
+		a.mustLook(t, now)
+		epoch = a.epochAt(now)
+		for range mostDisplaced {
+			shared.values[echPlace(epoch)] = a.keys.seal(echPlace(epoch), newKey())
+			a.mustLook(t, now)
+		}
+		if err := a.keepDisplaced(epoch, newKey()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	late := a.begin(epoch + 1).Add(-time.Minute)
+	for _, e := range []*echKeys{a, openECHNode(t, shared, dir, late)} {
+		if n, want := len(e.mustLook(t, late).tls), echKept+1+echAhead+mostDisplaced; n != want {
+			t.Errorf("%d keys are tried, want %d", n, want)
+		}
 	}
 }
 

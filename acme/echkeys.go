@@ -42,6 +42,7 @@ type echKeys struct {
 // echRing is immutable; each look makes a new one.
 type echRing struct {
 	private    map[int64][]byte              // by epoch
+	unkept     map[int64]bool                // likewise: the folder lacks it
 	displaced  map[int64][][]byte            // likewise: what was published before another key took its place
 	tls        []tls.EncryptedClientHelloKey // what crypto/tls tries, one after the other: the published one first. Nil: ECH is not offered
 	published  int64                         // epoch of the first of them
@@ -81,7 +82,7 @@ func (e *echKeys) end(epoch int64) time.Time { return e.begin(epoch + 1 + echKep
 func (e *echKeys) look(ctx context.Context, now time.Time, ask bool) {
 	current := e.epochAt(now)
 	old := e.ring.Load()
-	ring := &echRing{private: map[int64][]byte{}, displaced: map[int64][][]byte{}, changes: e.begin(current + 1)}
+	ring := &echRing{private: map[int64][]byte{}, unkept: map[int64]bool{}, displaced: map[int64][][]byte{}, changes: e.begin(current + 1)}
 	bad := map[int64]error{}
 	for epoch := current - echKept; epoch <= current+echAhead; epoch++ {
 		key := old.private[epoch]
@@ -92,14 +93,15 @@ func (e *echKeys) look(ctx context.Context, now time.Time, ask bool) {
 			ring.private[epoch] = key
 		}
 		ring.displaced[epoch] = old.displaced[epoch]
+		ring.unkept[epoch] = old.unkept[epoch] || key != nil && bad[epoch] != nil
 	}
 	var failed []error
 	if e.shared != nil && ask {
 		failed = append(failed, e.agree(ctx, ring, current, now))
 	}
-	for epoch, err := range bad {
+	for epoch := current - echKept; epoch <= current+echAhead; epoch++ { // in order: what is said is said once
 		if ring.private[epoch] == nil { // else the others had it
-			failed = append(failed, err)
+			failed = append(failed, bad[epoch])
 		}
 	}
 	failed = append(failed, e.offer(ring, current, now), e.erase(current))
@@ -109,7 +111,7 @@ func (e *echKeys) look(ctx context.Context, now time.Time, ask bool) {
 }
 
 // load reads the key of an epoch from the folder; nil if there is none. Alone it makes one, where make is set. A key that cannot be kept is not
-// used: what is published has to outlive a restart.
+// used: what is published has to outlive a restart. One that cannot be sealed anew is, beside the error.
 func (e *echKeys) load(epoch int64, make bool) ([]byte, error) {
 	file, place := e.file(epoch), echPlace(epoch)
 	key, err := readCapped(file, maxECHFile)
@@ -128,7 +130,8 @@ func (e *echKeys) load(epoch int64, make bool) ([]byte, error) {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 		if key = plain; old {
-			return e.keep(epoch, key, e.keys.seal(place, key))
+			_, err = e.keep(epoch, key, e.keys.seal(place, key))
+			return key, err
 		}
 	}
 	if len(key) != echKeySize {
@@ -167,8 +170,12 @@ func (e *echKeys) agree(ctx context.Context, ring *echRing, current int64, now t
 		epoch := first + int64(i)
 		held := ring.private[epoch]
 		key, fresh, err := agreedKey(ctx, e.shared, e.keys, echPlace(epoch), sealed, held, epoch >= current, e.end(epoch).Sub(now))
-		if fresh != nil {
-			key, err = e.keep(epoch, key, fresh)
+		if fresh == nil && key != nil && ring.unkept[epoch] {
+			fresh = e.keys.seal(echPlace(epoch), key)
+		}
+		if fresh != nil { // what all nodes have is used also where the folder is full
+			_, err = e.keep(epoch, key, fresh)
+			ring.unkept[epoch] = err != nil
 		}
 		if key != nil {
 			if ring.private[epoch] = key; epoch <= current {

@@ -123,6 +123,10 @@ var orderProblems = []orderProblem{
 		says: "three attempts for {name} within an hour were cut off, by restarts of nodes for one: tried again {when}, since issuers count them; see the log for what ends nodes",
 	},
 	{
+		all:  []string{"lacked a name of the one before"},
+		says: "each of the last three certificates for {name} within an hour was ordered without a name of the one before: have all nodes the same names for the vhost? Tried again {when}",
+	},
+	{
 		all: []string{"the attempt cannot be noted"}, detail: "noted: ",
 		says: "nothing is ordered while what was tried cannot be noted: is the disk full, does the Redis that nodes share take writes? ({detail})",
 	},

@@ -58,6 +58,7 @@ func TestExplainSaysInPlainWordsWhatToDo(t *testing.T) {
 		"fault, unplaced": {fmt.Errorf("%w: %w", errIssuerAway, refused(503, "serverInternal", "oops")), "the issuer has a fault of its own: tried again 2026-03-04"},
 		"hook":            {fmt.Errorf("dns-01 for a.test: %w", errors.New("dns hook /etc/hook present: exit status 1: no\nkey")), "the program of certificates.acme.dns_hook failed: /etc/hook present: exit status 1: no key; try it by hand"},
 		"cut off":         {errTries, "three attempts for a.test within an hour were cut off, by restarts of nodes for one: tried again 2026-03-04 05:06 UTC"},
+		"swaps":           {errSwaps, "have all nodes the same names for the vhost? Tried again 2026-03-04 05:06 UTC"},
 		"not noted":       {fmt.Errorf("acme: not ordered while the attempt cannot be noted: %w", errors.New("no space left on device")), "is the disk full, does the Redis that nodes share take writes? (no space left on device)"},
 		"no hook":         {errors.New("dns-01 for a.test: dns-01 needs a hook: certificates.acme.dns_hook"), "set certificates.acme.dns_hook"},
 		"not offered":     {errors.New("order certificate of a.test: the issuer offers no http-01 for a.test"), "set another, or auto"},

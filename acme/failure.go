@@ -23,6 +23,8 @@ type failure struct {
 	Tries []time.Time `json:"tries,omitempty"`
 	// Blamed are likewise those that failed for the sake of names in Failed: they cost the others nothing.
 	Blamed []time.Time `json:"blamed,omitempty"`
+	// Swaps are likewise when certificates of a set were issued that lack a name of the one before. A success leaves them.
+	Swaps []time.Time `json:"swaps,omitempty"`
 }
 
 const (
@@ -141,7 +143,10 @@ func (f *failure) check(now time.Time) error {
 	if f.Next.Sub(now) > mostFailWait {
 		return fmt.Errorf("next try at %v", f.Next)
 	}
-	for _, at := range slices.Concat(f.Tries, f.Blamed) {
+	if f.Told.Sub(now) > triesWindow {
+		return fmt.Errorf("somebody was told at %v, which is to come", f.Told)
+	}
+	for _, at := range slices.Concat(f.Tries, f.Blamed, f.Swaps) {
 		if at.Sub(now) > triesWindow {
 			return fmt.Errorf("a try at %v, which is to come", at)
 		}

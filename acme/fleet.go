@@ -33,13 +33,15 @@ const (
 type fleet struct {
 	issuer  *issuer // nil: nothing is ordered
 	imports *imports
-	names   func() []string // of the table
+	names   func() []string // that are looked for: of the table, and those that something was imported for
 	shared  Shared
 	log     *slog.Logger
 	synced  atomic.Bool // all that is shared was read once
 	opened  opened      // at the present look
 	strange atomic.Bool // see opened, at the last whole look
 	wake    chan struct{}
+
+	newcomers *newcomers
 
 	asking chan struct{} // of handshakes: a slot for each that waits
 
@@ -50,8 +52,9 @@ type fleet struct {
 
 func newFleet(m *Manager, shared Shared) *fleet {
 	f := &fleet{
-		issuer: m.issuer, imports: m.imports, names: m.store.patterns, shared: shared, log: m.log, wake: make(chan struct{}, 1), asking: make(chan struct{}, mostAsking),
+		issuer: m.issuer, imports: m.imports, names: m.store.looked, shared: shared, log: m.log, wake: make(chan struct{}, 1), asking: make(chan struct{}, mostAsking),
 		absent: make(map[string]time.Time), flying: make(map[string]chan struct{}),
+		newcomers: newNewcomers(),
 	}
 	f.imports.vault.opened = &f.opened
 	if f.issuer != nil {
@@ -66,6 +69,7 @@ func (f *fleet) run(ctx context.Context) {
 	parts.Go(func() {
 		_ = f.shared.Follow(ctx, func(event string) { f.heed(ctx, event) }, f.lookSoon) // ctx's error
 	})
+	parts.Go(func() { f.greet(ctx) })
 	parts.Go(func() {
 		wait, again := fullLook, lookAgain
 		for {
@@ -96,14 +100,19 @@ func (f *fleet) lookSoon() {
 	}
 }
 
-// look reads all that is shared of the names of the table, and reports whether it could.
+// look reads all that is shared of the names that are looked for, and reports whether it could.
 func (f *fleet) look(ctx context.Context) bool {
 	whole := true
 	f.opened.reset()
+	f.newcomers.begin()
 	names := f.names()
 	for len(names) > 0 && ctx.Err() == nil {
 		n := min(len(names), lookBatch)
-		whole = f.bring(ctx, names[:n]...) && whole
+		if f.bring(ctx, names[:n]...) {
+			f.newcomers.looked(names[:n]...)
+		} else {
+			whole = false
+		}
 		names = names[n:]
 	}
 	if whole && ctx.Err() == nil {
@@ -113,6 +122,7 @@ func (f *fleet) look(ctx context.Context) bool {
 			f.log.Error("certificates of other nodes cannot be opened", "err", errStrange)
 		}
 		f.strange.Store(strange)
+		f.newcomers.again()
 	}
 	if f.issuer != nil {
 		for _, a := range f.issuer.accounts {

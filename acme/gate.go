@@ -40,12 +40,13 @@ type gate struct {
 	mu       sync.Mutex
 	closed   bool
 	flying   sync.WaitGroup
-	reasons  map[string]string // why the last validation of a name failed
-	newOrder string            // URL, from the directory
-	ariBase  string            // URL of renewalInfo (RFC 9773 section 4.1); empty: not offered
-	permits  map[string]permit // by name: what may be ordered at present
-	placed   map[string]bool   // names of permits that the issuer has taken an order for
-	key      crypto.Signer     // of the account
+	reasons  map[string]string           // why the last validation of a name failed
+	newOrder string                      // URL, from the directory
+	ariBase  string                      // URL of renewalInfo (RFC 9773 section 4.1); empty: not offered
+	permits  map[string]permit           // by name: what may be ordered at present
+	placed   map[string]bool             // names of permits that the issuer has taken an order for
+	told     map[string]func(url string) // by name: who is told of the order that the issuer has taken
+	key      crypto.Signer               // of the account
 }
 
 // A permit is leave to order a certificate, and what the order says beside the names.
@@ -64,7 +65,7 @@ func newGate(trustFile string) (*gate, error) {
 		}
 		base.TLSClientConfig.RootCAs = roots
 	}
-	g := &gate{base: base, reasons: make(map[string]string), permits: make(map[string]permit), placed: make(map[string]bool)}
+	g := &gate{base: base, reasons: make(map[string]string), permits: make(map[string]permit), placed: make(map[string]bool), told: make(map[string]func(string))}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g, nil
 }
@@ -110,7 +111,8 @@ func (g *gate) ask(req *http.Request) (*http.Response, error) {
 	defer cancel()
 	defer context.AfterFunc(g.ctx, cancel)()
 	req = req.Clone(ctx)
-	if err := g.passOrder(req); err != nil {
+	told, err := g.passOrder(req)
+	if err != nil {
 		return nil, err
 	}
 	resp, err := g.base.RoundTrip(req)
@@ -127,6 +129,9 @@ func (g *gate) ask(req *http.Request) (*http.Response, error) {
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	if resp.StatusCode < 300 {
 		g.note(body)
+		if at := resp.Header.Get("Location"); told != nil && at != "" {
+			told(at)
+		}
 	}
 	return resp, nil
 }

@@ -229,8 +229,11 @@ func (i *imports) has(ctx context.Context, pattern string) (bool, error) {
 	return !errors.Is(err, errRemoved), nil
 }
 
-// RemoveImported ends what Import has begun, for some names.
+// RemoveImported ends what Import has begun, for some names. It changes nothing on a node with a SealProblem; others also take away what they cannot open.
 func (m *Manager) RemoveImported(ctx context.Context, names ...string) error {
+	if problem, _ := m.SealProblem(); problem != "" { // as in Import
+		return errStrange
+	}
 	for _, name := range names {
 		pattern, ok := canonicalPattern(name)
 		there, err := ok, error(nil)

@@ -1,7 +1,9 @@
 package acme
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -131,6 +133,36 @@ func TestImportThatCannotBeOpenedIsRemoved(t *testing.T) {
 		if err := m.RemoveImported(t.Context(), name); err == nil || !strings.Contains(err.Error(), "nothing was imported for "+name) {
 			t.Errorf("%s, where nothing is: %v", name, err)
 		}
+	}
+}
+
+// A node that has other keys than all others is the one that is wrong: it takes nothing of theirs away.
+func TestNodeWithOtherSealKeysRemovesNoImport(t *testing.T) {
+	shared := newMemory()
+	o := Options{Shared: shared, Keys: keyring(t, oneKey)}
+	importFor(t, newManager(t, o), 60*day, "www.shop.test")
+	key := "cert:{www.shop.test}:manual"
+	there := shared.ranked[key]
+	o.Keys = keyring(t, otherKey)
+	m := newManager(t, o)
+	m.Update([]Change{{Name: "www.shop.test"}})
+	m.fleet.look(t.Context())
+	if err := m.RemoveImported(t.Context(), "www.shop.test"); !errors.Is(err, errStrange) {
+		t.Errorf("it says: %v", err)
+	}
+	if now := shared.ranked[key]; !bytes.Equal(now.Value, there.Value) {
+		t.Error("it took the place of what the others share")
+	}
+	// One that opens what others share knows who is wrong.
+	o.Keys = keyring(t, oneKey)
+	good := newManager(t, o)
+	importFor(t, good, 60*day, "api.shop.test")
+	o.Keys = keyring(t, otherKey)
+	importFor(t, newManager(t, o), 60*day, "www.shop.test") // before it has looked
+	good.Update([]Change{{Name: "www.shop.test"}, {Name: "api.shop.test"}})
+	good.fleet.look(t.Context())
+	if err := good.RemoveImported(t.Context(), "www.shop.test"); err != nil {
+		t.Errorf("a good node: %v", err)
 	}
 }
 

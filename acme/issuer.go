@@ -71,6 +71,7 @@ type order struct {
 	busy   bool      // a worker has it
 	again  bool      // another one was to have it meanwhile
 	active bool      // an attempt is under way
+	told   time.Time // when operators were told that it fails, as far as this node knows
 	ari    time.Time // when to renew by the issuer's word; zero: it has not said
 	rsa    bool
 	looked sync.Once // into the folder
@@ -117,7 +118,8 @@ func (i *issuer) take(name string, l *leaf) {
 	before := i.held(name)
 	i.place(name, l)
 	i.mu.Lock()
-	if o.err = nil; before == nil || before.digest != l.digest {
+	o.err, o.told = nil, time.Time{}
+	if before == nil || before.digest != l.digest {
 		o.ari, o.force, o.hand = time.Time{}, false, false
 	}
 	i.mu.Unlock()
@@ -291,6 +293,9 @@ func (i *issuer) finish(t *try, err error, wait time.Duration) {
 	defer i.mu.Unlock()
 	o := t.order
 	o.err, o.tried, o.asked = err, time.Now(), t.force
+	if err == nil {
+		o.told = time.Time{}
+	}
 	// One that is revoked goes in the end; somebody's word is for once, and not for what was under way when it was given.
 	if (err == nil || t.hand) && o.words == t.words {
 		o.force, o.hand = false, false

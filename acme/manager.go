@@ -137,7 +137,11 @@ func (m *Manager) Run(ctx context.Context) error {
 	if m.fleet != nil {
 		parts.Go(func() { m.fleet.run(ctx) })
 	}
-	parts.Go(func() { m.imports.load(ctx) })
+	parts.Go(func() {
+		if m.imports.load(ctx); m.fleet != nil && m.store.hasStrays() {
+			m.fleet.lookSoon() // the look at the start may not have known of them
+		}
+	})
 	parts.Go(func() { m.stapler.run(ctx) })
 	parts.Go(func() { m.tickets.run(ctx) })
 	if m.ech != nil {

@@ -159,9 +159,12 @@ func (n *notices) once(ctx context.Context, what string, now time.Time) bool {
 	return true
 }
 
+// isTold reports whether there is nothing to tell of an order that fails, since that was done then.
+func (n *notices) isTold(told time.Time) bool { return n.tell == nil || time.Since(told) < noticeEvery }
+
 // failed tells of an order that failed, unless that was done within a day, and returns when it was. held is the certificate that is there.
 func (n *notices) failed(name string, held *leaf, told time.Time, err error) time.Time {
-	if n.tell == nil || time.Since(told) < noticeEvery {
+	if n.isTold(told) {
 		return told
 	}
 	notice := Notice{Event: NoticeFailed, Name: name, Error: Explain(name, err.Error(), time.Time{})}

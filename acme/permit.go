@@ -17,12 +17,13 @@ import (
 // orders beside that: no timer of autocert, no second attempt. And it adds to an order what neither autocert nor x/crypto/acme can say: the
 // profile of the certificate and which one it replaces.
 
-// allow gives leave to order certificates of these names, until the returned function is called.
-func (g *gate) allow(names []string, p permit) (end func()) {
+// allow gives leave to order certificates of these names, until the returned function is called. told is called with the URL of the order as soon as
+// the issuer has taken it, before anything else of it is asked; nil: nobody wants to know.
+func (g *gate) allow(names []string, p permit, told func(url string)) (end func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, name := range names {
-		g.permits[name] = p
+		g.permits[name], g.told[name] = p, told
 		delete(g.placed, name)
 	}
 	return func() {
@@ -31,6 +32,7 @@ func (g *gate) allow(names []string, p permit) (end func()) {
 		for _, name := range names {
 			delete(g.permits, name)
 			delete(g.placed, name)
+			delete(g.told, name)
 		}
 	}
 }
@@ -58,35 +60,35 @@ type jws struct {
 	Signature string `json:"signature"`
 }
 
-// passOrder looks at a request that would order something, and completes it.
-func (g *gate) passOrder(req *http.Request) error {
+// passOrder looks at a request that would order something, and completes it. told wants to know the URL of that order; nil: nobody does, or it is none.
+func (g *gate) passOrder(req *http.Request) (told func(url string), err error) {
 	g.mu.Lock()
 	is := req.Method == http.MethodPost && g.newOrder != "" && req.URL.String() == g.newOrder
 	g.mu.Unlock()
 	if !is {
-		return nil
+		return nil, nil
 	}
 	text, err := io.ReadAll(io.LimitReader(req.Body, acmeBodyLimit))
 	if err = errors.Join(err, req.Body.Close()); err != nil {
-		return fmt.Errorf("acme: read order: %w", err)
+		return nil, fmt.Errorf("acme: read order: %w", err)
 	}
-	if text, err = g.complete(text); err != nil {
-		return err
+	if text, told, err = g.complete(text); err != nil {
+		return nil, err
 	}
 	req.Body = io.NopCloser(bytes.NewReader(text))
 	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil }
 	req.ContentLength = int64(len(text))
-	return nil
+	return told, nil
 }
 
-// complete checks a signed order and adds what its permit says.
-func (g *gate) complete(text []byte) ([]byte, error) {
+// complete checks a signed order and adds what its permit says. told is that of its permit.
+func (g *gate) complete(text []byte) (whole []byte, told func(url string), err error) {
 	var signed jws
 	var order map[string]json.RawMessage
 	var names []struct {
 		Value string `json:"value"`
 	}
-	err := json.Unmarshal(text, &signed)
+	err = json.Unmarshal(text, &signed)
 	if err == nil {
 		var payload []byte
 		if payload, err = base64.RawURLEncoding.DecodeString(signed.Payload); err == nil {
@@ -97,7 +99,7 @@ func (g *gate) complete(text []byte) ([]byte, error) {
 		err = json.Unmarshal(order["identifiers"], &names)
 	}
 	if err != nil || len(names) == 0 {
-		return nil, fmt.Errorf("acme: order that cannot be read: %w", err)
+		return nil, nil, fmt.Errorf("acme: order that cannot be read: %w", err)
 	}
 	g.mu.Lock()
 	p, allowed := g.permits[names[0].Value]
@@ -106,21 +108,23 @@ func (g *gate) complete(text []byte) ([]byte, error) {
 		allowed = allowed && one
 	}
 	key, _ := g.key.(*ecdsa.PrivateKey)
+	told = g.told[names[0].Value]
 	g.mu.Unlock()
 	switch {
 	case !allowed:
-		return nil, errNoPermit
+		return nil, nil, errNoPermit
 	case p == permit{}:
-		return text, nil
+		return text, told, nil
 	case key == nil:
-		return nil, errors.New("acme: no account key to sign the order with")
+		return nil, nil, errors.New("acme: no account key to sign the order with")
 	}
 	for field, value := range map[string]string{"profile": p.profile, "replaces": p.replaces} {
 		if value != "" {
 			order[field], _ = json.Marshal(value) // a string: cannot fail
 		}
 	}
-	return resign(&signed, order, key)
+	text, err = resign(&signed, order, key)
+	return text, told, err
 }
 
 // resign signs another payload under the same header, which has the nonce and the URL (RFC 7515 section 5.1, ES256 by RFC 7518 section 3.4).

@@ -23,15 +23,24 @@ const quotaWindow = 3 * time.Hour
 
 var errQuota = errors.New("acme: the tenant has ordered as many certificates as certificates.acme.orders_per_tenant allows for now")
 
+// taken is one order that was counted.
+type taken struct {
+	tenant string
+	here   bool      // by this node alone
+	begun  time.Time // its window, if here
+}
+
+func quotaKey(tenant string) string { return "gatehouse:{acme}:orders:" + tenant }
+
 // take counts an order; wait is 0 if it may be made.
-func (q *quota) take(ctx context.Context, tenant string) (wait time.Duration) {
+func (q *quota) take(ctx context.Context, tenant string) (one taken, wait time.Duration) {
 	if q.most == 0 {
-		return 0
+		return taken{}, 0
 	}
 	if q.shared != nil {
-		wait, err := q.shared.Take(ctx, "gatehouse:{acme}:orders:"+tenant, q.most, quotaWindow)
+		wait, err := q.shared.Take(ctx, quotaKey(tenant), q.most, quotaWindow)
 		if err == nil {
-			return wait
+			return taken{tenant: tenant}, wait
 		} // else it is counted here: the order will show whether the others can be reached
 	}
 	q.mu.Lock()
@@ -49,8 +58,26 @@ func (q *quota) take(ctx context.Context, tenant string) (wait time.Duration) {
 		}
 		q.begun[tenant], q.taken[tenant] = now, 0
 	} else if q.taken[tenant] >= q.most {
-		return left
+		return taken{}, left
 	}
 	q.taken[tenant]++
-	return 0
+	return taken{tenant, true, q.begun[tenant]}, 0
+}
+
+// giveBack takes back what was counted for an order that was not made. It is tried once: what has worked without a word must not be done twice.
+func (q *quota) giveBack(ctx context.Context, one taken) error {
+	switch {
+	case q.most == 0:
+		return nil
+	case !one.here:
+		ctx, cancel := context.WithTimeout(ctx, sharedWait)
+		defer cancel()
+		return q.shared.GiveBack(ctx, quotaKey(one.tenant))
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.begun[one.tenant].Equal(one.begun) && q.taken[one.tenant] > 0 {
+		q.taken[one.tenant]--
+	}
+	return nil
 }

@@ -67,7 +67,7 @@ func TestSetIsOneOrderAndFollowsItsNames(t *testing.T) {
 	second := s.serveAll(t, first, "blog.shop.test", "shop.test", "www.shop.test")
 	// The issuer knows what it replaces: it takes no second order that says so.
 	a := s.issuer.accounts[0]
-	end := a.gate.allow([]string{"shop.test"}, permit{replaces: certIDOf(first)})
+	end := a.gate.allow([]string{"shop.test"}, permit{replaces: certIDOf(first)}, nil)
 	if _, err := a.client.AuthorizeOrder(t.Context(), xacme.DomainIDs("shop.test")); err == nil || !isAlreadyReplaced(err) {
 		t.Errorf("an order that replaces the first one, too: %v", err)
 	}

@@ -36,6 +36,8 @@ type Shared interface {
 	// Take counts one of at most so many within a window that begins with the first. wait is 0 if it was counted, else how long until
 	// the window ends.
 	Take(ctx context.Context, key string, most int, window time.Duration) (wait time.Duration, err error)
+	// GiveBack takes back one that Take has counted, if the window has not ended.
+	GiveBack(ctx context.Context, key string) error
 
 	// Announce tells all nodes of a change, this one included.
 	Announce(ctx context.Context, event string) error

@@ -3,6 +3,7 @@ package acme
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,6 +68,43 @@ func TestMomentOfWhatIsSharedCostsNoOrder(t *testing.T) {
 	if _, err := m.issuer.solver.presentAnswer(t.Context(), "a.test", "token", "body"); err != nil || shared.values[tokenKey("token")] == nil {
 		t.Errorf("the answer to a challenge is not there: %v", err)
 	}
+}
+
+// A halting is what is shared, which does not answer for once where it is asked for the account's key, nor where it gets one.
+type halting struct {
+	*stalling
+}
+
+func (h halting) Read(ctx context.Context, keys ...string) ([][]byte, error) {
+	found, err := h.memory.Read(ctx, keys...)
+	if strings.HasSuffix(keys[0], ":account") {
+		err = h.stall("read", err)
+	}
+	return found, err
+}
+
+func (h halting) Create(ctx context.Context, key string, value []byte, life time.Duration) ([]byte, error) {
+	if err := h.stall("create", nil); err != nil {
+		return nil, err
+	}
+	return h.memory.Create(ctx, key, value, life)
+}
+
+// Neither does it stop the node's orders for as long as an account key would that it has no use of.
+func TestMomentOfWhatIsSharedStopsNoOrders(t *testing.T) {
+	dir, keys := t.TempDir(), keyring(t, oneKey)
+	synctest.Test(t, func(t *testing.T) {
+		ca := newCountingCA(t, asSoon)
+		shared := halting{&stalling{memory: newMemory(), done: map[string]bool{}}}
+		m := countingNode(t, ca, dir, shared, keys)
+		m.issuer.process(t.Context(), brokenHost)
+		if _, why := m.issuer.accounts[0].alone(); why != nil || len(ca.failures(brokenHost)) != 1 {
+			t.Errorf("it was not ordered: %v", why)
+		}
+		if !shared.done["read"] || !shared.done["create"] {
+			t.Error("nothing has failed")
+		}
+	})
 }
 
 // A node that could not read what is shared does so again soon, however long it is until the next full look, and no event.

@@ -8,13 +8,19 @@ import (
 	"time"
 )
 
-// memory is a Shared of this process, for faults that have to be forced and clocks that are not ours. Nothing in it ends but leases.
+// memory is a Shared of this process, for faults that have to be forced and clocks that are not ours. Nothing in it ends but leases and counts.
 type memory struct {
 	mu     sync.Mutex
 	values map[string][]byte
 	ranked map[string]Ranked
 	leases map[string]memoryLease
+	counts map[string]memoryCount
 	away   bool
+}
+
+type memoryCount struct {
+	n     int
+	until time.Time
 }
 
 type memoryLease struct {
@@ -23,7 +29,7 @@ type memoryLease struct {
 }
 
 func newMemory() *memory {
-	return &memory{values: map[string][]byte{}, ranked: map[string]Ranked{}, leases: map[string]memoryLease{}}
+	return &memory{values: map[string][]byte{}, ranked: map[string]Ranked{}, leases: map[string]memoryLease{}, counts: map[string]memoryCount{}}
 }
 
 var errAway = errors.New("away")
@@ -147,8 +153,33 @@ func (m *memory) Release(_ context.Context, key, owner string) error {
 	return nil
 }
 
-func (m *memory) Take(context.Context, string, int, time.Duration) (time.Duration, error) {
+func (m *memory) Take(_ context.Context, key string, most int, window time.Duration) (time.Duration, error) {
+	if err := m.enter(); err != nil {
+		return 0, err
+	}
+	defer m.mu.Unlock()
+	c := m.counts[key]
+	switch left := time.Until(c.until); {
+	case left <= 0:
+		c = memoryCount{until: time.Now().Add(window)}
+	case c.n >= most:
+		return left, nil
+	}
+	c.n++
+	m.counts[key] = c
 	return 0, nil
+}
+
+func (m *memory) GiveBack(_ context.Context, key string) error {
+	if err := m.enter(); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	if c := m.counts[key]; c.n > 0 {
+		c.n--
+		m.counts[key] = c
+	}
+	return nil
 }
 
 func (m *memory) Announce(context.Context, string) error { return nil }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -15,11 +16,11 @@ func writeFile(path string, data []byte, mode os.FileMode) (err error) {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, ".tmp-*")
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return fmt.Errorf("write %s: %w", path, reason(err))
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("write %s: %w", path, err), ignoreAbsent(os.Remove(f.Name())))
+			err = errors.Join(fmt.Errorf("write %s: %w", path, reason(err)), ignoreAbsent(os.Remove(f.Name())))
 		}
 	}()
 	if err = fill(f, data, mode); err != nil {
@@ -29,6 +30,17 @@ func writeFile(path string, data []byte, mode os.FileMode) (err error) {
 		return err
 	}
 	return syncFolder(dir)
+}
+
+// reason is what is wrong with a file, without its name: that of a temporary one is another each time, and who says a thing once would say it again.
+func reason(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return e.Err
+	}
+	return err
 }
 
 func fill(f *os.File, data []byte, mode os.FileMode) error {

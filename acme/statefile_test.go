@@ -41,3 +41,14 @@ func TestCertificatePathsToPipesAndDevicesAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// Who says once what is wrong would say it again, were it with another name each time.
+func TestErrorOfAFileHasNoRandomName(t *testing.T) {
+	dir := t.TempDir()
+	for what, path := range map[string]string{"no folder": filepath.Join(dir, "none", "file"), "a folder in its place": dir} {
+		err := writeFile(path, []byte("x"), 0o600)
+		if again := writeFile(path, []byte("x"), 0o600); err == nil || again == nil || err.Error() != again.Error() {
+			t.Errorf("%s: %v, and then %v", what, err, again)
+		}
+	}
+}

@@ -18,18 +18,32 @@ func (s *store) untell(pattern string) { s.change(pattern, func(e *entry) { e.to
 func (s *store) isTold(pattern string) bool { return s.get(pattern).told }
 
 // patterns returns all patterns of the table in no particular order.
-func (s *store) patterns() []string {
+func (s *store) patterns() []string { return s.all(func(e entry) bool { return e.told }) }
+
+// looked returns the patterns whose certificates are compared with those that are shared: those of the table, and others that something was imported
+// for, which has to stay there until there is a vhost.
+func (s *store) looked() []string {
+	return s.all(func(e entry) bool { return e.told || e.imported != nil })
+}
+
+// hasStrays reports whether something was imported for a pattern that the table has not.
+func (s *store) hasStrays() bool {
+	return len(s.all(func(e entry) bool { return !e.told && e.imported != nil })) > 0
+}
+
+// all returns the patterns whose entry is of a kind.
+func (s *store) all(of func(entry) bool) []string {
 	var all []string
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.RLock()
 		for name, e := range sh.exact {
-			if e.told {
+			if of(e) {
 				all = append(all, name)
 			}
 		}
 		for name, e := range sh.wild {
-			if e.told {
+			if of(e) {
 				all = append(all, "*."+name)
 			}
 		}

@@ -64,7 +64,10 @@ func (m *Manager) join(joining map[string]Change) {
 
 // add tells of one name. Of a set it only notes that in joining.
 func (m *Manager) add(name string, c Change, joining map[string]Change) {
-	m.store.tell(name)
+	isNew := m.fleet != nil && !m.store.isTold(name)
+	if m.store.tell(name); isNew {
+		m.fleet.newcomers.add(name)
+	}
 	order := m.issuer != nil && m.issuer.orders(name)
 	if c.CertFile != "" || c.KeyFile != "" {
 		m.files.attach(name, pairPaths{cert: c.CertFile, key: c.KeyFile})

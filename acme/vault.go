@@ -302,17 +302,25 @@ func (v *vault) secret(ctx context.Context, key, file string, make func() ([]byt
 		}
 		return text, writeFile(path, text, 0o600)
 	}
-	found, err := v.shared.Read(ctx, key)
-	if err != nil {
+	var sealed []byte
+	read := func(ctx context.Context) error {
+		found, err := v.shared.Read(ctx, key)
+		if err == nil {
+			sealed = found[0]
+		}
+		return err
+	}
+	if err := insist(ctx, read); err != nil {
 		return nil, err
 	}
-	sealed := found[0]
 	if sealed == nil { // what this node has goes before a new one: it is from before anything was shared, or lost where it was
 		text, err := v.ownSecret(key, path, make)
 		if text == nil || err != nil {
 			return nil, err
 		}
-		if sealed, err = v.shared.Create(ctx, key, v.keys.seal(key, text), 0); err != nil {
+		own := v.keys.seal(key, text)
+		create := func(ctx context.Context) (err error) { sealed, err = v.shared.Create(ctx, key, own, 0); return err }
+		if err := insist(ctx, create); err != nil {
 			return nil, err
 		}
 	}
@@ -330,7 +338,7 @@ func (v *vault) secret(ctx context.Context, key, file string, make func() ([]byt
 	}
 	if old { // that key is on its way out, and this stays for years
 		sealed = v.keys.seal(key, text)
-		if err := v.shared.Write(ctx, key, sealed, 0); err != nil {
+		if err := insist(ctx, func(ctx context.Context) error { return v.shared.Write(ctx, key, sealed, 0) }); err != nil {
 			return nil, err
 		}
 	}

@@ -95,7 +95,7 @@ type Backends struct {
 	// whoever waits for a drain asks often.
 	UnderWay func(ctx context.Context, url, tenant string) UnderWay
 	// Set drains a backend or ends that, on all nodes, and waits for these until ctx ends. The request's URL is canonical. After an error nothing
-	// has changed here; where the file of the drains cannot be written, the other nodes may act by the change.
+	// has changed, unless it says that only this node's file could not be written.
 	Set func(ctx context.Context, r DrainRequest, drained bool) (DrainResult, error)
 }
 

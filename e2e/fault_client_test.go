@@ -236,9 +236,9 @@ func TestFaultDescriptorsRunOut(t *testing.T) {
 	})
 	old := visit(n, &crowd{hosts: []string{"old.shop.test"}, pause: 20 * time.Millisecond})
 	edgetest.WaitFor(t, "the old client to be served", func() bool { return own.Deliveries("/") > 0 })
-	conns := make([]net.Conn, flood)
+	conns := make([]net.Conn, 10*flood)
 	defer func() { closeConns(conns) }()
-	each(flood, 16, func(i int) {
+	come := func(i int) {
 		conn, err := dialFrom(i, n.http)
 		if err != nil {
 			return // the kernel's backlog is full, too
@@ -249,9 +249,15 @@ func TestFaultDescriptorsRunOut(t *testing.T) {
 		// An answer, if this one is accepted: tunnels come first, and then who finds no descriptor for a backend.
 		_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
 		_, _ = conn.Read(make([]byte, 1))
-	})
-	most, asked := 0, own.Deliveries("/")
+	}
+	each(flood, 16, come)
+	most, asked, came := 0, own.Deliveries("/"), flood
 	edgetest.WaitFor(t, "the descriptors to run out, and the old client to be served", func() bool {
+		if came < len(conns) { // those who were answered 502 have left, and others come
+			from := came
+			came = min(came+16, len(conns))
+			each(came-from, 16, func(i int) { come(from + i) })
+		}
 		most = max(most, n.descriptors())
 		return most >= limit-2 && strings.Contains(n.stderr.String(), "connection not accepted, waiting") && own.Deliveries("/") > asked+20
 	})

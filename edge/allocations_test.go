@@ -116,7 +116,7 @@ func withinBudget(t *testing.T, budget float64, f func() error) {
 
 func TestAllocationsOfAWholeRequest(t *testing.T) {
 	if raceEnabled {
-		t.Skip("the race detector allocates; make alloc runs this without it")
+		t.Skip("the race detector allocates; make norace runs this without it")
 	}
 	backend := newFixedBackend(t)
 	n, ca := startBenchTLS(t, backend.url)
@@ -139,7 +139,7 @@ func TestAllocationsOfAWholeRequest(t *testing.T) {
 
 func TestAllocationsOfAnAccessLine(t *testing.T) {
 	if raceEnabled {
-		t.Skip("the race detector allocates; make alloc runs this without it")
+		t.Skip("the race detector allocates; make norace runs this without it")
 	}
 	for _, format := range []string{FormatCombined, FormatJSON} {
 		t.Run(format, func(t *testing.T) {
@@ -158,7 +158,7 @@ func TestAllocationsOfAnAccessLine(t *testing.T) {
 
 func TestAllocationsOfEachLink(t *testing.T) {
 	if raceEnabled {
-		t.Skip("the race detector allocates; make alloc runs this without it")
+		t.Skip("the race detector allocates; make norace runs this without it")
 	}
 	for _, s := range steps() {
 		t.Run(s.name, func(t *testing.T) {

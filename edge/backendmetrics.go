@@ -23,6 +23,7 @@ func (c backendsCollector) Collect(out chan<- prometheus.Metric) {
 	states := map[string]int{"up": 0, "ejected": 0, "drained": 0, "down": c.s.prober.Down()}
 	b := &c.s.backends
 	b.mu.Lock()
+	b.sweep()
 	for _, state := range b.states {
 		left, _ := state.Ejected()
 		switch {

@@ -27,6 +27,9 @@ type backends struct {
 	pools  map[poolKey]*sharedPool
 	states map[backendKey]*sharedState
 	drains []health.Drain
+	// left are states that no site holds, and that requests were still on their way by; swept is when that was looked at.
+	left  map[backendKey]struct{}
+	swept time.Time
 }
 
 // A poolKey is all that a pool of connections depends on.
@@ -136,11 +139,46 @@ func (h *holding) release() {
 			}
 		}
 		for _, key := range h.states {
-			if shared := b.states[key]; shared.sites == 1 {
-				delete(b.states, key)
-			} else {
+			if shared := b.states[key]; shared.sites > 1 {
 				shared.sites--
+			} else {
+				b.leave(key, shared)
 			}
 		}
+		if time.Since(b.swept) > sweepEvery {
+			b.sweep()
+		}
 	})
+}
+
+// sweepEvery is how often states that no site holds are looked at while sites go.
+const sweepEvery = time.Second
+
+// leave forgets a state that no site holds any more, or has that wait until nothing is on its way by it: who drains a backend counts that.
+// The lock is held.
+func (b *backends) leave(key backendKey, shared *sharedState) {
+	shared.sites = 0
+	if shared.InFlight() == 0 {
+		delete(b.states, key)
+		delete(b.left, key)
+		return
+	}
+	if b.left == nil {
+		b.left = map[backendKey]struct{}{}
+	}
+	b.left[key] = struct{}{}
+}
+
+// sweep forgets the states by which nothing is on its way any more. The lock is held.
+func (b *backends) sweep() {
+	b.swept = time.Now()
+	for key := range b.left {
+		switch shared := b.states[key]; {
+		case shared.sites > 0: // one has come back to it
+			delete(b.left, key)
+		case shared.InFlight() == 0:
+			delete(b.states, key)
+			delete(b.left, key)
+		}
+	}
 }

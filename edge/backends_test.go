@@ -2,10 +2,13 @@ package edge
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"runtime"
 	"strings"
 	"testing"
 
+	"gatehouse/edge/health"
 	"gatehouse/edge/upstream"
 	"gatehouse/internal/edgetest"
 	"gatehouse/routes"
@@ -109,6 +112,46 @@ func TestASiteThatNobodyRetiresGivesItsPoolsBack(t *testing.T) {
 		t.Fatalf("%d pools, want 1", pools())
 	}
 	edgetest.WaitFor(t, "the pool to be given back", func() bool { runtime.GC(); return pools() == 0 })
+}
+
+// What is under way to a backend is counted after its last vhost has gone: whoever drains it must not be told of none.
+func TestWhatIsUnderWayIsCountedWhenItsVhostIsGone(t *testing.T) {
+	release := make(chan struct{})
+	slow := edgetest.NewBackendWith(t, edgetest.BackendOptions{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		<-release
+		_, _ = io.WriteString(w, "done")
+	})})
+	n := start(t, owned(slow.URL, "shop a.test", "shop b.test"))
+	done := make(chan int, 2)
+	for i, host := range []string{"a.test", "b.test"} {
+		go func() { done <- n.get(t, host, "/").Status }()
+		edgetest.WaitFor(t, "the request to be under way", func() bool { return slow.Deliveries("") == i+1 })
+	}
+	d := health.Drain{URL: slow.URL}
+	n.SetDrains([]health.Drain{d})
+	n.remove("a.test")
+	n.remove("b.test")
+	if got := n.DrainedInFlight(d); got != 2 {
+		t.Errorf("%d are under way, want 2", got)
+	}
+	n.apply(t, owned(slow.URL, "shop c.test"))
+	if got := n.get(t, "c.test", "/"); got.Status != 503 || n.DrainedInFlight(d) != 2 {
+		t.Errorf("one that names it again: status %d, %d are under way", got.Status, n.DrainedInFlight(d))
+	}
+	n.remove("c.test")
+	close(release)
+	for range 2 {
+		if status := <-done; status != 200 {
+			t.Errorf("what was under way: status %d", status)
+		}
+	}
+	edgetest.WaitFor(t, "nothing to be under way", func() bool { return n.DrainedInFlight(d) == 0 })
+	n.backends.mu.Lock()
+	defer n.backends.mu.Unlock()
+	n.backends.sweep()
+	if len(n.backends.states) != 0 || len(n.backends.left) != 0 {
+		t.Errorf("%d states are held by nobody, %d are left", len(n.backends.states), len(n.backends.left))
+	}
 }
 
 // Two sites that end at once release what they share once each.

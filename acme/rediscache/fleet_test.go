@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,6 +31,7 @@ type fleet struct {
 	key    []byte
 
 	httpPort int
+	answers  sync.RWMutex // locked: the issuer gets none
 	mu       sync.Mutex
 	nodes    []*fleetNode // that answer the issuer
 	all      []*fleetNode // that there ever were
@@ -66,6 +68,8 @@ func newFleet(t *testing.T) *fleet {
 }
 
 func (f *fleet) answer(w http.ResponseWriter, r *http.Request) {
+	f.answers.RLock()
+	defer f.answers.RUnlock()
 	f.mu.Lock()
 	n := f.nodes[int(f.turn.Add(1))%len(f.nodes)]
 	f.mu.Unlock()
@@ -211,12 +215,32 @@ func TestEightColdNodesOrderEachNameOnce(t *testing.T) {
 	if f.orders() != len(hosts) || f.accounts() != 1 || f.invalid() != 0 {
 		t.Errorf("%d orders of %d hosts, %d accounts, %d failed validations", f.orders(), len(hosts), f.accounts(), f.invalid())
 	}
+	f.spreads(t, "one-more.shop.test")
 	// What is in Redis tells nothing.
 	for key := range strings.FieldsSeq(f.redis.CLI("KEYS", "*")) {
 		dump := f.redis.CLI("DUMP", key)
 		if strings.Contains(dump, "PRIVATE KEY") || strings.Contains(dump, "CERTIFICATE") {
 			t.Errorf("%s is not sealed", key)
 		}
+	}
+}
+
+// spreads has one more host ordered, now that all is quiet, and sees how soon after the first node all serve it: it is an event that tells them.
+func (f *fleet) spreads(t *testing.T, host string) {
+	t.Helper()
+	before := f.orders()
+	for _, n := range f.nodes {
+		n.Update([]acme.Change{{Name: host}})
+	}
+	has := func(n *fleetNode) bool { return n.serves(t, host) != nil }
+	edgetest.WaitForWithin(t, pastLease, "the first node to have "+host, func() bool { return slices.ContainsFunc(f.nodes, has) })
+	first := time.Now()
+	for _, n := range f.nodes {
+		edgetest.WaitFor(t, n.name+" to have "+host, func() bool { return has(n) })
+	}
+	t.Logf("one more host: %d nodes have it %v after the first", len(f.nodes), time.Since(first).Round(time.Millisecond))
+	if n := f.orders() - before; n != 1 {
+		t.Errorf("%d orders of one host", n)
 	}
 }
 

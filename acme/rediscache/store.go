@@ -195,12 +195,13 @@ func (s *Store) Release(ctx context.Context, key, owner string) error {
 	return wrap(redisconn.Release(ctx, s.client, s.prefix+key, owner))
 }
 
-// take counts within a window. What is over does not count, and does not make the window longer.
+// take counts within a window. What is over does not count, and does not make the window longer. One that ends later than any that begins now, or never,
+// is somebody else's doing, and ends with that.
 var take = redis.NewScript(`
 local n = tonumber(redis.call('GET', KEYS[1]) or '0')
 if n >= tonumber(ARGV[1]) then
   local left = redis.call('PTTL', KEYS[1])
-  if left < 0 then
+  if left < 0 or left > tonumber(ARGV[2]) then
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
     left = tonumber(ARGV[2])
   end
@@ -222,6 +223,20 @@ func (s *Store) Take(ctx context.Context, key string, most int, window time.Dura
 		return 0, nil
 	}
 	return max(time.Duration(left)*time.Millisecond, time.Millisecond), nil
+}
+
+// giveBack takes back one of a count. One that has ended, or is no count, stays as it is.
+var giveBack = redis.NewScript(`
+local n = redis.pcall('GET', KEYS[1])
+if type(n) == 'string' and string.find(n, '^%d+$') and tonumber(n) > 0 then
+  redis.call('DECR', KEYS[1])
+end
+return 1
+`)
+
+// GiveBack implements acme.Shared.
+func (s *Store) GiveBack(ctx context.Context, key string) error {
+	return wrap(giveBack.Run(ctx, s.client, []string{s.prefix + key}).Err())
 }
 
 func (s *Store) inBatches(keys []string, f func([]string) error) error {

@@ -161,6 +161,46 @@ func TestTakeCountsWithinAWindow(t *testing.T) {
 	}
 }
 
+// An order that was not made is given back; of what is no count, or has ended, there is nothing to give.
+func TestGiveBackTakesOneOfTheCount(t *testing.T) {
+	redis := edgetest.Redis(t)
+	s, ctx := open(t, redis), t.Context()
+	redis.CLI("SET", "edge:junk", "x")
+	redis.CLI("RPUSH", "edge:list", "x")
+	for _, key := range []string{"quota", "junk", "list"} {
+		if err := s.GiveBack(ctx, key); err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+	if there := redis.CLI("EXISTS", "edge:quota"); there != "0" {
+		t.Errorf("a count that was not there is %s", redis.CLI("GET", "edge:quota"))
+	}
+	taken := func() (n int) {
+		t.Helper()
+		for {
+			switch wait, err := s.Take(ctx, "quota", 2, time.Hour); {
+			case err != nil:
+				t.Fatal(err)
+			case wait > 0:
+				return n
+			}
+			n++
+		}
+	}
+	if n := taken(); n != 2 {
+		t.Fatalf("%d are free, want 2", n)
+	}
+	if err := s.GiveBack(ctx, "quota"); err != nil {
+		t.Fatal(err)
+	}
+	if n := taken(); n != 1 {
+		t.Errorf("%d are free, want the one that was given back", n)
+	}
+	if ttl := redis.CLI("PTTL", "edge:quota"); len(ttl) != len("3600000") {
+		t.Errorf("the window ends in %s ms", ttl)
+	}
+}
+
 // What somebody else wrote at one key is no reason to read none of the others, and gives way to what is written: values of another type, ranks beyond all
 // ranks, leases and counts without an end.
 func TestBadValueHoldsUpNothing(t *testing.T) {
@@ -211,6 +251,13 @@ func TestBadValueHoldsUpNothing(t *testing.T) {
 		t.Errorf("a count without an end: %v %v", wait, err)
 	}
 	edgetest.WaitFor(t, "a count without an end to end", func() bool { wait, err := s.Take(ctx, "quota", 3, time.Hour); return wait == 0 && err == nil })
+	redis.CLI("SET", "edge:years", "9", "EX", "100000000")
+	if wait, err := s.Take(ctx, "years", 3, time.Hour); wait > time.Hour || err != nil {
+		t.Errorf("a count of years: %v %v", wait, err)
+	}
+	if ttl := redis.CLI("PTTL", "edge:years"); len(ttl) > len("3600000") {
+		t.Errorf("it ends in %s ms", ttl)
+	}
 }
 
 // Only what was read is replaced.

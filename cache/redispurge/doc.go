@@ -11,7 +11,7 @@
 //	gatehouse:{purge}:nodes        SET of the nodes that read it
 //	gatehouse:{purge}:node:<node>  STRING, the ID of the last entry that a node has applied, with a life of Forgotten
 //
-// A user limited by ACL needs +xadd +xread +xrange +set +mget +del +sadd +srem +smembers on them. Redis 5 and
+// A user limited by ACL needs +xadd +xread +xrange +set +mget +del +pttl +sadd +srem +smembers on them. Redis 5 and
 // later serve.
 //
 // Start with New and Run; Publish and Await are for whoever purges. No request waits for Redis.

@@ -97,8 +97,9 @@ func (n *node) drainBackend(ctx context.Context, r admin.DrainRequest, drained b
 	if err := n.mayDrain(d, r.Yes, drained); err != nil {
 		return admin.DrainResult{}, err
 	}
-	if err := n.backends.Set(ctx, d, drained); err != nil {
-		return admin.DrainResult{}, err
+	unsaved := n.backends.Set(ctx, d, drained)
+	if unsaved != nil && !errors.Is(unsaved, health.ErrUnsaved) {
+		return admin.DrainResult{}, unsaved
 	}
 	out := admin.DrainResult{URL: r.URL, Tenant: r.Tenant, Drained: drained}
 	behind, err := n.backends.Await(ctx)
@@ -111,7 +112,7 @@ func (n *node) drainBackend(ctx context.Context, r admin.DrainRequest, drained b
 			return admin.DrainResult{}, errors.Join(lastBackend(d, bare), n.backends.Set(context.WithoutCancel(ctx), d, false))
 		}
 	}
-	return out, nil
+	return out, unsaved
 }
 
 // mayDrain refuses what would do nothing, and what would leave a vhost without backends unless that is wanted.

@@ -71,7 +71,7 @@ func listensAt(listener net.Addr, ap netip.AddrPort) bool {
 func (n *node) redisListensAt(ap netip.AddrPort) bool {
 	var servers []string
 	for _, client := range []*redisconn.Client{n.redis, n.shared} {
-		if client != nil { // also those that Sentinels or a Cluster have led to
+		if client != nil { // also those that Sentinels or a Cluster lead to
 			servers = append(servers, client.Servers()...)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 
 // A folder is judged when it has changed and rests, and once for each change.
 func TestFolderOfRulesIsJudgedWhenItRests(t *testing.T) {
+	sequential(t)
 	dir := t.TempDir()
 	if err := crstest.WriteRelease(dir); err != nil {
 		t.Fatal(err)
@@ -100,6 +101,7 @@ func TestFolderOfRulesIsJudgedWhenItRests(t *testing.T) {
 
 // The settings reach whatever judges requests.
 func TestGateIsAsTheSettingsSay(t *testing.T) {
+	sequential(t)
 	for _, c := range []struct {
 		gate     string
 		shadow   int
@@ -156,6 +158,7 @@ func sum(t *testing.T, metrics prometheus.Gatherer, name string) (total float64)
 }
 
 func TestCheckCompilesAFolderOfRules(t *testing.T) {
+	sequential(t)
 	t.Chdir(t.TempDir())
 	if err := crstest.WriteRelease("etc/crs"); err != nil {
 		t.Fatal(err)

@@ -355,7 +355,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 // Encoders and rooms are used again: what a body costs is its Reader.
 func TestAllocationsOfABody(t *testing.T) {
 	if raceEnabled {
-		t.Skip("pools forget at random under the race detector; make alloc runs this without it")
+		t.Skip("pools forget at random under the race detector; make norace runs this without it")
 	}
 	body := []byte(text(20_000))
 	out := make([]byte, 0, 40_000)

@@ -26,13 +26,15 @@ func (r *Register) lead(ctx context.Context) {
 	owner := r.opts.Node + "/" + hex.EncodeToString(nonce[:])
 	ticker := time.NewTicker(leaseBeat)
 	defer ticker.Stop()
+	var turn turn
 	for held, heard := "", time.Now(); ; {
 		digest := p.Digest()
 		if held != "" && held != digest {
+			r.tellFindings(ctx) // that what was removed is not down: another may check from now on, or nobody
 			r.release(ctx, held, owner)
 			held = ""
 		}
-		leads, err := r.lease(ctx, digest, owner)
+		leads, err := r.lease(ctx, &turn, owner, turn.mayAsk(digest, p.Leading()))
 		switch {
 		case err == nil:
 			heard = time.Now()
@@ -55,13 +57,41 @@ func (r *Register) lead(ctx context.Context) {
 	}
 }
 
-func (r *Register) lease(ctx context.Context, digest, owner string) (leads bool, err error) {
-	if digest == "" {
+// A turn is whose it is to ask for the lease of targets that have changed. Whoever has checked does so at once. Were the others as quick, each change
+// might make another node begin to check, which has counted nothing: changes of one tenant would have nobody's checks come to a result.
+type turn struct {
+	digest string
+	since  time.Time // it is that
+	led    time.Time // when somebody was last seen to check for all; zero: nobody was
+}
+
+// mayAsk reports whether a node may ask that has the targets of that digest now, and checks or not: it does, they have not changed for
+// a lease's life, or nobody was seen to check for as long.
+func (t *turn) mayAsk(digest string, leads bool) bool {
+	if digest != t.digest {
+		t.digest, t.since = digest, time.Now()
+	}
+	return leads || time.Since(t.since) >= leaseLife || time.Since(t.led) >= leaseLife
+}
+
+// lease asks for the lease of the present targets, or looks whether somebody has it.
+func (r *Register) lease(ctx context.Context, turn *turn, owner string, ask bool) (leads bool, err error) {
+	if turn.digest == "" {
+		turn.led = time.Time{}
 		return false, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, leaseBeat)
 	defer cancel()
-	return r.opts.Shared.Lease(ctx, digest, owner, leaseLife)
+	led := ask
+	if ask {
+		leads, err = r.opts.Shared.Lease(ctx, turn.digest, owner, leaseLife)
+	} else {
+		led, err = r.opts.Shared.Leased(ctx, turn.digest)
+	}
+	if led && err == nil {
+		turn.led = time.Now()
+	}
+	return leads, err
 }
 
 func (r *Register) release(ctx context.Context, digest, owner string) {

@@ -49,14 +49,6 @@ type targetID [16]byte
 
 func (id targetID) String() string { return hex.EncodeToString(id[:]) }
 
-// A Finding is what checks have found wrong.
-type Finding struct {
-	URL    string    `json:"url"`
-	Vhost  string    `json:"vhost"`
-	Reason string    `json:"reason"`
-	Since  time.Time `json:"since"`
-}
-
 // ProberOptions configure a Prober. Probe is required.
 type ProberOptions struct {
 	// Probe checks a backend once, until ctx ends. An error says what is wrong.
@@ -114,14 +106,18 @@ func (p *Prober) Add(t Target) {
 		return
 	}
 	id := t.id()
-	// The first checks of many targets are spread over the interval.
-	offset := time.Duration(binary.BigEndian.Uint64(id[:]) % uint64(t.Interval))
-	e := &probed{Target: t, id: id, due: time.Now().Add(offset), at: -1}
+	e := &probed{Target: t, id: id, at: -1}
+	e.due = time.Now().Add(e.offset())
 	p.targets[t] = e
 	p.digest = p.digest.xor(id)
 	p.adopt(e)
 	heap.Push(&p.queue, e)
 	p.stir()
+}
+
+// offset spreads the first checks of many targets over the interval.
+func (e *probed) offset() time.Duration {
+	return time.Duration(binary.BigEndian.Uint64(e.id[:]) % uint64(e.Interval))
 }
 
 // Remove ends that.
@@ -187,58 +183,16 @@ func (p *Prober) Lead(lead bool) {
 		return
 	}
 	p.leading = lead
+	now := time.Now()
 	for _, e := range p.targets {
 		e.good, e.bad = 0, 0
+		if lead && e.at >= 0 && e.due.Before(now) { // since this node did not check: all at once would be too much
+			e.due = now.Add(e.offset())
+		}
 	}
+	heap.Init(&p.queue)
 	clear(p.pending)
 	p.stir()
-}
-
-// Learn takes over what others have found, by id. Where this node leads, its own word counts, and what is told otherwise is told
-// anew.
-func (p *Prober) Learn(down map[string]Finding) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.theirs = down
-	for _, e := range p.targets {
-		if !p.leading {
-			p.adopt(e)
-		} else if _, told := down[e.id.String()]; told != (e.finding != nil) {
-			p.pending[e.id.String()] = e.finding
-		}
-	}
-}
-
-// adopt makes what others have found the finding of a target.
-func (p *Prober) adopt(e *probed) {
-	f, down := p.theirs[e.id.String()]
-	if down == (e.finding != nil) {
-		return
-	}
-	if e.finding = nil; down {
-		e.finding = &f
-	}
-	p.opts.Found(e.Target, e.finding)
-}
-
-// Untold returns what others are to be told, by id; nil: that it is up. Told says that they were.
-func (p *Prober) Untold() map[string]*Finding {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	out := p.pending
-	p.pending = map[string]*Finding{}
-	return out
-}
-
-// Tell puts back what could not be told.
-func (p *Prober) Tell(untold map[string]*Finding) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for id, f := range untold {
-		if _, newer := p.pending[id]; !newer {
-			p.pending[id] = f
-		}
-	}
 }
 
 func (p *Prober) stir() {

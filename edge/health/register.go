@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -40,10 +41,14 @@ type Register struct {
 	state    saved
 	version  string // of what is shared; empty: nothing was read yet
 
+	// With changing held.
+	keyed   bool             // the key is the shared one
+	wasRead time.Time        // all that is shared; zero: it is to be read whatever its version
+	unread  map[string]error // what was read last and cannot be: Snapshot.Unread
+	unsaved bool             // the state is not that of the file, which could not be written
+
 	// Of Run alone.
 	down         bool // Redis was said to be away
-	keyed        bool // the key is the shared one
-	wasRead      time.Time
 	wasReported  time.Time
 	reportedThat string // version
 }
@@ -101,24 +106,48 @@ func (r *Register) Reload() error {
 	return r.keep(state, version)
 }
 
-// Set drains a backend or ends that, here at once and on the nodes that share a Redis within a second. After an error nothing has changed here: Redis
-// did not take it, or the file cannot be written; in that case the other nodes act by it.
+// ErrUnsaved is wrapped where Redis and this node have a drain that the node's file has not.
+var ErrUnsaved = errors.New("it is done, on all nodes, but a restart of this one would forget it while Redis is away")
+
+// Set drains a backend or ends that, here at once and on the nodes that share a Redis within a second. After an error nothing has changed: Redis
+// did not take it, or, of a node alone, the file cannot be written. After ErrUnsaved it has, here and on the others.
 func (r *Register) Set(ctx context.Context, d Drain, drained bool) error {
 	d.Since = d.Since.UTC().Truncate(time.Second) // as it comes back
 	r.changing.Lock()
 	defer r.changing.Unlock()
-	version := ""
-	if r.opts.Shared != nil {
-		var err error
-		if version, err = r.opts.Shared.Change(ctx, d, drained); err != nil {
-			return fmt.Errorf("nothing was changed, since other nodes would not know: %w", err)
-		}
+	version, err := r.share(ctx, d, drained)
+	if err != nil {
+		return fmt.Errorf("nothing was changed, since other nodes would not know: %w", err)
 	}
 	drains := slices.DeleteFunc(slices.Clone(r.Drains()), func(have Drain) bool { return have.Key() == d.Key() })
 	if drained {
 		drains = append(drains, d)
 	}
-	return r.keep(saved{Key: r.key(), Drains: sorted(drains)}, version)
+	if err = r.keep(saved{Key: r.key(), Drains: sorted(drains)}, version); err != nil && r.opts.Shared != nil {
+		return fmt.Errorf("%w: %w", ErrUnsaved, err)
+	}
+	return err
+}
+
+// errLost is of what is lost again and again.
+var errLost = errors.New("what nodes share was lost at the same time")
+
+// share has others follow a change. Before that this node takes over what they have changed, and brings back what is lost, or the change
+// would be all that is there.
+func (r *Register) share(ctx context.Context, d Drain, drained bool) (version string, err error) {
+	if r.opts.Shared == nil {
+		return "", nil
+	}
+	for range 2 { // it may be lost between the two
+		if err := r.read(ctx); err != nil {
+			return "", err
+		}
+		if version, err = r.opts.Shared.Change(ctx, d, drained); err != nil || version != "" {
+			r.wasRead = time.Time{} // another may have changed something between the two
+			return version, err
+		}
+	}
+	return "", errLost
 }
 
 func (r *Register) key() Key {
@@ -127,16 +156,19 @@ func (r *Register) key() Key {
 	return r.state.Key
 }
 
-// keep makes a state the one in force. The file comes first: what it does not hold would be forgotten.
+// keep makes a state the one in force. The file comes first: what it does not hold would be forgotten, so a node alone refuses it. Where Redis holds
+// it, too, a full disk is no reason to send requests to what all other nodes spare: the file is written when that works again.
 func (r *Register) keep(state saved, version string) error {
 	r.mu.Lock()
 	before := r.state
 	r.mu.Unlock()
 	newKey, newDrains := before.Key != state.Key, !slices.Equal(before.Drains, state.Drains)
-	if newKey || newDrains {
-		if err := writeFile(r.opts.File, state); err != nil {
-			return err
+	var unsaved error
+	if newKey || newDrains || r.unsaved {
+		if unsaved = writeFile(r.opts.File, state); unsaved != nil && r.opts.Shared == nil {
+			return unsaved
 		}
+		r.noteFile(unsaved)
 	}
 	r.mu.Lock()
 	r.state, r.version = state, version
@@ -147,7 +179,20 @@ func (r *Register) keep(state saved, version string) error {
 	if newDrains {
 		r.opts.Apply(state.Drains)
 	}
-	return nil
+	return unsaved
+}
+
+// noteFile logs when the file cannot be written, and when it can again.
+func (r *Register) noteFile(err error) {
+	switch {
+	case (err != nil) == r.unsaved:
+		return
+	case err != nil:
+		r.log.Error("drained backends are not in this node's file: a restart would forget them while Redis is away", "err", err)
+	default:
+		r.log.Info("drained backends are in this node's file again")
+	}
+	r.unsaved = err != nil
 }
 
 // Run follows what is shared and has backends checked until ctx ends, and returns ctx's error.
@@ -159,123 +204,6 @@ func (r *Register) Run(ctx context.Context) error {
 		probing.Go(func() { r.lead(ctx) })
 	}
 	return r.followShared(ctx)
-}
-
-func (r *Register) followShared(ctx context.Context) error {
-	if r.opts.Shared == nil {
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	ticker := time.NewTicker(pollEvery)
-	defer ticker.Stop()
-	for {
-		r.tell(ctx, r.follow(ctx))
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-ticker.C:
-		}
-	}
-}
-
-// tell logs when what is shared cannot be followed, and when it can again.
-func (r *Register) tell(ctx context.Context, err error) {
-	switch {
-	case ctx.Err() != nil || (err != nil) == r.down:
-		return
-	case err != nil:
-		r.log.Error("drained backends of other nodes are not followed", "err", err)
-	default:
-		r.log.Info("drained backends of other nodes are followed")
-	}
-	r.down = err != nil
-}
-
-// follow takes over what others have changed and reports how this node stands.
-func (r *Register) follow(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
-	if err := r.shareKey(ctx); err != nil {
-		return err
-	}
-	if err := r.read(ctx); err != nil {
-		return err
-	}
-	report := r.report()
-	if len(report.InFlight) == 0 && report.Version == r.reportedThat && time.Since(r.wasReported) < reportEvery {
-		return nil
-	}
-	if err := r.opts.Shared.Report(ctx, r.opts.Node, report); err != nil {
-		return err
-	}
-	r.wasReported, r.reportedThat = time.Now(), report.Version
-	return nil
-}
-
-// report is how this node stands.
-func (r *Register) report() Report {
-	r.mu.Lock()
-	out, drains := Report{Version: r.version}, r.state.Drains
-	r.mu.Unlock()
-	for _, d := range drains {
-		if out.InFlight == nil {
-			out.InFlight = map[string]int64{}
-		}
-		out.InFlight[d.Key()] = r.opts.InFlight(d)
-	}
-	return out
-}
-
-func (r *Register) shareKey(ctx context.Context) error {
-	if r.keyed {
-		return nil
-	}
-	r.changing.Lock()
-	defer r.changing.Unlock()
-	key, err := r.opts.Shared.Key(ctx, r.key())
-	if err != nil {
-		return err
-	}
-	r.keyed = true
-	r.mu.Lock()
-	state, version := r.state, r.version
-	r.mu.Unlock()
-	state.Key = key
-	return r.keep(state, version)
-}
-
-func (r *Register) read(ctx context.Context) error {
-	r.changing.Lock()
-	defer r.changing.Unlock()
-	r.mu.Lock()
-	version, mine := r.version, r.state
-	r.mu.Unlock()
-	known := version
-	if time.Since(r.wasRead) >= readEvery {
-		known = ""
-	}
-	snapshot, err := r.opts.Shared.Read(ctx, known)
-	if err != nil || snapshot == nil {
-		return err
-	}
-	r.wasRead = time.Now()
-	if r.opts.Prober != nil {
-		r.opts.Prober.Learn(snapshot.Down)
-	}
-	if snapshot.Version == "" { // the first node there, or an emptied Redis: what was drained stays so
-		for _, d := range mine.Drains {
-			if version, err = r.opts.Shared.Change(ctx, d, true); err != nil {
-				return err
-			}
-		}
-		if len(mine.Drains) > 0 {
-			r.log.Warn("drained backends were missing in Redis and were written there anew", "drains", len(mine.Drains))
-		}
-		r.keyed = false // it went with them
-		return r.keep(mine, version)
-	}
-	mine.Drains = sorted(snapshot.Drains)
-	return r.keep(mine, snapshot.Version)
 }
 
 // Standing is how the nodes stand.

@@ -1,10 +1,12 @@
 package health
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -84,4 +86,72 @@ func TestADrainThatCannotBeKeptIsRefused(t *testing.T) {
 	if err := n.Set(t.Context(), Drain{URL: "http://a"}, true); err == nil || len(n.Drains()) != 0 || len(n.applied) != 1 {
 		t.Errorf("error %v, drains %v, told %d times", err, n.Drains(), len(n.applied))
 	}
+}
+
+// A node that follows what another has found acts by it on when all is lost, and so do those who read what it brings back.
+func TestAFlushMakesNoBackendUp(t *testing.T) {
+	t.Parallel()
+	shared := &memory{}
+	follower := NewProber(ProberOptions{Found: func(Target, *Finding) {}})
+	follower.Add(target("http://a"))
+	n := open(t, Options{Shared: shared, Prober: follower})
+	id := target("http://a").id().String()
+	if _, err := shared.Restore(t.Context(), nil, map[string]Finding{id: {Reason: "sick"}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, when := range []string{"at first", "after a flush", "once more after it"} {
+		if when == "after a flush" {
+			shared.empty()
+		}
+		if err := n.follow(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if follower.Down() != 1 || len(shared.down) != 1 {
+			t.Errorf("%s %d backends are down here, and %d for all", when, follower.Down(), len(shared.down))
+		}
+	}
+}
+
+// A node whose disk is full acts by what others drain, or it would send requests to what is being repaired.
+func TestAFullDiskDoesNotKeepTheDrainsOfOthersAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "data")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		shared := &memory{}
+		o := Options{File: filepath.Join(dir, "backends.json"), Shared: shared, Node: "full"}
+		n := open(t, o)
+		follow := func() {
+			t.Helper()
+			if err := n.follow(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		follow()
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		version, err := shared.Change(t.Context(), Drain{URL: "http://a"}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared.keys = []Key{{1}}
+		follow()
+		if last := n.applied[len(n.applied)-1]; len(last) != 1 || shared.reports["full"].Version != version || n.keys[len(n.keys)-1] != (Key{1}) {
+			t.Errorf("drained %v, reported %+v", last, shared.reports["full"])
+		}
+		if err := n.Set(t.Context(), Drain{URL: "http://b"}, true); !errors.Is(err, ErrUnsaved) || len(n.Drains()) != 2 {
+			t.Errorf("a drain of its own: error %v, drained %v", err, n.Drains())
+		}
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(readEvery)
+		follow()
+		if again := open(t, o); len(again.Drains()) != 2 || again.keys[0] != (Key{1}) {
+			t.Errorf("in the file once that can be written: %v", again.Drains())
+		}
+	})
 }

@@ -10,15 +10,20 @@ import (
 type Shared interface {
 	// Read returns what is shared, or nil if that is still what it was at that version.
 	Read(ctx context.Context, version string) (*Snapshot, error)
-	// Change puts a drain in, or takes it out, and makes a new version.
+	// Change puts a drain in, or takes it out, and makes a new version; empty: there is none to follow, since all is lost.
 	Change(ctx context.Context, d Drain, drained bool) (version string, err error)
+	// Restore puts in what a node knows where all is lost, everything at once, and makes the first version. Nothing else makes that: a
+	// version with a part of what was there would have nodes give up the rest.
+	Restore(ctx context.Context, drains []Drain, down map[string]Finding) (version string, err error)
 	// Key returns the key that all nodes have, which is fresh if there was none.
 	Key(ctx context.Context, fresh Key) (Key, error)
 	// Lease takes what has that name for an owner, for a life; false: another owner has it.
 	Lease(ctx context.Context, name, owner string, life time.Duration) (bool, error)
+	// Leased reports whether somebody has it.
+	Leased(ctx context.Context, name string) (bool, error)
 	// Release gives it back.
 	Release(ctx context.Context, name, owner string) error
-	// Tell adds findings to what is shared, or takes them out (nil), by id, and makes a new version.
+	// Tell adds findings to what is shared, or takes them out (nil), by id, and makes a new version, unless all is lost.
 	Tell(ctx context.Context, findings map[string]*Finding) error
 	// Report says for a few seconds how a node stands.
 	Report(ctx context.Context, node string, r Report) error
@@ -30,6 +35,7 @@ type Shared interface {
 type Snapshot struct {
 	Version string // empty: nobody has shared anything yet, or all is lost
 	Drains  []Drain
+	Unread  map[string]error   // drains that cannot be read, by Drain.Key: why not
 	Down    map[string]Finding // by the id of a target
 }
 

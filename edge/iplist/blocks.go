@@ -109,30 +109,56 @@ var ErrTooMany = fmt.Errorf("there are %d blocks: put networks into a list (addr
 
 // Add puts a block in force, in the place of one with the same network and tenant, once it is in the file. ctx is not used.
 func (b *Blocks) Add(_ context.Context, one Block) error {
-	if err := one.Check(); err != nil {
-		return err
-	}
-	return b.change(func(all map[scope]Block) error {
+	return b.change(adding(one), b.save)
+}
+
+// Remove ends a block, and reports whether there was one. ctx is not used.
+func (b *Blocks) Remove(_ context.Context, network netip.Prefix, tenant string) (was bool, err error) {
+	err = b.change(removing(network, tenant, &was), b.save)
+	return was, err
+}
+
+// AddShared is Add for a block that other nodes have, too: it is in force also if it cannot be written, which is logged.
+func (b *Blocks) AddShared(one Block) error { return b.change(adding(one), b.keep) }
+
+// RemoveShared is Remove likewise.
+func (b *Blocks) RemoveShared(network netip.Prefix, tenant string) (was bool, err error) {
+	err = b.change(removing(network, tenant, &was), b.keep)
+	return was, err
+}
+
+// Room is what Add would say of a block now, apart from the file.
+func (b *Blocks) Room(one Block) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := maps.Clone(b.all)
+	dropOver(all)
+	return adding(one)(all)
+}
+
+func adding(one Block) func(map[scope]Block) error {
+	return func(all map[scope]Block) error {
+		if err := one.Check(); err != nil {
+			return err
+		}
 		all[one.scope()] = one
 		if len(all) > MaxBlocks {
 			return ErrTooMany
 		}
 		return nil
-	})
+	}
 }
 
-// Remove ends a block, and reports whether there was one. ctx is not used.
-func (b *Blocks) Remove(_ context.Context, network netip.Prefix, tenant string) (was bool, err error) {
-	err = b.change(func(all map[scope]Block) error {
-		_, was = all[scope{tenant, network}]
+func removing(network netip.Prefix, tenant string, was *bool) func(map[scope]Block) error {
+	return func(all map[scope]Block) error {
+		_, *was = all[scope{tenant, network}]
 		delete(all, scope{tenant, network})
 		return nil
-	})
-	return was, err
+	}
 }
 
 // change changes a copy, and puts it in force once it is on disk.
-func (b *Blocks) change(f func(map[scope]Block) error) error {
+func (b *Blocks) change(f, save func(map[scope]Block) error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := maps.Clone(b.all)
@@ -140,32 +166,46 @@ func (b *Blocks) change(f func(map[scope]Block) error) error {
 	if err := f(all); err != nil {
 		return err
 	}
-	if err := b.save(all); err != nil {
+	if err := save(all); err != nil {
 		return err
 	}
 	b.put(all)
 	return nil
 }
 
-// Replace puts blocks in force in the place of all that there were. Bad ones are left out, and of too many the last ones. What
-// cannot be written is logged: it is in force all the same.
-func (b *Blocks) Replace(list []Block) {
-	all := make(map[scope]Block, len(list))
+// Replace puts blocks in force in the place of all that there were. Bad ones are left out, and what cannot be written is logged: it is
+// in force all the same. left is how many are more than MaxBlocks: those that List would have last are left out, the same on all nodes.
+func (b *Blocks) Replace(list []Block) (left int) {
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, compareBlocks)
+	all := make(map[scope]Block, min(len(list), MaxBlocks))
+	now := time.Now()
 	for _, one := range list {
-		if one.Check() == nil && len(all) < MaxBlocks {
-			all[one.scope()] = one
+		if one.Check() != nil || one.Over(now) {
+			continue
 		}
+		if _, there := all[one.scope()]; !there && len(all) == MaxBlocks {
+			left++
+			continue
+		}
+		all[one.scope()] = one
 	}
-	dropOver(all)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if maps.Equal(all, b.all) {
-		return
+		return left
 	}
+	_ = b.keep(all) // never fails
+	b.put(all)
+	return left
+}
+
+// keep is save for what others have, too.
+func (b *Blocks) keep(all map[scope]Block) error {
 	if err := b.save(all); err != nil {
 		b.log.Error("blocked networks not kept: a restart without Redis begins with older ones", "file", b.opts.Path, "err", err)
 	}
-	b.put(all)
+	return nil
 }
 
 func dropOver(all map[scope]Block) {

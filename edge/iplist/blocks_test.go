@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -121,6 +122,12 @@ func TestWhatIsNotWrittenIsNotInForce(t *testing.T) {
 	if !b.has("192.0.2.1", "") {
 		t.Error("not in force")
 	}
+	if err := b.AddShared(Block{Network: network("198.51.100.0/24")}); err != nil || !b.has("198.51.100.1", "") {
+		t.Error(err)
+	}
+	if was, err := b.RemoveShared(network("192.0.2.0/24"), ""); err != nil || !was || b.has("192.0.2.1", "") {
+		t.Error(was, err)
+	}
 }
 
 func TestBadBlocksAreRefused(t *testing.T) {
@@ -142,9 +149,12 @@ func TestBadBlocksAreRefused(t *testing.T) {
 	for i := range MaxBlocks + 1 {
 		many = append(many, Block{Network: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)})
 	}
-	b.Replace(append(many, Block{}))
-	if b.Len() != MaxBlocks {
-		t.Error(b.Len())
+	slices.Reverse(many)
+	if left := b.Replace(append(many, Block{}, many[0], many[1])); left != 2 || b.Len() != MaxBlocks || b.has(many[0].Network.Addr().String(), "") {
+		t.Error("of too many, others than the last are left out", left, b.Len())
+	}
+	if b.Room(many[1]) != nil || b.Room(many[0]) == nil {
+		t.Error("room for another one, or none for one that is there")
 	}
 	if err := b.Add(t.Context(), Block{Network: network("192.0.2.0/24")}); !errors.Is(err, ErrTooMany) || b.has("192.0.2.1", "") {
 		t.Error(err)

@@ -14,6 +14,7 @@ import (
 
 // For every pattern of the rules, texts made from the pattern itself: most match, or nearly.
 func TestPatternsDecideAsRegexp(t *testing.T) {
+	sequential(t)
 	random := rand.New(rand.NewPCG(5, 6))
 	values := sharedMaterial(t).values
 	perPattern := identityRequests(t) / 10

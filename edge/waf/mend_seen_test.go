@@ -181,6 +181,7 @@ func generate(r *rand.Rand, contentType string) (body string, end int) {
 
 // Whatever stands before the cut, the rules see what they would see of the whole body, or refuse.
 func TestWhatStandsBeforeTheCutIsSeen(t *testing.T) {
+	sequential(t)
 	e := parseRules(t)
 	for _, contentType := range []string{"multipart/form-data; boundary=BBBB", "text/xml", form, "application/json"} {
 		t.Run(contentType, func(t *testing.T) {

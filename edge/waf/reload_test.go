@@ -81,6 +81,7 @@ func reload(t testing.TB, e *Engine, set *wafrules.Set) {
 }
 
 func TestACopyOfTheCRSJudgesAsTheEmbeddedOne(t *testing.T) {
+	sequential(t)
 	set, err := wafrules.FromDir(copyOfCRS(t))
 	if err != nil {
 		t.Fatal(err)
@@ -169,6 +170,7 @@ func TestRequestsKeepTheirRulesWhileOthersTakeTheirPlace(t *testing.T) {
 }
 
 func TestARuleSetThatDoesNotServeChangesNothing(t *testing.T) {
+	sequential(t)
 	registerPanicOperator()
 	reg := prometheus.NewRegistry()
 	e := reloadable(t, Options{Registerer: reg})
@@ -227,6 +229,7 @@ func TestARuleSetThatDoesNotServeChangesNothing(t *testing.T) {
 // What an exclusion names may come with new rules, and the digest of a profile is that with the rules
 // that judged.
 func TestAnExclusionFollowsTheRules(t *testing.T) {
+	sequential(t)
 	reg := prometheus.NewRegistry()
 	e := reloadable(t, Options{Registerer: reg})
 	list := []Exclusion{{Rules: [][2]int32{{190001, 190001}}}}
@@ -265,15 +268,13 @@ func TestAnExclusionFollowsTheRules(t *testing.T) {
 }
 
 func TestTheMemoryOfOldRulesReturns(t *testing.T) {
+	sequential(t)
 	sets := []*wafrules.Set{setWith(t, afterCRS, "# a\n"), setWith(t, afterCRS, "# b\n")}
 	e := reloadable(t, Options{})
 	idle := &Profile{Mode: Block, Exclusions: NewExclusions([]Exclusion{{Rules: [][2]int32{{942100, 942100}}}})}
 	idle.Digest(e.Set())
 	inspect(e, idle, sample{}) // and then has no request any more
-	swaps := 10
-	if raceDetector {
-		swaps = 2
-	}
+	const swaps = 10
 	var old []weak.Pointer[ruleset]
 	before := heldHeap()
 	for i := range swaps {
@@ -287,7 +288,7 @@ func TestTheMemoryOfOldRulesReturns(t *testing.T) {
 			t.Errorf("rules %d are still held", i)
 		}
 	}
-	if grown := (after - before) >> 20; grown > 10 && !raceDetector {
+	if grown := (after - before) >> 20; grown > 10 {
 		t.Errorf("%d MiB more after %d sets", grown, swaps)
 	}
 	runtime.KeepAlive(idle)
@@ -304,6 +305,7 @@ func heldHeap() int64 {
 }
 
 func TestAClosedEngineTakesNoRules(t *testing.T) {
+	sequential(t)
 	e := reloadable(t, Options{})
 	rules := e.current.Load()
 	e.Close()

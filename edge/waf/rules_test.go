@@ -51,6 +51,7 @@ func TestExclusionsMeanRules(t *testing.T) {
 // of the CRS's own tests: what an exclusion is said to take away is no longer found, and
 // everything else is. Twice, since the engine's order of variables changes some chains (v3.8.1).
 func TestReplayTellsWhatExclusionsDo(t *testing.T) {
+	sequential(t)
 	e := sharedEngine(t)
 	suite, err := crstest.Load()
 	if err != nil {

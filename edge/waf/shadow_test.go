@@ -85,6 +85,7 @@ var (
 // A gate that misses a rule is found out within as many requests as Shadow says, and is not asked again as long as these rules
 // are in use.
 func TestABrokenGateIsSwitchedOff(t *testing.T) {
+	sequential(t)
 	for _, c := range []struct {
 		name   string
 		broken []int
@@ -97,9 +98,6 @@ func TestABrokenGateIsSwitchedOff(t *testing.T) {
 		{"by a response, of a tenant who only detects", []int{951230}, &Profile{Mode: Detect, Responses: true}, leakAlone, 100, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if raceDetector && !c.reload {
-				t.Skip("compiling takes seconds")
-			}
 			e := newBroken(t, Options{Shadow: c.shadow}, c.broken...)
 			passed := uint64(0)
 			for e.metric(t, "active") == 1 {
@@ -156,6 +154,7 @@ func (b *brokenEngine) judges(t *testing.T, p *Profile, s sample) {
 
 // While it is on trial, a broken gate lets nothing pass, and is found out by the first request.
 func TestABrokenGateOnTrialLetsNothingPass(t *testing.T) {
+	sequential(t)
 	e := newBroken(t, Options{Gate: GateShadow}, 942100)
 	p := &Profile{Mode: Block}
 	if got := inspect(e.Engine, p, sample{target: "/?q=red+shoes"}); got.verdict != nil || e.metric(t, "missed_total") != 0 || e.metric(t, "verified_total") != 1 {
@@ -173,6 +172,7 @@ func TestABrokenGateOnTrialLetsNothingPass(t *testing.T) {
 
 // So is one that is broken for answers.
 func TestABrokenGateForAnswersOnTrialLetsNothingPass(t *testing.T) {
+	sequential(t)
 	e := newBroken(t, Options{Gate: GateShadow}, 951230)
 	e.judges(t, &Profile{Mode: Block, Responses: true}, leakAlone)
 	e.isFoundOut(t, 951230, "id=test ")
@@ -409,6 +409,7 @@ func TestAnOperatorThatPanicsAtTheGateMayMatch(t *testing.T) {
 
 // Where the gate itself breaks, all rules run.
 func TestAGateThatPanicsRunsAllRules(t *testing.T) {
+	sequential(t)
 	e := newBroken(t, Options{Shadow: 1})
 	changeGate(t, e.Engine, []int{942100, 951230}, func(l *gate.Link) {
 		l.Transforms = []string{"gatehouseFault"}

@@ -120,6 +120,9 @@ func (c *Client) server(ctx context.Context) (string, error) {
 			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 		})
 		at, err := sentinel.GetMasterAddrByName(ctx, o.Master).Result()
+		if err == nil && len(at) == 2 {
+			c.believe(ctx, sentinel, at)
+		}
 		err = errors.Join(err, sentinel.Close())
 		if err == nil && len(at) == 2 {
 			return net.JoinHostPort(at[0], at[1]), nil
@@ -127,6 +130,19 @@ func (c *Client) server(ctx context.Context) (string, error) {
 		errs = append(errs, fmt.Errorf("sentinel %s, master %q: %w", addr, o.Master, err))
 	}
 	return "", errors.Join(errs...)
+}
+
+// believe takes what a Sentinel knows of a master and its replicas: a master of before is one of these. That it does not say so changes nothing.
+func (c *Client) believe(ctx context.Context, sentinel *redis.SentinelClient, master []string) {
+	replicas, err := sentinel.Replicas(ctx, c.opts.Master).Result()
+	if err != nil {
+		return
+	}
+	servers := []string{net.JoinHostPort(master[0], master[1])}
+	for _, replica := range replicas {
+		servers = append(servers, net.JoinHostPort(replica["ip"], replica["port"]))
+	}
+	c.dialer.believe(servers)
 }
 
 // discard drops go-redis' own log lines: each call returns its error, and who

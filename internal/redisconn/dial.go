@@ -56,20 +56,20 @@ func (f TLSFiles) config() (*tls.Config, error) {
 	return c, nil
 }
 
-// A dialer makes every connection of a Client, and remembers where to. Safe for
-// concurrent use.
+// A dialer makes every connection of a Client, and knows its servers: those of the URL, those of the topology that was believed
+// last, and those that it has connections with. An address that was a server's before may be a stranger's now, who must not be sent
+// the password. Safe for concurrent use.
 type dialer struct {
-	tls *tls.Config // nil: plain
+	tls   *tls.Config // nil: plain
+	named []string
 
-	mu      sync.Mutex
-	servers map[string]struct{}
+	mu       sync.Mutex
+	believed []string
+	open     map[string]int // connections, those that are being made among them
 }
 
 func newDialer(o *Options) (*dialer, error) {
-	d := &dialer{servers: map[string]struct{}{}}
-	for _, addr := range o.Addrs {
-		d.servers[addr] = struct{}{}
-	}
+	d := &dialer{named: o.Addrs, open: map[string]int{}}
 	if !o.TLS {
 		if o.Files != (TLSFiles{}) {
 			return nil, errors.New("redis: certificates are for TLS: write rediss:// in place of redis://")
@@ -92,10 +92,7 @@ func (d *dialer) quick(ctx context.Context, network, addr string) (net.Conn, err
 
 // dial connects, and verifies the server's name where there is TLS.
 func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	d.mu.Lock()
-	d.servers[addr] = struct{}{}
-	d.mu.Unlock()
-	conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+	conn, err := d.connect(ctx, network, addr)
 	if err != nil || d.tls == nil {
 		return conn, err
 	}
@@ -113,10 +110,66 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 	return secure, nil
 }
 
-// Servers are the host:port of the servers that the URL names and of all that
-// Sentinels or a Cluster have led to since, sorted.
+// connect connects, and counts the connection until it is closed.
+func (d *dialer) connect(ctx context.Context, network, addr string) (net.Conn, error) {
+	d.count(addr, 1)
+	closed := sync.OnceFunc(func() { d.count(addr, -1) })
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+	if err != nil {
+		closed()
+		return nil, err
+	}
+	if tcp, is := conn.(*net.TCPConn); is {
+		return &counted{tcp, closed}, nil
+	}
+	closed()
+	return nil, errors.Join(fmt.Errorf("redis: no TCP connection: %s", network), conn.Close())
+}
+
+func (d *dialer) count(addr string, by int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open[addr] += by; d.open[addr] == 0 {
+		delete(d.open, addr)
+	}
+}
+
+// A counted connection says that it is closed. It has all that go-redis looks for in one of TCP.
+type counted struct {
+	*net.TCPConn
+	closed func()
+}
+
+func (c *counted) Close() error {
+	c.closed()
+	return c.TCPConn.Close()
+}
+
+// believe takes the servers of a topology in the place of those of the one before.
+func (d *dialer) believe(servers []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.believed = servers
+}
+
+// trusted are the servers that may be asked for the topology.
+func (d *dialer) trusted() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return sorted(d.named, d.believed)
+}
+
+func sorted(lists ...[]string) []string {
+	all := slices.Concat(lists...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Servers are the host:port of the servers that the URL names, of those that Sentinels or a Cluster name at present, and of all that
+// there are connections with, sorted.
 func (c *Client) Servers() []string {
-	c.dialer.mu.Lock()
-	defer c.dialer.mu.Unlock()
-	return slices.Sorted(maps.Keys(c.dialer.servers))
+	d := c.dialer
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return sorted(d.named, d.believed, slices.Collect(maps.Keys(d.open)))
 }

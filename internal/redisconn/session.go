@@ -67,12 +67,12 @@ func (s *Session) Dial(ctx context.Context) ([]*Conn, error) {
 	return conns, nil
 }
 
-// discover asks all servers that are known at once, and believes the first one
-// that answers: of those that hang nobody waits.
+// discover asks at once all servers that are named or were of the last topology,
+// and believes the first one that answers: of those that hang nobody waits.
 func (c *Client) discover(ctx context.Context) (*topology, error) {
 	ctx, cancel := context.WithTimeout(ctx, DialTimeout+PingTimeout)
 	defer cancel()
-	servers := c.Servers()
+	servers := c.dialer.trusted()
 	type answer struct {
 		topology *topology
 		err      error
@@ -91,6 +91,7 @@ func (c *Client) discover(ctx context.Context) (*topology, error) {
 	for range servers {
 		a := <-answers
 		if a.err == nil {
+			c.dialer.believe(a.topology.servers)
 			return a.topology, nil
 		}
 		errs = append(errs, a.err)
@@ -185,6 +186,7 @@ func (s *Session) refresh(from *Conn) error {
 		return ErrOtherMasters
 	}
 	s.topology = t
+	s.client.dialer.believe(t.servers)
 	return nil
 }
 

@@ -19,6 +19,7 @@ const noMaster = -1
 // A topology says which master has which key. Immutable.
 type topology struct {
 	masters []string         // host:port, sorted
+	servers []string         // masters and replicas likewise
 	slots   [slotCount]int16 // index into masters, or noMaster
 }
 
@@ -44,19 +45,22 @@ func parseSlots(reply *Reply, from string) (*topology, error) {
 		if errors.Join(errFirst, errLast) != nil || first < 0 || last >= slotCount || first > last {
 			return nil, fmt.Errorf("redis at %s: CLUSTER SLOTS: bad slots %.20q to %.20q", from, entry[0].Text, entry[1].Text)
 		}
-		at := entry[2].Items[0].Text
-		if at == "" || at == "?" { // it does not know its own name: the one that we came by
-			at = host
-		}
-		s := span{first, last, net.JoinHostPort(at, entry[2].Items[1].Text)}
+		s := span{first, last, serverAt(&entry[2], host)}
 		spans = append(spans, s)
 		t.masters = append(t.masters, s.master)
+		for i := range entry[2:] {
+			if server := &entry[2+i]; len(server.Items) >= 2 {
+				t.servers = append(t.servers, serverAt(server, host))
+			}
+		}
 	}
 	if len(spans) == 0 {
 		return nil, fmt.Errorf("redis at %s: the Cluster serves no slot yet (redis-cli --cluster create)", from)
 	}
 	slices.Sort(t.masters)
 	t.masters = slices.Compact(t.masters)
+	slices.Sort(t.servers)
+	t.servers = slices.Compact(t.servers)
 	for i := range t.slots {
 		t.slots[i] = noMaster
 	}
@@ -67,6 +71,14 @@ func parseSlots(reply *Reply, from string) (*topology, error) {
 		}
 	}
 	return t, nil
+}
+
+// serverAt is the host:port in an entry of the answer. A node that does not know its own name is where it was asked.
+func serverAt(entry *Reply, host string) string {
+	if name := entry.Items[0].Text; name != "" && name != "?" {
+		host = name
+	}
+	return net.JoinHostPort(host, entry.Items[1].Text)
 }
 
 // masterOf returns the index of the master that has a key, or noMaster.

@@ -2,6 +2,7 @@ package redisconn
 
 import (
 	"bufio"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -17,7 +18,7 @@ func TestSlotOf(t *testing.T) {
 	}
 }
 
-const twoMasters = "*2\r\n*3\r\n:0\r\n:99\r\n*2\r\n$3\r\nb:1\r\n:7\r\n*3\r\n:100\r\n:16383\r\n*2\r\n$0\r\n\r\n:8\r\n"
+const twoMasters = "*2\r\n*3\r\n:0\r\n:99\r\n*2\r\n$3\r\nb:1\r\n:7\r\n*4\r\n:100\r\n:16383\r\n*2\r\n$0\r\n\r\n:8\r\n*2\r\n$7\r\nreplica\r\n:9\r\n"
 
 func TestParseSlots(t *testing.T) {
 	d := decoder{r: bufio.NewReader(strings.NewReader(twoMasters))}
@@ -32,6 +33,9 @@ func TestParseSlots(t *testing.T) {
 	// A node that does not know its own address is where it was asked.
 	if len(got.masters) != 2 || got.masters[0] != "[b:1]:7" || got.masters[1] != "seed:8" || got.slots[99] != 0 || got.slots[100] != 1 {
 		t.Errorf("got %v, %d, %d", got.masters, got.slots[99], got.slots[100])
+	}
+	if !slices.Equal(got.servers, []string{"[b:1]:7", "replica:9", "seed:8"}) {
+		t.Errorf("servers %v", got.servers)
 	}
 }
 

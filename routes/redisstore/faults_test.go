@@ -3,8 +3,6 @@ package redisstore
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -276,7 +274,7 @@ func TestSentinelFailoverIsFollowed(t *testing.T) {
 	eventually(t, "the replica is in step", func() bool {
 		return strings.Contains(replica.CLI("INFO", "replication"), "master_link_status:up")
 	})
-	sentinel := startSentinel(t, port)
+	sentinel := edgetest.Sentinel(t, port)
 	eventually(t, "the Sentinel knows the replica", func() bool {
 		return strings.Contains(sentinel.CLI("SENTINEL", "REPLICAS", "main"), replicaPort)
 	})
@@ -323,43 +321,4 @@ func eventually(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("not within a minute: %s", what)
 		}
 	}
-}
-
-type sentinelProcess struct {
-	t    *testing.T
-	port string
-}
-
-func (s *sentinelProcess) Addr() string { return "127.0.0.1:" + s.port }
-
-func (s *sentinelProcess) CLI(args ...string) string {
-	out, err := exec.Command("redis-cli", append([]string{"-p", s.port}, args...)...).CombinedOutput()
-	if err != nil {
-		return err.Error()
-	}
-	return strings.ReplaceAll(string(out), "\n", " ")
-}
-
-func startSentinel(t *testing.T, masterPort string) *sentinelProcess {
-	t.Helper()
-	free := edgetest.Redis(t) // a port that was free a moment ago
-	_, port, _ := strings.Cut(free.Addr(), ":")
-	free.Kill()
-	conf := filepath.Join(t.TempDir(), "sentinel.conf")
-	text := fmt.Sprintf("port %s\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 %s 1\n"+
-		"sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 20000\n", port, masterPort)
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("redis-server", conf, "--sentinel")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cmd.Process.Kill(); err != nil {
-			t.Error(err)
-		}
-		_ = cmd.Wait() // killed
-	})
-	return &sentinelProcess{t: t, port: port}
 }

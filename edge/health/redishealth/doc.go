@@ -11,5 +11,5 @@
 //	gatehouse:{backends}:prober:<d>   STRING, the node that checks for all who have the same targets; d is their digest
 //
 // A node asks for the version twice a second, and for the rest when that has changed, and every 10 seconds. A user limited by
-// ACL needs +get +set +mget +hset +hdel +hgetall +sadd +smembers +srem +multi +exec +eval +evalsha +del on them. No request waits for Redis.
+// ACL needs +get +set +mget +hset +hdel +hgetall +sadd +smembers +srem +multi +exec +eval +evalsha +del +pttl +pexpire on them. No request waits for Redis.
 package redishealth

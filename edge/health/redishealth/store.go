@@ -37,7 +37,7 @@ func New(client *redisconn.Client) *Store {
 	}
 }
 
-// Read implements health.Shared. What is no JSON is left out: somebody has written it by hand.
+// Read implements health.Shared. A finding that is no JSON is left out: somebody has written it by hand.
 func (s *Store) Read(ctx context.Context, version string) (*health.Snapshot, error) {
 	now, err := s.client.Get(ctx, s.version).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
@@ -54,12 +54,14 @@ func (s *Store) Read(ctx context.Context, version string) (*health.Snapshot, err
 	}); err != nil {
 		return nil, wrap(err)
 	}
-	out := &health.Snapshot{Version: now, Down: map[string]health.Finding{}}
+	out := &health.Snapshot{Version: now, Unread: map[string]error{}, Down: map[string]health.Finding{}}
 	for key, text := range drains.Val() {
-		var d health.Drain
-		if json.Unmarshal([]byte(text), &d) == nil && d.Key() == key {
-			out.Drains = append(out.Drains, d)
+		d, err := parseDrain(key, text)
+		if err != nil {
+			out.Unread[key] = err
+			continue
 		}
+		out.Drains = append(out.Drains, d)
 	}
 	for id, text := range down.Val() {
 		var f health.Finding
@@ -68,6 +70,16 @@ func (s *Store) Read(ctx context.Context, version string) (*health.Snapshot, err
 		}
 	}
 	return out, nil
+}
+
+func parseDrain(key, text string) (d health.Drain, err error) {
+	if err := json.Unmarshal([]byte(text), &d); err != nil {
+		return d, err
+	}
+	if d.Key() != key {
+		return d, fmt.Errorf("it is that of %q", d.Key())
+	}
+	return d, nil
 }
 
 // newVersion is a text that no version was before.
@@ -91,7 +103,7 @@ func (s *Store) Tell(ctx context.Context, findings map[string]*health.Finding) e
 			}
 			pipe.HSet(ctx, s.down, id, text)
 		}
-		pipe.Set(ctx, s.version, newVersion(), 0)
+		pipe.SetXX(ctx, s.version, newVersion(), 0)
 		return nil
 	})
 	return wrap(err)
@@ -101,6 +113,15 @@ func (s *Store) Tell(ctx context.Context, findings map[string]*health.Finding) e
 func (s *Store) Lease(ctx context.Context, name, owner string, life time.Duration) (bool, error) {
 	held, err := redisconn.Lease(ctx, s.client, s.leasePrefix+name, owner, life)
 	return held, wrap(err)
+}
+
+// Leased implements health.Shared.
+func (s *Store) Leased(ctx context.Context, name string) (bool, error) {
+	err := s.client.Get(ctx, s.leasePrefix+name).Err()
+	if errors.Is(err, redis.Nil) {
+		return false, nil
+	}
+	return err == nil, wrap(err)
 }
 
 // Release implements health.Shared.
@@ -115,11 +136,39 @@ func (s *Store) Change(ctx context.Context, d health.Drain, drained bool) (versi
 		return "", err
 	}
 	version = newVersion()
+	var changed *redis.BoolCmd
 	_, err = s.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
 		if drained {
 			pipe.HSet(ctx, s.drains, d.Key(), text)
 		} else {
 			pipe.HDel(ctx, s.drains, d.Key())
+		}
+		changed = pipe.SetXX(ctx, s.version, version, 0)
+		return nil
+	})
+	if err != nil || !changed.Val() {
+		return "", wrap(err)
+	}
+	return version, nil
+}
+
+// Restore implements health.Shared.
+func (s *Store) Restore(ctx context.Context, drains []health.Drain, down map[string]health.Finding) (version string, err error) {
+	version = newVersion()
+	_, err = s.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+		for _, d := range drains {
+			text, err := json.Marshal(d)
+			if err != nil {
+				return err
+			}
+			pipe.HSet(ctx, s.drains, d.Key(), text)
+		}
+		for id, f := range down {
+			text, err := json.Marshal(f)
+			if err != nil {
+				return err
+			}
+			pipe.HSet(ctx, s.down, id, text)
 		}
 		pipe.Set(ctx, s.version, version, 0)
 		return nil

@@ -3,6 +3,7 @@ package redishealth
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -22,6 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type node struct {
 	*health.Register
 	file string
+	log  edgetest.Output
 
 	mu      sync.Mutex
 	drained []string
@@ -59,7 +61,7 @@ func join(t *testing.T, redis *edgetest.RedisServer, name, file string) (n *node
 	t.Helper()
 	n = &node{file: file}
 	n.Register, stop = joinWith(t, redis, health.Options{
-		File: file, Node: name,
+		File: file, Node: name, Logger: slog.New(slog.NewTextHandler(&n.log, nil)),
 		Apply: func(drains []health.Drain) {
 			n.mu.Lock()
 			defer n.mu.Unlock()
@@ -222,4 +224,18 @@ func TestOneNodeChecksForAll(t *testing.T) {
 	edgetest.WaitFor(t, "each to check for itself", func() bool { return leading() == 2 })
 	redis.Restart(false)
 	edgetest.WaitFor(t, "one to check for both", func() bool { return leading() == 1 })
+}
+
+// Who must not ask for the lease yet sees whether somebody has it.
+func TestALeaseIsSeenByOthers(t *testing.T) {
+	t.Parallel()
+	s := store(t, edgetest.Redis(t))
+	for _, want := range []bool{false, true} {
+		if leased, err := s.Leased(t.Context(), "digest"); leased != want || err != nil {
+			t.Errorf("leased: %v, %v, want %v", leased, err, want)
+		}
+		if held, err := s.Lease(t.Context(), "digest", "a", time.Minute); !held || err != nil {
+			t.Errorf("held: %v, %v", held, err)
+		}
+	}
 }

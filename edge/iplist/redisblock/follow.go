@@ -4,17 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"hash/maphash"
+	"slices"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"gatehouse/edge/iplist"
 	"gatehouse/internal/redisconn"
 )
 
 const (
-	// pingEvery is how often an idle connection is tried, so that a hung server is noticed.
+	// pingEvery is how often the connections are tried, so that a hung server is noticed, and another master.
 	pingEvery = 5 * time.Second
 	// rereadEvery is how often all scopes are read again, whatever the server told.
 	rereadEvery = 30 * time.Second
@@ -22,21 +21,17 @@ const (
 	settle = 25 * time.Millisecond
 	// pollEvery is how often they are read where changes are not told.
 	pollEvery = 500 * time.Millisecond
+	// dropMost is how many blocks that are over are removed from Redis at a time.
+	dropMost = 1000
 
 	firstBackOff, lastBackOff = 100 * time.Millisecond, 2 * time.Second
 )
-
-// A field is one block as it was read.
-type field struct{ network, value string }
-
-// A state is what Redis has, by tenant.
-type state map[string][]field
 
 // Run follows Redis until ctx ends, and returns nil.
 func (s *Store) Run(ctx context.Context) error {
 	backOff, said := firstBackOff, false
 	for ctx.Err() == nil {
-		f := follower{store: s, bad: map[field]bool{}}
+		f := follower{store: s}
 		err := f.follow(ctx)
 		s.followed.Store(false)
 		if ctx.Err() != nil {
@@ -58,25 +53,28 @@ func (s *Store) Run(ctx context.Context) error {
 	return nil
 }
 
-// A follower follows one connection.
+// A follower follows one session.
 type follower struct {
-	store  *Store
-	read   func(tenants []string) (state, error)
-	scopes func() ([]string, error) // as scopesKey has them
-	known  state
-	bad    map[field]bool // fields that were logged
-	synced bool
+	store   *Store
+	session *redisconn.Session
+	known   state
+	synced  bool
 }
 
-func (f *follower) follow(ctx context.Context) error {
-	if f.store.client.Cluster() {
+func (f *follower) follow(ctx context.Context) (err error) {
+	s := f.store
+	if f.session, err = s.client.Session(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.session.Close()) }()
+	if s.client.Cluster() {
 		return f.poll(ctx)
 	}
-	s := f.store
-	conn, err := s.client.Dial(ctx)
+	conns, err := f.session.Dial(ctx)
 	if err != nil {
 		return err
 	}
+	conn := conns[0]
 	defer conn.Close()
 	refusal, err := conn.Track(s.prefix+keyBegin, s.prefix+scopesKey)
 	if err != nil {
@@ -86,23 +84,31 @@ func (f *follower) follow(ctx context.Context) error {
 		s.log.Warn("redis does not tell of changes: blocks are polled", "redis", s.client.String(), "err", refusal)
 		return f.poll(ctx)
 	}
-	f.read, f.scopes = s.readBy(conn), s.scopesBy(conn)
 	if err := f.full(ctx); err != nil {
 		return err
 	}
 	s.log.Info("blocks in redis are followed", "redis", s.client.String(), "blocks", s.blocks.Len())
-	last := time.Now()
+	return f.told(ctx, conn)
+}
+
+// told acts on what the server tells of.
+func (f *follower) told(ctx context.Context, conn *redisconn.Conn) error {
+	read, checked := time.Now(), time.Now()
 	for {
-		pushes, err := conn.Pushes(pingEvery, settle)
+		pushes, err := conn.Pushes(f.store.pingEvery, settle)
 		if err != nil {
 			return err
 		}
+		if time.Since(checked) >= f.store.pingEvery {
+			checked = time.Now()
+			if err := errors.Join(conn.Ping(), f.session.Check()); err != nil {
+				return err
+			}
+		}
 		switch {
-		case time.Since(last) >= rereadEvery:
-			last, err = time.Now(), f.full(ctx)
-		case len(pushes) == 0:
-			err = conn.Ping()
-		default:
+		case time.Since(read) >= rereadEvery:
+			read, err = time.Now(), f.full(ctx)
+		case len(pushes) > 0:
 			err = f.changed(ctx, pushes)
 		}
 		if err != nil {
@@ -113,9 +119,14 @@ func (f *follower) follow(ctx context.Context) error {
 
 // poll follows a Cluster, or a server that tells of nothing, by asking.
 func (f *follower) poll(ctx context.Context) error {
-	s := f.store
-	f.read, f.scopes = s.readAsked(ctx), func() ([]string, error) { return s.client.SMembers(ctx, s.prefix+scopesKey).Result() }
+	checked := time.Now()
 	for {
+		if time.Since(checked) >= f.store.pingEvery {
+			checked = time.Now()
+			if err := f.session.Check(); err != nil {
+				return err
+			}
+		}
 		if err := f.full(ctx); err != nil {
 			return err
 		}
@@ -127,41 +138,61 @@ func (f *follower) poll(ctx context.Context) error {
 	}
 }
 
-// full reads all scopes. A Redis that has none although this node knows blocks has lost them: they are written back.
-func (f *follower) full(ctx context.Context) error {
+// full reads all scopes and applies them.
+func (f *follower) full(ctx context.Context) error { return f.alone(ctx, f.readAll) }
+
+// alone reads and applies with nobody adding or removing a block meanwhile: what was read before that would undo it. Then it removes
+// from Redis what is over.
+func (f *follower) alone(ctx context.Context, read func(context.Context) error) error {
 	s := f.store
-	scopes, err := f.scopes()
-	if err != nil {
+	if err := s.lock(ctx); err != nil {
 		return err
 	}
-	tenants := []string{""}
-	for _, scope := range scopes {
-		if tenant, ok := s.tenantOf(s.prefix + keyBegin + scope + keyEnd); ok && tenant != "" {
-			tenants = append(tenants, tenant)
+	var over state
+	err := read(ctx)
+	if err == nil {
+		over = f.apply()
+	}
+	s.unlock()
+	if err == nil {
+		s.drop(ctx, over)
+	}
+	return err
+}
+
+// readAll reads all scopes. A Redis that has no set of them has lost blocks: those that this node knows are written back, if it
+// knows any.
+func (f *follower) readAll(ctx context.Context) error {
+	s := f.store
+	for range 3 {
+		scopes, err := f.scopes()
+		if err != nil {
+			return err
 		}
-	}
-	read, err := f.read(tenants)
-	if err != nil {
-		return err
-	}
-	known := s.blocks.List()
-	if len(scopes) == 0 && len(read[""]) == 0 && len(known) > 0 {
-		s.log.Warn("redis has lost the blocks: those that this node knows are written back", "redis", s.client.String(), "blocks", len(known))
-		for _, b := range known {
-			if err := s.Add(ctx, b); err != nil {
+		if known := s.blocks.List(); len(scopes) == 0 && len(known) > 0 {
+			if err := s.restore(ctx, known); err != nil {
 				return err
 			}
+			continue
 		}
-		return f.full(ctx)
-	}
-	for _, tenant := range tenants {
-		if before, ok := f.known[tenant]; ok && read[tenant] == nil { // its key cannot be read
-			read[tenant] = before
+		tenants := []string{""}
+		for _, scope := range scopes {
+			if tenant, ok := s.tenantOf(s.prefix + keyBegin + scope + keyEnd); ok {
+				tenants = append(tenants, tenant)
+			}
 		}
+		slices.Sort(tenants)
+		read, err := f.read(slices.Compact(tenants))
+		if err != nil {
+			return err
+		}
+		f.known = read
+		if len(scopes) == 0 && len(read[""]) > 0 { // written by hand
+			return s.noteScope(ctx, "")
+		}
+		return nil
 	}
-	f.known = read
-	f.apply(ctx)
-	return nil
+	return fmt.Errorf("redis: %s is gone as soon as it is written", s.prefix+scopesKey)
 }
 
 // changed acts on invalidations.
@@ -177,6 +208,9 @@ func (f *follower) changed(ctx context.Context, pushes []redisconn.Reply) error 
 			return f.full(ctx)
 		}
 		for _, key := range keys.Items {
+			if key.Text == s.prefix+scopesKey { // a new scope, or all are lost
+				return f.full(ctx)
+			}
 			if tenant, ok := s.tenantOf(key.Text); ok {
 				tenants = append(tenants, tenant)
 			}
@@ -185,46 +219,80 @@ func (f *follower) changed(ctx context.Context, pushes []redisconn.Reply) error 
 	if len(tenants) == 0 {
 		return nil
 	}
-	read, err := f.read(tenants)
+	return f.alone(ctx, func(ctx context.Context) error { return f.readSome(ctx, tenants) })
+}
+
+func (f *follower) readSome(ctx context.Context, tenants []string) error {
+	slices.Sort(tenants)
+	read, err := f.read(slices.Compact(tenants))
 	if err != nil {
 		return err
 	}
 	for tenant, fields := range read {
 		if len(f.known[tenant]) == 0 && len(fields) > 0 { // somebody may have written it by hand, and knows of no other key
-			if err := s.client.SAdd(ctx, s.prefix+scopesKey, scopeOf(tenant)).Err(); err != nil {
+			if err := f.store.noteScope(ctx, tenant); err != nil {
 				return err
 			}
 		}
 		f.known[tenant] = fields
 	}
-	f.apply(ctx)
 	return nil
 }
 
-// apply brings what is known into force, and removes from Redis what is over.
-func (f *follower) apply(ctx context.Context) {
+// apply brings what is known into force, and returns what is over.
+func (f *follower) apply() (over state) {
 	s := f.store
 	var blocks []iplist.Block
+	over, overs := state{}, 0
+	bad := map[uint64]bool{}
 	now := time.Now()
 	for tenant, fields := range f.known {
+		if fields == nil { // what is in force stays
+			blocks = append(blocks, s.inForce(tenant)...)
+		}
 		for _, one := range fields {
 			b, err := blockOf(tenant, one.network, one.value)
 			switch {
-			case err != nil && !f.bad[one]:
-				f.bad[one] = true
-				s.log.Error("block in redis not usable", "key", s.key(tenant), "field", shorten(one.network), "err", err)
 			case err != nil:
-			case b.Over(now.Add(-overFor)):
-				// Another node may do it at the same time, and an error is the next reading's to meet.
-				_ = dropSame.Run(ctx, s.client, []string{s.key(tenant)}, one.network, one.value).Err()
-			default:
+				id := maphash.Comparable(s.seed, [3]string{tenant, one.network, one.value})
+				if bad[id] = true; !s.bad[id] {
+					s.log.Error("block in redis not usable", "key", s.key(tenant), "field", shorten(one.network), "err", err)
+				}
+			case !b.Over(now.Add(-overFor)):
 				blocks = append(blocks, b)
+			case overs < dropMost:
+				overs++
+				over[tenant] = append(over[tenant], one)
 			}
 		}
 	}
-	s.blocks.Replace(blocks)
+	s.bad = bad
+	left := s.blocks.Replace(blocks)
+	if left > 0 && !s.surplus {
+		s.log.Error("redis has too many blocks: the last ones do not act", "redis", s.client.String(), "most", iplist.MaxBlocks, "left", left)
+	}
+	s.surplus = left > 0
 	f.synced = true
 	s.followed.Store(true)
+	return over
+}
+
+// inForce are a tenant's blocks that act here.
+func (s *Store) inForce(tenant string) []iplist.Block {
+	return slices.DeleteFunc(s.blocks.List(), func(b iplist.Block) bool { return b.Tenant != tenant })
+}
+
+// drop removes from Redis what is over. Another node may do it at the same time, and what fails the next reading meets.
+func (s *Store) drop(ctx context.Context, over state) {
+	pipe := s.client.Pipeline()
+	for tenant, fields := range over {
+		args := make([]any, 0, 2*len(fields))
+		for _, one := range fields {
+			args = append(args, one.network, one.value)
+		}
+		dropSame.Eval(ctx, pipe, []string{s.key(tenant)}, args...)
+	}
+	_, _ = pipe.Exec(ctx)
 }
 
 func shorten(text string) string {
@@ -233,81 +301,3 @@ func shorten(text string) string {
 	}
 	return text
 }
-
-// readBy reads scopes over a connection. A key that somebody has made another type, or filled with megabytes, is left out: the
-// others act.
-func (s *Store) readBy(conn *redisconn.Conn) func([]string) (state, error) {
-	return func(tenants []string) (state, error) {
-		commands := make([][]string, len(tenants))
-		for i, tenant := range tenants {
-			commands[i] = []string{"HGETALL", s.key(tenant)}
-		}
-		replies, err := conn.Do(commands...)
-		if err != nil {
-			return nil, err
-		}
-		out := state{}
-		for i := range replies {
-			r := &replies[i]
-			err := r.Err()
-			if r.TooLarge {
-				err = errors.New("it is too large")
-			}
-			switch {
-			case err == nil:
-			case r.TooLarge || isWrongType(err):
-				s.log.Error("blocks in redis not usable", "key", s.key(tenants[i]), "err", err)
-				continue
-			default:
-				return nil, fmt.Errorf("redis: read %s: %w", s.key(tenants[i]), err)
-			}
-			out[tenants[i]] = []field{}
-			for j := 0; j+1 < len(r.Items); j += 2 {
-				out[tenants[i]] = append(out[tenants[i]], field{r.Items[j].Text, r.Items[j+1].Text})
-			}
-		}
-		return out, nil
-	}
-}
-
-func (s *Store) scopesBy(conn *redisconn.Conn) func() ([]string, error) {
-	return func() ([]string, error) {
-		replies, err := conn.Must([]string{"SMEMBERS", s.prefix + scopesKey})
-		if err != nil {
-			return nil, err
-		}
-		var out []string
-		for _, item := range replies[0].Items {
-			out = append(out, item.Text)
-		}
-		return out, nil
-	}
-}
-
-// readAsked reads scopes by the client that all share.
-func (s *Store) readAsked(ctx context.Context) func([]string) (state, error) {
-	return func(tenants []string) (state, error) {
-		pipe := s.client.Pipeline()
-		found := make([]*redis.MapStringStringCmd, len(tenants))
-		for i, tenant := range tenants {
-			found[i] = pipe.HGetAll(ctx, s.key(tenant))
-		}
-		_, _ = pipe.Exec(ctx) // its error is that of one of the commands
-		out := state{}
-		for i, tenant := range tenants {
-			if err := found[i].Err(); isWrongType(err) {
-				s.log.Error("blocks in redis not usable", "key", s.key(tenant), "err", err)
-				continue
-			} else if err != nil {
-				return nil, fmt.Errorf("redis: %w", err)
-			}
-			out[tenant] = []field{}
-			for network, value := range found[i].Val() {
-				out[tenant] = append(out[tenant], field{network, value})
-			}
-		}
-		return out, nil
-	}
-}
-
-func isWrongType(err error) bool { return err != nil && strings.HasPrefix(err.Error(), "WRONGTYPE") }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,6 +31,14 @@ type node struct {
 
 func start(t *testing.T, url, file string) *node {
 	t.Helper()
+	n := open(t, url, file)
+	n.run(t)
+	return n
+}
+
+// open is start for a node that does not follow yet.
+func open(t *testing.T, url, file string) *node {
+	t.Helper()
 	o, err := redisconn.Parse(url)
 	if err != nil {
 		t.Fatal(err)
@@ -46,21 +55,28 @@ func start(t *testing.T, url, file string) *node {
 	if n.Store, err = New(Options{Client: client, Blocks: n.blocks, Logger: logger}); err != nil {
 		t.Fatal(err)
 	}
+	n.stop = sync.OnceFunc(func() {
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() { n.stop() })
+	return n
+}
+
+// run follows until stop is called, or the test ends.
+func (n *node) run(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
-	stopped := false
-	n.stop = func() {
-		if !stopped {
-			stopped = true
-			cancel()
-			if err := errors.Join(<-done, client.Close()); err != nil {
-				t.Error(err)
-			}
+	closed := n.stop
+	n.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
-	}
-	t.Cleanup(n.stop)
-	return n
+		closed()
+	})
 }
 
 func (n *node) has(client, tenant string) bool {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -22,7 +23,8 @@ import (
 const (
 	keyBegin, keyEnd = "block:{", "}"
 	everybody        = "*" // the scope of blocks without tenant: no tenant can have that name
-	// scopesKey has the scopes that ever had a block. Where it is absent, Redis has lost what it had.
+	// scopesKey has the scopes that ever had a block. Where it is absent, Redis has lost what it had: nobody may write it before all
+	// that he knows is there again, see restore.
 	scopesKey = "gatehouse:{block}:scopes"
 )
 
@@ -44,11 +46,35 @@ type Store struct {
 	blocks   *iplist.Blocks
 	log      *slog.Logger
 	followed atomic.Bool
+	// pingEvery is the constant, unless a test has no time.
+	pingEvery time.Duration
+
+	// turn has one of those who read Redis and apply it, or write there and change it here, go before the other; see lock.
+	turn chan struct{}
+	// What is logged already, with turn: tenants whose keys cannot be read, fields.
+	said    map[string]bool
+	bad     map[uint64]bool
+	surplus bool
+	seed    maphash.Seed
 }
+
+func (s *Store) lock(ctx context.Context) error {
+	select {
+	case s.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Store) unlock() { <-s.turn }
 
 // New makes a Store. Redis may be away.
 func New(o Options) (*Store, error) {
-	s := &Store{client: o.Client, prefix: o.Client.Prefix(), blocks: o.Blocks, log: o.Logger}
+	s := &Store{
+		client: o.Client, prefix: o.Client.Prefix(), blocks: o.Blocks, log: o.Logger, pingEvery: pingEvery,
+		turn: make(chan struct{}, 1), said: map[string]bool{}, seed: maphash.MakeSeed(),
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -87,35 +113,52 @@ func (s *Store) Add(ctx context.Context, b iplist.Block) error {
 	if err != nil {
 		return err
 	}
-	c := s.client.Patient()
-	if err := c.SAdd(ctx, s.prefix+scopesKey, scopeOf(b.Tenant)).Err(); err != nil { // first: a scope that nobody knows is read by nobody
-		return fmt.Errorf("redis: %w", err)
+	if err := s.lock(ctx); err != nil {
+		return err
 	}
-	n, err := add.Run(ctx, c, []string{s.key(b.Tenant)}, b.Network.String(), value, iplist.MaxBlocks).Int()
+	defer s.unlock()
+	if err := s.whole(ctx); err != nil {
+		return err
+	}
+	if err := s.blocks.Room(b); err != nil { // the script knows of one scope
+		return err
+	}
+	if err := s.noteScope(ctx, b.Tenant); err != nil { // first: a scope that nobody knows is read by nobody
+		return err
+	}
+	n, err := add.Run(ctx, s.client.Patient(), []string{s.key(b.Tenant)}, b.Network.String(), value, iplist.MaxBlocks).Int()
 	switch {
 	case err != nil:
 		return fmt.Errorf("redis: %w", err)
 	case n == 0:
 		return iplist.ErrTooMany
 	}
-	s.blocks.Replace(append(s.blocks.List(), b))
-	return nil
+	return s.blocks.AddShared(b)
 }
 
 // Remove ends a block on all nodes, and reports whether there was one; see Add.
 func (s *Store) Remove(ctx context.Context, network netip.Prefix, tenant string) (was bool, err error) {
+	if err := s.lock(ctx); err != nil {
+		return false, err
+	}
+	defer s.unlock()
+	if err := s.whole(ctx); err != nil {
+		return false, err
+	}
 	n, err := s.client.Patient().HDel(ctx, s.key(tenant), network.String()).Result()
 	if err != nil {
 		return false, fmt.Errorf("redis: %w", err)
 	}
-	var left []iplist.Block
-	for _, b := range s.blocks.List() {
-		if b.Tenant != tenant || b.Network != network {
-			left = append(left, b)
-		}
+	_, err = s.blocks.RemoveShared(network, tenant)
+	return n > 0, err
+}
+
+// noteScope adds a tenant's scope to those that there are.
+func (s *Store) noteScope(ctx context.Context, tenant string) error {
+	if err := s.client.Patient().SAdd(ctx, s.prefix+scopesKey, scopeOf(tenant)).Err(); err != nil {
+		return fmt.Errorf("redis: %w", err)
 	}
-	s.blocks.Replace(left)
-	return n > 0, nil
+	return nil
 }
 
 func scopeOf(tenant string) string {
@@ -172,12 +215,15 @@ func blockOf(tenant, network, value string) (iplist.Block, error) {
 	return record.Block()
 }
 
-// dropSame removes a field that has still the value that was read.
+// dropSame removes fields that have still the values that were read, which are given in turn.
 var dropSame = redis.NewScript(`
-if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then
-  return redis.call('HDEL', KEYS[1], ARGV[1])
+local n = 0
+for i = 1, #ARGV, 2 do
+  if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then
+    n = n + redis.call('HDEL', KEYS[1], ARGV[i])
+  end
 end
-return 0
+return n
 `)
 
 // overFor is for how long a block must be over before a node removes it: clocks differ.

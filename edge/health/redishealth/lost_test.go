@@ -1,0 +1,145 @@
+package redishealth
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gatehouse/edge/health"
+	"gatehouse/internal/edgetest"
+)
+
+const versionKey = "edge:gatehouse:{backends}:version"
+
+// What a check finds just after Redis was emptied must not look as if all had been undrained.
+func TestAFindingAfterAFlushUndrainsNothing(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	a, _ := join(t, redis, "a", "")
+	if err := a.Set(t.Context(), health.Drain{URL: "http://x"}, true); err != nil {
+		t.Fatal(err)
+	}
+	s := store(t, redis)
+	redis.CLI("FLUSHALL")
+	if err := s.Tell(t.Context(), map[string]*health.Finding{"id": {Reason: "sick"}}); err != nil {
+		t.Fatal(err)
+	}
+	edgetest.WaitFor(t, "a version", func() bool { return redis.CLI("EXISTS", versionKey) == "1" })
+	if got := redis.CLI("HKEYS", "edge:gatehouse:{backends}:drains"); got != "http://x" {
+		t.Errorf("drains in Redis: %q", got)
+	}
+	a.await(t, "http://x")
+}
+
+// Whoever reads while drains are brought back must not take a part of them for all.
+func TestDrainsComeBackAllAtOnce(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	const many = 500
+	var file struct {
+		Drains []health.Drain `json:"drains"`
+	}
+	for i := range many {
+		file.Drains = append(file.Drains, health.Drain{URL: fmt.Sprint("http://", i)})
+	}
+	text, err := json.Marshal(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "backends.json")
+	text = []byte(strings.Replace(string(text), "{", `{"sticky_key": "`+strings.Repeat("ab", 32)+`",`, 1))
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := store(t, redis)
+	join(t, redis, "a", path)
+	edgetest.WaitFor(t, "a version", func() bool {
+		snapshot, err := s.Read(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if snapshot.Version != "" && len(snapshot.Drains) != many {
+			t.Fatalf("a reader sees %d of %d drains", len(snapshot.Drains), many)
+		}
+		return snapshot.Version != ""
+	})
+}
+
+// A drain just after Redis was emptied must not be all that is drained.
+func TestADrainAfterAFlushUndrainsNoOther(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	s := store(t, redis)
+	if version, err := s.Change(t.Context(), health.Drain{URL: "http://w"}, true); version != "" || err != nil {
+		t.Errorf("a change of what is lost makes version %q, %v", version, err)
+	}
+	redis.CLI("FLUSHALL")
+	a, _ := join(t, redis, "a", "")
+	b, _ := join(t, redis, "b", "")
+	if err := a.Set(t.Context(), health.Drain{URL: "http://x"}, true); err != nil {
+		t.Fatal(err)
+	}
+	b.await(t, "http://x")
+	redis.CLI("FLUSHALL")
+	if err := a.Set(t.Context(), health.Drain{URL: "http://y"}, true); err != nil {
+		t.Fatal(err)
+	}
+	if snapshot, err := s.Read(t.Context(), ""); err != nil || health.Find(snapshot.Drains, "http://x", "") == nil {
+		t.Errorf("%+v, %v", snapshot, err)
+	}
+	b.await(t, "http://x", "http://y")
+	a.await(t, "http://x", "http://y")
+}
+
+// A node that was not the first to bring back what was lost takes over the key of the one that was.
+func TestNodesHaveOneKeyAfterAFlush(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	redis.CLI("SET", versionKey, "one")
+	a, _ := join(t, redis, "a", "")
+	edgetest.WaitFor(t, "a key", func() bool { return redis.CLI("EXISTS", "edge:gatehouse:{backends}:key") == "1" })
+	if behind, err := a.Await(t.Context()); err != nil || len(behind) > 0 {
+		t.Errorf("behind %v, %v", behind, err)
+	}
+	other := strings.Repeat("ab", 32)
+	redis.CLIInput("MULTI\nSET edge:gatehouse:{backends}:key " + other + "\nSET " + versionKey + " another\nEXEC\n")
+	edgetest.WaitFor(t, "the other node's key", func() bool {
+		text, err := a.sticky().MarshalText()
+		return err == nil && string(text) == other
+	})
+}
+
+// A drain that somebody has spoiled by hand is none that was taken back.
+func TestADrainThatCannotBeReadStays(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	a, _ := join(t, redis, "a", "")
+	for _, url := range []string{"http://x", "http://y", "http://z"} {
+		if err := a.Set(t.Context(), health.Drain{URL: url}, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hash := "edge:gatehouse:{backends}:drains"
+	for _, version := range []string{"one", "two"} {
+		redis.CLIInput("MULTI\nHSET " + hash + " http://x {\nHSET " + hash + " http://y '{\"url\": \"http://x\"}'\nHSET " + hash + " http://new 1\nHDEL " + hash + " http://z\n" +
+			"SET " + versionKey + " " + version + "\nEXEC\n")
+		edgetest.WaitFor(t, "it to be read", func() bool {
+			return strings.Contains(redis.CLI("GET", "edge:gatehouse:{backends}:node:a"), version)
+		})
+		a.await(t, "http://x", "http://y")
+	}
+	for _, key := range []string{"drain=http://x drained_here=true", "drain=http://y drained_here=true", "drain=http://new drained_here=false"} {
+		if got := strings.Count(a.log.String(), key); got != 1 {
+			t.Errorf("%q is told %d times:\n%s", key, got, a.log.String())
+		}
+	}
+	if err := a.Set(t.Context(), health.Drain{URL: "http://x"}, false); err != nil {
+		t.Fatal(err)
+	}
+	redis.CLI("HDEL", hash, "http://y")
+	redis.CLI("SET", versionKey, "last")
+	a.await(t)
+}
