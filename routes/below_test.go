@@ -125,6 +125,9 @@ func TestReadingsOfAHostilePathAreBounded(t *testing.T) {
 	if _, err := table.Below(host, path); !errors.Is(err, ErrAmbiguousPath) || !Climbs(path) {
 		t.Errorf("all of its readings were made: %v", err)
 	}
+	if long := "/" + strings.Repeat("%41", 100_000); !Climbs(long) {
+		t.Error("a path of 300 kB was decoded")
+	}
 	x, bytes, count := readingsOf(path), 0, 0
 	for x.next() {
 		bytes, count = bytes+len(x.base), count+1

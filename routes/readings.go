@@ -80,6 +80,9 @@ var spareReadings = sync.Pool{New: func() any { return &readings{} }}
 func readingsOf(path string) *readings {
 	x := spareReadings.Get().(*readings)
 	*x = readings{path: path, base: x.base, read: x.read, bits: -1, left: maxReadings}
+	if len(path) > 4*maxReadings { // as no path is that limits.target_bytes lets in by default
+		x.left = -1
+	}
 	return x
 }
 
