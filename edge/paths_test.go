@@ -231,4 +231,7 @@ func TestProbeAsksThePathsVhost(t *testing.T) {
 	if _, err := n.Probe(Probe{URL: "http://shop.test/x/..%2fblog"}); err == nil || !strings.Contains(err.Error(), "400") {
 		t.Errorf("an ambiguous path: %v", err)
 	}
+	if _, err := n.Probe(Probe{URL: "http://shop.test/api/v1/../../../api/v1/x"}); err == nil || !strings.Contains(err.Error(), "400") {
+		t.Errorf("a path that climbs: %v", err)
+	}
 }

@@ -82,6 +82,9 @@ func (s *Server) Probe(p Probe) (*Finding, error) {
 	if err != nil {
 		return nil, err
 	}
+	if st.leaves(target) {
+		return nil, fmt.Errorf("URL %q: its path leads out of the site: it would get 400", p.URL)
+	}
 	out := &Finding{
 		Vhost: route.Name, Tenant: st.tenant, Mode: st.profile.Mode.String(),
 		Paranoia: st.settings.WAF.Paranoia, Profile: st.settings.WAF.Profile, Apps: st.settings.WAF.Apps, Threshold: st.settings.WAF.InboundThreshold,

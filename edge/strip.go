@@ -33,3 +33,6 @@ func isRooted(v *routes.Vhost) bool {
 	}
 	return false
 }
+
+// leaves reports whether a target leads out of what the site is for, as some backend reads it.
+func (st *site) leaves(target string) bool { return st.rooted && routes.Climbs(st.stripped(target)) }

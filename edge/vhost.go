@@ -52,7 +52,7 @@ func (s *Server) selectVhost(next handler) handler {
 		if err != nil {
 			return fail(503, "the site is not available", err)
 		}
-		if site.rooted && routes.Climbs(site.stripped(r.Target)) {
+		if site.leaves(r.Target) {
 			return refuse(400, "this path leads out of the site")
 		}
 		if r.body.err == errBodyTooLarge { // announced so; said only now, so that it counts for the tenant
