@@ -39,6 +39,9 @@ func (n *newcomers) add(name string) {
 func (n *newcomers) looked(names ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if len(n.names) == 0 {
+		return
+	}
 	for _, name := range names {
 		delete(n.names, name)
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
+	"sync"
 
 	"gatehouse/edge/iplist"
 	"gatehouse/routes"
@@ -43,8 +45,13 @@ var (
 	deniedByBlock   = refuseAddress(byBlock, "the client's address is blocked")
 )
 
-// siteAddresses are a site's rules and its tenant's; a site without any has none.
-type siteAddresses struct{ vhost, tenant *iplist.Rules }
+// siteAddresses are a site's rules and its tenant's, until they are given back; a site without any has none.
+type siteAddresses struct {
+	vhost, tenant *iplist.Rules
+
+	from *iplist.Lists
+	once sync.Once
+}
 
 // allowAddress refuses clients whose address may not ask. The nearest document that knows the address decides: the vhost's, its
 // tenant's (or the defaults), the process's. Blocks come last, so that whoever is allowed anywhere cannot be blocked by mistake.
@@ -94,6 +101,10 @@ type addresses struct {
 	lists   *iplist.Lists
 	process *iplist.Rules
 	wake    chan struct{} // tunnels are to be compared with what is in force
+
+	makers sync.WaitGroup
+	mu     sync.Mutex
+	making map[string]bool // owners whose sites are being made for the sake of their tunnels
 }
 
 func (s *Server) openAddresses() (err error) {
@@ -112,20 +123,30 @@ func (s *Server) openAddresses() (err error) {
 	return nil
 }
 
-// openSiteAddresses holds the rules of a site; nil: it has none.
-func (s *Server) openSiteAddresses(settings *routes.Settings) *siteAddresses {
-	out := &siteAddresses{s.addresses.lists.Open(settings.VhostAddresses), s.addresses.lists.Open(settings.TenantAddresses)}
-	if *out == (siteAddresses{}) {
-		return nil
+// holdAddresses has a site hold its rules. A site that nobody gives back gives back when it is no longer in use, see backends.hold.
+func (s *Server) holdAddresses(st *site) {
+	lists, vhost, tenant := s.addresses.lists, st.settings.VhostAddresses, st.settings.TenantAddresses
+	if vhost.Empty() && tenant.Empty() {
+		return
 	}
-	return out
+	out := &siteAddresses{from: lists}
+	var reading sync.WaitGroup // together: each may wait for servers of lists
+	reading.Go(func() { out.vhost = lists.Open(vhost) })
+	out.tenant = lists.Open(tenant)
+	reading.Wait()
+	runtime.AddCleanup(st, (*siteAddresses).release, out)
+	st.addresses = out
 }
 
-func (s *Server) closeSiteAddresses(st *site) {
-	if st.addresses != nil {
-		s.addresses.lists.Close(st.addresses.vhost)
-		s.addresses.lists.Close(st.addresses.tenant)
+// release gives the rules back; a second call does nothing. a may be nil.
+func (a *siteAddresses) release() {
+	if a == nil {
+		return
 	}
+	a.once.Do(func() {
+		a.from.Close(a.vhost)
+		a.from.Close(a.tenant)
+	})
 }
 
 // addressesChanged has tunnels be compared with what is in force now. It does not block.
@@ -141,21 +162,27 @@ func (s *Server) addressesChanged() {
 func (s *Server) FollowAddresses(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() { done <- s.addresses.lists.Run(ctx) }()
+	defer s.addresses.makers.Wait()
 	for {
 		select {
 		case err := <-done:
 			return err
 		case <-s.addresses.wake:
-			s.cutRefused()
+			s.cutRefused(ctx)
 		}
 	}
 }
 
-// cutRefused ends the upgraded connections of clients that are refused now.
-func (s *Server) cutRefused() {
-	cut := 0
+// cutRefused ends the upgraded connections of clients that are refused now. It waits for nothing: where the site of now has not been
+// made yet, the one before decides until it has.
+func (s *Server) cutRefused(ctx context.Context) {
+	cut, unmade := 0, map[*routes.Route]struct{}{}
 	for _, t := range s.tunnels.all() {
-		if refusal, _ := s.judgeAddress(s.siteNow(t.site), t.client); refusal != nil {
+		now, next := s.siteNow(t.site)
+		if next != nil {
+			unmade[next] = struct{}{}
+		}
+		if refusal, _ := s.judgeAddress(now, t.client); refusal != nil {
 			_ = t.reset() // fails on one that has ended meanwhile
 			cut++
 		}
@@ -163,18 +190,61 @@ func (s *Server) cutRefused() {
 	if cut > 0 {
 		s.log.Info("upgraded connections cut: their clients are refused now", "connections", cut)
 	}
+	s.makeSites(ctx, unmade)
 }
 
-// siteNow is the site that has taken a site's place; itself if none has.
-func (s *Server) siteNow(st *site) *site {
-	if table := s.table.Load(); table != nil {
-		if route := table.Vhost(st.name); route != nil && route.Vhost != nil {
-			if now, err := s.siteOf(route); err == nil {
-				return now
-			}
-		}
+// makeSites makes the sites of routes that nobody has asked for yet, and has tunnels be compared again: each owner's behind the others' backs, since
+// making one may wait for servers of lists.
+func (s *Server) makeSites(ctx context.Context, unmade map[*routes.Route]struct{}) {
+	owned := map[string][]*routes.Route{}
+	for route := range unmade {
+		owner := ownerOf(route.Vhost.Tenant, route.Name)
+		owned[owner] = append(owned[owner], route)
 	}
-	return st
+	a := &s.addresses
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for owner, all := range owned {
+		if a.making[owner] {
+			continue // it wakes us at its end
+		}
+		if a.making == nil {
+			a.making = map[string]bool{}
+		}
+		a.making[owner] = true
+		a.makers.Go(func() {
+			for _, route := range all {
+				if ctx.Err() == nil && s.table.Load().Vhost(route.Name) == route {
+					_, _ = s.siteOf(route) // its error is for those who ask
+				}
+			}
+			a.mu.Lock()
+			delete(a.making, owner)
+			a.mu.Unlock()
+			s.addressesChanged()
+		})
+	}
+}
+
+// siteNow is the site that has taken a site's place; itself if none has, or none that can serve. next is its successor's route if
+// that has no site yet, else nil. It does not block.
+func (s *Server) siteNow(st *site) (now *site, next *routes.Route) {
+	table := s.table.Load()
+	if table == nil {
+		return st, nil
+	}
+	route := table.Vhost(st.name)
+	if route == nil || route.Vhost == nil {
+		return st, nil
+	}
+	made, ok := route.Compiled().(*site)
+	switch {
+	case !ok:
+		return st, route
+	case made.err != nil:
+		return st, nil
+	}
+	return made, nil
 }
 
 // hasAddresses reports whether a route's documents say which addresses are served. route may be nil.

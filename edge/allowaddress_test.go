@@ -3,9 +3,11 @@ package edge
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -193,6 +195,63 @@ func TestABlockActsOnOpenConnections(t *testing.T) {
 	ws.WantClosed()
 }
 
+// Who was served by a vhost's word alone is not, once that is taken out of the document.
+func TestAddressesThatAreRemovedActOnOpenConnections(t *testing.T) {
+	t.Parallel()
+	b := edgetest.NewBackend(t)
+	n := start(t, shopSite(b.URL, "addresses: {allow: [127.0.0.1]}"), func(o *Options) {
+		o.Addresses = &routes.Addresses{Deny: []string{"127.0.0.0/8"}}
+	})
+	n.followAddresses(t)
+	ws := edgetest.Dial(t, n.http)
+	ws.UpgradeWebSocket("www.shop.test", "/ws")
+	ws.WebSocketEcho("before")
+	n.apply(t, shopSite(b.URL))
+	ws.WantClosed()
+}
+
+// A silent server of a tenant's list holds up that tenant's site, which nobody has asked for yet, and nobody else's tunnels.
+func TestASilentListDelaysNobodyElsesCut(t *testing.T) {
+	t.Parallel()
+	b := edgetest.NewBackend(t)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, end := make(chan net.Conn, 1), make(chan struct{})
+	go func() {
+		defer close(end)
+		for {
+			c, err := silent.Accept()
+			if err != nil {
+				return
+			}
+			asked <- c
+		}
+	}()
+	defer func() { silent.Close(); <-end }()
+	site := func(name, further string) string {
+		return fmt.Sprintf("vhosts:\n  %[1]s.test: {tenant: %[1]s, backends: [%[2]s]%[3]s}\n", name, b.URL, further)
+	}
+	n := start(t, site("slow", ""))
+	n.apply(t, site("quick", ""))
+	n.followAddresses(t)
+	tunnel := func(host string) *edgetest.RawConn {
+		ws := edgetest.Dial(t, n.http)
+		ws.UpgradeWebSocket(host, "/ws")
+		ws.WebSocketEcho("before")
+		return ws
+	}
+	slow, quick := tunnel("slow.test"), tunnel("quick.test")
+	n.apply(t, site("slow", `, addresses: {deny: [all, "https://`+silent.Addr().String()+`/drop.txt"]}`))
+	fetch := <-asked // the site of now is being made
+	n.apply(t, site("quick", ", addresses: {deny: [all]}"))
+	quick.WantClosed()
+	slow.WebSocketEcho("still")
+	fetch.Close() // which is the answer
+	slow.WantClosed()
+}
+
 // A hit is answered without a backend, and is no way around a list.
 func TestAddressesAreAskedBeforeTheCache(t *testing.T) {
 	t.Parallel()
@@ -243,6 +302,31 @@ func TestAListOfADocumentIsFollowedAndItsProblemKnown(t *testing.T) {
 	if n.AddressProblem("absent.test") != nil {
 		t.Error("a problem of nobody")
 	}
+}
+
+// A vhost that was changed and then removed before anybody asked for it: nobody retires the site that it had.
+func TestAddressesOfASiteThatNobodyRetiresAreGivenBack(t *testing.T) {
+	t.Parallel()
+	b := edgetest.NewBackend(t)
+	file := filepath.Join(t.TempDir(), "drop.txt")
+	if err := os.WriteFile(file, []byte("10.1.0.0/16\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kept := t.TempDir()
+	n := start(t, shopSite(b.URL, `addresses: {deny: ["file:`+file+`"]}`), proxied, func(o *Options) { o.AddressLists = kept })
+	left := func() int {
+		files, err := os.ReadDir(kept)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(files)
+	}
+	if got := n.get(t, "www.shop.test", "/", fromClient("10.1.0.1")); got.Status != 403 || left() != 1 {
+		t.Fatal(got.Status, left())
+	}
+	n.apply(t, shopSite(b.URL))
+	n.remove("www.shop.test")
+	edgetest.WaitFor(t, "the list to be given back", func() bool { runtime.GC(); return left() == 0 })
 }
 
 // A list whose server is one of our own is not fetched, whatever the document says.

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -14,26 +15,55 @@ import (
 // SetDrains has the backends that the drains cover get no request from now on, and all others get some again. The slice must
 // not be changed afterwards.
 func (s *Server) SetDrains(drains []health.Drain) {
-	b := &s.backends
+	b, now := &s.backends, health.ByKey(drains)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.drains = drains
-	for key, state := range b.states {
-		state.SetDrained(health.Find(drains, key.url, key.tenant()) != nil)
+	before := b.drains
+	b.drains = now
+	// follow does what the drains of one side say that the other has not.
+	follow := func(drains, other health.Drained) {
+		for key, d := range drains {
+			if other[key] != nil {
+				continue
+			}
+			for state := b.byURL[d.URL]; state != nil; state = state.next {
+				state.SetDrained(now.Find(d.URL, state.key.tenant()) != nil)
+			}
+		}
 	}
+	follow(before, now)
+	follow(now, before)
 }
 
-// DrainedInFlight is how many requests are on their way to what a drain covers, upgraded connections among them.
+// DrainedInFlight is how many requests are on their way to what a drain covers, upgraded connections among them. It is asked for often, and looks
+// at nothing else: sites that are compiled wait for the lock.
 func (s *Server) DrainedInFlight(d health.Drain) (n int64) {
 	b := &s.backends
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for key, state := range b.states {
-		if d.Covers(key.url, key.tenant()) {
+	for state := b.byURL[d.URL]; state != nil; state = state.next {
+		if d.Covers(d.URL, state.key.tenant()) {
 			n += state.InFlight()
 		}
 	}
 	return n
+}
+
+// drained returns the drains in force. They must not be changed.
+func (b *backends) drained() health.Drained {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.drains
+}
+
+// known returns what is known of a backend; nil: nobody has asked for it yet.
+func (b *backends) known(key backendKey) *balance.State {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if shared := b.states[key]; shared != nil {
+		return shared.State
+	}
+	return nil
 }
 
 // tenant is whose the backend is; empty: a vhost's without tenant.
@@ -82,9 +112,9 @@ type BackendStatus struct {
 // the vhost of that name, url to one; empty: all.
 func (s *Server) Backends(host, url string) []BackendStatus {
 	rows := map[backendKey]*BackendStatus{}
-	s.eachVhost(func(v *routes.Vhost) {
+	for v := range s.vhosts() {
 		if host != "" && v.Name != host {
-			return
+			continue
 		}
 		for _, configured := range v.Backends {
 			key := backendKey{ownerOf(v.Tenant, v.Name), canonicalBackend(configured.URL)}
@@ -103,10 +133,11 @@ func (s *Server) Backends(host, url string) []BackendStatus {
 				row.Down = s.checks.wrong(t)
 			}
 		}
-	})
-	out := s.standing(rows)
+	}
+	drains := s.backends.drained()
+	out := s.standing(rows, drains)
 	if host == "" {
-		out = append(out, s.orphans(rows, url)...)
+		out = append(out, orphans(rows, drains, url)...)
 	}
 	slices.SortFunc(out, func(a, b BackendStatus) int {
 		return cmp.Or(strings.Compare(a.URL, b.URL), strings.Compare(a.Tenant, b.Tenant), slices.Compare(a.Vhosts, b.Vhosts))
@@ -114,16 +145,13 @@ func (s *Server) Backends(host, url string) []BackendStatus {
 	return out
 }
 
-// standing fills in what is known beside the configuration.
-func (s *Server) standing(rows map[backendKey]*BackendStatus) []BackendStatus {
-	b := &s.backends
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// standing fills in what is known beside the configuration. It asks for one backend at a time: sites that are compiled wait for the lock.
+func (s *Server) standing(rows map[backendKey]*BackendStatus, drains health.Drained) []BackendStatus {
 	out := make([]BackendStatus, 0, len(rows))
 	for key, row := range rows {
 		slices.Sort(row.Vhosts)
-		row.Drain = health.Find(b.drains, key.url, row.Tenant)
-		if state := b.states[key]; state != nil { // else nobody has asked for it yet
+		row.Drain = drains.Find(key.url, row.Tenant)
+		if state := s.backends.known(key); state != nil {
 			var why balance.Outcome
 			row.Ejected, why = state.Ejected()
 			row.Why, row.Failures, row.InFlight = ejectionReasons[why], state.Failures(), state.InFlight()
@@ -134,32 +162,34 @@ func (s *Server) standing(rows map[backendKey]*BackendStatus) []BackendStatus {
 }
 
 // orphans are drains that cover nothing which is configured.
-func (s *Server) orphans(rows map[backendKey]*BackendStatus, url string) (out []BackendStatus) {
-	b := &s.backends
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for i := range b.drains {
-		d := &b.drains[i]
-		covers := url != "" && d.URL != url
-		for key := range rows {
-			covers = covers || d.Covers(key.url, key.tenant())
+func orphans(rows map[backendKey]*BackendStatus, drains health.Drained, url string) (out []BackendStatus) {
+	named := map[string]bool{}
+	for key := range rows {
+		named[key.url] = true
+	}
+	for _, d := range drains {
+		covers := named[d.URL]
+		if d.Tenant != "" {
+			covers = rows[backendKey{ownerOf(d.Tenant, ""), d.URL}] != nil
 		}
-		if !covers {
+		if !covers && (url == "" || d.URL == url) {
 			out = append(out, BackendStatus{URL: d.URL, Tenant: d.Tenant, Drain: d})
 		}
 	}
 	return out
 }
 
-// eachVhost calls f with every vhost that has a good form.
-func (s *Server) eachVhost(f func(*routes.Vhost)) {
-	table := s.table.Load()
-	if table == nil {
-		return
-	}
-	for route := range table.Vhosts() {
-		if route.Vhost != nil {
-			f(route.Vhost)
+// vhosts yields every vhost that has a good form.
+func (s *Server) vhosts() iter.Seq[*routes.Vhost] {
+	return func(yield func(*routes.Vhost) bool) {
+		table := s.table.Load()
+		if table == nil {
+			return
+		}
+		for route := range table.Vhosts() {
+			if route.Vhost != nil && !yield(route.Vhost) {
+				return
+			}
 		}
 	}
 }
@@ -167,28 +197,28 @@ func (s *Server) eachVhost(f func(*routes.Vhost)) {
 // LeftBare returns the vhosts that would have no backend left with this drain beside those in force, and the others
 // that would have none left that is well; each sorted.
 func (s *Server) LeftBare(d health.Drain) (bare, unwell []string) {
-	s.backends.mu.Lock()
-	drains := append(slices.Clone(s.backends.drains), d)
-	s.backends.mu.Unlock()
-	s.eachVhost(func(v *routes.Vhost) {
-		named, left, well := false, false, false
+	drains := s.backends.drained()
+	for v := range s.vhosts() {
+		if !names(v, d) {
+			continue
+		}
+		left, well := false, false
 		for _, configured := range v.Backends {
 			url := canonicalBackend(configured.URL)
-			named = named || d.Covers(url, v.Tenant)
-			if health.Find(drains, url, v.Tenant) == nil {
+			if !d.Covers(url, v.Tenant) && drains.Find(url, v.Tenant) == nil {
 				left = true
 				t, checked := targetOf(v, &configured)
 				well = well || s.isWell(backendKey{ownerOf(v.Tenant, v.Name), url}) && !(checked && s.checks.wrong(t) != nil)
 			}
 		}
 		switch {
-		case !named || well:
+		case well:
 		case left:
 			unwell = append(unwell, v.Name)
 		default:
 			bare = append(bare, v.Name)
 		}
-	})
+	}
 	slices.Sort(bare)
 	slices.Sort(unwell)
 	return bare, unwell
@@ -196,9 +226,7 @@ func (s *Server) LeftBare(d health.Drain) (bare, unwell []string) {
 
 // isWell reports whether nothing is known that speaks against a backend.
 func (s *Server) isWell(key backendKey) bool {
-	s.backends.mu.Lock()
-	defer s.backends.mu.Unlock()
-	state := s.backends.states[key]
+	state := s.backends.known(key)
 	if state == nil {
 		return true
 	}
@@ -207,9 +235,19 @@ func (s *Server) isWell(key backendKey) bool {
 }
 
 // IsBackend reports whether a vhost names the backend; with a tenant, one of his.
-func (s *Server) IsBackend(url, tenant string) (is bool) {
-	s.eachVhost(func(v *routes.Vhost) {
-		is = is || (tenant == "" || v.Tenant == tenant) && slices.ContainsFunc(v.Backends, func(b routes.Backend) bool { return canonicalBackend(b.URL) == url })
-	})
-	return is
+func (s *Server) IsBackend(url, tenant string) bool {
+	for v := range s.vhosts() {
+		if names(v, health.Drain{URL: url, Tenant: tenant}) {
+			return true
+		}
+	}
+	return false
+}
+
+// names reports whether a vhost names what a drain covers.
+func names(v *routes.Vhost, d health.Drain) bool {
+	if d.Tenant != "" && d.Tenant != v.Tenant {
+		return false
+	}
+	return slices.ContainsFunc(v.Backends, func(b routes.Backend) bool { return canonicalBackend(b.URL) == d.URL })
 }

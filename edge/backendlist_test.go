@@ -1,7 +1,9 @@
 package edge
 
 import (
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -143,5 +145,86 @@ func TestBackendsAreListedWithWhatIsKnownOfThem(t *testing.T) {
 	}
 	if !n.IsBackend(slow.URL, "shop") || n.IsBackend(slow.URL, "rival") || n.IsBackend("http://gone", "") {
 		t.Error("IsBackend")
+	}
+}
+
+// manyStates are backends of so many tenants and others' URLs.
+func manyStates(n int) *Server {
+	s := &Server{}
+	for i := range n {
+		s.backends.put(&sharedState{State: balance.NewState(), key: backendKey{ownerOf(fmt.Sprint(i), ""), fmt.Sprint("http://", i)}})
+	}
+	return s
+}
+
+// What a node reports twice a second, and what a change of drains does, must not take longer for backends that no drain names: sites that are
+// compiled wait for the lock.
+func TestADrainCostsNothingForOtherBackends(t *testing.T) {
+	d := health.Drain{URL: "http://7"}
+	took := func(s *Server) time.Duration {
+		least := time.Hour
+		for range 3 {
+			begin := time.Now()
+			for range 50 {
+				s.DrainedInFlight(d)
+				s.SetDrains([]health.Drain{d})
+				s.SetDrains(nil)
+			}
+			least = min(least, time.Since(begin))
+		}
+		return least
+	}
+	few, many := took(manyStates(10)), took(manyStates(100_000))
+	if many > 100*few+10*time.Millisecond { // was ten thousand times that
+		t.Errorf("%v with 10 backends, %v with 100,000", few, many)
+	}
+}
+
+// Whatever comes and goes in whatever order, a state is drained by what covers it, and found by its URL.
+func TestDrainsFollowTheirStates(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(1, 2))
+	var s Server
+	b := &s.backends
+	var keys []backendKey
+	var all []health.Drain
+	for _, url := range []string{"http://a", "http://b"} {
+		all = append(all, health.Drain{URL: url})
+		keys = append(keys, backendKey{ownerOf("", "a.test"), url})
+		for i := range 4 {
+			all = append(all, health.Drain{URL: url, Tenant: fmt.Sprint(i)})
+			keys = append(keys, backendKey{ownerOf(fmt.Sprint(i), ""), url})
+		}
+	}
+	holdings := map[backendKey]*holding{}
+	for range 2000 {
+		if key := keys[rng.IntN(len(keys))]; holdings[key] == nil {
+			holdings[key] = &holding{from: b}
+			holdings[key].state(key)
+		} else {
+			holdings[key].release()
+			delete(holdings, key)
+		}
+		if rng.IntN(3) == 0 {
+			var drains []health.Drain
+			for _, d := range all {
+				if rng.IntN(4) == 0 {
+					drains = append(drains, d)
+				}
+			}
+			s.SetDrains(drains)
+		}
+		found := 0
+		for url, state := range b.byURL {
+			for ; state != nil; state = state.next {
+				found++
+				if covered := b.drains.Find(url, state.key.tenant()) != nil; state.Drained() != covered || holdings[state.key] == nil {
+					t.Fatalf("%+v is drained: %v, want %v", state.key, state.Drained(), covered)
+				}
+			}
+		}
+		if found != len(holdings) || len(b.states) != found {
+			t.Fatalf("%d of %d states are found by their URL", found, len(holdings))
+		}
 	}
 }

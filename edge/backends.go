@@ -26,7 +26,8 @@ type backends struct {
 	mu     sync.Mutex
 	pools  map[poolKey]*sharedPool
 	states map[backendKey]*sharedState
-	drains []health.Drain
+	byURL  map[string]*sharedState // the first of those with that URL
+	drains health.Drained          // never changed, but replaced
 	// left are states that no site holds, and that requests were still on their way by; swept is when that was looked at.
 	left  map[backendKey]struct{}
 	swept time.Time
@@ -57,6 +58,9 @@ type backendKey struct {
 type sharedState struct {
 	*balance.State
 	sites int
+
+	key          backendKey
+	before, next *sharedState // of other owners, with the same URL
 }
 
 // A holding is what one site holds of the backends, until it is given back.
@@ -112,16 +116,42 @@ func (h *holding) state(key backendKey) *balance.State {
 		return shared.State
 	}
 	if shared == nil {
-		shared = &sharedState{State: balance.NewState()}
-		shared.SetDrained(health.Find(b.drains, key.url, key.tenant()) != nil)
-		if b.states == nil {
-			b.states = map[backendKey]*sharedState{}
-		}
-		b.states[key] = shared
+		shared = &sharedState{State: balance.NewState(), key: key}
+		shared.SetDrained(b.drains.Find(key.url, key.tenant()) != nil)
+		b.put(shared)
 	}
 	shared.sites++
 	h.states = append(h.states, key)
 	return shared.State
+}
+
+// put adds a state. The lock is held.
+func (b *backends) put(shared *sharedState) {
+	if b.states == nil {
+		b.states, b.byURL = map[backendKey]*sharedState{}, map[string]*sharedState{}
+	}
+	b.states[shared.key] = shared
+	if shared.next = b.byURL[shared.key.url]; shared.next != nil {
+		shared.next.before = shared
+	}
+	b.byURL[shared.key.url] = shared
+}
+
+// forget takes a state out. The lock is held.
+func (b *backends) forget(shared *sharedState) {
+	delete(b.states, shared.key)
+	delete(b.left, shared.key)
+	if shared.next != nil {
+		shared.next.before = shared.before
+	}
+	switch {
+	case shared.before != nil:
+		shared.before.next = shared.next
+	case shared.next != nil:
+		b.byURL[shared.key.url] = shared.next
+	default:
+		delete(b.byURL, shared.key.url)
+	}
 }
 
 // release gives back what the site holds; a second call does nothing. Pools that no
@@ -142,7 +172,7 @@ func (h *holding) release() {
 			if shared := b.states[key]; shared.sites > 1 {
 				shared.sites--
 			} else {
-				b.leave(key, shared)
+				b.leave(shared)
 			}
 		}
 		if time.Since(b.swept) > sweepEvery {
@@ -156,17 +186,16 @@ const sweepEvery = time.Second
 
 // leave forgets a state that no site holds any more, or has that wait until nothing is on its way by it: who drains a backend counts that.
 // The lock is held.
-func (b *backends) leave(key backendKey, shared *sharedState) {
+func (b *backends) leave(shared *sharedState) {
 	shared.sites = 0
 	if shared.InFlight() == 0 {
-		delete(b.states, key)
-		delete(b.left, key)
+		b.forget(shared)
 		return
 	}
 	if b.left == nil {
 		b.left = map[backendKey]struct{}{}
 	}
-	b.left[key] = struct{}{}
+	b.left[shared.key] = struct{}{}
 }
 
 // sweep forgets the states by which nothing is on its way any more. The lock is held.
@@ -177,8 +206,7 @@ func (b *backends) sweep() {
 		case shared.sites > 0: // one has come back to it
 			delete(b.left, key)
 		case shared.InFlight() == 0:
-			delete(b.states, key)
-			delete(b.left, key)
+			b.forget(shared)
 		}
 	}
 }

@@ -55,8 +55,8 @@ type Limits struct {
 	// TenantConcurrency is how many requests of a tenant, or of a vhost without one, may be
 	// with its backends at a time. Default 256, negative: no bound. See places.
 	TenantConcurrency int
-	// TenantQueue is how many more wait for a place, and as many at a backend with places of
-	// its own. Default 256, negative: none. One more is answered 503.
+	// TenantQueue is how many more wait for a place, and as many at all backends with places of
+	// their own. Default 256, negative: none. One more is answered 503.
 	TenantQueue int
 	// QueueTime is how long a request waits. Default 5 s; answered 503.
 	QueueTime time.Duration

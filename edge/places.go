@@ -15,10 +15,17 @@ type places struct {
 	most  atomic.Int64 // 0: no bound
 	busy  atomic.Int64
 	waits atomic.Int64 // length of queue
+	away  atomic.Int64 // of a tenant: who wait at backends with places of their own
 	told  atomic.Int64 // when the log was last told of refusals, unix seconds
 
 	mu    sync.Mutex
-	queue list.List // of chan struct{}, closed when the place has come
+	queue list.List // of queuer
+}
+
+// A queuer waits for a place.
+type queuer struct {
+	came  chan struct{} // closed when the place has come
+	again bool          // he has waited before, see rejoin: those stand first
 }
 
 // try takes a place if one is free.
@@ -52,16 +59,46 @@ func (p *places) join(most int) (came chan struct{}, place *list.Element) {
 		return nil, nil
 	}
 	came = make(chan struct{})
-	place = p.queue.PushBack(came)
+	return came, p.wait(p.queue.PushBack(queuer{came: came}))
+}
+
+// rejoin begins a wait, however many wait, before all who join: of one who had a place and left it to wait elsewhere.
+func (p *places) rejoin() (came chan struct{}, place *list.Element) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	came = make(chan struct{})
+	next := p.queue.Front()
+	for next != nil && next.Value.(queuer).again {
+		next = next.Next()
+	}
+	if next == nil {
+		return came, p.wait(p.queue.PushBack(queuer{came, true}))
+	}
+	return came, p.wait(p.queue.InsertBefore(queuer{came, true}, next))
+}
+
+// wait notes that somebody waits. p.mu is held.
+func (p *places) wait(place *list.Element) *list.Element {
 	p.waits.Add(1)
 	p.admit() // one may have become free before anybody knew of the wait
-	return came, place
+	return place
 }
+
+// goAway notes that one waits elsewhere, unless so many do; back ends it.
+func (p *places) goAway(most int) bool {
+	if p.away.Add(1) <= int64(most) {
+		return true
+	}
+	p.back()
+	return false
+}
+
+func (p *places) back() { p.away.Add(-1) }
 
 // admit gives free places to those who wait. p.mu is held.
 func (p *places) admit() {
 	for p.queue.Len() > 0 && p.try() {
-		close(p.queue.Remove(p.queue.Front()).(chan struct{}))
+		close(p.queue.Remove(p.queue.Front()).(queuer).came)
 		p.waits.Add(-1)
 	}
 }

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -99,6 +100,35 @@ func TestPlacesUnderContention(t *testing.T) {
 	wg.Wait()
 	if p.busy.Load() != 0 || p.waits.Load() != 0 {
 		t.Errorf("%d busy and %d waiting at the end", p.busy.Load(), p.waits.Load())
+	}
+}
+
+// Who comes back from a wait elsewhere stands before those who came meanwhile, and behind those who came back before.
+func TestWhoComesBackStandsFirst(t *testing.T) {
+	var p places
+	p.bound(1)
+	if !p.take() || !p.goAway(1) || p.goAway(1) {
+		t.Fatal("not one place, or not one away")
+	}
+	var order []int
+	var waits [4]chan struct{}
+	waits[2], _ = p.join(1)
+	waits[0], _ = p.rejoin()
+	waits[1], _ = p.rejoin()
+	waits[3], _ = p.join(9)
+	p.back()
+	for range waits {
+		p.leave()
+		for i, came := range waits {
+			select {
+			case <-came:
+				order, waits[i] = append(order, i), nil
+			default:
+			}
+		}
+	}
+	if !slices.Equal(order, []int{0, 1, 2, 3}) || p.busy.Load() != 1 || p.away.Load() != 0 {
+		t.Errorf("places came in the order %v; %d busy, %d away", order, p.busy.Load(), p.away.Load())
 	}
 }
 

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -72,6 +73,11 @@ func (s *Server) enter(r *request, p *places, backend string) error {
 	if came == nil {
 		return s.busy(r, p, busyFull, backend)
 	}
+	return s.await(r, p, came, place, backend)
+}
+
+// await waits for a place that came tells of. All waits of a request together take no longer than one may.
+func (s *Server) await(r *request, p *places, came chan struct{}, place *list.Element, backend string) error {
 	q := &queued{r: r, gone: make(chan struct{})}
 	q.waiting.who, q.waiting.shard = q, rand.IntN(waiterShards)
 	if r.Upgrade == "" {
@@ -188,16 +194,39 @@ func (st *site) hasRoom(m *backendMember) bool {
 	return p == nil || !p.full()
 }
 
-// enterBackend takes a place at a backend that has its own.
+// enterBackend takes a place at a backend that has its own. Who waits for it leaves his tenant's place to others meanwhile, and then takes one again: one
+// slow backend could else stop all sites of its tenant.
 func (s *Server) enterBackend(r *request, backend *upstream.Pool) error {
-	p := r.site.limited[backend]
+	p, b := r.site.limited[backend], r.outbound
 	if p == nil {
 		return nil
 	}
-	if err := s.enter(r, p, backend.String()); err != nil {
+	if !p.take() {
+		if err := s.waitAtBackend(r, p, backend.String()); err != nil {
+			return err
+		}
+	}
+	b.backend = p
+	return nil
+}
+
+func (s *Server) waitAtBackend(r *request, p *places, backend string) error {
+	tenant, b := r.site.places, r.outbound
+	if !tenant.goAway(s.opts.Limits.TenantQueue) {
+		return s.busy(r, p, busyFull, backend)
+	}
+	b.leaveTenant()
+	err := s.enter(r, p, backend)
+	tenant.back()
+	if err != nil {
 		return err
 	}
-	r.outbound.backend = p
+	came, place := tenant.rejoin()
+	if err := s.await(r, tenant, came, place, ""); err != nil {
+		p.leave()
+		return err
+	}
+	b.place.Store(tenant)
 	return nil
 }
 

@@ -252,6 +252,84 @@ func TestABackendWithItsOwnConcurrency(t *testing.T) {
 	}
 }
 
+// Requests that wait for a backend's own places leave those of their tenant to his other sites, and take them again before they go on.
+func TestWhoWaitsForABackendHoldsNoPlaceOfTheTenant(t *testing.T) {
+	t.Parallel()
+	slow, other := newBusyBackend(t), newBusyBackend(t)
+	n := start(t, owned(fmt.Sprintf("{url: %q, concurrency: 1}", slow.URL), "shop slow.test")+
+		"  other.test:\n    tenant: shop\n    backends: ["+other.URL+"]\n", withPlaces(2, 2, time.Minute))
+	tenant := n.placesOf(t, "slow.test")
+	conns := []*edgetest.RawConn{n.send(t, "slow.test", "/1")}
+	slow.waitFor(t, 1)
+	for i := range 2 {
+		conns = append(conns, n.send(t, "slow.test", "/waits"))
+		edgetest.WaitFor(t, "it to wait", func() bool { return tenant.away.Load() == int64(i+1) && tenant.busy.Load() == 1 })
+	}
+	if got := n.get(t, "slow.test", "/one-too-many"); got.Status != 503 || got.Header.Get("Retry-After") == "" {
+		t.Errorf("status %d where as many wait as may", got.Status)
+	}
+	if got := n.get(t, "other.test", "/quick"); got.Status != 200 {
+		t.Errorf("status %d of another site of the tenant", got.Status)
+	}
+	conns = append(conns, n.send(t, "other.test", "/2"))
+	other.waitFor(t, 1)
+	conns = append(conns, n.send(t, "other.test", "/3")) // waits for the tenant's place
+	n.waitQueue(t, "other.test", 1)
+	slow.let <- struct{}{} // one of those who wait there has its place, and waits for the tenant's
+	edgetest.WaitFor(t, "it to have left", func() bool { return tenant.away.Load() == 1 })
+	close(slow.let)
+	close(other.let)
+	for _, c := range conns {
+		if got := c.Receive("GET"); got.Status != 200 {
+			t.Errorf("status %d", got.Status)
+		}
+	}
+	if slow.most.Load() != 1 {
+		t.Errorf("%d requests at a time at the backend, want 1", slow.most.Load())
+	}
+	backend := n.table.Match("slow.test").Compiled().(*site).limited
+	edgetest.WaitFor(t, "all places to be given back", func() bool {
+		for _, p := range backend {
+			if p.busy.Load() != 0 || p.waits.Load() != 0 {
+				return false
+			}
+		}
+		return tenant.busy.Load() == 0 && tenant.away.Load() == 0 && tenant.waits.Load() == 0
+	})
+}
+
+// The wait for a backend and the one for the tenant's place behind it take no longer together than one may, and nothing is kept.
+func TestTheWaitsOfARequestAreBoundedTogether(t *testing.T) {
+	t.Parallel()
+	slow, other := newBusyBackend(t), newBusyBackend(t)
+	n := start(t, owned(fmt.Sprintf("{url: %q, concurrency: 1}", slow.URL), "shop slow.test")+
+		"  other.test:\n    tenant: shop\n    backends: ["+other.URL+"]\n", withPlaces(1, 5, 300*time.Millisecond))
+	n.placesOf(t, "other.test") // makes its site, which says how many places there are
+	tenant := n.placesOf(t, "slow.test")
+	tenant.bound(2)
+	n.send(t, "slow.test", "/1")
+	slow.waitFor(t, 1)
+	begun := time.Now()
+	waits := n.send(t, "slow.test", "/waits")
+	edgetest.WaitFor(t, "it to wait", func() bool { return tenant.away.Load() == 1 })
+	n.send(t, "other.test", "/2")
+	other.waitFor(t, 1)
+	tenant.bound(1)
+	close(slow.let) // the backend has a place, and the tenant none
+	if got := waits.Receive("GET"); got.Status != 503 {
+		t.Errorf("status %d", got.Status)
+	}
+	if took := time.Since(begun); took < 300*time.Millisecond {
+		t.Errorf("refused after %v", took)
+	}
+	for _, p := range n.table.Match("slow.test").Compiled().(*site).limited {
+		edgetest.WaitFor(t, "the backend's place to be given back", func() bool { return p.busy.Load() == 0 })
+	}
+	if tenant.away.Load() != 0 || tenant.waits.Load() != 0 {
+		t.Errorf("%d are away and %d wait", tenant.away.Load(), tenant.waits.Load())
+	}
+}
+
 // A WebSocket keeps its place at such a backend: it holds a worker there.
 func TestAWebSocketTakesAPlaceAtABackendWithItsOwnConcurrency(t *testing.T) {
 	t.Parallel()

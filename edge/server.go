@@ -258,7 +258,7 @@ func (s *Server) Apply(table *routes.Table, replaced []routes.Replaced) {
 		}
 	}
 	s.giveBack(table, replaced)
-	if slices.ContainsFunc(replaced, func(change routes.Replaced) bool { return hasAddresses(change.New) }) {
+	if slices.ContainsFunc(replaced, func(change routes.Replaced) bool { return hasAddresses(change.Old) || hasAddresses(change.New) }) {
 		s.addressesChanged()
 	}
 }

@@ -131,7 +131,7 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 		st.budget = &upstream.Budget{}
 	}
 	st.limits = s.limits.hold(st)
-	st.addresses = s.openSiteAddresses(&settings) // before the old ones are let go: what both name is not read again
+	s.holdAddresses(st) // before the old ones are let go: what both name is not read again
 	st.backends = s.backends.hold(st)
 	st.err = s.openPools(st, route, old)
 	table := s.table.Load()
@@ -153,7 +153,7 @@ func (s *Server) retireRoute(route *routes.Route) {
 func (s *Server) retire(st *site) {
 	st.limits.release()
 	st.backends.release()
-	s.closeSiteAddresses(st)
+	st.addresses.release()
 }
 
 // dropStored has nothing that a vhost has stored be served any more if the vhost is gone, does not want anything stored, or not

@@ -76,7 +76,11 @@ func (s *Server) sendUpgrade(ctx *fasthttp.RequestCtx, r *request) {
 		r.conn.(http1Conn).Tunnel()
 		s.metrics.tunnels.Inc()
 		defer s.metrics.tunnels.Dec()
-		if refusal, _ := s.judgeAddress(r.site, r.Client.Addr()); refusal != nil { // since a moment ago: cutRefused may not have seen it
+		now, next := s.siteNow(r.site) // since a moment ago: cutRefused may not have seen it
+		if next != nil {
+			s.addressesChanged()
+		}
+		if refusal, _ := s.judgeAddress(now, r.Client.Addr()); refusal != nil {
 			r.record.Err = refusal.httpError
 			return
 		}

@@ -34,8 +34,8 @@ func (s *Server) selectVhost(next handler) handler {
 		if r.table == nil {
 			return fail(503, "no routes have been loaded yet", nil)
 		}
-		s.asked.note(host)
 		route := r.table.Match(host) // the host's own: the connection's terms are its
+		s.asked.note(host, route)
 		r.record.Routed = time.Now()
 		if route == nil {
 			return refuse(404, "no site answers for this host")

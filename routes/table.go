@@ -46,8 +46,9 @@ type Route struct {
 	// earlier form of it.
 	Problems Problems
 
-	mu       sync.Mutex // of compiling and of previous
+	mu       sync.Mutex // of compiling and of what follows
 	previous any        // the instance of the route that this one replaced
+	before   *Route     // that was being compiled when this one replaced it: previous is what comes of that
 }
 
 // Instance returns what the server made of the route, and makes it at the first
@@ -63,6 +64,12 @@ func (r *Route) Instance(compile func(r *Route, previous any) any) any {
 	defer r.mu.Unlock()
 	if made := r.instance.Load(); made != nil {
 		return made
+	}
+	for b := r.before; b != nil; {
+		b.mu.Lock() // until it has been compiled
+		r.previous, r.before = b.inheritance()
+		b.mu.Unlock()
+		b = r.before
 	}
 	made := compile(r, r.previous)
 	r.previous = nil
@@ -86,14 +93,22 @@ func (r *Route) successor(v *Vhost, t *Tenant, problems Problems) *Route {
 	next := &Route{Vhost: v, Tenant: t, Problems: problems}
 	if r != nil {
 		next.Name = r.Name
-		r.mu.Lock()
-		next.previous = r.previous
-		if made := r.instance.Load(); made != nil {
-			next.previous = made
+		if r.mu.TryLock() {
+			next.previous, next.before = r.inheritance()
+			r.mu.Unlock()
+		} else { // compiling may take seconds, for which no change of other routes must wait
+			next.before = r
 		}
-		r.mu.Unlock()
 	}
 	return next
+}
+
+// inheritance returns what a successor begins with, with mu held: an instance, or the route whose instance it will be.
+func (r *Route) inheritance() (previous any, before *Route) {
+	if made := r.instance.Load(); made != nil {
+		return made, nil
+	}
+	return r.previous, r.before
 }
 
 // Replaced is one route that With changed: Old is nil for an addition, New is
@@ -172,26 +187,6 @@ func (t *Table) Tenant(name string) (doc *Tenant, problems Problems, known bool)
 		return nil, nil, false
 	}
 	return e.doc, e.problems, true
-}
-
-// Conflicts returns the problems of a vhost's aliases that another vhost has
-// already: they stay with the other one. PathProblem and RedirectProblem are among them.
-func (t *Table) Conflicts(r *Route) Problems {
-	if r.Vhost == nil {
-		return nil
-	}
-	var out Problems
-	for _, p := range []*Problem{t.PathProblem(r.Vhost), t.RedirectProblem(r.Vhost)} {
-		if p != nil {
-			out = append(out, p)
-		}
-	}
-	for _, alias := range r.Vhost.Aliases {
-		if owner := t.named(alias); owner != nil && owner.Name != r.Name {
-			out = append(out, &Problem{Field: "aliases", Reason: "host " + alias + " belongs to vhost " + owner.Name + " already"})
-		}
-	}
-	return out
 }
 
 // With returns the table after the changes, and which routes are others now. A

@@ -6,20 +6,29 @@ import (
 	"gatehouse/routes"
 )
 
-// inUseFor is how long a host counts as in use after it was asked for.
-const inUseFor = time.Minute
+const (
+	// inUseFor is how long a host counts as in use after it was asked for.
+	inUseFor = time.Minute
+	// inUseGuests bounds how many hosts without a document of their own, for which a wildcard answers, count so: whoever asks makes them up.
+	inUseGuests = 1024
+)
 
-// inUse returns what makes, for a source that has to be looked at for them, the documents of the hosts that are
-// asked for: the host's own, also if there is none yet, that of the vhost which answers for it, its path vhosts' that are known, and its tenant's.
-func (n *node) inUse() func() []routes.Key {
+// inUse implements redisstore.InUse: the documents of the hosts that are asked for, which are that of the vhost which answers, its
+// path vhosts' that are known and its tenant's, and the hosts that have none yet.
+func (n *node) inUse() (look func() (documents, hosts []routes.Key), end func()) {
+	n.edge.RememberAsked(true)
+	return lookInUse(n.edge.Asked, n.table), func() { n.edge.RememberAsked(false) }
+}
+
+// lookInUse returns look of inUse. asked are the hosts that were asked for since the last call.
+func lookInUse(asked func() []string, present func() *routes.Table) (look func() (documents, hosts []routes.Key)) {
 	last := map[string]time.Time{} // host → when it was asked for
-	return func() []routes.Key {
+	return func() (documents, hosts []routes.Key) {
 		now := time.Now()
-		for _, host := range n.edge.Asked() {
+		for _, host := range asked() {
 			last[host] = now
 		}
-		var out []routes.Key
-		table := n.table()
+		table, guests, paths := present(), 0, map[string]bool{}
 		for host, at := range last {
 			route := table.Match(host)
 			// Of unknown hosts there may be a flood: they are looked for once.
@@ -27,20 +36,26 @@ func (n *node) inUse() func() []routes.Key {
 				delete(last, host)
 				continue
 			}
-			out = append(out, routes.Key{Kind: routes.KindVhost, Name: host})
-			if route == nil || route.Vhost == nil {
+			if route == nil || route.Name != host {
+				hosts = append(hosts, routes.Key{Kind: routes.KindVhost, Name: host})
+				if guests++; guests > inUseGuests {
+					delete(last, host)
+				}
+			}
+			if route == nil {
 				continue
 			}
-			if route.Name != host {
-				out = append(out, routes.Key{Kind: routes.KindVhost, Name: route.Name})
+			documents = append(documents, routes.Key{Kind: routes.KindVhost, Name: route.Name})
+			if !paths[route.Name] { // once, however many hosts a wildcard answers for
+				paths[route.Name] = true
+				for name := range route.Paths() {
+					documents = append(documents, routes.Key{Kind: routes.KindVhost, Name: name})
+				}
 			}
-			for name := range route.Paths() {
-				out = append(out, routes.Key{Kind: routes.KindVhost, Name: name})
-			}
-			if route.Vhost.Tenant != "" {
-				out = append(out, routes.Key{Kind: routes.KindTenant, Name: route.Vhost.Tenant})
+			if route.Vhost != nil && route.Vhost.Tenant != "" {
+				documents = append(documents, routes.Key{Kind: routes.KindTenant, Name: route.Vhost.Tenant})
 			}
 		}
-		return out
+		return documents, hosts
 	}
 }

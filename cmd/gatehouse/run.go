@@ -116,7 +116,7 @@ func newLogger(out io.Writer, level string) *slog.Logger {
 }
 
 // openStore opens the source of the documents. The Redis client is nil for files. inUse is as redisstore.Options.InUse.
-func openStore(cfg *Config, log *slog.Logger, inUse func() []routes.Key) (routes.Store, *redisconn.Client, error) {
+func openStore(cfg *Config, log *slog.Logger, inUse redisstore.InUse) (routes.Store, *redisconn.Client, error) {
 	if dir, ok := cfg.RoutesDir(); ok {
 		store, err := filestore.Open(dir, filestore.Options{Logger: log})
 		return store, nil, err
@@ -137,7 +137,7 @@ func openStore(cfg *Config, log *slog.Logger, inUse func() []routes.Key) (routes
 }
 
 func (n *node) openRoutes() (err error) {
-	if n.store, n.redis, err = openStore(n.cfg, n.log, n.inUse()); err != nil {
+	if n.store, n.redis, err = openStore(n.cfg, n.log, n.inUse); err != nil {
 		return fmt.Errorf("routes: %w", err)
 	}
 	if n.redis != nil {

@@ -32,13 +32,27 @@ func (d *Drain) Covers(url, tenant string) bool {
 	return d.URL == url && (d.Tenant == "" || d.Tenant == tenant)
 }
 
-// Find returns the first of the drains that covers a backend; nil: it is not drained.
-func Find(drains []Drain, url, tenant string) *Drain {
-	i := slices.IndexFunc(drains, func(d Drain) bool { return d.Covers(url, tenant) })
-	if i < 0 {
+// Drained are drains by their keys, so that many cost no more to ask than few.
+type Drained map[string]*Drain
+
+// ByKey makes them of a list, which must not be changed afterwards.
+func ByKey(drains []Drain) Drained {
+	out := make(Drained, len(drains))
+	for i := range drains {
+		out[drains[i].Key()] = &drains[i]
+	}
+	return out
+}
+
+// Find returns the drain that covers a backend, first that of all who name it; nil: it is not drained.
+func (m Drained) Find(url, tenant string) *Drain {
+	if len(m) == 0 {
 		return nil
 	}
-	return &drains[i]
+	if d := m[url]; d != nil || tenant == "" {
+		return d
+	}
+	return m[(&Drain{URL: url, Tenant: tenant}).Key()]
 }
 
 // sorted returns drains by URL and tenant, each once.

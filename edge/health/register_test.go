@@ -56,7 +56,7 @@ func TestDrainsSurviveARestart(t *testing.T) {
 	if err := again.Set(t.Context(), a, false); err != nil {
 		t.Fatal(err)
 	}
-	if got := again.Drains(); len(got) != 1 || Find(got, "http://a", "rival") != nil || Find(got, "http://a", "shop") == nil {
+	if got := again.Drains(); len(got) != 1 || ByKey(got).Find("http://a", "rival") != nil || ByKey(got).Find("http://a", "shop") == nil {
 		t.Errorf("after an undrain: %+v", got)
 	}
 }

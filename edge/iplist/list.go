@@ -35,9 +35,10 @@ type list struct {
 	once  sync.Once
 	tried atomic.Bool // it was read once
 
-	mu    sync.Mutex  // held while the list is read
-	stamp fs.FileInfo // of the file when it was last read; nil: it could not be
-	etag  string      // of the answer that is in force
+	mu    sync.Mutex        // held while the list is read
+	stamp fs.FileInfo       // of the file when it was last read; nil: it could not be
+	etag  string            // of the answer that is in force
+	sum   [sha256.Size]byte // of the text that is in force and kept; zero: read and keep any
 
 	unwanted atomic.Bool // nobody uses it any more
 
@@ -58,7 +59,7 @@ func newList(entry, dir string) *list {
 func (one *list) first(l *Lists) {
 	one.once.Do(func() {
 		one.mu.Lock()
-		defer one.mu.Unlock()
+		defer one.unlock(l)
 		one.firstRead(l)
 		one.tried.Store(true)
 	})
@@ -98,18 +99,27 @@ func (one *list) restore(l *Lists) bool {
 		return false
 	}
 	one.networks.Store(n)
+	one.sum = sha256.Sum256(text)
 	return true
 }
 
-// reread reads a file if it has changed, or was bad; changed: it has other networks.
+// fileRests is how long a file is left alone after a change: many programs write in place. The next look takes it.
+const fileRests = 200 * time.Millisecond
+
+// reread reads a file if it has changed, or could not be read; changed: it has another text.
 func (one *list) reread(l *Lists) (changed bool) {
 	one.mu.Lock()
-	defer one.mu.Unlock()
+	defer one.unlock(l)
 	path := strings.TrimPrefix(one.entry, "file:")
 	now, err := os.Stat(path)
 	was := one.stamp
 	if err == nil && was != nil && os.SameFile(was, now) && was.ModTime().Equal(now.ModTime()) && was.Size() == now.Size() {
 		return false
+	}
+	if err == nil {
+		if age := time.Since(now.ModTime()); age >= 0 && age < fileRests {
+			return false // it may be half written, as yet empty
+		}
 	}
 	return one.readFile(l)
 }
@@ -145,8 +155,15 @@ func (one *list) failed(l *Lists, err error) (changed bool) {
 	return false
 }
 
-// take puts a new form in force if it is good, with mu held.
+// take puts a new form in force if it is good, with mu held. One that is in force already changes nothing.
 func (one *list) take(l *Lists, text []byte) (changed bool) {
+	sum := sha256.Sum256(text)
+	if sum == one.sum {
+		if one.err.Swap(nil) != nil {
+			l.log.Info("list of addresses is good again, and as it was", "list", one.name)
+		}
+		return false
+	}
 	n, err := ParseList(text)
 	if err == nil && one.isURL && n.Len() == 0 {
 		err = errors.New("it has no network: whoever serves it has probably lost it") // who means it takes the list out of the document
@@ -159,16 +176,28 @@ func (one *list) take(l *Lists, text []byte) (changed bool) {
 	if old != nil || failed {
 		l.log.Info("list of addresses read again", "list", one.name, "networks", n.Len())
 	}
+	one.sum = sum
 	if one.kept != "" {
 		err := routes.WriteFile(one.kept, 0o600, func(w *bufio.Writer) error { _, err := w.Write(text); return err })
 		if err != nil {
 			l.log.Error("list of addresses not kept: a restart begins without it if it cannot be had then", "list", one.name, "err", err)
-		}
-		if one.unwanted.Load() {
-			one.remove(l)
+			one.sum = [sha256.Size]byte{}
 		}
 	}
 	return true
+}
+
+// unlock ends what mu was held for, and removes what was kept of a list that was given up meanwhile.
+func (one *list) unlock(l *Lists) {
+	one.mu.Unlock()
+	if one.kept == "" || !one.unwanted.Load() {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lists[one.entry] == nil { // else it is kept for the one that came after
+		one.remove(l)
+	}
 }
 
 // forget removes the last good form of a list that nobody uses, with Lists.mu held: a list of the same name comes after it.
@@ -196,7 +225,7 @@ func (one *list) begin(refresh time.Duration) { one.next.Store(time.Now().Add(re
 // refetch asks a URL again.
 func (one *list) refetch(ctx context.Context, l *Lists, most time.Duration) (changed bool) {
 	one.mu.Lock()
-	defer one.mu.Unlock()
+	defer one.unlock(l)
 	limited, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	return one.fetched(limited, l)
@@ -211,7 +240,7 @@ func (one *list) fetched(ctx context.Context, l *Lists) (changed bool) {
 	case text == nil:
 		one.err.Store(nil) // what is in force is the newest
 	default:
-		if changed = one.take(l, text); changed {
+		if changed = one.take(l, text); one.err.Load() == nil {
 			one.etag = etag
 		}
 	}
@@ -254,5 +283,5 @@ func (one *list) get(ctx context.Context, client *http.Client) (text []byte, eta
 	if err != nil {
 		return nil, "", fmt.Errorf("cannot be fetched: %w", err)
 	}
-	return append([]byte{}, text...), resp.Header.Get("ETag"), nil
+	return text, resp.Header.Get("ETag"), nil
 }

@@ -100,8 +100,8 @@ func NewLists(o Options) (*Lists, error) {
 }
 
 // Open returns the rules of a document, which must not change any more, and holds them until Close; nil if it says nothing. It
-// reads lists that no other document names: a file or, for at most five seconds, a URL of which no good form is kept. What
-// cannot be had counts as empty until it can.
+// reads lists that no other document names, all at a time: files and, for at most five seconds, URLs of which no good form is kept.
+// What cannot be had counts as empty until it can.
 func (l *Lists) Open(a *routes.Addresses) *Rules {
 	if a.Empty() {
 		return nil
@@ -128,9 +128,13 @@ func (l *Lists) Open(a *routes.Addresses) *Rules {
 	}
 	r.users++
 	l.mu.Unlock()
+	var reading sync.WaitGroup
 	for _, one := range r.lists {
-		one.first(l)
+		if !one.tried.Load() {
+			reading.Go(func() { one.first(l) })
+		}
 	}
+	reading.Wait()
 	return r
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 // dial opens a fresh connection, TLS included, within Options.ConnectTimeout: to the wanted address of the backend's name, if
-// that can be reached.
+// that can be reached and its TLS is right.
 func (p *Pool) dial(ctx context.Context, line *Lifeline, want netip.Addr) (*conn, error) {
 	p.dials.Add(1)
 	ctx, cancel := context.WithTimeout(ctx, p.opts.ConnectTimeout)
@@ -15,12 +15,16 @@ func (p *Pool) dial(ctx context.Context, line *Lifeline, want netip.Addr) (*conn
 	if err := line.holdDial(cancel); err != nil {
 		return nil, err
 	}
-	raw, address, err := p.open(ctx, want)
+	return p.open(ctx, want)
+}
+
+// connect opens a connection to a network address, TLS included.
+func (p *Pool) connect(ctx context.Context, network, address string) (*conn, error) {
+	raw, err := p.opts.Dial(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
 	c := newConn(raw)
-	c.address = address
 	c.maxHead, c.maxFields = p.opts.ResponseHeader, p.opts.ResponseFields
 	if p.tls == nil {
 		return c, nil

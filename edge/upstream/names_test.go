@@ -47,21 +47,31 @@ func (n *nameTest) pool(t *testing.T, port int, adjust ...func(*Options)) *Pool 
 // onAddresses has a backend at one port of each loopback address, which answers with its address.
 func onAddresses(t *testing.T, addresses ...string) (port int, backends map[string]*backend) {
 	t.Helper()
+	scripts := map[string]func(*session){}
+	for _, a := range addresses {
+		scripts[a] = func(s *session) {
+			for s.request() != nil && s.say(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(a), a)) {
+			}
+		}
+	}
+	return scriptsOn(t, scripts)
+}
+
+// scriptsOn has a backend at one port of each loopback address.
+func scriptsOn(t *testing.T, scripts map[string]func(*session)) (port int, backends map[string]*backend) {
+	t.Helper()
 	for range 10 {
 		backends = map[string]*backend{}
 		port = 0
-		for _, a := range addresses {
+		for a, script := range scripts {
 			ln, err := net.Listen("tcp", fmt.Sprintf("%s:%d", a, port))
 			if err != nil { // the port is another's there
 				break
 			}
 			port = ln.Addr().(*net.TCPAddr).Port
-			backends[a] = serveOn(t, ln, func(s *session) {
-				for s.request() != nil && s.say(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(a), a)) {
-				}
-			})
+			backends[a] = serveOn(t, ln, script)
 		}
-		if len(backends) == len(addresses) {
+		if len(backends) == len(scripts) {
 			return port, backends
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// passedOver is how long an address that could not be reached is tried behind the others of its name.
+// passedOver is how long an address that could not be reached, or whose TLS failed, is tried behind the others of its name.
 const passedOver = 10 * time.Second
 
 // leastTry is the least time that an attempt at one of several addresses gets, if there is so much left.
@@ -132,23 +132,23 @@ func (s *spread) order(known []netip.Addr, want netip.Addr) []netip.Addr {
 	return append(out, last...)
 }
 
-// open connects to the backend: by name to its addresses one after the other, until one takes the connection.
-func (p *Pool) open(ctx context.Context, want netip.Addr) (net.Conn, netip.Addr, error) {
+// open connects to the backend: by name to its addresses one after the other, until one takes the connection, TLS included.
+func (p *Pool) open(ctx context.Context, want netip.Addr) (*conn, error) {
 	network, address := p.address.Network()
 	if p.spread.name == nil {
-		raw, err := p.opts.Dial(ctx, network, address)
-		return raw, netip.Addr{}, err
+		return p.connect(ctx, network, address)
 	}
 	known, err := p.spread.name.resolve(ctx)
 	if err != nil {
-		return nil, netip.Addr{}, err
+		return nil, err
 	}
 	port := strconv.Itoa(p.address.Port)
 	for i, a := range p.spread.order(known, want) {
-		var raw net.Conn
-		if raw, err = p.try(ctx, network, net.JoinHostPort(a.String(), port), len(known)-i); err == nil {
+		var c *conn
+		if c, err = p.try(ctx, network, net.JoinHostPort(a.String(), port), len(known)-i); err == nil {
 			p.spread.note(a, true)
-			return raw, a, nil
+			c.address = a
+			return c, nil
 		}
 		if ctx.Err() != nil || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 			break // it says nothing of the address
@@ -158,15 +158,15 @@ func (p *Pool) open(ctx context.Context, want netip.Addr) (net.Conn, netip.Addr,
 	if len(known) > 1 {
 		err = fmt.Errorf("no address of %s could be reached, of %d; the last: %w", p.address.Host, len(known), err)
 	}
-	return nil, netip.Addr{}, err
+	return nil, err
 }
 
-// try dials one of so many addresses that are left, within its part of the time that is left.
-func (p *Pool) try(ctx context.Context, network, address string, left int) (net.Conn, error) {
+// try connects to one of so many addresses that are left, within its part of the time that is left.
+func (p *Pool) try(ctx context.Context, network, address string, left int) (*conn, error) {
 	if due, ok := ctx.Deadline(); ok && left > 1 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, max(leastTry, time.Until(due)/time.Duration(left)))
 		defer cancel()
 	}
-	return p.opts.Dial(ctx, network, address)
+	return p.connect(ctx, network, address)
 }

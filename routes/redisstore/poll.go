@@ -15,8 +15,10 @@ const (
 	pollEvery = 500 * time.Millisecond
 	// pollShare is the part of the time that goes into reading everything: a tenth.
 	pollShare = 10
-	// maxInUse bounds how many documents are read with each poll.
+	// maxInUse bounds how many documents are read with each look; what is beyond has its turn with the next.
 	maxInUse = 2000
+	// maxHosts is how many of them are of hosts that have none, where there is not room for all: strangers choose those.
+	maxHosts = 500
 )
 
 // A poller follows servers that do not tell of changes: old ones, proxies, and
@@ -35,18 +37,33 @@ type poller struct {
 	known map[routes.Key]uint64
 	size  int64 // how many keys the masters had; -1: they do not say
 
+	used func() (documents, hosts []routes.Key) // see InUse; nil: nothing is in use
+	end  func()
+	turn routes.Key // the document that the next look begins with, if not all are read with each
+
 	nextLook, nextCheck time.Time
 	passNow             bool // a pass is wanted at once
+	emptying            bool // masters lost most of their keys, and no pass has begun and ended since
 }
 
 func newPoller(f *follower) *poller {
 	p := &poller{follower: f, seed: maphash.MakeSeed(), known: map[routes.Key]uint64{}}
 	p.size = p.dbsize()
+	if f.store.inUse != nil {
+		p.used, p.end = f.store.inUse()
+	}
 	return p
+}
+
+func (p *poller) close() {
+	if p.end != nil {
+		p.end()
+	}
 }
 
 func (f *follower) poll(ctx context.Context) error {
 	p := newPoller(f)
+	defer p.close()
 	if err := p.full(); err != nil {
 		return err
 	}
@@ -87,6 +104,14 @@ func (p *poller) full() error {
 // pass reads everything if it amounts to something else than before.
 func (p *poller) pass() error {
 	p.passNow = false
+	if err := p.compare(); err != nil {
+		return err
+	}
+	p.emptying = p.emptying && p.passNow // another pass judges what was lost during this one
+	return nil
+}
+
+func (p *poller) compare() error {
 	docs, err := p.reader.names()
 	if err != nil {
 		return err
@@ -165,16 +190,20 @@ func (p *poller) look(ctx context.Context) error {
 }
 
 func (p *poller) inUse() error {
-	if p.store.inUse == nil {
+	if p.used == nil {
 		return nil
 	}
-	docs := p.store.inUse()
-	docs = docs[:min(len(docs), maxInUse)]
-	slices.SortFunc(docs, compareKeys)
-	docs = slices.Compact(docs)
+	docs, hosts := p.used()
 	known := make(map[routes.Key]uint64, len(docs))
+	for _, in := range [][]routes.Key{docs, hosts} {
+		for _, doc := range in {
+			if sum, seen := p.known[doc]; seen { // perhaps not read this time
+				known[doc] = sum
+			}
+		}
+	}
 	var changes []routes.Change
-	if err := p.reader.values(docs, func(doc routes.Key, values []value) {
+	if err := p.reader.values(p.window(docs, hosts), func(doc routes.Key, values []value) {
 		sum := p.sumOf(doc, values)
 		before, seen := p.known[doc]
 		known[doc] = sum
@@ -191,14 +220,32 @@ func (p *poller) inUse() error {
 		return err
 	}
 	p.known = known
-	if slices.ContainsFunc(changes, func(c routes.Change) bool { return c.Gone() }) && p.emptied() {
-		p.passNow = true // which judges what is gone all together
-		changes = slices.DeleteFunc(changes, func(c routes.Change) bool { return c.Gone() })
+	gone := func(c routes.Change) bool { return c.Gone() }
+	if slices.ContainsFunc(changes, gone) && (p.emptying || p.emptied()) {
+		if !p.emptying {
+			p.emptying, p.passNow = true, true // a pass judges what is gone all together
+		}
+		changes = slices.DeleteFunc(changes, gone)
 	}
 	if len(changes) > 0 {
 		p.yield(routes.Batch{Changes: changes, Problems: p.reader.problems()})
 	}
 	return nil
+}
+
+// window returns what is read with this look, sorted: all, or as many documents as may be, from where the last look ended, and some of the hosts.
+func (p *poller) window(docs, hosts []routes.Key) []routes.Key {
+	slices.SortFunc(docs, compareKeys)
+	docs = slices.Compact(docs)
+	if room := maxInUse - min(len(hosts), maxHosts); len(docs) > room {
+		first, _ := slices.BinarySearchFunc(docs, p.turn, compareKeys)
+		docs = slices.Concat(docs[first:], docs[:first])
+		p.turn = docs[room]
+		docs = docs[:room]
+	}
+	out := slices.Concat(docs, hosts[:min(len(hosts), maxInUse-len(docs))])
+	slices.SortFunc(out, compareKeys)
+	return slices.Compact(out)
 }
 
 // emptied reports whether the masters may have lost most of their keys, as with

@@ -1,8 +1,12 @@
 package redisstore
 
 import (
+	"context"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +19,11 @@ import (
 func noTracking(server *edgetest.RedisServer) string {
 	server.CLI("ACL", "SETUSER", "poll", "on", ">secret", "~*", "+@all", "-client|tracking")
 	return "redis://poll:secret@" + server.Addr()
+}
+
+// using is an InUse that needs no end.
+func using(look func() (documents, hosts []routes.Key)) InUse {
+	return func() (func() (documents, hosts []routes.Key), func()) { return look, func() {} }
 }
 
 func TestContractByPolling(t *testing.T) {
@@ -51,7 +60,7 @@ func TestPollingBelievesNoFlush(t *testing.T) {
 	server.CLI("RPUSH", "frontend:WWW.Odd.test", "shop", "http://127.0.0.1:9000")
 	inUse := []routes.Key{routestest.Vhost("h0.test"), routestest.Vhost("www.odd.test"), routestest.Vhost("unknown.test")}
 	w := routestest.Follow(t, openURL(t, noTracking(server), Options{
-		InUse: func() []routes.Key { return append([]routes.Key(nil), inUse...) },
+		InUse: using(func() (documents, hosts []routes.Key) { return slices.Clone(inUse), nil }),
 	}), "")
 	untilLen(w, 7)
 	server.CLI("DEL", "frontend:h1.test")
@@ -72,27 +81,10 @@ func TestWhatIsInUseIsPolledDuringAPass(t *testing.T) {
 	t.Parallel()
 	server := edgetest.Redis(t)
 	fill(server, 4)
-	s := openURL(t, noTracking(server), Options{InUse: func() []routes.Key { return []routes.Key{routestest.Vhost("h1.test")} }})
-	session, err := s.client.Session(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer session.Close()
-	var got []string
-	f := follower{store: s, session: session, missing: map[routes.Key]time.Time{}, yield: func(b routes.Batch) {
-		for _, c := range b.Changes {
-			got = append(got, fmt.Sprintf("%s %v full=%v", c.Key.Name, c.Gone(), b.Full))
-		}
-	}}
-	f.reader = reader{session: session, odd: &s.odd, misnamed: map[string]*routes.Problem{}}
-	p := newPoller(&f)
+	p, told := pollerOf(t, server, func() (documents, hosts []routes.Key) { return []routes.Key{routestest.Vhost("h1.test")}, nil })
 	look := func(want string) {
 		t.Helper()
-		got = nil
-		if err := p.inUse(); err != nil {
-			t.Fatal(err)
-		}
-		if s := strings.Join(got, ", "); s != want {
+		if s := strings.Join(told(), ", "); s != want {
 			t.Errorf("got %q, want %q", s, want)
 		}
 	}
@@ -102,15 +94,133 @@ func TestWhatIsInUseIsPolledDuringAPass(t *testing.T) {
 	look("h1.test false full=false")
 	server.CLI("DEL", "frontend:h1.test")
 	look("") // it may be half of a replacement
-	f.missing[routestest.Vhost("h1.test")] = time.Time{}
+	p.missing[routestest.Vhost("h1.test")] = time.Time{}
 	look("h1.test true full=false")
 	server.CLI("RPUSH", "frontend:h1.test", "shop", "http://127.0.0.1:9001")
 	look("h1.test false full=false")
 	server.CLI("FLUSHALL")
 	look("")
-	f.missing[routestest.Vhost("h1.test")] = time.Time{}
+	p.missing[routestest.Vhost("h1.test")] = time.Time{}
 	look("")
 	if !p.passNow {
 		t.Error("most keys are gone, and no pass is wanted that judges it")
+	}
+}
+
+// pollerOf returns a poller, and what a look of it tells.
+func pollerOf(t *testing.T, server *edgetest.RedisServer, inUse func() (documents, hosts []routes.Key)) (p *poller, told func() []string) {
+	t.Helper()
+	s := openURL(t, noTracking(server), Options{InUse: using(inUse)})
+	session, err := s.client.Session(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := session.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	var got []string
+	f := follower{store: s, session: session, missing: map[routes.Key]time.Time{}, yield: func(b routes.Batch) {
+		for _, c := range b.Changes {
+			got = append(got, fmt.Sprintf("%s %v full=%v", c.Key.Name, c.Gone(), b.Full))
+		}
+	}}
+	f.reader = reader{session: session, odd: &s.odd, misnamed: map[string]*routes.Problem{}}
+	return newPoller(&f), func() []string {
+		t.Helper()
+		got = nil
+		if err := p.inUse(); err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+}
+
+// manyInUse are more documents than a look reads, in another order each time, beside a flood of made-up hosts.
+func manyInUse() (docs []routes.Key, inUse func() (documents, hosts []routes.Key)) {
+	for i := range maxInUse + 500 {
+		docs = append(docs, routestest.Vhost(fmt.Sprintf("h%d.test", i)))
+	}
+	return docs, func() (documents, hosts []routes.Key) {
+		documents = append(slices.Clone(docs), docs[:100]...)
+		rand.Shuffle(len(documents), func(i, j int) { documents[i], documents[j] = documents[j], documents[i] })
+		for range maxInUse {
+			hosts = append(hosts, routestest.Vhost(fmt.Sprintf("unknown%d.test", rand.Uint64())))
+		}
+		return documents, hosts
+	}
+}
+
+// Documents in use that are too many for one look are read in turns, whatever strangers ask for, and what has gone between two turns is noticed.
+func TestWhatIsInUseIsReadInTurns(t *testing.T) {
+	t.Parallel()
+	server := edgetest.Redis(t)
+	docs, inUse := manyInUse()
+	fill(server, len(docs))
+	p, told := pollerOf(t, server, inUse)
+	seen := map[string]bool{}
+	for range 2 {
+		all := told()
+		if len(all) > maxInUse-maxHosts {
+			t.Errorf("%d documents in one look", len(all))
+		}
+		for _, one := range all {
+			seen[one] = true
+		}
+	}
+	if len(seen) != len(docs) {
+		t.Errorf("after two looks %d documents were read, want %d", len(seen), len(docs))
+	}
+	const gone = "h77.test"
+	server.CLI("DEL", "frontend:"+gone)
+	p.missing[routestest.Vhost(gone)] = time.Time{}
+	if all := slices.Concat(told(), told()); !slices.Equal(all, []string{gone + " true full=false"}) {
+		t.Errorf("after two more looks %q was told", all)
+	}
+}
+
+// A flush shows in one turn after the other, and none of them is believed before a pass has judged all.
+func TestAFlushIsBelievedInNoTurn(t *testing.T) {
+	t.Parallel()
+	server := edgetest.Redis(t)
+	docs, inUse := manyInUse()
+	fill(server, len(docs))
+	p, told := pollerOf(t, server, inUse)
+	told()
+	told()
+	server.CLI("FLUSHALL")
+	for _, doc := range docs {
+		p.missing[doc] = time.Time{}
+	}
+	for turn := range 3 {
+		if all := told(); len(all) != 0 || !p.emptying {
+			t.Errorf("turn %d: %d documents are told to be gone", turn, len(all))
+		}
+	}
+	if !p.passNow {
+		t.Error("no pass is wanted")
+	}
+	if err := p.pass(); err != nil || p.emptying {
+		t.Errorf("after a pass: %v, %v", p.emptying, err)
+	}
+}
+
+// Hosts are remembered for as long as routes are polled, and where they are not, never.
+func TestWhatIsInUseIsAskedForOnlyWhilePolling(t *testing.T) {
+	t.Parallel()
+	server := edgetest.Redis(t)
+	fill(server, 1)
+	for url, want := range map[string]int32{"redis://" + server.Addr(): 0, noTracking(server): 1} {
+		var begun, ended atomic.Int32
+		s := openURL(t, url, Options{InUse: func() (func() (documents, hosts []routes.Key), func()) {
+			begun.Add(1)
+			return func() (documents, hosts []routes.Key) { return nil, nil }, func() { ended.Add(1) }
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		_ = s.Watch(ctx, func(routes.Batch) { cancel() })
+		if begun.Load() != want || ended.Load() != want {
+			t.Errorf("%s: begun %d times and ended %d times, want %d", url, begun.Load(), ended.Load(), want)
+		}
 	}
 }

@@ -17,14 +17,16 @@ import (
 type Options struct {
 	// Prefix stands before every key; empty: that of the client's URL.
 	Prefix string
-	// InUse returns the documents that have to be followed within a second also
-	// where a server does not tell of changes and there are too many to read
-	// all: those of the hosts that are asked for. Called from one goroutine; the
-	// slice becomes the store's. Nil: none.
-	InUse func() []routes.Key
+	// InUse is called where a server does not tell of changes and routes are polled. Nil: only passes over everything find changes.
+	InUse InUse
 	// Logger tells when Redis is lost and found again; nil discards.
 	Logger *slog.Logger
 }
+
+// An InUse begins to tell what has to be followed within a second also where there are too many documents to read all: those of the hosts
+// that are asked for. look is called from one goroutine, until it has called end; its slices become the store's: documents that
+// routes have, and such as may come into being, of hosts that have none.
+type InUse func() (look func() (documents, hosts []routes.Key), end func())
 
 // A Store is a routes.Store in Redis. Safe for concurrent use.
 type Store struct {
@@ -34,7 +36,7 @@ type Store struct {
 	log    *slog.Logger
 	odd    oddKeys
 	up     atomic.Pointer[error]
-	inUse  func() []routes.Key
+	inUse  InUse
 
 	pingEvery time.Duration
 }

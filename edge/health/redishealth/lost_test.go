@@ -87,7 +87,7 @@ func TestADrainAfterAFlushUndrainsNoOther(t *testing.T) {
 	if err := a.Set(t.Context(), health.Drain{URL: "http://y"}, true); err != nil {
 		t.Fatal(err)
 	}
-	if snapshot, err := s.Read(t.Context(), ""); err != nil || health.Find(snapshot.Drains, "http://x", "") == nil {
+	if snapshot, err := s.Read(t.Context(), ""); err != nil || health.ByKey(snapshot.Drains).Find("http://x", "") == nil {
 		t.Errorf("%+v, %v", snapshot, err)
 	}
 	b.await(t, "http://x", "http://y")

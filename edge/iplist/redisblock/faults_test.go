@@ -274,6 +274,18 @@ func TestBlocksThatAreAddedAtATimeAllAct(t *testing.T) {
 	}
 }
 
+// Who writes by hand knows of no set of scopes: his are heard of also where that changes, or all is flushed, in the same moment.
+func TestAScopeByHandIsHeardOfBesideOtherChanges(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	n := start(t, redis.URL(), "")
+	n.wait(t, "it to follow", n.Followed)
+	for i, other := range []string{"SADD " + scopesKey + " other", "FLUSHALL"} {
+		redis.CLIInput(fmt.Sprintf("MULTI\n%s\nHSET block:{s%d} 192.0.2.0/24 \"\"\nEXEC\n", other, i))
+		n.wait(t, "the block beside "+other, func() bool { return n.has("192.0.2.1", fmt.Sprint("s", i)) })
+	}
+}
+
 // The Sentinels name another master, and the old one, cut off from them, goes on as if nothing were.
 func TestBlocksAreThoseOfTheSentinelsMaster(t *testing.T) {
 	t.Parallel()

@@ -105,13 +105,11 @@ func (f *follower) told(ctx context.Context, conn *redisconn.Conn) error {
 				return err
 			}
 		}
-		switch {
-		case time.Since(read) >= rereadEvery:
-			read, err = time.Now(), f.full(ctx)
-		case len(pushes) > 0:
-			err = f.changed(ctx, pushes)
+		again := time.Since(read) >= rereadEvery
+		if again {
+			read = time.Now()
 		}
-		if err != nil {
+		if err := f.changed(ctx, pushes, again); err != nil {
 			return err
 		}
 	}
@@ -195,8 +193,9 @@ func (f *follower) readAll(ctx context.Context) error {
 	return fmt.Errorf("redis: %s is gone as soon as it is written", s.prefix+scopesKey)
 }
 
-// changed acts on invalidations.
-func (f *follower) changed(ctx context.Context, pushes []redisconn.Reply) error {
+// changed acts on invalidations, and reads all scopes again if they or the caller want it. The scopes that were named are read behind
+// that: they may be new, and written by somebody who knows of no set of scopes.
+func (f *follower) changed(ctx context.Context, pushes []redisconn.Reply, all bool) error {
 	s := f.store
 	var tenants []string
 	for i := range pushes {
@@ -205,15 +204,20 @@ func (f *follower) changed(ctx context.Context, pushes []redisconn.Reply) error 
 			continue
 		}
 		if keys.Null || pushes[i].TooLarge { // no list of keys means all of them: FLUSHALL, FLUSHDB
-			return f.full(ctx)
+			all = true
 		}
 		for _, key := range keys.Items {
 			if key.Text == s.prefix+scopesKey { // a new scope, or all are lost
-				return f.full(ctx)
+				all = true
 			}
 			if tenant, ok := s.tenantOf(key.Text); ok {
 				tenants = append(tenants, tenant)
 			}
+		}
+	}
+	if all {
+		if err := f.full(ctx); err != nil {
+			return err
 		}
 	}
 	if len(tenants) == 0 {
