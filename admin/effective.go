@@ -13,7 +13,7 @@ import (
 type Effective struct {
 	Path  string `json:"path"`
 	Value string `json:"value"`
-	From  string `json:"from"` // "vhost", "tenant NAME", "defaults" or "built in"
+	From  string `json:"from"` // "vhost", "vhost NAME" (a path vhost's host), "tenant NAME", "defaults" or "built in"
 }
 
 // effective lists what is in force for a route that has a good form.
@@ -24,12 +24,19 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 		base, layer = defaults, "defaults"
 	}
 	own, shared := paths(r.Vhost), paths(base)
+	host, path := routes.SplitName(r.Name)
+	hosts := map[string]bool{} // what a path vhost has from its host's
+	if path != "" {
+		hosts = paths(&routes.Vhost{TLS: r.TLS()})
+	}
 	var out []Effective
 	add := func(path, value string) {
 		from := "built in"
 		switch {
 		case own[path]:
 			from = "vhost"
+		case hosts[path]:
+			from = "vhost " + host
 		case shared[path]:
 			from = layer
 		}
@@ -56,6 +63,24 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 		}
 	}
 	out = append(out, effectiveAddresses(&s, layer)...)
+	if r.Vhost.Redirect == nil && r.Vhost.Respond == nil {
+		effectiveBackends(&s, add)
+	}
+	add("compress", s.Compress)
+	add("tls.policy", s.TLSPolicy)
+	add("tls.min_version", s.MinTLS)
+	add("tls.key_type", s.KeyType)
+	effectiveClientAuth(r.TLS(), add)
+	if t := r.TLS(); t != nil && t.OneCertificate {
+		add("tls.one_certificate", "true")
+	}
+	add("tls.redirect_http", s.RedirectHTTP)
+	add("tls.hsts", hstsText(&s.HSTS))
+	return out
+}
+
+// effectiveBackends adds what has no meaning for a vhost without backends.
+func effectiveBackends(s *routes.Settings, add func(path, value string)) {
 	add("balance", s.Balance)
 	if s.Sticky != "" {
 		add("sticky.cookie", s.Sticky)
@@ -63,18 +88,7 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 	effectiveHealth(s.Health, add)
 	add("timeouts.connect", routes.Duration(s.ConnectTimeout).String())
 	add("timeouts.first_byte", routes.Duration(s.FirstByte).String())
-	effectiveCache(&s, add)
-	add("compress", s.Compress)
-	add("tls.policy", s.TLSPolicy)
-	add("tls.min_version", s.MinTLS)
-	add("tls.key_type", s.KeyType)
-	effectiveClientAuth(r.Vhost.TLS, add)
-	if t := r.Vhost.TLS; t != nil && t.OneCertificate {
-		add("tls.one_certificate", "true")
-	}
-	add("tls.redirect_http", s.RedirectHTTP)
-	add("tls.hsts", hstsText(&s.HSTS))
-	return out
+	effectiveCache(s, add)
 }
 
 // effectiveWAF adds the WAF's settings, but for rules, where a vhost's stand beside its tenant's.

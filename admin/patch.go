@@ -78,7 +78,7 @@ func setPath(tree map[string]any, kind reflect.Type, above, path string, value a
 	}
 	below, ok := tree[name].(map[string]any)
 	if !ok {
-		if tree[name] != nil || kind != nil && kind.Kind() != reflect.Struct {
+		if tree[name] != nil || kind != nil && kind.Kind() != reflect.Struct && kind.Kind() != reflect.Map {
 			problem := &routes.Problem{Field: above + name, Reason: "has no fields below it"}
 			return &apiError{http.StatusUnprocessableEntity, problem.Error(), routes.Problems{problem}}
 		}
@@ -93,9 +93,12 @@ func setPath(tree map[string]any, kind reflect.Type, above, path string, value a
 	return nil
 }
 
-// fieldType returns the type of the field with that JSON name, without pointer;
+// fieldType returns the type of the field with that JSON name, or of a map's values, without pointer;
 // nil if there is none, which the document's decoder will report.
 func fieldType(t reflect.Type, name string) reflect.Type {
+	if t != nil && t.Kind() == reflect.Map {
+		return t.Elem()
+	}
 	if t == nil || t.Kind() != reflect.Struct {
 		return nil
 	}

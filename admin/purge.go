@@ -25,7 +25,8 @@ type PurgeRequest struct {
 	// Prefix is an absolute URL without query: all that begin so are purged.
 	Prefix string `json:"prefix,omitempty"`
 	Tag    string `json:"tag,omitempty"`
-	// Host is that of requests, or with a Tag one that the vhost answers for; or the name of a vhost with a wildcard.
+	// Host is that of requests, or with a Tag one that the vhost answers for; or the name of a vhost with a wildcard. Its path
+	// vhosts are purged, too. Or the name of a path vhost, for that one alone.
 	Host   string `json:"host,omitempty"`
 	Tenant string `json:"tenant,omitempty"`
 	All    bool   `json:"all,omitempty"`
@@ -192,7 +193,7 @@ func (a *API) cacheStats(w http.ResponseWriter, r *http.Request) error {
 
 // vhostNamed returns the route that answers for a host, or of that name; nil: there is none.
 func (a *API) vhostNamed(host string) *routes.Route {
-	if name, err := routes.CanonicalName(host); err == nil {
+	if name, err := routes.CanonicalVhost(host); err == nil {
 		if route := a.opts.Table().Vhost(name); route != nil {
 			return route
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 
 	"gatehouse/routes"
 )
@@ -13,7 +14,7 @@ import (
 const (
 	StatusOK        = "ok"
 	StatusBroken    = "broken"    // the present document is bad; the last good form serves, if there was one
-	StatusConflict  = "conflict"  // some of its aliases belong to another vhost
+	StatusConflict  = "conflict"  // some of its aliases belong to another vhost, or it is a path of a host that is not its tenant's
 	StatusWarning   = "warning"   // it is served, but not with the certificate files or WAF exclusions that it names, or its own rules repeat its tenant's
 	StatusSuspended = "suspended" // by its document: it is answered 503
 )
@@ -24,11 +25,13 @@ type VhostSummary struct {
 	Aliases  []string `json:"aliases"`
 	Tenant   string   `json:"tenant,omitempty"`
 	Backends []string `json:"backends"`
-	WAF      string   `json:"waf"`   // the mode in force, or "off (profile none)"
-	Cache    bool     `json:"cache"` // in force
-	Status   string   `json:"status"`
-	Reason   string   `json:"reason,omitempty"` // why the status is not ok
-	Where    string   `json:"where,omitempty"`  // FILE:LINE or key of the document
+	// Answer is what a vhost without backends answers by: "redirect to URL", or "respond STATUS".
+	Answer string `json:"answer,omitempty"`
+	WAF    string `json:"waf"`   // the mode in force, or "off (profile none)"
+	Cache  bool   `json:"cache"` // in force
+	Status string `json:"status"`
+	Reason string `json:"reason,omitempty"` // why the status is not ok
+	Where  string `json:"where,omitempty"`  // FILE:LINE or key of the document
 }
 
 // VhostList is the answer of GET /vhosts, by name.
@@ -71,6 +74,12 @@ func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
 		s.Tenant, s.WAF, s.Cache = v.Tenant, modeInForce(&settings.WAF, len(settings.Rules) > 0), settings.Cache
 		for _, b := range v.Backends {
 			s.Backends = append(s.Backends, b.URL)
+		}
+		switch {
+		case v.Redirect != nil:
+			s.Answer = "redirect to " + v.Redirect.To
+		case v.Respond != nil:
+			s.Answer = "respond " + strconv.Itoa(cmp.Or(v.Respond.Status, http.StatusOK))
 		}
 	}
 	if problems := route.Problems; len(problems) > 0 {
@@ -121,6 +130,16 @@ func (a *API) warningsOf(route *routes.Route) routes.Problems {
 	}
 	if err := a.opts.AddressProblem(route.Name); err != nil {
 		out = append(out, &routes.Problem{Field: "addresses", Reason: err.Error()})
+	}
+	if v.Respond != nil {
+		if _, err := v.Respond.Page(); err != nil {
+			out = append(out, &routes.Problem{Field: "respond.file", Reason: "cannot be read: " + err.Error()})
+		}
+	}
+	for i, b := range v.Backends {
+		if field, err := BackendTLSProblem(b.TLS); err != nil {
+			out = append(out, &routes.Problem{Field: fmt.Sprintf("backends[%d].tls.%s", i, field), Reason: "new connections fail: " + err.Error()})
+		}
 	}
 	if v.WAF != nil && v.WAF.Rules != "" {
 		if texts := route.Settings(a.opts.Defaults).Rules; len(texts) == 2 {
@@ -177,7 +196,8 @@ func (a *API) showVhost(w http.ResponseWriter, r *http.Request) error {
 // the host, which.
 func (a *API) noVhost(table *routes.Table, key routes.Key) error {
 	reason := "there is no " + key.String()
-	if other := table.Match(key.Name); other != nil {
+	host, path := routes.SplitName(key.Name)
+	if other := table.Match(host); other != nil && path == "" {
 		reason += "; vhost " + other.Name + " answers for that host"
 	}
 	return &apiError{http.StatusNotFound, reason, nil}
@@ -253,6 +273,9 @@ func (a *API) writeVhost(w http.ResponseWriter, r *http.Request, key routes.Key,
 // taken refuses hosts that belong to another vhost: with them, one tenant's
 // traffic would go to another.
 func taken(table *routes.Table, v, was *routes.Vhost) error {
+	if p := table.PathProblem(v); p != nil && p.Field == "tenant" { // a host that is not there yet may come
+		return &apiError{http.StatusConflict, p.Error(), nil}
+	}
 	hosts := append([]string{v.Name}, v.Aliases...)
 	for _, host := range hosts {
 		owner := table.Match(host)
@@ -275,7 +298,7 @@ func (a *API) deleteVhost(w http.ResponseWriter, r *http.Request) error {
 }
 
 func vhostKey(r *http.Request) (routes.Key, error) {
-	name, err := routes.CanonicalName(r.PathValue("name"))
+	name, err := routes.CanonicalVhost(r.PathValue("name"))
 	if err != nil {
 		return routes.Key{}, &apiError{http.StatusBadRequest, "bad vhost name: " + err.Error(), nil}
 	}

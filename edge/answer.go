@@ -174,16 +174,22 @@ func frame(buffer []byte, head, n int, last bool) []byte {
 
 // appendHead appends the response's head, which ends with an empty line.
 func (r *request) appendHead(dst []byte, bodyless bool) []byte {
-	p := &r.response
+	p, edits := &r.response, r.answerEdits()
 	dst = appendStatusLine(dst, p.status)
 	if p.template != nil {
-		dst = append(dst, p.template.lines...)
+		dst = edits.appendKept(dst, p.template.lines)
 		if !r.setsHSTS() {
 			dst = append(dst, p.template.hsts...)
 		}
 	}
 	for _, f := range p.fields {
-		dst = appendField(dst, f.Name, f.Value)
+		if !edits.drops(f.Name) {
+			dst = appendField(dst, f.Name, f.Value)
+		}
+	}
+	dst = edits.appendOwn(dst)
+	if r.stick != "" { // behind the edits: what takes the backend's cookies out must not let clients go
+		dst = appendLine(dst, "Set-Cookie: ", r.stick)
 	}
 	switch {
 	case skipsBody(p.status) || p.length < 0 && (bodyless || r.Proto == "HTTP/1.0"):

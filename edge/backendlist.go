@@ -129,7 +129,7 @@ func (s *Server) Backends(host, url string) []BackendStatus {
 			if !slices.Contains(row.Vhosts[max(0, len(row.Vhosts)-1):], v.Name) { // a URL that is there twice
 				row.Vhosts = append(row.Vhosts, v.Name)
 			}
-			if t, ok := targetOf(v, configured.URL); ok && row.Down == nil {
+			if t, ok := targetOf(v, &configured); ok && row.Down == nil {
 				row.Down = s.checks.wrong(t)
 			}
 		}
@@ -207,7 +207,7 @@ func (s *Server) LeftBare(d health.Drain) (bare, unwell []string) {
 			url := canonicalBackend(configured.URL)
 			if !d.Covers(url, v.Tenant) && drains.Find(url, v.Tenant) == nil {
 				left = true
-				t, checked := targetOf(v, url)
+				t, checked := targetOf(v, &configured)
 				well = well || s.isWell(backendKey{ownerOf(v.Tenant, v.Name), url}) && !(checked && s.checks.wrong(t) != nil)
 			}
 		}

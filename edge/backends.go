@@ -38,6 +38,7 @@ type poolKey struct {
 	owner              string // whose requests alone use it
 	url                string
 	connect, firstByte time.Duration
+	tls                string // see tlsKey
 }
 
 // A sharedPool counts the sites that hold it.

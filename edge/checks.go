@@ -43,7 +43,7 @@ func targetsOf(v *routes.Vhost) []health.Target {
 	}
 	var out []health.Target
 	for _, b := range v.Backends {
-		if t, ok := targetOf(v, b.URL); ok && !slices.Contains(out, t) {
+		if t, ok := targetOf(v, &b); ok && !slices.Contains(out, t) {
 			out = append(out, t)
 		}
 	}
@@ -51,17 +51,17 @@ func targetsOf(v *routes.Vhost) []health.Target {
 }
 
 // targetOf is one backend as the vhost has it checked; false: it does not.
-func targetOf(v *routes.Vhost, url string) (health.Target, bool) {
+func targetOf(v *routes.Vhost, b *routes.Backend) (health.Target, bool) {
 	h := v.Health.Resolved()
 	if h == nil {
 		return health.Target{}, false
 	}
 	host := h.Host
-	if host == "" && !strings.Contains(v.Name, "*") {
-		host = v.Name
+	if name, _ := routes.SplitName(v.Name); host == "" && !strings.Contains(name, "*") {
+		host = name
 	}
 	return health.Target{
-		Tenant: v.Tenant, Vhost: v.Name, URL: canonicalBackend(url), Path: h.Path, Host: host, Status: h.Status, Body: h.Body,
+		Tenant: v.Tenant, Vhost: v.Name, URL: canonicalBackend(b.URL), TLS: tlsKey(b.TLS), Path: h.Path, Host: host, Status: h.Status, Body: h.Body,
 		Interval: time.Duration(h.Interval), Timeout: time.Duration(h.Timeout), Rise: h.Rise, Fall: h.Fall,
 	}, true
 }
@@ -98,14 +98,19 @@ func (s *Server) beginChecks(change routes.Replaced) {
 	if change.New == nil {
 		return
 	}
-	for _, t := range targetsOf(change.New.Vhost) {
+	v := change.New.Vhost
+	if v == nil || v.Health == nil || v.IsSuspended() {
+		return
+	}
+	for _, b := range v.Backends {
+		t, _ := targetOf(v, &b)
 		s.checks.mu.Lock()
 		known := s.checks.byTarget[t] != nil
 		if !known {
 			if s.checks.byTarget == nil {
 				s.checks.byTarget = map[health.Target]*checked{}
 			}
-			s.checks.byTarget[t] = s.openChecked(t)
+			s.checks.byTarget[t] = s.openChecked(t, &b)
 		}
 		s.checks.mu.Unlock()
 		if !known {
@@ -115,8 +120,11 @@ func (s *Server) beginChecks(change routes.Replaced) {
 }
 
 // openChecked makes what is known of a target: nothing yet.
-func (s *Server) openChecked(t health.Target) *checked {
-	o := s.poolOptions(ownerOf(t.Tenant, t.Vhost), t.URL, t.Timeout, t.Timeout)
+func (s *Server) openChecked(t health.Target, b *routes.Backend) *checked {
+	o, err := s.poolOptions(ownerOf(t.Tenant, t.Vhost), b, t.Timeout, t.Timeout)
+	if err != nil {
+		return &checked{err: err}
+	}
 	o.MaxIdle = -1
 	pool, err := upstream.NewPool(o)
 	return &checked{pool: pool, err: err}

@@ -20,17 +20,24 @@ type (
 
 // openPools gives a site its backends. The pool of the site before is kept, with its turn, if it would be the same.
 func (s *Server) openPools(st *site, route *routes.Route, old *site) error {
+	if st.fixed != nil {
+		return nil
+	}
 	specs := make([]balance.Spec[*upstream.Pool], 0, len(route.Vhost.Backends))
 	for _, b := range route.Vhost.Backends {
-		key := poolKey{st.owner, b.URL, st.settings.ConnectTimeout, st.settings.FirstByte}
+		key := poolKey{st.owner, b.URL, st.settings.ConnectTimeout, st.settings.FirstByte, tlsKey(b.TLS)}
 		pool, err := st.backends.pool(key, func() (*upstream.Pool, error) {
-			return upstream.NewPool(s.poolOptions(st.owner, b.URL, key.connect, key.firstByte))
+			o, err := s.poolOptions(st.owner, &b, key.connect, key.firstByte)
+			if err != nil {
+				return nil, err
+			}
+			return upstream.NewPool(o)
 		})
 		if err != nil {
 			return fmt.Errorf("backend of vhost %s: %w", route.Name, err)
 		}
 		spec := balance.Spec[*upstream.Pool]{Backend: pool, Name: pool.String(), Weight: b.Weight, State: st.backends.state(backendKey{st.owner, pool.String()})}
-		if t, ok := targetOf(route.Vhost, b.URL); ok {
+		if t, ok := targetOf(route.Vhost, &b); ok {
 			if known := s.checks.of(t); known != nil { // else the route is not in force any more
 				spec.Check = &known.Check
 			}
@@ -50,12 +57,13 @@ func (s *Server) openPools(st *site, route *routes.Route, old *site) error {
 }
 
 // poolOptions are how an owner's backends are reached, for requests and for checks.
-func (s *Server) poolOptions(owner, url string, connect, firstByte time.Duration) upstream.Options {
+func (s *Server) poolOptions(owner string, b *routes.Backend, connect, firstByte time.Duration) (upstream.Options, error) {
+	config, err := s.backendTLS(b)
 	return upstream.Options{
-		Address: url, ConnectTimeout: connect, FirstByteTimeout: firstByte, MaxIdle: idleToBackend,
+		Address: b.URL, ConnectTimeout: connect, FirstByteTimeout: firstByte, MaxIdle: idleToBackend,
 		ResponseHeader: s.opts.Limits.ResponseHeader, ResponseFields: s.opts.Limits.ResponseHeaderFields,
-		Dial: s.dial, TLS: s.opts.BackendTLS, Resolver: s.names, Owner: owner,
-	}
+		Dial: s.dial, TLS: config, Resolver: s.names, Owner: owner,
+	}, err
 }
 
 func sameBackends(pool *balance.Pool[*upstream.Pool], specs []balance.Spec[*upstream.Pool]) bool {
@@ -106,7 +114,7 @@ func (r *request) backendHash() uint64 {
 		return balance.Hash(r.Host)
 	case balance.HashPathSegment:
 		var segment [maxSegment]byte
-		return balance.Hash(appendFirstSegment(segment[:0], r.Target))
+		return balance.Hash(appendFirstSegment(segment[:0], r.site.stripped(r.Target)))
 	}
 	client := r.Client.Addr().Unmap()
 	if client.Is4() {

@@ -15,11 +15,14 @@ var headLines = sync.Pool{New: func() any { b := make([]byte, 0, 2<<10); return 
 // smallBody is what package upstream reads of a body before it connects.
 const smallBody = 8 << 10
 
-// forward is the end of the chain: it asks a backend. The request that goes out
+// forward is the end of the chain: it asks a backend, or answers for a vhost that has none. The request that goes out
 // is a new one; nothing of the client's connection reaches it. Its Host is the
 // canonical one that routing, WAF and cache saw: a port or spelling that only
 // the backend sees could poison a stored answer.
 func (s *Server) forward(r *request) error {
+	if r.site.fixed != nil {
+		return r.site.fixed.answer(r)
+	}
 	r.leaveBackend() // of a first answer that was of no use, else it would wait for its own place
 	if err := s.enter(r, r.site.places, ""); err != nil {
 		r.stick = "" // of that first answer
@@ -35,6 +38,7 @@ func (s *Server) forward(r *request) error {
 	if r.cached.target != "" {
 		out.Target = r.cached.target
 	}
+	out.Target = r.site.stripped(out.Target)
 	out.ContentLength, out.Upgrade = r.body.length, r.Upgrade
 	out.Informational, out.Lifeline = r.informational(), &b.line
 	if !r.body.none() {

@@ -148,15 +148,16 @@ func withHyphens(lower []byte) []byte {
 // client's end-to-end fields in their order, and what we say of the client.
 func (r *request) outboundHead(dst []byte) []byte {
 	var lower [64]byte
-	coding, shared := r.asksCoding(), r.shared()
+	coding, shared, edits := r.asksCoding(), r.shared(), r.site.requestEdits
 	for _, f := range r.Fields {
 		name := appendLower(lower[:0], f.Name)
-		if r.dropped(name) || coding != "" && string(name) == "accept-encoding" || r.cached.conditional && isCondition(name) ||
-			shared && isUnkeyed(name) || r.cached.device != "" && string(name) == "x-device-class" {
+		if r.dropped(name) || edits.drops(name) || coding != "" && string(name) == "accept-encoding" || r.cached.conditional && isCondition(name) ||
+			shared && isUnkeyed(name) || r.site.strip != "" && string(name) == "x-forwarded-prefix" || r.cached.device != "" && string(name) == "x-device-class" {
 			continue
 		}
 		dst = appendField(dst, f.Name, f.Value)
 	}
+	dst = edits.appendOwn(dst)
 	if r.cached.conditional && r.cached.lookup.Stale != nil {
 		dst = r.cached.lookup.Stale.AppendConditions(dst)
 	}
@@ -220,6 +221,9 @@ func (r *request) appendForwarded(dst []byte) []byte {
 	dst = appendLine(dst, "X-Forwarded-For: ", forwardedFor)
 	dst = appendLine(dst, "X-Forwarded-Proto: ", r.Scheme)
 	dst = appendLine(dst, "X-Forwarded-Host: ", host)
+	if r.site.strip != "" {
+		dst = appendLine(dst, "X-Forwarded-Prefix: ", r.site.strip)
+	}
 	dst = appendLine(dst, "X-Real-IP: ", r.ClientText)
 	dst = appendLine(dst, "X-Request-Id: ", r.ID)
 	if r.site.tellsCertificate {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"gatehouse/edge/wire"
+	"gatehouse/internal/octets"
 )
 
 // observe is the outermost link: whatever happens below it ends in one access
@@ -66,8 +67,11 @@ func (s *Server) identify(r *request) {
 	if r.PeerTrusted {
 		r.Client = s.forwardedFor(r)
 		r.ClientText = r.Client.Addr().String()
-		if proto := r.value("x-forwarded-proto"); proto == "https" || proto == "http" {
-			r.Scheme = proto
+		switch proto := r.text("x-forwarded-proto"); { // without case (RFC 3986 §3.1)
+		case octets.Is(proto, "https"):
+			r.Scheme = "https"
+		case octets.Is(proto, "http"):
+			r.Scheme = "http"
 		}
 		if id := r.value("x-request-id"); validID(id) {
 			r.ID = id

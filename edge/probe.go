@@ -58,7 +58,7 @@ type Finding struct {
 // one, with the settings of the vhost that would serve it, and then, unless that is its
 // mode, once more in the mode block. Nothing is logged or counted as an event.
 func (s *Server) Probe(p Probe) (*Finding, error) {
-	_, authority, _, err := routes.SplitURL(p.URL)
+	_, authority, target, err := routes.SplitURL(p.URL)
 	if err != nil {
 		return nil, fmt.Errorf("bad URL %q: %w", p.URL, err)
 	}
@@ -74,9 +74,16 @@ func (s *Server) Probe(p Probe) (*Finding, error) {
 	if route == nil {
 		return nil, fmt.Errorf("%w for %s", ErrNoVhost, host)
 	}
+	route, err = table.Below(route, target)
+	if err != nil {
+		return nil, fmt.Errorf("URL %q: %w: it would get 400", p.URL, err)
+	}
 	st, err := s.siteOf(route)
 	if err != nil {
 		return nil, err
+	}
+	if st.leaves(target) {
+		return nil, fmt.Errorf("URL %q: its path leads out of the site: it would get 400", p.URL)
 	}
 	out := &Finding{
 		Vhost: route.Name, Tenant: st.tenant, Mode: st.profile.Mode.String(),

@@ -129,10 +129,10 @@ func isBusy(err error) bool {
 }
 
 // shedLoad refuses requests that would get no place, before they are inspected: under a flood that is most of the work. Those of a
-// vhost with a cache may be answered from that.
+// vhost with a cache may be answered from that, and one without backends takes no place.
 func (s *Server) shedLoad(next handler) handler {
 	return func(r *request) error {
-		if p := r.site.places; r.site.cache == nil && p.full() && p.waits.Load() >= int64(s.opts.Limits.TenantQueue) {
+		if p := r.site.places; r.site.cache == nil && r.site.fixed == nil && p.full() && p.waits.Load() >= int64(s.opts.Limits.TenantQueue) {
 			return s.busy(r, p, busyFull, "")
 		}
 		return next(r)

@@ -87,9 +87,6 @@ func (r *request) complete() {
 		p.set("Date", time.Now().UTC().Format(dateLayout)) // RFC 9110 §6.6.1
 	}
 	p.set("X-Request-Id", r.ID)
-	if r.stick != "" {
-		p.set("Set-Cookie", r.stick)
-	}
 	if r.setsHSTS() {
 		p.without("strict-transport-security")
 		p.set("Strict-Transport-Security", "max-age="+strconv.FormatInt(int64(r.site.hsts/time.Second), 10)+r.site.hstsMore)

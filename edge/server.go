@@ -249,6 +249,7 @@ func (s *Server) Apply(table *routes.Table, replaced []routes.Replaced) {
 			s.retireRoute(change.Old)
 		}
 		s.dropStored(change)
+		s.dropBelow(table, change)
 		if change.Old != nil && change.Old.Vhost != nil {
 			tenant := change.Old.Vhost.Tenant
 			if _, _, known := table.Tenant(tenant); tenant != "" && !known {

@@ -35,6 +35,11 @@ type site struct {
 	redirect  redirecting
 	hsts      time.Duration
 	hstsMore  string // behind its max-age
+	fixed     *fixed // nil: there are backends
+	// Edits of header fields; nil: none.
+	answerEdits, requestEdits *headerEdits
+	strip                     string // the path that backends do not get; empty: none
+	rooted                    bool   // see isRooted
 
 	// What tls.client_auth says: whether clients are asked for a certificate, have to
 	// have one, and the backend is told of it.
@@ -82,13 +87,21 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 		name: route.Name, meter: s.metrics.tenants.meter(settings.Tenant),
 		redirect: redirectings[settings.RedirectHTTP], hsts: time.Duration(settings.HSTS.MaxAge), compress: settings.Compress == "on", settings: settings,
 	}
+	if h := route.Vhost.Headers; h != nil {
+		st.requestEdits, st.answerEdits = newHeaderEdits(h.Request), newHeaderEdits(h.Response)
+	}
+	st.fixed, st.rooted = s.fixedOf(route.Vhost), isRooted(route.Vhost)
+	if route.Vhost.Strip {
+		_, st.strip = routes.SplitName(route.Name)
+	}
 	if settings.HSTS.Subdomains {
 		st.hstsMore = "; includeSubDomains"
 	}
 	if settings.HSTS.Preload {
 		st.hstsMore += "; preload"
 	}
-	if c := clientAuthOf(route); c != nil {
+	if t := route.TLS(); t != nil && t.ClientAuth != nil {
+		c := t.ClientAuth
 		st.asksCertificate, st.needsCertificate, st.tellsCertificate = true, c.Mode == routes.AuthRequired, c.Tells()
 	}
 	st.tenant = st.meter.tenant // one string for all vhosts of a tenant

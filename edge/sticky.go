@@ -2,12 +2,14 @@ package edge
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"sync/atomic"
 
 	"gatehouse/internal/octets"
+	"gatehouse/routes"
 )
 
 // A StickyKey keys the values of the cookies that keep clients at their backends.
@@ -16,6 +18,7 @@ type StickyKey [32]byte
 // A sticky is how a site knows the clients that have a backend of their own.
 type sticky struct {
 	cookie string
+	path   string // of the vhost, that a cookie of another vhost of its host does not replace it
 	tags   atomic.Pointer[stickyTags]
 }
 
@@ -23,6 +26,7 @@ type sticky struct {
 type stickyTags struct {
 	key     *StickyKey
 	cookie  string
+	path    string
 	members []*backendMember
 	values  []string // of the members
 }
@@ -30,7 +34,8 @@ type stickyTags struct {
 // stick makes a site sticky if its settings say so.
 func (s *Server) stick(st *site) {
 	if st.settings.Sticky != "" {
-		st.sticky = &sticky{cookie: st.settings.Sticky}
+		_, path := routes.SplitName(st.name)
+		st.sticky = &sticky{cookie: st.settings.Sticky, path: cmp.Or(path, "/")}
 	}
 }
 
@@ -43,7 +48,7 @@ func (k *sticky) tagsFor(key *StickyKey, st *site) *stickyTags {
 	if tags := k.tags.Load(); tags != nil && tags.key == key {
 		return tags
 	}
-	tags := &stickyTags{key: key, cookie: k.cookie, members: st.pool.Members()}
+	tags := &stickyTags{key: key, cookie: k.cookie, path: k.path, members: st.pool.Members()}
 	for _, m := range tags.members {
 		tags.values = append(tags.values, stickyValue(key, st.owner, m.Backend.String()))
 	}
@@ -86,7 +91,7 @@ func (r *request) stickTo(t *stickyTags, m *backendMember) {
 		if t.members[i] != m {
 			continue
 		}
-		r.stick = t.cookie + "=" + t.values[i] + "; Path=/; HttpOnly; SameSite=Lax"
+		r.stick = t.cookie + "=" + t.values[i] + "; Path=" + t.path + "; HttpOnly; SameSite=Lax"
 		if r.Scheme == "https" {
 			r.stick += "; Secure" // over plain http browsers would not take it
 		}

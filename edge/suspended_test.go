@@ -96,3 +96,21 @@ func TestSuspensionCutsOpenWebSockets(t *testing.T) {
 		n.apply(t, shopSite(b.URL))
 	}
 }
+
+// A host's vhost is suspended with the paths that have vhosts of their own; a path is suspended alone.
+func TestSuspendedHostClosesItsPaths(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		host, path     string // is suspended
+		onHost, onPath int
+	}{{"false", "true", 200, 503}, {"true", "false", 503, 503}, {"false", "false", 200, 200}} {
+		_, urls := named(t, 1)
+		n := start(t, "vhosts:\n  www.shop.test: {tenant: shop, backends: ["+urls+"], suspended: "+c.host+"}\n"+
+			"  www.shop.test/blog: {tenant: shop, backends: ["+urls+"], suspended: "+c.path+"}\n")
+		for target, want := range map[string]int{"/": c.onHost, "/blog/x": c.onPath} {
+			if got := n.get(t, "www.shop.test", target).Status; got != want {
+				t.Errorf("host suspended: %s, path: %s: %s got %d, want %d", c.host, c.path, target, got, want)
+			}
+		}
+	}
+}

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"crypto/tls"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -73,6 +74,29 @@ func TestRedirectToHTTPS(t *testing.T) {
 	}
 	if got := internal.get(t, "blog.test", "/"); got.Status != 301 {
 		t.Errorf("redirect_http: true: %d", got.Status)
+	}
+}
+
+// Behind a proxy that ends TLS, what it says of the client's scheme decides: a redirect of what
+// has come by https would lead to the same place for ever. From anybody else it is not believed.
+func TestForcedHTTPSDoesNotLoopBehindATrustedProxy(t *testing.T) {
+	t.Parallel()
+	b := edgetest.NewBackend(t)
+	for _, trusted := range []bool{true, false} {
+		n := start(t, shopSite(b.URL, "tls: {redirect_http: true}"), func(o *Options) {
+			if trusted {
+				o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+			}
+		})
+		for proto, redirected := range map[string]bool{"https": !trusted, "HTTPS": !trusted, "http": true, "": true, "ftp": true} {
+			got := n.get(t, "www.shop.test", "/a?b", "X-Forwarded-Proto: "+proto)
+			if redirected != (got.Status == 301 && got.Header.Get("Location") == "https://www.shop.test/a?b") || !redirected && got.Status != 200 {
+				t.Errorf("trusted %v, X-Forwarded-Proto %q: %d %q", trusted, proto, got.Status, got.Header.Get("Location"))
+			}
+			if !redirected && edgetest.ParseSeen(t, got.Body).Header.Get("X-Forwarded-Proto") != "https" {
+				t.Errorf("%q: the backend is told of another scheme", proto)
+			}
+		}
 	}
 }
 

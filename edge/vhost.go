@@ -14,7 +14,7 @@ const challengePath = "/.well-known/acme-challenge/"
 
 // selectVhost finds the request's site: by its canonical host, after the answer
 // to an ACME challenge, and only if the request belongs on its connection. A
-// suspended site goes no further.
+// suspended site goes no further, and a host's vhost is suspended with all of its paths.
 func (s *Server) selectVhost(next handler) handler {
 	return func(r *request) error {
 		if r.RawHost == "" { // HTTP/1.0 may come without
@@ -35,7 +35,7 @@ func (s *Server) selectVhost(next handler) handler {
 		if r.table == nil {
 			return fail(503, "no routes have been loaded yet", nil)
 		}
-		route := r.table.Match(host)
+		route := r.table.Match(host) // the host's own: the connection's terms are its
 		s.asked.note(host, route)
 		r.record.Routed = time.Now()
 		if route == nil {
@@ -44,13 +44,21 @@ func (s *Server) selectVhost(next handler) handler {
 		if err := s.belongs(r, route); err != nil {
 			return err
 		}
+		whole := route
+		route, ambiguous := r.table.Below(whole, r.Target)
 		site, err := s.siteOf(route)
 		r.site, r.record.Route, r.record.Tenant = site, route.Name, site.tenant
+		if ambiguous != nil {
+			return &httpError{status: 400, reason: "this path can be read in two ways", cause: ambiguous}
+		}
 		if err != nil {
 			return fail(503, "the site is not available", err)
 		}
-		if site.settings.Suspended {
+		if site.settings.Suspended || suspends(whole) {
 			return errSuspended
+		}
+		if site.leaves(r.Target) {
+			return refuse(400, "this path leads out of the site")
 		}
 		if r.body.err == errBodyTooLarge { // announced so; said only now, so that it counts for the tenant
 			return errBodyTooLarge
@@ -69,7 +77,11 @@ var errSuspended = refuse(503, "this site is suspended")
 // isSuspended reports whether the vhost of a site is suspended now.
 func (s *Server) isSuspended(st *site) bool {
 	table := s.table.Load()
-	return table != nil && suspends(table.Vhost(st.name))
+	if table == nil {
+		return false
+	}
+	host, path := routes.SplitName(st.name)
+	return suspends(table.Vhost(st.name)) || path != "" && suspends(table.Vhost(host))
 }
 
 // suspends reports whether a route, which may be nil, is that of a suspended vhost.

@@ -165,7 +165,7 @@ func TestNoFieldIsSilentlyMisread(t *testing.T) {
 			typo := append(append([]string{}, above...), last+"x")
 			twice := nest(above, fmt.Sprintf("{%q: 1, %q: 1}", last, last))
 			wrong := `{"no": {"such": "thing"}}`
-			if field.kind.Kind() == reflect.Struct {
+			if field.kind.Kind() == reflect.Struct || field.kind.Kind() == reflect.Map {
 				wrong = `[[1]]`
 			}
 			if field.kind == ratesType { // a mapping, or a list of them

@@ -24,7 +24,7 @@ func (k Kind) String() string {
 	return "vhost"
 }
 
-// Key names a document. Vhost names are canonical (CanonicalName).
+// Key names a document. Vhost names are canonical (CanonicalVhost).
 type Key struct {
 	Kind Kind
 	Name string
@@ -118,7 +118,7 @@ func (d *Decoder) document(kind Kind, name string, e Entry) Document {
 	key := Key{Kind: kind, Name: name}
 	var bad Problems
 	if kind == KindVhost {
-		canonical, err := CanonicalName(name)
+		canonical, err := CanonicalVhost(name)
 		if err != nil {
 			bad = append(bad, d.problemAt(e.Token, "", fmt.Sprintf("bad vhost name %q: %v", name, err)))
 		} else {
@@ -150,6 +150,14 @@ func (d *Decoder) documentOfFile(key Key, e Entry) Document {
 	}
 	if doc.Vhost != nil {
 		doc.Vhost.Addresses.inFolder(d.file)
+		for _, b := range doc.Vhost.Backends {
+			if b.TLS != nil {
+				b.TLS.beside(d.file)
+			}
+		}
+	}
+	if doc.Vhost != nil && doc.Vhost.Respond != nil {
+		doc.Vhost.Respond.File = beside(d.file, doc.Vhost.Respond.File)
 	}
 	if doc.Vhost != nil && doc.Vhost.TLS != nil {
 		if c := doc.Vhost.TLS.Certificate; c != nil {

@@ -11,7 +11,7 @@ import (
 type Health struct {
 	// Path is asked for, query included. Default "/".
 	Path string `yaml:"path,omitempty" json:"path,omitempty"`
-	// Host is sent as Host. Default: the vhost's name; of one with a wildcard, the backend's own address.
+	// Host is sent as Host. Default: the host in the vhost's name; of one with a wildcard, the backend's own address.
 	Host string `yaml:"host,omitempty" json:"host,omitempty"`
 	// Interval is the time between two checks of a backend, 1s to 1h. Default 3s.
 	Interval Duration `yaml:"interval,omitempty" json:"interval,omitempty" zero:"must be at least 1s"`

@@ -71,7 +71,7 @@ func jsonProblem(source string, data []byte) *Problem {
 // zeroRefused holds the names of the fields with a zeroTag.
 var zeroRefused = func() map[string]bool {
 	out := map[string]bool{}
-	for _, t := range []reflect.Type{reflect.TypeFor[Tenant](), reflect.TypeFor[WAF](), reflect.TypeFor[Backend](), reflect.TypeFor[Timeouts](), reflect.TypeFor[Cache](), reflect.TypeFor[Rate](), reflect.TypeFor[Health](), reflect.TypeFor[Sticky]()} {
+	for _, t := range []reflect.Type{reflect.TypeFor[Tenant](), reflect.TypeFor[WAF](), reflect.TypeFor[Backend](), reflect.TypeFor[Timeouts](), reflect.TypeFor[Cache](), reflect.TypeFor[Rate](), reflect.TypeFor[Health](), reflect.TypeFor[Sticky](), reflect.TypeFor[Redirect](), reflect.TypeFor[Respond]()} {
 		for name, i := range fieldsOf(t) {
 			if t.Field(i).Tag.Get(zeroTag) != "" {
 				out[name] = true

@@ -69,6 +69,7 @@ func TestExplicitZeroIsRefusedAndNotTakenForTheDefault(t *testing.T) {
 		"timeouts.first_byte": {`"0s"`}, "cache.max_body": {`"0"`}, "cache_share": {`"0"`, "0"}, "concurrency": {"0", `"0"`},
 		"rate.per": {`"0s"`}, "rate.burst": {"0"},
 		"health.interval": {`"0s"`}, "health.timeout": {`"0s"`}, "health.rise": {"0"}, "health.fall": {"0"},
+		"redirect.status": {"0"}, "respond.status": {"0"},
 	}
 	refused := func(kind Kind, doc, path string) {
 		t.Helper()

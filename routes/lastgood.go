@@ -102,7 +102,7 @@ func (rec *lastGoodRecord) parse(path string) Document {
 		if err := CheckTenantName(rec.Tenant); err != nil {
 			return Document{Key: key, Problems: Problems{{File: path, Reason: err.Error()}}}
 		}
-	} else if name, err := CanonicalName(rec.Vhost); err != nil || name != rec.Vhost {
+	} else if name, err := CanonicalVhost(rec.Vhost); err != nil || name != rec.Vhost {
 		return Document{Key: key, Problems: Problems{{File: path, Reason: fmt.Sprintf("bad vhost name %q", rec.Vhost)}}}
 	}
 	if rec.Gone {

@@ -95,7 +95,7 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 	}
 	s.Health = v.Health.Resolved()
 	v.Cache.into(&s)
-	if t := v.TLS; t != nil {
+	if t := r.TLS(); t != nil {
 		s.TLSPolicy = or(t.Policy, s.TLSPolicy)
 		s.MinTLS = t.MinVersion
 		s.KeyType = or(t.KeyType, s.KeyType)

@@ -15,6 +15,7 @@ type Table struct {
 	hosts   trie[[]string]     // alias → the names of the vhosts that claim it, first come first
 	suffix  trie[string]       // ".shop.test" → "*.shop.test" for each wildcard, name or alias
 	tenants trie[*tenantEntry] // by id
+	below   trie[*pathSet]     // by name of their host's vhost, which need not be there
 }
 
 // tenantEntry holds the tenant's document, if there is one, and who uses it.
@@ -35,6 +36,9 @@ type Route struct {
 
 	instance atomic.Value // nil until it is compiled
 	kept     any          // see Keep
+	below    *pathSet     // nil: none
+
+	hostTLS *TLS // of a path vhost: what its host's vhost says; see TLS
 
 	// Tenant is the tenant's document in its last good form; nil: none.
 	Tenant *Tenant
@@ -185,21 +189,6 @@ func (t *Table) Tenant(name string) (doc *Tenant, problems Problems, known bool)
 	return e.doc, e.problems, true
 }
 
-// Conflicts returns the problems of a vhost's aliases that another vhost has
-// already: they stay with the other one.
-func (t *Table) Conflicts(r *Route) Problems {
-	if r.Vhost == nil {
-		return nil
-	}
-	var out Problems
-	for _, alias := range r.Vhost.Aliases {
-		if owner := t.named(alias); owner != nil && owner.Name != r.Name {
-			out = append(out, &Problem{Field: "aliases", Reason: "host " + alias + " belongs to vhost " + owner.Name + " already"})
-		}
-	}
-	return out
-}
-
 // With returns the table after the changes, and which routes are others now. A
 // change that repeats what is there replaces nothing.
 func (t *Table) With(changes []Change) (*Table, []Replaced) {
@@ -257,8 +246,11 @@ func (r Replaced) name() string {
 }
 
 func (b *builder) put(r *Route) {
+	b.relate(r)
+	before, _ := b.vhosts.get(r.Name)
 	b.vhosts.put(r.Name, r)
 	b.touched[r.Name] = struct{}{}
+	b.renewBelow(r, before)
 }
 
 func (b *builder) tenant(c *Change) {
@@ -299,6 +291,7 @@ func (b *builder) vhost(c *Change) {
 			b.vhosts.remove(old.Name)
 			b.moved = append(b.moved, c.Key)
 			b.touched[old.Name] = struct{}{}
+			b.unnest(old.Name)
 		}
 		return
 	}
@@ -324,8 +317,9 @@ func (b *builder) vhost(c *Change) {
 	b.put(next)
 }
 
-// claim enters a route's aliases, wildcards and tenant.
+// claim enters a route's aliases, wildcards, path and tenant.
 func (b *builder) claim(r *Route) {
+	b.nest(r.Name)
 	b.wildcard(r.Name)
 	for _, alias := range r.Vhost.Aliases {
 		b.wildcard(alias)

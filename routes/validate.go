@@ -54,12 +54,7 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 			out = append(out, finding{field: "tenant", reason: err.Error()})
 		}
 	}
-	if len(v.Backends) == 0 && mode == checkComplete {
-		out = append(out, finding{
-			field: "backends", missing: true,
-			reason: "a vhost needs at least one backend, such as [http://127.0.0.1:9000]",
-		})
-	}
+	out = append(out, checkAnswer(v, mode)...)
 	for i, b := range v.Backends {
 		field := "backends[" + strconv.Itoa(i) + "]"
 		if b.URL == "" {
@@ -68,11 +63,14 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 			out = append(out, finding{field: field, reason: err.Error()})
 		}
 		out = append(out, checkConcurrency(field+".concurrency", b.Concurrency)...)
+		out = append(out, checkBackendTLS(field+".tls", b.URL, b.TLS, mode)...)
 	}
+	out = append(out, checkName(name, v)...)
 	out = append(out, checkAliases(name, v)...)
 	out = append(out, checkBalance(v)...)
 	out = append(out, checkHealth("health", v.Health)...)
 	out = append(out, oneOf("compress", v.Compress, []string{"off", "on"})...)
+	out = append(out, checkHeaders(v.Headers)...)
 	out = append(out, checkCache("cache", v.Cache)...)
 	out = append(out, checkWAF("waf", v.WAF)...)
 	out = append(out, checkRates("rate", v.Rate)...)

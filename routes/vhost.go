@@ -11,7 +11,9 @@ import (
 type Vhost struct {
 	// Name is the canonical host that the site answers for: exact
 	// ("www.shop.test"), a wildcard of any depth that does not cover its apex
-	// ("*.shop.test"), or "*" for every host that nothing else matches. It is
+	// ("*.shop.test"), or "*" for every host that nothing else matches. With a path
+	// behind it ("www.shop.test/blog") it is a path vhost: it answers for this path, and
+	// what is below it, on all hosts of the vhost www.shop.test. It is
 	// the key of the document, not a field in it.
 	Name string `yaml:"-" json:"-"`
 
@@ -22,8 +24,12 @@ type Vhost struct {
 	Suspended *bool `yaml:"suspended,omitempty" json:"suspended,omitempty"`
 	// Aliases are further hosts of the same forms as Name.
 	Aliases []string `yaml:"aliases,omitempty" json:"aliases,omitempty"`
-	// Backends is where requests go; a vhost has at least one.
+	// Strip has a path vhost's path taken off the target that the backend gets. Default false.
+	Strip bool `yaml:"strip,omitempty" json:"strip,omitempty"`
+	// Backends is where requests go. A vhost has at least one of them, or Redirect, or Respond.
 	Backends []Backend `yaml:"backends,omitempty" json:"backends,omitempty"`
+	Redirect *Redirect `yaml:"redirect,omitempty" json:"redirect,omitempty"`
+	Respond  *Respond  `yaml:"respond,omitempty" json:"respond,omitempty"`
 	// Balance: "p2c" (default), "random", "round_robin", "least_conn", "hash_ip", "hash_host" or "hash_path_segment".
 	Balance  string    `yaml:"balance,omitempty" json:"balance,omitempty"`
 	Sticky   *Sticky   `yaml:"sticky,omitempty" json:"sticky,omitempty"`
@@ -33,7 +39,9 @@ type Vhost struct {
 	// them shorter and the backend has not given them one. On for pages that show a secret beside text of
 	// somebody else's choice, it lets him find the secret out (BREACH).
 	Compress string `yaml:"compress,omitempty" json:"compress,omitempty"`
-	WAF      *WAF   `yaml:"waf,omitempty" json:"waf,omitempty"`
+	// Headers are edits of header fields; nil: none.
+	Headers *Headers `yaml:"headers,omitempty" json:"headers,omitempty"`
+	WAF     *WAF     `yaml:"waf,omitempty" json:"waf,omitempty"`
 	// Rate: how many requests pass, beside what the tenant's says. Default: no limit.
 	Rate Rates `yaml:"rate,omitempty" json:"rate,omitempty"`
 	TLS  *TLS  `yaml:"tls,omitempty" json:"tls,omitempty"`
@@ -47,7 +55,7 @@ type Vhost struct {
 func (v *Vhost) IsSuspended() bool { return v.Suspended != nil && *v.Suspended }
 
 // A Backend is one server of a vhost: in a document either its URL alone or a
-// mapping with url and weight.
+// mapping with url, weight and tls.
 type Backend struct {
 	// URL: http://host[:port][/prefix], https://…, or unix:/path/to/socket.
 	URL string `yaml:"url" json:"url"`
@@ -56,7 +64,12 @@ type Backend struct {
 	// Concurrency is how many of the tenant's requests may be at the backend at a time, WebSockets included;
 	// the others go to another, or wait. Default: no bound but the tenant's.
 	Concurrency int `yaml:"concurrency,omitempty" json:"concurrency,omitempty" zero:"must be at least 1"`
+	// TLS of an https backend; nil: verified by the system's roots.
+	TLS *BackendTLS `yaml:"tls,omitempty" json:"tls,omitempty"`
 }
+
+// URLAlone reports whether the URL says everything, so that it stands alone in a document.
+func (b Backend) URLAlone() bool { return b.Weight <= 1 && b.Concurrency == 0 && b.TLS == nil }
 
 type backendFields Backend
 
@@ -70,7 +83,7 @@ func (b *Backend) UnmarshalJSON(data []byte) error {
 
 // MarshalJSON writes the URL alone where that says everything.
 func (b Backend) MarshalJSON() ([]byte, error) {
-	if b.Weight <= 1 && b.Concurrency == 0 {
+	if b.URLAlone() {
 		return json.Marshal(b.URL)
 	}
 	return json.Marshal(backendFields(b))
@@ -78,7 +91,7 @@ func (b Backend) MarshalJSON() ([]byte, error) {
 
 // MarshalYAML writes the URL alone where that says everything.
 func (b Backend) MarshalYAML() (any, error) {
-	if b.Weight <= 1 && b.Concurrency == 0 {
+	if b.URLAlone() {
 		return b.URL, nil
 	}
 	return backendFields(b), nil

@@ -50,6 +50,9 @@ func (c *checker) unordered() {
 		if !ordering || d.Vhost == nil || d.Vhost.TLS != nil && d.Vhost.TLS.Certificate != nil {
 			continue
 		}
+		if _, path := routes.SplitName(d.Vhost.Name); path != "" {
+			continue // the certificate is its host's
+		}
 		for n, name := range append([]string{d.Vhost.Name}, d.Vhost.Aliases...) {
 			if !strings.HasPrefix(name, "*") {
 				continue

@@ -30,7 +30,7 @@ func TestCheckWarnsOfNodesThatEachOrderForThemselves(t *testing.T) {
 
 func TestCheckWarnsOfWildcardsThatAreNeverOrdered(t *testing.T) {
 	t.Chdir(t.TempDir())
-	write(t, "conf.d/shop.yaml", "vhosts:\n  www.shop.test: {aliases: [\"*.blog.test\"], backends: [\"http://127.0.0.1:9000\"]}\n  \"*.shop.test\": {backends: [\"http://127.0.0.1:9000\"]}\n")
+	write(t, "conf.d/shop.yaml", "vhosts:\n  www.shop.test: {aliases: [\"*.blog.test\"], backends: [\"http://127.0.0.1:9000\"]}\n  \"*.shop.test\": {backends: [\"http://127.0.0.1:9000\"]}\n  \"*.shop.test/blog\": {backends: [\"http://127.0.0.1:9000\"]}\n")
 	if err := os.WriteFile("hook", []byte("#!/bin/sh\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -57,6 +57,7 @@ func (c *checker) report() checkReport {
 	c.twice(c.tenants)
 	c.twice(c.vhosts)
 	c.claims()
+	c.between()
 	c.certificates()
 	c.unordered()
 	c.authorities()

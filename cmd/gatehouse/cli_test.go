@@ -28,36 +28,37 @@ vhosts:
 func TestUsageMistakesExitWith2AndSayWhatWasMeant(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for args, says := range map[string]string{
-		"srve":                                  `unknown command "srve"`,
-		"vhost":                                 "say which: list, show, add, set, rm",
-		"vhost shwo":                            `did you mean "show"?`,
-		"vhost frobnicate":                      "want list, show, add, set, rm",
-		"vhost show":                            "accepts 1 arg(s), received 0",
-		"vhost add a.test":                      "requires at least 2 arg(s)",
-		"vhost set a.test waf.mode":             `bad argument "waf.mode": want PATH=VALUE`,
-		"vhost set a.test a=1 a=2":              "a is given twice",
-		"vhost list -o yaml":                    "want table or json",
-		"serve --listen.htps :1":                `did you mean "--listen.https"?`,
-		"serve now":                             "unknown command",
-		"waf test":                              "accepts 1 arg(s)",
-		"waf test a.test b.test":                "accepts 1 arg(s)",
-		"waf test --raw= http://a.test":         "want a FILE, or - for standard input",
-		"waf test --raw a --har b":              "name one",
-		"waf test --raw a -d b":                 "--data describes a request, and --raw has its own",
-		"waf test -o /dev/null --har a b":       "--har takes no URL",
-		"waf test --har a http://a.test":        "--har takes no URL",
-		"waf test --only-refused http://a.test": "is for --har",
-		"waf test --raw a http://a.test/path":   "want https://HOST",
-		"waf test -T a http://a.test":           "--upload-file is not supported: use -X PUT --data-binary @FILE",
-		"waf test -d a -F b=c http://a.test":    "use one",
-		"waf test -u me http://a.test":          "want user:password",
-		"waf test -b jar http://a.test":         "files of cookies are not read",
-		"waf test -F a http://a.test":           "want name=value",
-		"waf test /path":                        "bad URL",
-		"waf test -H nonsense http://a.test":    "bad header",
-		"waf test --client me http://a.test":    "want an address",
-		"vhost list --admin http://":            "the host is missing",
-		"vhost list --admin tcp://127.0.0.1:80": "want the path of a socket",
+		"srve":             `unknown command "srve"`,
+		"vhost":            "say which: list, show, add, set, rm",
+		"vhost shwo":       `did you mean "show"?`,
+		"vhost frobnicate": "want list, show, add, set, rm",
+		"vhost show":       "accepts 1 arg(s), received 0",
+		"vhost add a.test": "give URLs of backends, or --redirect URL",
+		"vhost add a.test http://10.0.0.1 --redirect https://b.test": "give URLs of backends, or --redirect URL",
+		"vhost set a.test waf.mode":                                  `bad argument "waf.mode": want PATH=VALUE`,
+		"vhost set a.test a=1 a=2":                                   "a is given twice",
+		"vhost list -o yaml":                                         "want table or json",
+		"serve --listen.htps :1":                                     `did you mean "--listen.https"?`,
+		"serve now":                                                  "unknown command",
+		"waf test":                                                   "accepts 1 arg(s)",
+		"waf test a.test b.test":                                     "accepts 1 arg(s)",
+		"waf test --raw= http://a.test":                              "want a FILE, or - for standard input",
+		"waf test --raw a --har b":                                   "name one",
+		"waf test --raw a -d b":                                      "--data describes a request, and --raw has its own",
+		"waf test -o /dev/null --har a b":                            "--har takes no URL",
+		"waf test --har a http://a.test":                             "--har takes no URL",
+		"waf test --only-refused http://a.test":                      "is for --har",
+		"waf test --raw a http://a.test/path":                        "want https://HOST",
+		"waf test -T a http://a.test":                                "--upload-file is not supported: use -X PUT --data-binary @FILE",
+		"waf test -d a -F b=c http://a.test":                         "use one",
+		"waf test -u me http://a.test":                               "want user:password",
+		"waf test -b jar http://a.test":                              "files of cookies are not read",
+		"waf test -F a http://a.test":                                "want name=value",
+		"waf test /path":                                             "bad URL",
+		"waf test -H nonsense http://a.test":                         "bad header",
+		"waf test --client me http://a.test":                         "want an address",
+		"vhost list --admin http://":                                 "the host is missing",
+		"vhost list --admin tcp://127.0.0.1:80":                      "want the path of a socket",
 	} {
 		code, _, errOut := invoke(t, strings.Fields(args)...)
 		want(t, args, code, exitUsage)
@@ -96,6 +97,15 @@ www.shop.test  shop.test  shop    http://127.0.0.1:9000  block   off    ok
 	code, _, errOut = invoke(t, "vhost", "add", "new.test", "http://10.0.0.1:80")
 	want(t, "add again", code, exitFailed)
 	contains(t, "add again", errOut, "vhost new.test is there already (memory:vhost:new.test)")
+
+	code, out, errOut = invoke(t, "vhost", "add", "new.test/api", "http://10.0.0.1:80", "--tenant", "shop", "--strip")
+	want(t, "add a path", out+errOut, "vhost new.test/api added (memory:vhost:new.test/api)\n")
+	want(t, "add a path", code, exitOK)
+	code, out, errOut = invoke(t, "vhost", "add", "old.test", "--redirect", "https://new.test")
+	want(t, "add a redirect", out+errOut, "vhost old.test added (memory:vhost:old.test)\n")
+	want(t, "add a redirect", code, exitOK)
+	_, out, _ = invoke(t, "vhost", "list")
+	contains(t, "a redirect", out, "redirect to https://new.test")
 
 	code, out, _ = invoke(t, "vhost", "set", "new.test", "waf.mode=block", "cache.ttl=2m", "aliases=", "backends=http://10.0.0.3")
 	want(t, "set", code, exitOK)

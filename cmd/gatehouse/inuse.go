@@ -13,8 +13,8 @@ const (
 	inUseGuests = 1024
 )
 
-// inUse implements redisstore.InUse: the documents of the hosts that are asked for, which are that of the vhost which answers and its
-// tenant's, and the hosts that have none yet.
+// inUse implements redisstore.InUse: the documents of the hosts that are asked for, which are that of the vhost which answers, its
+// path vhosts' that are known and its tenant's, and the hosts that have none yet.
 func (n *node) inUse() (look func() (documents, hosts []routes.Key), end func()) {
 	n.edge.RememberAsked(true)
 	return lookInUse(n.edge.Asked, n.table), func() { n.edge.RememberAsked(false) }
@@ -28,7 +28,7 @@ func lookInUse(asked func() []string, present func() *routes.Table) (look func()
 		for _, host := range asked() {
 			last[host] = now
 		}
-		table, guests := present(), 0
+		table, guests, paths := present(), 0, map[string]bool{}
 		for host, at := range last {
 			route := table.Match(host)
 			// Of unknown hosts there may be a flood: they are looked for once.
@@ -46,6 +46,12 @@ func lookInUse(asked func() []string, present func() *routes.Table) (look func()
 				continue
 			}
 			documents = append(documents, routes.Key{Kind: routes.KindVhost, Name: route.Name})
+			if !paths[route.Name] { // once, however many hosts a wildcard answers for
+				paths[route.Name] = true
+				for name := range route.Paths() {
+					documents = append(documents, routes.Key{Kind: routes.KindVhost, Name: name})
+				}
+			}
 			if route.Vhost != nil && route.Vhost.Tenant != "" {
 				documents = append(documents, routes.Key{Kind: routes.KindTenant, Name: route.Vhost.Tenant})
 			}

@@ -67,3 +67,26 @@ func names(keys []routes.Key) (out []string) {
 	slices.Sort(out)
 	return slices.Compact(out)
 }
+
+// A host's path vhosts are in use with it, once, whatever hosts a wildcard answers for.
+func TestPathVhostsAreInUseWithTheirHost(t *testing.T) {
+	docs, problems := routes.ParseFile("test.yaml", []byte(`
+vhosts:
+  "*.shop.test": {backends: [http://127.0.0.1:1]}
+  "*.shop.test/blog": {backends: [http://127.0.0.1:1]}
+`))
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	table, _ := new(routes.Table).With([]routes.Change{docs[0].Change(), docs[1].Change()})
+	documents, _ := lookInUse(func() []string { return []string{"a.shop.test", "b.shop.test", "c.shop.test"} }, func() *routes.Table { return table })()
+	paths := 0
+	for _, key := range documents {
+		if key.Name == "*.shop.test/blog" {
+			paths++
+		}
+	}
+	if paths != 1 {
+		t.Errorf("%v: the path vhost is there %d times", documents, paths)
+	}
+}

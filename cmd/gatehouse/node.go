@@ -179,6 +179,9 @@ func certificateChanges(table *routes.Table, replaced []routes.Replaced) []acme.
 			if route == nil || route.Vhost == nil {
 				continue
 			}
+			if _, path := routes.SplitName(route.Name); path != "" {
+				continue // the certificate is its host's
+			}
 			for _, name := range append([]string{route.Name}, route.Vhost.Aliases...) {
 				if !seen[name] {
 					seen[name] = true

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"gatehouse/admin"
@@ -26,25 +27,29 @@ func (n *node) openPurges() (err error) {
 
 // purge answers the admin API.
 func (n *node) purge(ctx context.Context, r admin.PurgeRequest) (admin.PurgeResult, error) {
-	p, err := n.purgeOf(r)
+	purges, err := n.purgesOf(r)
 	if errors.Is(err, edge.ErrNoVhost) {
 		return admin.PurgeResult{}, noVhost{err}
 	}
 	if err != nil {
 		return admin.PurgeResult{}, err
 	}
-	p.Soft = r.Soft
-	out := admin.PurgeResult{Purged: purgeText(p), Soft: p.Soft}
+	for i := range purges {
+		purges[i].Soft = r.Soft
+	}
+	out := admin.PurgeResult{Purged: purgesText(purges), Soft: r.Soft}
 	begin := time.Now()
 	if n.purges == nil {
-		n.cache.Purge(p)
-		out.Nodes = []admin.PurgeAnswer{n.purgedHere(begin)}
+		out.Nodes = []admin.PurgeAnswer{n.purgeHere(purges, begin)}
 		return out, nil
 	}
-	// Redis gets its own time to take it: that somebody does not wait is no reason not to tell the others.
-	if out.ID, err = n.purges.Publish(context.WithoutCancel(ctx), p, r.By); err != nil {
-		out.Nodes, out.Problem = []admin.PurgeAnswer{n.purgedHere(begin)}, err.Error()
-		return out, nil
+	// Redis gets its own time to take them: that somebody does not wait is no reason not to tell the others. A node that has
+	// applied the last one has applied those before it, too.
+	for _, p := range purges {
+		if out.ID, err = n.purges.Publish(context.WithoutCancel(ctx), p, r.By); err != nil {
+			out.Nodes, out.Problem = []admin.PurgeAnswer{n.purgeHere(purges, begin)}, err.Error()
+			return out, nil
+		}
 	}
 	if r.Wait != nil && *r.Wait == 0 {
 		return out, nil
@@ -59,28 +64,49 @@ func (n *node) purge(ctx context.Context, r admin.PurgeRequest) (admin.PurgeResu
 	return out, nil
 }
 
-func (n *node) purgedHere(begin time.Time) admin.PurgeAnswer {
+func (n *node) purgeHere(purges []cache.Purge, begin time.Time) admin.PurgeAnswer {
+	for _, p := range purges {
+		n.cache.Purge(p)
+	}
 	return admin.PurgeAnswer{Node: n.cfg.Node, Purged: true, Seconds: time.Since(begin).Seconds()}
 }
 
-// purgeOf makes the purge that is wanted, as the vhost counts its URLs.
-func (n *node) purgeOf(r admin.PurgeRequest) (cache.Purge, error) {
+// purgesOf makes the purges that are wanted, as the vhost counts its URLs: there is one at least.
+func (n *node) purgesOf(r admin.PurgeRequest) ([]cache.Purge, error) {
 	switch {
 	case r.URL != "":
-		return n.edge.PurgeURL(r.URL)
+		p, err := n.edge.PurgeURL(r.URL)
+		return []cache.Purge{p}, err
 	case r.Prefix != "":
 		return n.edge.PurgePrefix(r.Prefix)
 	case r.Tag != "" && r.Host != "":
 		return n.edge.PurgeTag(r.Host, r.Tag)
 	case r.Tag != "":
-		return cache.Purge{Tenant: r.Tenant, Kind: cache.PurgeTag, Arg: r.Tag}, nil
+		return []cache.Purge{{Tenant: r.Tenant, Kind: cache.PurgeTag, Arg: r.Tag}}, nil
 	case r.Host != "":
 		return n.edge.PurgeHost(r.Host)
 	}
-	return cache.Purge{Tenant: r.Tenant, Kind: cache.PurgeAll}, nil // of a tenant, or all there is
+	return []cache.Purge{{Tenant: r.Tenant, Kind: cache.PurgeAll}}, nil // of a tenant, or all there is
 }
 
-// purgeText says what is purged.
+// purgesText says what is purged.
+func purgesText(purges []cache.Purge) string {
+	text := purgeText(purges[0])
+	if len(purges) > 1 {
+		names := make([]string, 0, len(purges)-1)
+		for _, p := range purges[1:] {
+			names = append(names, p.Vhost)
+		}
+		const most = 5
+		if len(names) > most {
+			names = append(names[:most], fmt.Sprintf("%d more", len(purges)-1-most))
+		}
+		text += ", with " + strings.Join(names, ", ")
+	}
+	return text
+}
+
+// purgeText says what one purge purges.
 func purgeText(p cache.Purge) string {
 	of := "everything"
 	switch {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ func newVhostList(s *session) *cobra.Command {
 			rows := make([][]string, 0, len(list.Vhosts))
 			for _, v := range list.Vhosts {
 				rows = append(rows, []string{
-					v.Name, dash(strings.Join(v.Aliases, " ")), dash(v.Tenant), dash(strings.Join(v.Backends, " ")),
+					v.Name, dash(strings.Join(v.Aliases, " ")), dash(v.Tenant), dash(cmp.Or(v.Answer, strings.Join(v.Backends, " "))),
 					dash(v.WAF), onOff(v.Cache), statusCell(v.Status, v.Reason),
 				})
 			}
@@ -85,20 +86,34 @@ func newVhostShow(s *session) *cobra.Command {
 }
 
 func newVhostAdd(s *session) *cobra.Command {
-	var tenant, waf, cache string
+	var tenant, waf, cache, redirect string
 	var aliases []string
+	var strip bool
 	cmd := &cobra.Command{
-		Use: "add HOST URL…", Short: "Add a vhost with its backends",
-		Example: "  gatehouse vhost add www.shop.test http://127.0.0.1:9000 --tenant shop --alias shop.test --waf block --cache 60s",
-		Args:    cobra.MinimumNArgs(2), ValidArgsFunction: cobra.NoFileCompletions,
+		Use: "add HOST[/PATH] (URL… | --redirect URL)", Short: "Add a vhost with its backends",
+		Example: "  gatehouse vhost add www.shop.test http://127.0.0.1:9000 --tenant shop --alias shop.test --waf block --cache 60s\n" +
+			"  gatehouse vhost add www.shop.test/api http://127.0.0.1:9001 --tenant shop --strip\n" +
+			"  gatehouse vhost add old.test --redirect https://www.shop.test",
+		Args: cobra.MinimumNArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f := cmd.Flags()
 	f.StringVar(&tenant, "tenant", "", "`ID` of the tenant")
 	f.StringVar(&waf, "waf", "", "WAF `mode`: off, detect or block")
 	f.StringVar(&cache, "cache", "", "turn the cache on; answers that state no freshness have this `TTL`")
 	f.StringSliceVar(&aliases, "alias", nil, "further `host` names (may be repeated)")
+	f.BoolVar(&strip, "strip", false, "take the path of HOST/PATH off towards the backends")
+	f.StringVar(&redirect, "redirect", "", "send all requests to this `URL`, in the place of backends")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if f.Changed("redirect") == (len(args) > 1) {
+			return usagef("give URLs of backends, or --redirect URL")
+		}
 		document := map[string]any{"backends": args[1:]}
+		if f.Changed("redirect") {
+			document = map[string]any{"redirect": map[string]any{"to": redirect}}
+		}
+		if strip {
+			document["strip"] = true
+		}
 		if tenant != "" {
 			document["tenant"] = tenant
 		}

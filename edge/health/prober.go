@@ -22,6 +22,8 @@ type Target struct {
 	Tenant string `json:"tenant,omitempty"`
 	Vhost  string `json:"vhost"`
 	URL    string `json:"url"` // of the backend, canonical
+	// TLS is a text that is the same for the same settings of TLS towards the backend; empty: the default ones.
+	TLS string `json:"tls,omitempty"`
 
 	Path     string        `json:"path"`
 	Host     string        `json:"host,omitempty"` // empty: the backend's own address

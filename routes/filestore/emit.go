@@ -64,7 +64,7 @@ func documentFields(doc *routes.Document) []field {
 func valueOf(v reflect.Value) any {
 	switch x := v.Interface().(type) {
 	case routes.Backend:
-		if x.Weight <= 1 {
+		if x.URLAlone() {
 			return scalar(x.URL)
 		}
 	case routes.HSTS:
@@ -97,6 +97,13 @@ func valueOf(v reflect.Value) any {
 		for i := range out {
 			out[i] = valueOf(v.Index(i))
 		}
+		return out
+	case reflect.Map:
+		out := []field{}
+		for _, key := range v.MapKeys() {
+			out = append(out, field{key.String(), valueOf(v.MapIndex(key))})
+		}
+		slices.SortFunc(out, func(a, b field) int { return strings.Compare(a.name, b.name) })
 		return out
 	case reflect.String:
 		if strings.Contains(v.String(), "\n") {

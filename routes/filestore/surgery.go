@@ -143,7 +143,7 @@ func (t *text) find(key routes.Key) ([]span, error) {
 		}
 		for _, s := range docs {
 			name := s.entry.Key
-			if canonical, err := routes.CanonicalName(name); err == nil && key.Kind == routes.KindVhost {
+			if canonical, err := routes.CanonicalVhost(name); err == nil && key.Kind == routes.KindVhost {
 				name = canonical
 			}
 			if name == key.Name {

@@ -76,6 +76,13 @@ func parseKey(prefix, raw string) (key rawKey, ok bool, err error) {
 // hostOf makes the host of a key canonical. Ports are dropped: hipache cuts them
 // off a request's Host before it looks, so such keys were meant for the host.
 func hostOf(name string) (string, error) {
+	if host, path := routes.SplitName(name); path != "" {
+		host, err := hostOf(host)
+		if err != nil {
+			return "", err
+		}
+		return routes.CanonicalVhost(host + path)
+	}
 	if rest, wildcard := strings.CutPrefix(name, "*"); wildcard {
 		host, _, _ := strings.Cut(rest, ":")
 		return routes.CanonicalName("*" + strings.TrimSuffix(host, "."))

@@ -83,6 +83,9 @@ func vhostChange(doc routes.Key, list, text *value) routes.Change {
 			if parsed.Vhost != nil {
 				site = parsed.Vhost
 			}
+			if site.Respond != nil && site.Respond.File != "" {
+				change.Problems = append(change.Problems, text.problem("respond.file: a document in Redis names no file of a node: write its text as respond.body"))
+			}
 		}
 	}
 	if list != nil {

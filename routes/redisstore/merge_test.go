@@ -33,6 +33,9 @@ func TestVhostIsMergedOverTheListFieldByField(t *testing.T) {
 		{name: "a tenant replaces the id", list: []string{"shop", "http://a"}, text: `{"tenant":"other"}`, tenant: "other", backends: "http://a"},
 		{name: "an empty tenant is none", list: []string{"shop", "http://a"}, text: `{"tenant":""}`, backends: "http://a"},
 		{name: "no list", text: `{"backends":["http://c"]}`, backends: "http://c"},
+		{name: "a redirect needs no backend", text: `{"redirect":{"to":"https://b.test"}}`},
+		{name: "a redirect beside the list's backends", list: []string{"shop", "http://a"}, text: `{"redirect":{"to":"https://b.test"}}`, problem: "vhost:www.shop.test: redirect: stands in the place of backends"},
+		{name: "a file of the node", text: `{"respond":{"file":"/etc/hostname"}}`, problem: "respond.file: a document in Redis names no file of a node"},
 		{name: "an id without a backend", list: []string{"shop"}, problem: "frontend:www.shop.test: backends: a vhost needs at least one backend"},
 		{name: "neither has a backend", text: `{"tenant":"shop"}`, problem: "vhost:www.shop.test: backends: a vhost needs at least one backend"},
 		{name: "the list's bad URL is the list's problem", list: []string{"shop", "http://a", "10.0.0.1:80"}, text: `{"tenant":"x"}`, problem: `frontend:www.shop.test: backends[1]: bad backend "10.0.0.1:80"`},
@@ -268,4 +271,33 @@ func FuzzParseKey(f *testing.F) {
 			t.Errorf("%q means %v, but its canonical key %q means %v (%v)", raw, key.doc, back, again.doc, err)
 		}
 	})
+}
+
+func TestKeysOfPathVhosts(t *testing.T) {
+	for raw, want := range map[string]string{
+		"vhost:www.shop.test/blog": "www.shop.test/blog", "frontend:WWW.Shop.test:80/blog/": "www.shop.test/blog", "vhost:*.shop.test/a/b": "*.shop.test/a/b",
+		"frontend:www.shop.test/": "www.shop.test", "vhost:www.shop.test/a/../b": "", "vhost:/blog": "", "frontend:www.shop.test/a%2fb": "",
+	} {
+		key, ok, err := parseKey("", raw)
+		if !ok || (err == nil) != (want != "") || key.doc.Name != want {
+			t.Errorf("%s: %q, %v, %v; want %q", raw, key.doc.Name, ok, err, want)
+		}
+	}
+}
+
+// One rpush makes a path of a host live, and vhost: is merged over it as over any other.
+func TestPathVhostFromRedis(t *testing.T) {
+	server := edgetest.Redis(t)
+	server.CLI("RPUSH", "frontend:www.shop.test", "shop", "http://127.0.0.1:9000")
+	server.CLI("RPUSH", "frontend:www.shop.test/blog", "shop", "http://127.0.0.1:9001")
+	server.CLI("SET", "vhost:www.shop.test/blog", `{"strip":true}`)
+	batch, err := open(t, server, "").Load(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, _ := (&routes.Table{}).With(batch.Changes)
+	r, err := table.Below(table.Match("www.shop.test"), "/blog/x")
+	if err != nil || r.Name != "www.shop.test/blog" || !r.Vhost.Strip || r.Vhost.Backends[0].URL != "http://127.0.0.1:9001" {
+		t.Errorf("%+v, %v", r, err)
+	}
 }

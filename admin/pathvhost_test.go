@@ -1,0 +1,76 @@
+package admin_test
+
+import (
+	"testing"
+
+	"gatehouse/admin"
+	"gatehouse/admin/admintest"
+)
+
+// A path vhost is named in the URL as any other, with its slash escaped, and cannot
+// be another tenant's than its host.
+func TestPathVhostOverTheAPI(t *testing.T) {
+	t.Parallel()
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	c := onSocket(t, n)
+	var v admin.VhostDetail
+	var f admin.Failure
+	const path, body = "/vhosts/www.shop.test%2Fblog", `{"tenant": "shop", "backends": ["http://127.0.0.1:9002"], "strip": true}`
+	want(t, "added", c.call("PUT", path, body, &v), 200)
+	want(t, "name", v.Name, "www.shop.test/blog")
+	want(t, "status", v.Status, admin.StatusOK)
+	want(t, "shown", c.call("GET", path, "", &v), 200)
+	want(t, "unknown", c.call("GET", "/vhosts/www.shop.test%2Fnone", "", &f), 404)
+	want(t, "unknown", f.Error, "there is no vhost www.shop.test/none")
+	want(t, "another tenant's", c.call("PUT", path, `{"tenant": "blog", "backends": ["http://127.0.0.1:9002"]}`, &f), 409)
+	contains(t, "another tenant's", f.Error, "vhost www.shop.test is tenant shop's")
+	want(t, "host to come", c.call("PUT", "/vhosts/new.test%2Fx", body, &v), 200)
+	want(t, "host to come", v.Status, admin.StatusConflict)
+	contains(t, "host to come", v.Reason, "there is no vhost new.test")
+	want(t, "a header", c.call("PATCH", path, `{"set": {"headers.response.set.X-Frame-Options": "DENY"}}`, &v), 200)
+	want(t, "a header", v.Document.Headers.Response.Set["X-Frame-Options"], "DENY")
+	want(t, "a header that is ours", c.call("PATCH", path, `{"set": {"headers.response.set.Content-Length": "1"}}`, &f), 422)
+	want(t, "removed", c.call("DELETE", path, "", nil), 200)
+}
+
+// What a vhost without backends does is seen in the list, and that no connection can be made to one with a wrong file.
+func TestVhostListTellsOfRedirectsAndOfFilesOfBackends(t *testing.T) {
+	t.Parallel()
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	c := onSocket(t, n)
+	for name, tt := range map[string]struct{ body, answer, status, reason string }{
+		"old.test":  {`{"redirect": {"to": "https://www.shop.test"}}`, "redirect to https://www.shop.test", admin.StatusOK, ""},
+		"page.test": {`{"respond": {"status": 410, "body": "gone"}}`, "respond 410", admin.StatusOK, ""},
+		"ok.test":   {`{"respond": {"body": "ok"}}`, "respond 200", admin.StatusOK, ""},
+		"tls.test":  {`{"backends": [{"url": "https://127.0.0.1:9", "tls": {"ca": "/nowhere/ca.pem"}}]}`, "", admin.StatusWarning, "backends[0].tls.ca: new connections fail"},
+	} {
+		var v admin.VhostDetail
+		want(t, name, c.call("PUT", "/vhosts/"+name, tt.body, &v), 200)
+		want(t, name, v.Answer, tt.answer)
+		want(t, name, v.Status, tt.status)
+		contains(t, name, v.Reason, tt.reason)
+	}
+}
+
+// What is in force of a path vhost says whose settings of TLS these are; a redirect has none of backends.
+func TestEffectiveSettingsOfPathVhostsAndRedirects(t *testing.T) {
+	t.Parallel()
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	c := onSocket(t, n)
+	want(t, "host", c.call("PUT", "/vhosts/host.test", `{"backends": ["http://127.0.0.1:9"], "tls": {"hsts": "1h"}}`, nil), 200)
+	from := func(name, body, field string) string {
+		t.Helper()
+		var v admin.VhostDetail
+		want(t, name, c.call("PUT", "/vhosts/"+name, body, &v), 200)
+		for _, e := range v.Effective {
+			if e.Path == field {
+				return e.From
+			}
+		}
+		return "absent"
+	}
+	want(t, "hsts", from("host.test%2Fx", `{"backends": ["http://127.0.0.1:9"]}`, "tls.hsts"), "vhost host.test")
+	want(t, "policy", from("host.test%2Fx", `{"backends": ["http://127.0.0.1:9"]}`, "tls.policy"), "built in")
+	want(t, "balance", from("host.test%2Fold", `{"redirect": {"to": "https://b.test"}}`, "balance"), "absent")
+	want(t, "WAF", from("host.test%2Fold", `{"redirect": {"to": "https://b.test"}}`, "waf.mode"), "built in")
+}

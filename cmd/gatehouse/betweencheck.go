@@ -1,0 +1,53 @@
+package main
+
+import (
+	"gatehouse/admin"
+	"gatehouse/routes"
+)
+
+// between reports path vhosts that would answer for no request, redirects that lead back
+// to where they come from, and pages that cannot be read.
+func (c *checker) between() {
+	var changes []routes.Change
+	for _, d := range c.vhosts {
+		if d.Vhost != nil {
+			changes = append(changes, d.Change())
+		}
+	}
+	table, _ := (&routes.Table{}).With(changes)
+	for _, d := range c.vhosts {
+		if d.Vhost == nil {
+			continue
+		}
+		if p := table.RedirectProblem(d.Vhost); p != nil {
+			if table.LeadsTo(d.Vhost).Name == d.Key.Name { // a wildcard: the name that it leads to may be a vhost of a file that is not checked
+				c.warnings = append(c.warnings, d.entry.problem(p.Field, p.Reason))
+			} else {
+				c.add(d.entry.problem(p.Field, p.Reason))
+			}
+		}
+		if d.Vhost.Respond != nil {
+			if _, err := d.Vhost.Respond.Page(); err != nil {
+				c.add(d.entry.problem("respond.file", unreadable(err)))
+			}
+		}
+		c.backendTLS(d)
+		p := table.PathProblem(d.Vhost)
+		switch {
+		case p == nil:
+		case p.Field == "": // its host may be in a file that is not checked
+			c.warnings = append(c.warnings, d.entry.problem("", "answers for no request: "+p.Reason))
+		default:
+			c.add(d.entry.problem(p.Field, p.Reason))
+		}
+	}
+}
+
+// backendTLS reports files without which no connection to a backend can be made.
+func (c *checker) backendTLS(d placed) {
+	for i, b := range d.Vhost.Backends {
+		if field, err := admin.BackendTLSProblem(b.TLS); err != nil {
+			c.add(d.entry.problem("backends["+itoa(i)+"].tls."+field, unreadable(err)))
+		}
+	}
+}

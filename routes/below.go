@@ -1,0 +1,170 @@
+package routes
+
+import (
+	"errors"
+	"iter"
+	"strings"
+	"unsafe"
+)
+
+// ErrAmbiguousPath is returned for a path that is one vhost's as it stands and
+// another's as some backend would read it.
+var ErrAmbiguousPath = errors.New("the path can be read in two ways")
+
+// A pathSet is the path vhosts of one host.
+type pathSet struct {
+	names    trie[string] // by path
+	segments int          // that a path has at most, or had
+}
+
+// Below returns the route that answers for a target among the route of its host, as
+// Match found it, and that vhost's path vhosts: the longest path of which the
+// target's is, or is below. The path is compared as it stands, since that is what the
+// WAF, the cache and the backend see. Where a backend that decodes escapes, resolves
+// dot segments or the like could find itself in another vhost than that, there is
+// ErrAmbiguousPath beside the host's route: /x/..%2fadmin must not reach with the
+// settings of one vhost what the other one guards.
+//
+// For a host without path vhosts it costs a comparison, and for a hostile path what maxReadings
+// bounds. It does not allocate.
+func (t *Table) Below(host *Route, target string) (*Route, error) {
+	if host.below == nil {
+		return host, nil
+	}
+	path, _, _ := strings.Cut(target, "?")
+	route := t.longest(host, path)
+	if plainPath(path) {
+		return route, nil
+	}
+	x := readingsOf(path)
+	defer x.release()
+	for x.next() {
+		if t.longest(host, unsafe.String(unsafe.SliceData(x.read), len(x.read))) != route { // kept by nobody
+			return host, ErrAmbiguousPath
+		}
+	}
+	if x.tooMany() {
+		return host, ErrAmbiguousPath
+	}
+	return route, nil
+}
+
+// longest returns the route of the longest path vhost that has the path, or the host's.
+func (t *Table) longest(host *Route, path string) *Route {
+	end, segments := 1, 0
+	for ; end < len(path) && end <= maxNamePath; end++ {
+		if path[end] == '/' {
+			if segments++; segments == host.below.segments {
+				break
+			}
+		}
+	}
+	for end = min(end, len(path)); end > 0; end = strings.LastIndexByte(path[:end], '/') {
+		name, ok := host.below.names.get(path[:end])
+		if !ok {
+			continue
+		}
+		if r, ok := t.vhosts.get(name); ok && isPathOf(r, host) {
+			return r
+		}
+	}
+	return host
+}
+
+// TLS returns what the vhost says of TLS; of a path vhost, what its host's vhost says. nil: nothing.
+func (r *Route) TLS() *TLS {
+	if r.hostTLS != nil {
+		return r.hostTLS
+	}
+	return r.Vhost.TLS
+}
+
+// Paths yields the names of the vhost's path vhosts, also of those that answer for no request, in no particular order.
+func (r *Route) Paths() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if r.below == nil {
+			return
+		}
+		for _, name := range r.below.names.all() {
+			if !yield(name) {
+				return
+			}
+		}
+	}
+}
+
+// Paths yields the routes of a vhost's path vhosts that answer for requests, in no particular order.
+func (t *Table) Paths(host *Route) iter.Seq[*Route] {
+	return func(yield func(*Route) bool) {
+		for name := range host.Paths() {
+			if r, ok := t.vhosts.get(name); ok && isPathOf(r, host) && !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// isPathOf reports whether the route of a path vhost answers for requests of its host.
+func isPathOf(r, host *Route) bool { return r.Vhost != nil && r.Vhost.Tenant == host.Vhost.Tenant }
+
+// nest enters a path vhost at the vhost of its host, be that there or not.
+func (b *builder) nest(name string) {
+	host, path := SplitName(name)
+	if path == "" {
+		return
+	}
+	var next pathSet
+	if paths, ok := b.t.below.get(host); ok {
+		if _, there := paths.names.get(path); there {
+			return
+		}
+		next = *paths
+	}
+	next.names, next.segments = next.names.with(path, name), max(next.segments, strings.Count(path, "/"))
+	b.t.below = b.t.below.with(host, &next)
+	b.renew(host)
+}
+
+// unnest takes back what nest entered.
+func (b *builder) unnest(name string) {
+	host, path := SplitName(name)
+	paths, ok := b.t.below.get(host)
+	if path == "" || !ok {
+		return
+	}
+	if names := paths.names.without(path); names.len() > 0 {
+		b.t.below = b.t.below.with(host, &pathSet{names, paths.segments})
+	} else {
+		b.t.below = b.t.below.without(host)
+	}
+	b.renew(host)
+}
+
+// renew puts a successor with the same document in the place of a route.
+func (b *builder) renew(name string) {
+	if r, ok := b.vhosts.get(name); ok {
+		b.put(r.successor(r.Vhost, r.Tenant, r.Problems))
+	}
+}
+
+// relate gives a route what it has from others by its name.
+func (b *builder) relate(r *Route) {
+	r.below, _ = b.t.below.get(r.Name)
+	if host, path := SplitName(r.Name); path != "" {
+		if h, ok := b.vhosts.get(host); ok && h.Vhost != nil {
+			r.hostTLS = h.Vhost.TLS
+		}
+	}
+}
+
+// renewBelow brings a host's settings of TLS to its path vhosts, if they are others than before.
+func (b *builder) renewBelow(host, before *Route) {
+	if host.below == nil || host.Vhost == nil || before != nil && before.Vhost != nil && before.Vhost.TLS == host.Vhost.TLS {
+		return
+	}
+	for _, name := range host.below.names.all() {
+		if r, ok := b.vhosts.get(name); ok && r.hostTLS != host.Vhost.TLS {
+			b.renew(name)
+		}
+	}
+}
