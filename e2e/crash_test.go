@@ -94,7 +94,7 @@ func parseState(path string, text []byte) error {
 	switch {
 	case strings.HasPrefix(filepath.Base(path), "routes.last-good"):
 		return parseLines(text)
-	case strings.HasSuffix(path, ".json"), strings.HasSuffix(path, ".failed"):
+	case strings.HasSuffix(path, ".json"), strings.HasSuffix(path, ".failed"), strings.HasSuffix(path, ".order"):
 		if !json.Valid(text) {
 			return errors.New("no JSON")
 		}
