@@ -27,17 +27,20 @@ build: ## build bin/gatehouse, static
 run: build ## build, then start the demo: two sites, two tenants, WAF and cache on
 	bin/gatehouse demo
 
-test: tools-for-tests ## vet, race tests and end-to-end tests
+test: tools-for-tests ## vet, race tests, end-to-end tests, and what the race detector would spoil
 	$(GO) vet -tags $(TAGS) $(PKGS)
-	$(GO) test -race -tags $(TAGS) $(PKGS)
+	$(GO) test -race -tags $(TAGS) $$($(GO) list -tags $(TAGS) $(PKGS) | grep -v '/e2e$$')
+	@$(if $(filter ./...,$(PKGS)),$(MAKE) --no-print-directory e2e)
 	@$(MAKE) --no-print-directory norace
 	@$(MAKE) --no-print-directory waf-identity N=1000
 
 norace: ## the tests that the race detector would spoil (budgets of allocations), or only slow down
 	scripts/norace.sh $(TAGS) $(PKGS)
 
-e2e: tools-for-tests ## only the end-to-end tests, verbose
-	$(GO) test -race -tags $(TAGS) -count=1 -v ./e2e/...
+# Without the race detector: it would look at the clients alone, since what they test runs in processes of its own, and
+# alone, since many of these tests look at times.
+e2e: tools-for-tests ## only the end-to-end tests
+	$(GO) test -tags $(TAGS) -count=1 $(if $(V),-v) ./e2e/...
 
 lint: ## golangci-lint and gofumpt, both from tools/go.mod
 	$(GO) -C tools build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint

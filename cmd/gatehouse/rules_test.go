@@ -13,12 +13,13 @@ import (
 
 	"gatehouse/admin"
 	"gatehouse/edge/waf"
+	"gatehouse/internal/edgetest"
 	"gatehouse/waf-rules/crstest"
 )
 
 // A folder is judged when it has changed and rests, and once for each change.
 func TestFolderOfRulesIsJudgedWhenItRests(t *testing.T) {
-	sequential(t)
+	edgetest.Sequential(t)
 	dir := t.TempDir()
 	if err := crstest.WriteRelease(dir); err != nil {
 		t.Fatal(err)
@@ -101,7 +102,7 @@ func TestFolderOfRulesIsJudgedWhenItRests(t *testing.T) {
 
 // The settings reach whatever judges requests.
 func TestGateIsAsTheSettingsSay(t *testing.T) {
-	sequential(t)
+	edgetest.Sequential(t)
 	for _, c := range []struct {
 		gate     string
 		shadow   int
@@ -158,7 +159,7 @@ func sum(t *testing.T, metrics prometheus.Gatherer, name string) (total float64)
 }
 
 func TestCheckCompilesAFolderOfRules(t *testing.T) {
-	sequential(t)
+	edgetest.Sequential(t)
 	t.Chdir(t.TempDir())
 	if err := crstest.WriteRelease("etc/crs"); err != nil {
 		t.Fatal(err)

@@ -14,6 +14,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"go.uber.org/goleak"
+
+	"gatehouse/internal/edgetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) } // no encoder starts a goroutine
@@ -336,6 +338,7 @@ func TestBufferedTellsWhatCanBeRead(t *testing.T) {
 
 // A body of any size takes no more memory: window, output and input are bounded.
 func TestMemoryIsBounded(t *testing.T) {
+	edgetest.Sequential(t)
 	for _, c := range all {
 		for name, src := range map[string]io.Reader{"zeros": zeros{}, "noise": rand.NewChaCha8([32]byte{1})} {
 			r := NewReader(io.NopCloser(io.LimitReader(src, 20<<20)), c, 20<<20, nil)

@@ -10,11 +10,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
+
+	"gatehouse/internal/edgetest"
 )
 
 // For every pattern of the rules, texts made from the pattern itself: most match, or nearly.
 func TestPatternsDecideAsRegexp(t *testing.T) {
-	sequential(t)
+	edgetest.Sequential(t)
 	random := rand.New(rand.NewPCG(5, 6))
 	values := sharedMaterial(t).values
 	perPattern := identityRequests(t) / 10

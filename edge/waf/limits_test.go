@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gatehouse/internal/edgetest"
 )
 
 // Argument limits are the same for each source, in mode block they answer 400, and in mode detect they tell.
@@ -39,7 +41,7 @@ func TestArgumentLimit(t *testing.T) {
 // The engine's own limit must never act: it answers 413 to a transaction that only detects, and to a body of
 // exactly the limit. What it is handed is half of that at most.
 func TestTheEnginesBodyLimitNeverActs(t *testing.T) {
-	sequential(t)
+	edgetest.Sequential(t)
 	if testing.Short() {
 		t.Skip("needs half a gigabyte")
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/corazawaf/coraza/v3/collection"
 	"github.com/corazawaf/coraza/v3/types/variables"
+
+	"gatehouse/internal/edgetest"
 )
 
 // seen returns the variables in which the rules see EVIL, and whether the body is refused as malformed.
@@ -181,7 +183,7 @@ func generate(r *rand.Rand, contentType string) (body string, end int) {
 
 // Whatever stands before the cut, the rules see what they would see of the whole body, or refuse.
 func TestWhatStandsBeforeTheCutIsSeen(t *testing.T) {
-	sequential(t)
+	edgetest.Sequential(t)
 	e := parseRules(t)
 	for _, contentType := range []string{"multipart/form-data; boundary=BBBB", "text/xml", form, "application/json"} {
 		t.Run(contentType, func(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"gatehouse/internal/edgetest"
 	wafrules "gatehouse/waf-rules"
 	"gatehouse/waf-rules/crstest"
 )
@@ -81,7 +82,7 @@ func reload(t testing.TB, e *Engine, set *wafrules.Set) {
 }
 
 func TestACopyOfTheCRSJudgesAsTheEmbeddedOne(t *testing.T) {
-	sequential(t)
+	edgetest.Sequential(t)
 	set, err := wafrules.FromDir(copyOfCRS(t))
 	if err != nil {
 		t.Fatal(err)
@@ -170,7 +171,7 @@ func TestRequestsKeepTheirRulesWhileOthersTakeTheirPlace(t *testing.T) {
 }
 
 func TestARuleSetThatDoesNotServeChangesNothing(t *testing.T) {
-	sequential(t)
+	edgetest.Sequential(t)
 	registerPanicOperator()
 	reg := prometheus.NewRegistry()
 	e := reloadable(t, Options{Registerer: reg})
@@ -229,7 +230,7 @@ func TestARuleSetThatDoesNotServeChangesNothing(t *testing.T) {
 // What an exclusion names may come with new rules, and the digest of a profile is that with the rules
 // that judged.
 func TestAnExclusionFollowsTheRules(t *testing.T) {
-	sequential(t)
+	edgetest.Sequential(t)
 	reg := prometheus.NewRegistry()
 	e := reloadable(t, Options{Registerer: reg})
 	list := []Exclusion{{Rules: [][2]int32{{190001, 190001}}}}
@@ -268,7 +269,7 @@ func TestAnExclusionFollowsTheRules(t *testing.T) {
 }
 
 func TestTheMemoryOfOldRulesReturns(t *testing.T) {
-	sequential(t)
+	edgetest.Sequential(t)
 	sets := []*wafrules.Set{setWith(t, afterCRS, "# a\n"), setWith(t, afterCRS, "# b\n")}
 	e := reloadable(t, Options{})
 	idle := &Profile{Mode: Block, Exclusions: NewExclusions([]Exclusion{{Rules: [][2]int32{{942100, 942100}}}})}
@@ -305,7 +306,7 @@ func heldHeap() int64 {
 }
 
 func TestAClosedEngineTakesNoRules(t *testing.T) {
-	sequential(t)
+	edgetest.Sequential(t)
 	e := reloadable(t, Options{})
 	rules := e.current.Load()
 	e.Close()

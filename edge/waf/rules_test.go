@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"gatehouse/internal/edgetest"
 	"gatehouse/routes"
 	"gatehouse/waf-rules/crstest"
 )
@@ -51,7 +52,7 @@ func TestExclusionsMeanRules(t *testing.T) {
 // of the CRS's own tests: what an exclusion is said to take away is no longer found, and
 // everything else is. Twice, since the engine's order of variables changes some chains (v3.8.1).
 func TestReplayTellsWhatExclusionsDo(t *testing.T) {
-	sequential(t)
+	edgetest.Sequential(t)
 	e := sharedEngine(t)
 	suite, err := crstest.Load()
 	if err != nil {

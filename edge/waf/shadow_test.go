@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gatehouse/edge/waf/gate"
+	"gatehouse/internal/edgetest"
 )
 
 // never is an operator that has lost its word.
@@ -85,7 +86,7 @@ var (
 // A gate that misses a rule is found out within as many requests as Shadow says, and is not asked again as long as these rules
 // are in use.
 func TestABrokenGateIsSwitchedOff(t *testing.T) {
-	sequential(t)
+	edgetest.Sequential(t)
 	for _, c := range []struct {
 		name   string
 		broken []int
@@ -154,7 +155,7 @@ func (b *brokenEngine) judges(t *testing.T, p *Profile, s sample) {
 
 // While it is on trial, a broken gate lets nothing pass, and is found out by the first request.
 func TestABrokenGateOnTrialLetsNothingPass(t *testing.T) {
-	sequential(t)
+	edgetest.Sequential(t)
 	e := newBroken(t, Options{Gate: GateShadow}, 942100)
 	p := &Profile{Mode: Block}
 	if got := inspect(e.Engine, p, sample{target: "/?q=red+shoes"}); got.verdict != nil || e.metric(t, "missed_total") != 0 || e.metric(t, "verified_total") != 1 {
@@ -172,7 +173,7 @@ func TestABrokenGateOnTrialLetsNothingPass(t *testing.T) {
 
 // So is one that is broken for answers.
 func TestABrokenGateForAnswersOnTrialLetsNothingPass(t *testing.T) {
-	sequential(t)
+	edgetest.Sequential(t)
 	e := newBroken(t, Options{Gate: GateShadow}, 951230)
 	e.judges(t, &Profile{Mode: Block, Responses: true}, leakAlone)
 	e.isFoundOut(t, 951230, "id=test ")
@@ -409,7 +410,7 @@ func TestAnOperatorThatPanicsAtTheGateMayMatch(t *testing.T) {
 
 // Where the gate itself breaks, all rules run.
 func TestAGateThatPanicsRunsAllRules(t *testing.T) {
-	sequential(t)
+	edgetest.Sequential(t)
 	e := newBroken(t, Options{Shadow: 1})
 	changeGate(t, e.Engine, []int{942100, 951230}, func(l *gate.Link) {
 		l.Transforms = []string{"gatehouseFault"}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"gatehouse/internal/edgetest"
 )
 
 // starts returns the first place in a file that starts a goroutine, if there is one:
@@ -69,6 +71,7 @@ func leakFaults(t *testing.T, files []source) []string {
 
 // TestWhoeverStartsGoroutinesLooksForLeaks holds the module to it.
 func TestWhoeverStartsGoroutinesLooksForLeaks(t *testing.T) {
+	edgetest.Sequential(t)
 	files := sources(t)
 	for _, fault := range leakFaults(t, files) {
 		t.Error(fault)

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"gatehouse/internal/edgetest"
 )
 
 const (
@@ -83,6 +85,7 @@ func parse(t *testing.T, s source) (*token.FileSet, *ast.File) {
 
 // TestHouseStyle runs every habit over every file.
 func TestHouseStyle(t *testing.T) {
+	edgetest.Sequential(t)
 	for _, s := range sources(t) {
 		for _, fault := range faults(t, s) {
 			t.Error(fault)
@@ -251,6 +254,7 @@ func TestEachHabitIsReported(t *testing.T) {
 
 // TestEveryPackageIsDescribed: a package comment says what it is for.
 func TestEveryPackageIsDescribed(t *testing.T) {
+	edgetest.Sequential(t)
 	described := map[string]bool{}
 	for _, s := range sources(t) {
 		if !s.isGo() || s.isTest() || strings.Contains(s.path, "/testdata/") {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"gatehouse/internal/edgetest"
 )
 
 // goCommand is a go command that compiles our packages, as shells, make and documents write it.
@@ -36,6 +38,7 @@ func untagged(name, text string) (out []string) {
 
 // Whoever builds as a document, the Makefile, an image or CI says gets a binary whose WAF starts.
 func TestEveryGoCommandHasTheTag(t *testing.T) {
+	edgetest.Sequential(t)
 	found := 0
 	for _, s := range sources(t) {
 		base := path.Base(s.path)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/internal/edgetest"
 	"gatehouse/loadtest"
 	"gatehouse/loadtest/report"
 )
@@ -57,6 +58,7 @@ func tags(page string) (elements map[string]int, handlers []string) {
 // TestNamesCannotBecomeMarkup compares the elements of a page of harmless names with
 // those of a page of hostile ones.
 func TestNamesCannotBecomeMarkup(t *testing.T) {
+	edgetest.Sequential(t)
 	page := func(name string) (run, comparison string) {
 		r := report.Named{Name: name, Result: hostileResult(name)}
 		return html(t, r, r), compare(t, hostileComparison(name), report.ComparisonHTML)
