@@ -38,9 +38,9 @@ norace: ## the tests that the race detector would spoil (budgets of allocations)
 	scripts/norace.sh $(TAGS) $(PKGS)
 
 # Without the race detector: it would look at the clients alone, since what they test runs in processes of its own, and
-# alone, since many of these tests look at times.
+# alone, since many of these tests look at times. Three at a time: most of them wait for something.
 e2e: tools-for-tests ## only the end-to-end tests
-	$(GO) test -tags $(TAGS) -count=1 $(if $(V),-v) ./e2e/...
+	$(GO) test -tags $(TAGS) -count=1 -parallel 3 $(if $(V),-v) ./e2e/...
 
 lint: ## golangci-lint and gofumpt, both from tools/go.mod
 	$(GO) -C tools build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
