@@ -374,3 +374,22 @@ func BenchmarkAllowAddress(b *testing.B) {
 		}
 	}
 }
+
+// Empty elements of X-Forwarded-For hide nobody behind the proxy's own address.
+func TestEmptyElementsOfForwardedForHideNobody(t *testing.T) {
+	t.Parallel()
+	b := edgetest.NewBackend(t)
+	blocks := openBlocks(t)
+	n := start(t, "vhosts:\n  shop.test: {backends: ["+b.URL+"]}\n", proxied, func(o *Options) { o.Blocks = blocks })
+	block(t, blocks, "10.7.0.0/16", "")
+	for _, client := range []string{"10.7.7.7", "10.7.7.7,", "10.7.7.7, ,\t,", ",10.7.7.7"} {
+		if got := n.get(t, "shop.test", "/", fromClient(client)).Status; got != 403 {
+			t.Errorf("%q: status %d", client, got)
+		}
+	}
+	for _, client := range []string{"", ",", "10.8.8.8,"} {
+		if got := n.get(t, "shop.test", "/", fromClient(client)).Status; got != 200 {
+			t.Errorf("%q: status %d", client, got)
+		}
+	}
+}

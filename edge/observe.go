@@ -137,7 +137,10 @@ func (s *Server) forwardedFor(r *request) netip.AddrPort {
 			continue
 		}
 		for _, text := range slices.Backward(strings.Split(string(f.Value), ",")) {
-			entry, ok := parseAddr(strings.TrimSpace(text))
+			if text = strings.Trim(text, " \t"); text == "" { // an empty element is none (RFC 9110 §5.6.1.2)
+				continue
+			}
+			entry, ok := parseAddr(text)
 			if !ok {
 				return client
 			}
