@@ -33,7 +33,7 @@ func newIssuer(o Options, s *store, c *challenges, mint *authority, orders *prom
 	}
 	i := &issuer{
 		vault: v, known: o.Known, tenant: o.Tenant, store: s, log: o.Logger, results: orders,
-		plan: newSchedule[string](), unread: newSchedule[string](), wanted: make(map[string]*order), keys: make(map[string]string),
+		plan: newTurns(ownersMost, o.Tenant), unread: newSchedule[string](), wanted: make(map[string]*order), keys: make(map[string]string),
 		ari:   &ariPoll{plan: newSchedule[string](), every: o.ARIEvery},
 		quota: &quota{most: o.OrdersPerTenant, shared: o.Shared},
 		owner: o.Node + "/" + processID(),

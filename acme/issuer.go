@@ -15,8 +15,12 @@ import (
 )
 
 const (
-	// orderers is how many orders a node has under way at a time.
-	orderers = 4
+	// orderers is how many orders a node has under way at a time, and ownersMost how many of these are one tenant's: his name servers may take minutes, for
+	// which nobody else waits. Names without a tenant count as one's; a node of one owner has four. Eight take little memory, since they mostly wait,
+	// and ask some dozen times a second at most (Let's Encrypt gives an address 20 new nonces a second, and more of all else). How many orders
+	// there are in the end is for quota.
+	orderers   = 8
+	ownersMost = orderers / 2
 	// unknownWait is how long a name waits that is to be ordered but not served:
 	// the table and the Known function change one after the other.
 	unknownWait = 10 * time.Second
@@ -33,7 +37,7 @@ const (
 )
 
 // issuer orders and renews certificates: some workers, each with one order at a time, in the
-// order in which names fall due.
+// order in which a tenant's names fall due. Tenants take turns.
 type issuer struct {
 	vault    *vault
 	accounts []*account // in the order of the settings
@@ -201,15 +205,7 @@ func (i *issuer) run(ctx context.Context) {
 	}()
 	var workers sync.WaitGroup
 	for range orderers {
-		workers.Go(func() {
-			for {
-				key, ok := i.plan.next(ctx)
-				if !ok {
-					return
-				}
-				i.process(ctx, key)
-			}
-		})
+		workers.Go(func() { i.plan.work(ctx, func(key string) { i.process(ctx, key) }) })
 	}
 	for range loaders {
 		workers.Go(func() { i.load(ctx) })

@@ -51,7 +51,8 @@ type Options struct {
 	// OrdersPerTenant bounds what one tenant orders within three hours, on all nodes. 0: no bound.
 	OrdersPerTenant int
 
-	// Tenant is whose a canonical name is, for OrdersPerTenant. Nil: all are one's.
+	// Tenant is whose a canonical name is, for OrdersPerTenant and for turns: half of a node's orders under way are one tenant's at most. It must not block.
+	// Nil: all are one's.
 	Tenant func(host string) string
 
 	// ECH is Encrypted Client Hello. The zero value: it is not offered.
