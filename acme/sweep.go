@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -16,7 +17,7 @@ const (
 
 // sweep takes out of the folder what was kept of names that are not ordered any more, once it is of no use to one that comes back: certificates and their
 // keys when they have expired, as where nodes share them; notes of failures and orders when their life is over; and what an end of the
-// process has left half written. What cannot be read stays: whoever has the right key may want it.
+// process has left half written; and what lies in plain beside the same sealed. What cannot be read stays: whoever has the right key may want it.
 func (v *vault) sweep(ctx context.Context, wanted func(name string) bool) {
 	entries, err := os.ReadDir(v.dir)
 	if err != nil {
@@ -56,32 +57,42 @@ func (v *vault) isOver(file string, age time.Duration, wanted func(name string) 
 	case ".failed":
 		return age > failureLife
 	case ".pem", ".sealed":
+		if kind == ".pem" && v.shared != nil {
+			if l, err := v.sealed(name); err == nil && v.isSpare(name, l.rank()) {
+				return true
+			}
+		}
 		if age < forgetAfter || wanted(name) {
 			return false
 		}
-		text, err := readCapped(filepath.Join(v.dir, file), maxPairBytes)
-		if err != nil {
-			return false
-		}
+		l, err := v.plain(name)
 		if kind == ".sealed" {
-			if v.keys == nil {
-				return false
-			}
-			if text, _, err = v.keys.open(v.key(name), text); err != nil {
-				return false
-			}
+			l, err = v.sealed(name)
 		}
-		r, err := parseRecord(text)
-		if err != nil {
-			return false
-		}
-		l, err := r.leaf(v.source, name)
 		return err == nil && time.Since(l.notAfter) > forgetAfter
 	}
 	return false
 }
 
-// keepSwept sweeps the folder from time to time until ctx ends.
+// folderOfDirectory matches what directoryFolder gives.
+var folderOfDirectory = regexp.MustCompile(`-[0-9a-f]{8}$`)
+
+// former are the folders of directories that were the first in the settings once, as that of a test CA. Nothing in them is ordered.
+func (v *vault) former() (all []*vault) {
+	above, own := filepath.Split(v.dir)
+	entries, err := os.ReadDir(above)
+	if err != nil {
+		v.log.Warn("folder of certificates cannot be swept", "err", err)
+	}
+	for _, entry := range entries {
+		if entry.IsDir() && entry.Name() != own && folderOfDirectory.MatchString(entry.Name()) {
+			all = append(all, &vault{dir: filepath.Join(above, entry.Name()), source: v.source, suffix: v.suffix, shared: v.shared, keys: v.keys, log: v.log})
+		}
+	}
+	return all
+}
+
+// keepSwept sweeps from time to time until ctx ends.
 func (i *issuer) keepSwept(ctx context.Context) {
 	for wait := sweepFirst; ; wait = sweepEvery {
 		select {
@@ -89,10 +100,18 @@ func (i *issuer) keepSwept(ctx context.Context) {
 			return
 		case <-time.After(wait):
 		}
-		i.vault.sweep(ctx, func(name string) bool {
-			i.mu.Lock()
-			defer i.mu.Unlock()
-			return i.wanted[name] != nil
-		})
+		i.sweep(ctx)
+	}
+}
+
+// sweep sweeps the folder and former ones.
+func (i *issuer) sweep(ctx context.Context) {
+	i.vault.sweep(ctx, func(name string) bool {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		return i.wanted[name] != nil
+	})
+	for _, v := range i.vault.former() {
+		v.sweep(ctx, func(string) bool { return false })
 	}
 }

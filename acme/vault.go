@@ -51,9 +51,9 @@ func accountKeyOf(directory, what string) string {
 // file is a name's record in the folder. A sealed one has another name, so that a node without the key does not take it for damaged.
 func (v *vault) file(name string) string {
 	if v.shared != nil {
-		return filepath.Join(v.dir, name+".sealed")
+		return v.sealedFile(name)
 	}
-	return filepath.Join(v.dir, name+".pem")
+	return v.plainFile(name)
 }
 
 // local reads a name's certificate from the folder. The error is os.ErrNotExist if there is none.
@@ -69,21 +69,16 @@ func (v *vault) local(name string) (*leaf, error) {
 	if fresh != nil && !bytes.Equal(fresh, text) {
 		v.keepLocal(name, fresh)
 	}
-	return l, err
-}
-
-// adopt takes over what a node has from before it shared anything: it need not be ordered again.
-func (v *vault) adopt(name string) (*leaf, error) {
-	text, err := readCapped(filepath.Join(v.dir, name+".pem"), maxPairBytes)
-	if err != nil {
-		return nil, err
+	if err != nil || v.shared == nil {
+		return l, err
 	}
-	packed := v.keys.seal(v.key(name), text)
-	l, _, err := v.unpack(name, packed)
-	if err == nil {
-		v.keepLocal(name, packed)
+	if plain, err := v.plain(name); err == nil && plain.rank() > l.rank() { // the node was alone for a while
+		if plain, err = v.adopt(name); err == nil {
+			return plain, nil
+		}
 	}
-	return l, err
+	v.dropPlain(name, l.rank())
+	return l, nil
 }
 
 // unpack opens a record, as the folder and Shared have it. fresh is what is to be kept of it: text, or, if a key that is on its way out has sealed that,
@@ -142,7 +137,11 @@ func (v *vault) put(ctx context.Context, name string, r *record, notAfter time.T
 			err = insist(ctx, func(ctx context.Context) error { return v.shared.Announce(ctx, v.event+name) })
 		}
 	}
-	return err == nil && !written, errors.Join(err, writeFile(v.file(name), packed, 0o600))
+	kept := writeFile(v.file(name), packed, 0o600)
+	if kept == nil && v.shared != nil {
+		v.dropPlain(name, rankOf(r.Generation, notAfter))
+	}
+	return err == nil && !written, errors.Join(err, kept)
 }
 
 // outrank is the generation by which a certificate of one at least wins over what is shared under a name, and what this node holds. Whoever asks
