@@ -65,6 +65,33 @@ func BenchmarkHeldCertificate(b *testing.B) {
 	b.ReportMetric(float64(bytes)/float64(count), "heap-B/cert")
 }
 
+// mostPerCertificate bounds what a certificate in memory takes of the heap, with its key, a chain of two and its place in the table.
+const mostPerCertificate = 2 << 10
+
+// A look-up among many certificates costs the collector nothing, and each of them little memory.
+func TestLookUpAmongManyCertificatesNeedsNoAllocation(t *testing.T) {
+	const count = 2000
+	m, bytes := filled(t, count)
+	if per := bytes / count; per > mostPerCertificate {
+		t.Errorf("a certificate takes %d bytes of the heap, want %d at most", per, mostPerCertificate)
+	}
+	hellos := make([]*tls.ClientHelloInfo, 256)
+	for i := range hellos {
+		hellos[i] = hello(hostOf(i * 7919 % count))
+	}
+	i := 0
+	allocs := testing.AllocsPerRun(2*len(hellos), func() {
+		if cert, err := m.GetCertificate(hellos[i%len(hellos)]); cert == nil || err != nil {
+			t.Fatal(cert, err)
+		}
+		i++
+	})
+	if allocs > 0 {
+		t.Errorf("a look-up makes %v allocations", allocs)
+	}
+	t.Logf("%d bytes of the heap for each certificate", bytes/count)
+}
+
 // A start with many certificates in the folder: the first handshake waits for its own alone.
 func TestFirstHandshakeAfterAStartWaitsForItsOwnCertificateAlone(t *testing.T) {
 	count := 2000
