@@ -173,8 +173,8 @@ func (s *Server) FollowAddresses(ctx context.Context) error {
 	}
 }
 
-// cutRefused ends the upgraded connections of clients that are refused now, and of sites that are suspended. It waits for nothing: where the site of now has not been
-// made yet, the one before decides until it has.
+// cutRefused ends the upgraded connections of clients that are refused now, and of sites that are suspended or removed. It waits for nothing: where the site of
+// now has not been made yet, the one before decides until it has.
 func (s *Server) cutRefused(ctx context.Context) {
 	cut, unmade := 0, map[*routes.Route]struct{}{}
 	for _, t := range s.tunnels.all() {
@@ -182,13 +182,13 @@ func (s *Server) cutRefused(ctx context.Context) {
 		if next != nil {
 			unmade[next] = struct{}{}
 		}
-		if refusal, _ := s.judgeAddress(now, t.client); refusal != nil || s.isSuspended(t.site) {
+		if refusal, _ := s.judgeAddress(now, t.client); refusal != nil || s.closed(t.site) != nil {
 			_ = t.reset() // fails on one that has ended meanwhile
 			cut++
 		}
 	}
 	if cut > 0 {
-		s.log.Info("upgraded connections cut: their clients are refused now, or their sites suspended", "connections", cut)
+		s.log.Info("upgraded connections cut: their clients are refused now, or their sites suspended or removed", "connections", cut)
 	}
 	s.makeSites(ctx, unmade)
 }

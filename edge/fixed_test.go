@@ -1,10 +1,13 @@
 package edge
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gatehouse/internal/edgetest"
@@ -137,4 +140,57 @@ func TestRespondFileIsFollowed(t *testing.T) {
 	if got := body(); got != "another" {
 		t.Errorf("after its file is gone: %q", got)
 	}
+}
+
+// While a disk hangs, whoever has a page read waits for a second, others get the last good one at once; without one all wait for the
+// same second. One reading is under way for a page, and so many for an owner.
+func TestDiskThatHangsHoldsNoRequestsOfAPage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "page.html")
+		if err := os.WriteFile(file, []byte("one"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		page := func(turns *places) *pageFile {
+			p := newPage(&routes.Vhost{Name: "page.test", Respond: &routes.Respond{File: file}}, slog.New(slog.DiscardHandler))
+			p.turns = turns
+			return p
+		}
+		want := func(p *pageFile, body string, after time.Duration) {
+			t.Helper()
+			begun := time.Now()
+			got, err := p.get()
+			if took := time.Since(begun); string(got) != body || (err != nil) != (body == "") || took != after {
+				t.Errorf("%q, %v after %v, want %q after %v", got, err, took, body, after)
+			}
+		}
+		turns := &places{}
+		turns.bound(1)
+		p, next := page(turns), page(turns)
+		want(p, "one", 0)
+		time.Sleep(pagePoll)
+		disk, readings := make(chan struct{}), 0
+		hang := func(was os.FileInfo) ([]byte, os.FileInfo, error) {
+			readings++
+			<-disk
+			return []byte("two"), was, nil
+		}
+		p.load, next.load = hang, hang
+		var all sync.WaitGroup
+		all.Go(func() { want(p, "one", pageWait) })
+		synctest.Wait()
+		want(p, "one", 0)
+		for range 3 {
+			all.Go(func() { want(next, "", pageWait) })
+		}
+		all.Wait()
+		want(next, "", 0)
+		if readings != 1 {
+			t.Errorf("%d readings under way", readings)
+		}
+		close(disk)
+		synctest.Wait()
+		want(p, "two", 0)
+		want(next, "two", 0)
+	})
 }

@@ -25,6 +25,22 @@ func TestHeaderEditsTowardsTheBackend(t *testing.T) {
 	}
 }
 
+// PHP takes X.Env for X-Env: a client's would stand beside ours, or in its place. So with what cache and compression say.
+func TestHeaderEditsAreNotGotRoundByADot(t *testing.T) {
+	t.Parallel()
+	b := edgetest.NewBackend(t)
+	n := start(t, shopSite(b.URL, editsOfShop, "cache: {enabled: true, key: {device: true}}", "compress: \"on\"", "waf: {mode: off}"))
+	got := n.get(t, "www.shop.test", "/x", "x.env: forged", "X.DEBUG: 1", "X.Tag: theirs", "Accept.Encoding: br", "X.Device.Class: mobile", "X.Other: kept")
+	h := edgetest.ParseSeen(t, got.Body).Header
+	for name, want := range map[string]string{
+		"X-Env": "prod", "X.Env": "", "X.Debug": "", "X.Tag": "theirs", "Accept.Encoding": "", "X.Device.Class": "", "X.Other": "kept",
+	} {
+		if got := strings.Join(h.Values(name), ","); got != want {
+			t.Errorf("the backend got %s: %q, want %q", name, got, want)
+		}
+	}
+}
+
 // Edits act on what the backend answers, on what the cache does, on error pages and on redirects, and a change of them at once.
 func TestHeaderEditsOfEveryAnswer(t *testing.T) {
 	t.Parallel()

@@ -145,12 +145,12 @@ func withHyphens(lower []byte) []byte {
 }
 
 // outboundHead returns the field lines of the request to the backend: the
-// client's end-to-end fields in their order, and what we say of the client.
+// client's end-to-end fields in their order, and what we say of the client. Whatever stays here does so with dots, too.
 func (r *request) outboundHead(dst []byte) []byte {
 	var lower [64]byte
 	coding, shared, edits := r.asksCoding(), r.shared(), r.site.requestEdits
 	for _, f := range r.Fields {
-		name := appendLower(lower[:0], f.Name)
+		name := withHyphens(appendLower(lower[:0], f.Name))
 		if r.dropped(name) || edits.drops(name) || coding != "" && string(name) == "accept-encoding" || r.cached.conditional && isCondition(name) ||
 			shared && isUnkeyed(name) || r.site.strip != "" && string(name) == "x-forwarded-prefix" || r.cached.device != "" && string(name) == "x-device-class" {
 			continue

@@ -146,7 +146,7 @@ type placeSets struct {
 
 type placesKey struct {
 	owner   string // see site.owner
-	backend string // "": the owner's, at all backends together
+	backend string // "": the owner's, at all backends together; "respond.file": to read its pages
 	most    int    // of a backend
 }
 

@@ -259,7 +259,7 @@ func (s *Server) Apply(table *routes.Table, replaced []routes.Replaced) {
 	}
 	s.giveBack(table, replaced)
 	if slices.ContainsFunc(replaced, func(change routes.Replaced) bool {
-		return hasAddresses(change.Old) || hasAddresses(change.New) || suspends(change.New)
+		return hasAddresses(change.Old) || hasAddresses(change.New) || suspends(change.New) || serves(change.Old) && !serves(change.New)
 	}) {
 		s.addressesChanged()
 	}

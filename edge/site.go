@@ -177,6 +177,7 @@ func (s *Server) dropStored(change routes.Replaced) {
 }
 
 // giveBack takes the shares of the cache's memory from those whose last vhost with a cache is gone, or has none any more.
+// It walks no vhosts: whoever changes one waits for it.
 func (s *Server) giveBack(table *routes.Table, replaced []routes.Replaced) {
 	if s.opts.Cache == nil {
 		return
@@ -197,16 +198,10 @@ func (s *Server) giveBack(table *routes.Table, replaced []routes.Replaced) {
 		}
 		lost[was.Tenant] = account
 	}
-	if len(lost) == 0 {
-		return
-	}
-	for route := range table.Vhosts() {
-		if route.Vhost != nil && lost[route.Vhost.Tenant] != nil && s.caches(route, route.Vhost.Tenant) {
-			delete(lost, route.Vhost.Tenant)
+	for tenant, account := range lost {
+		if table.Caching(tenant) == 0 {
+			s.opts.Cache.SetShare(account, 0)
 		}
-	}
-	for _, account := range lost {
-		s.opts.Cache.SetShare(account, 0)
 	}
 }
 

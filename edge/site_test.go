@@ -152,3 +152,20 @@ func TestShareOfTheCacheIsGivenBack(t *testing.T) {
 	n.compile(gone, nil) // for a request that has begun with a table of before
 	want("after a late request", 0, 0)
 }
+
+// Work is counted in allocations: settings of a vhost that is looked at cost some.
+func TestRemovingACachedVhostWalksNoOthers(t *testing.T) {
+	var doc strings.Builder
+	doc.WriteString("tenants: {shop: {cache_share: 8MiB}}\nvhosts:\n  a.test: {tenant: shop, backends: [http://127.0.0.1:9], cache: {enabled: true}}\n")
+	for i := range 3000 {
+		fmt.Fprintf(&doc, "  b%d.test: {tenant: shop, backends: [http://127.0.0.1:9]}\n", i)
+	}
+	n := start(t, doc.String())
+	table, replaced := n.table.With([]routes.Change{{Key: routes.Key{Kind: routes.KindVhost, Name: "a.test"}}})
+	if len(replaced) != 1 {
+		t.Fatalf("%d routes changed", len(replaced))
+	}
+	if allocs := testing.AllocsPerRun(1, func() { n.giveBack(table, replaced) }); allocs > 300 {
+		t.Errorf("%v allocations with 3000 vhosts that did not change", allocs)
+	}
+}

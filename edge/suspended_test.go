@@ -7,6 +7,7 @@ import (
 
 	"gatehouse/edge/health"
 	"gatehouse/internal/edgetest"
+	"gatehouse/routes"
 )
 
 // A suspended vhost answers 503 on every way, asks no backend, and resumes no session; when it is back, all is as before.
@@ -95,6 +96,43 @@ func TestSuspensionCutsOpenWebSockets(t *testing.T) {
 		ws.WantClosed()
 		n.apply(t, shopSite(b.URL))
 	}
+}
+
+// What has been upgraded ends with its vhost, though another one answers for its host from then on: that of a wildcard, or of a path's host. It goes on
+// while the vhost is there, without the alias that it came by, or with a document that is bad.
+func TestRemovalCutsOpenWebSockets(t *testing.T) {
+	t.Parallel()
+	b := edgetest.NewBackend(t)
+	n := start(t, "vhosts:\n  www.shop.test: {tenant: shop, aliases: [alias.test], backends: ["+b.URL+"]}\n  www.shop.test/blog: {tenant: shop, strip: true, backends: ["+b.URL+"]}\n  \"*.shop.test\": {backends: ["+b.URL+"]}\n")
+	n.followAddresses(t)
+	open := func(host, target string) *edgetest.RawConn {
+		ws := edgetest.Dial(t, n.http)
+		ws.UpgradeWebSocket(host, target)
+		ws.WebSocketEcho("before")
+		return ws
+	}
+	change := func(changes ...routes.Change) {
+		table, replaced := n.table.With(changes)
+		n.table = table
+		n.Apply(table, replaced)
+	}
+	at := func(name string) routes.Key { return routes.Key{Kind: routes.KindVhost, Name: name} }
+	alias, path, other := open("alias.test", "/ws"), open("www.shop.test", "/blog/ws"), open("other.shop.test", "/ws")
+	n.apply(t, shopSite(b.URL, "compress: on")) // without the alias
+	change(routes.Change{Key: at("www.shop.test"), Problems: routes.Problems{{Reason: "bad"}}}, routes.Change{Key: at("nobody.test"), Problems: routes.Problems{{Reason: "bad"}}})
+	n.cutRefused(t.Context())
+	for _, ws := range []*edgetest.RawConn{alias, path, other} {
+		ws.WebSocketEcho("still")
+	}
+	change(routes.Change{Key: at("www.shop.test/blog")})
+	path.WantClosed()
+	alias.WebSocketEcho("still")
+	n.apply(t, "vhosts:\n  www.shop.test/blog: {tenant: shop, strip: true, backends: ["+b.URL+"]}\n")
+	path = open("www.shop.test", "/blog/ws")
+	change(routes.Change{Key: at("www.shop.test")})
+	alias.WantClosed()
+	path.WantClosed() // which answers for nothing without its host's vhost
+	other.WebSocketEcho("still")
 }
 
 // A host's vhost is suspended with the paths that have vhosts of their own; a path is suspended alone.

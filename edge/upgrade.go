@@ -84,8 +84,8 @@ func (s *Server) sendUpgrade(ctx *fasthttp.RequestCtx, r *request) {
 			r.record.Err = refusal.httpError
 			return
 		}
-		if s.isSuspended(r.site) {
-			r.record.Err = errSuspended
+		if err := s.closed(r.site); err != nil {
+			r.record.Err = err
 			return
 		}
 		p.sent = join(client, backend)

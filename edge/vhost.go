@@ -74,19 +74,33 @@ func (s *Server) selectVhost(next handler) handler {
 // errSuspended is what a suspended site answers.
 var errSuspended = refuse(503, "this site is suspended")
 
-// isSuspended reports whether the vhost of a site is suspended now.
-func (s *Server) isSuspended(st *site) bool {
+// errRemoved is why what a vhost's client had upgraded ends once the vhost is gone.
+var errRemoved = refuse(404, "this site is no more")
+
+// closed returns why a site is to serve nobody any more: its vhost is suspended now, or gone from the table. A vhost that others have taken the hosts of is
+// gone; one whose absence is not believed, or whose document is bad, is there with its last good form. A path vhost closes with its host's.
+func (s *Server) closed(st *site) error {
 	table := s.table.Load()
 	if table == nil {
-		return false
+		return nil
 	}
 	host, path := routes.SplitName(st.name)
-	return suspends(table.Vhost(st.name)) || path != "" && suspends(table.Vhost(host))
+	own, whole := table.Vhost(st.name), table.Vhost(host)
+	switch {
+	case !serves(own) || path != "" && !serves(whole):
+		return errRemoved
+	case suspends(own) || path != "" && suspends(whole):
+		return errSuspended
+	}
+	return nil
 }
+
+// serves reports whether a route, which may be nil, is that of a vhost with a good form.
+func serves(route *routes.Route) bool { return route != nil && route.Vhost != nil }
 
 // suspends reports whether a route, which may be nil, is that of a suspended vhost.
 func suspends(route *routes.Route) bool {
-	return route != nil && route.Vhost != nil && route.Vhost.IsSuspended()
+	return serves(route) && route.Vhost.IsSuspended()
 }
 
 // answerChallenge answers HTTP-01 from the memory of pending challenges. A path

@@ -11,7 +11,8 @@ import (
 type BackendTLS struct {
 	// ServerName is the name that is sent (SNI) and that the certificate has to have. Default: the host of the URL.
 	ServerName string `yaml:"server_name,omitempty" json:"server_name,omitempty"`
-	// CA vouches for the backend in the place of the system's roots: a PEM file, or the PEM text itself.
+	// CA vouches for the backend in the place of the system's roots: a PEM file, or the PEM text itself. A document in Redis names no
+	// file of the three, as with Respond.File.
 	CA string `yaml:"ca,omitempty" json:"ca,omitempty"`
 	// ClientCert and ClientKey are PEM files with what the backend gets to see of us. Both or none.
 	ClientCert string `yaml:"client_cert,omitempty" json:"client_cert,omitempty"`
@@ -29,12 +30,13 @@ func (t *BackendTLS) Authorities() ([]*x509.Certificate, error) {
 	return (&ClientAuth{CA: t.CA}).Authorities()
 }
 
-func (t *BackendTLS) inline() bool { return (&ClientAuth{CA: t.CA}).Inline() }
+// Inline reports whether CA is the text of certificates, not the path of a file.
+func (t *BackendTLS) Inline() bool { return (&ClientAuth{CA: t.CA}).Inline() }
 
 // beside makes paths absolute; file is the one that names them.
 func (t *BackendTLS) beside(file string) {
 	t.ClientCert, t.ClientKey = beside(file, t.ClientCert), beside(file, t.ClientKey)
-	if t.CA != "" && !t.inline() {
+	if t.CA != "" && !t.Inline() {
 		t.CA = beside(file, t.CA)
 	}
 }
@@ -57,7 +59,7 @@ func checkBackendTLS(field, url string, t *BackendTLS, mode checkMode) []finding
 	case t.CA == "":
 	case !t.Verifies():
 		add(".ca", "has no meaning where verify is false: remove one of them")
-	case t.inline():
+	case t.Inline():
 		if _, err := t.Authorities(); err != nil {
 			add(".ca", "%v", err)
 		}

@@ -11,6 +11,25 @@ func (t *Table) Members(tenant string) int {
 	return e.members.len()
 }
 
+// Caching returns the number of vhosts of the tenant that have a cache.
+func (t *Table) Caching(tenant string) int {
+	e, ok := t.tenants.get(tenant)
+	if !ok {
+		return 0
+	}
+	return e.caching
+}
+
+// cachingOf returns how many of some vhosts have a cache.
+func (b *builder) cachingOf(names map[string]struct{}) (n int) {
+	for name := range names {
+		if r, ok := b.vhosts.get(name); ok && r.Vhost.Cache.On() {
+			n++
+		}
+	}
+	return n
+}
+
 // Vhosts yields every route, broken ones included, in no particular order.
 func (t *Table) Vhosts() iter.Seq[*Route] {
 	return func(yield func(*Route) bool) {

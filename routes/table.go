@@ -23,6 +23,7 @@ type tenantEntry struct {
 	doc      *Tenant  // last good form; nil: no document, or never a good one
 	problems Problems // what is wrong with its present form
 	members  trie[struct{}]
+	caching  int // of the members
 }
 
 // A Route is one vhost of a table with its tenant. All but the instance is
@@ -259,7 +260,7 @@ func (b *builder) tenant(c *Change) {
 	if !known {
 		old = &tenantEntry{}
 	}
-	next := &tenantEntry{doc: c.Tenant, problems: c.Problems, members: old.members}
+	next := &tenantEntry{doc: c.Tenant, problems: c.Problems, members: old.members, caching: old.caching}
 	if c.Tenant == nil && len(c.Problems) > 0 {
 		next.doc = old.doc // bad: the last good form stays in force
 	}
@@ -354,7 +355,7 @@ func (b *builder) join(tenant string) {
 	if e, ok := b.t.tenants.get(tenant); ok {
 		next = *e
 	}
-	next.members = next.members.withAll(members)
+	next.members, next.caching = next.members.withAll(members), next.caching+b.cachingOf(members)
 	b.t.tenants = b.t.tenants.with(tenant, &next)
 }
 
@@ -380,6 +381,9 @@ func (b *builder) unclaim(r *Route) {
 	}
 	next := *e
 	next.members = e.members.without(r.Name)
+	if r.Vhost.Cache.On() {
+		next.caching--
+	}
 	if next.doc == nil && len(next.problems) == 0 && next.members.len() == 0 {
 		b.t.tenants = b.t.tenants.without(r.Vhost.Tenant)
 		return

@@ -129,6 +129,43 @@ func TestTableIsAMapOfNames(t *testing.T) {
 	}
 }
 
+// How many vhosts of a tenant have a cache is counted as they come, change, move and go, in one change or in several, beside changes of the tenant.
+func TestCachingVhostsOfATenantAreCounted(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(5, 6))
+	table := &Table{}
+	for range 300 {
+		var changes []Change
+		for range 1 + random.IntN(4) {
+			c := vhostChange(string(rune('a'+random.IntN(6)))+".test", string(rune('a'+random.IntN(3))))
+			switch random.IntN(6) {
+			case 0:
+				c = gone(KindVhost, c.Key.Name)
+			case 1:
+				c.Vhost, c.Problems = nil, Problems{{Reason: "bad"}}
+			case 2:
+				c = Change{Key: Key{Kind: KindTenant, Name: c.Vhost.Tenant}, Tenant: &Tenant{Concurrency: random.IntN(3)}}
+			case 3, 4:
+				on := random.IntN(3) > 0
+				c.Vhost.Cache = &Cache{Enabled: &on}
+			}
+			changes = append(changes, c)
+		}
+		table, _ = with(table, changes...)
+		want := map[string]int{}
+		for r := range table.Vhosts() {
+			if r.Vhost != nil && r.Vhost.Cache.On() {
+				want[r.Vhost.Tenant]++
+			}
+		}
+		for _, tenant := range []string{"a", "b", "c"} {
+			if got := table.Caching(tenant); got != want[tenant] {
+				t.Fatalf("%s has %d, want %d", tenant, got, want[tenant])
+			}
+		}
+	}
+}
+
 func TestNameBeatsAliasAndTheFirstAliasStays(t *testing.T) {
 	table, _ := with(&Table{}, vhostChange("a.test", "", "shared.test", "b.test"))
 	table, _ = with(table, vhostChange("b.test", ""), vhostChange("c.test", "", "shared.test"))

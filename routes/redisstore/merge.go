@@ -83,9 +83,7 @@ func vhostChange(doc routes.Key, list, text *value) routes.Change {
 			if parsed.Vhost != nil {
 				site = parsed.Vhost
 			}
-			if site.Respond != nil && site.Respond.File != "" {
-				change.Problems = append(change.Problems, text.problem("respond.file: a document in Redis names no file of a node: write its text as respond.body"))
-			}
+			change.Problems = append(change.Problems, namedFiles(site, text.key.raw)...)
 		}
 	}
 	if list != nil {
@@ -101,6 +99,32 @@ func vhostChange(doc routes.Key, list, text *value) routes.Change {
 		change.Vhost = site
 	}
 	return change
+}
+
+// namedFiles are the fields of a vhost that name files which no document in Redis may: whoever writes one would have the node's files
+// read, and be known to his backends by another tenant's client key.
+func namedFiles(site *routes.Vhost, source string) (out routes.Problems) {
+	add := func(field, instead string) {
+		out = append(out, &routes.Problem{File: source, Field: field, Reason: "a document in Redis names no file of a node: " + instead})
+	}
+	if site.Respond != nil && site.Respond.File != "" {
+		add("respond.file", "write its text as respond.body")
+	}
+	for i, b := range site.Backends {
+		if b.TLS == nil {
+			continue
+		}
+		at := fmt.Sprintf("backends[%d].tls.", i)
+		if b.TLS.CA != "" && !b.TLS.Inline() {
+			add(at+"ca", "write the PEM text itself")
+		}
+		for _, f := range []struct{ name, path string }{{"client_cert", b.TLS.ClientCert}, {"client_key", b.TLS.ClientKey}} {
+			if f.path != "" {
+				add(at+f.name, "client certificates are for vhosts in files")
+			}
+		}
+	}
+	return out
 }
 
 // mergeList fills what vhost: leaves open from hipache's list.

@@ -36,6 +36,9 @@ func TestVhostIsMergedOverTheListFieldByField(t *testing.T) {
 		{name: "a redirect needs no backend", text: `{"redirect":{"to":"https://b.test"}}`},
 		{name: "a redirect beside the list's backends", list: []string{"shop", "http://a"}, text: `{"redirect":{"to":"https://b.test"}}`, problem: "vhost:www.shop.test: redirect: stands in the place of backends"},
 		{name: "a file of the node", text: `{"respond":{"file":"/etc/hostname"}}`, problem: "respond.file: a document in Redis names no file of a node"},
+		{name: "another tenant's client key", text: `{"backends":["http://a",{"url":"https://b","tls":{"client_cert":"/etc/c.pem","client_key":"/etc/c.key"}}]}`, problem: "backends[1].tls.client_cert: a document in Redis names no file of a node"},
+		{name: "a client key of a folder above", text: `{"backends":[{"url":"https://b","tls":{"client_cert":"../c.pem","client_key":"../c.key"}}]}`, problem: "backends[0].tls.client_key: "},
+		{name: "authorities of the node", text: `{"backends":[{"url":"https://b","tls":{"ca":"/etc/ca.pem"}}]}`, problem: "backends[0].tls.ca: a document in Redis names no file of a node"},
 		{name: "an id without a backend", list: []string{"shop"}, problem: "frontend:www.shop.test: backends: a vhost needs at least one backend"},
 		{name: "neither has a backend", text: `{"tenant":"shop"}`, problem: "vhost:www.shop.test: backends: a vhost needs at least one backend"},
 		{name: "the list's bad URL is the list's problem", list: []string{"shop", "http://a", "10.0.0.1:80"}, text: `{"tenant":"x"}`, problem: `frontend:www.shop.test: backends[1]: bad backend "10.0.0.1:80"`},
@@ -71,6 +74,23 @@ func TestVhostIsMergedOverTheListFieldByField(t *testing.T) {
 				t.Errorf("got %+v, backends %v", c.Vhost, urls)
 			}
 		})
+	}
+}
+
+// What would not be read is not written.
+func TestNoVerbWritesFilesOfANodeIntoRedis(t *testing.T) {
+	t.Parallel()
+	doc := routestest.Vhost("www.shop.test")
+	for field, v := range map[string]*routes.Vhost{
+		"respond.file":                {Respond: &routes.Respond{File: "/etc/hostname"}},
+		"backends[0].tls.client_cert": {Backends: []routes.Backend{{URL: "https://b", TLS: &routes.BackendTLS{ClientCert: "/c.pem", ClientKey: "/c.key"}}}},
+	} {
+		_, err := (&Store{}).edited(doc, "vhost:www.shop.test", nil, func(routes.Change) (routes.Document, error) {
+			return routes.Document{Key: doc, Vhost: v}, nil
+		})
+		if err == nil || !strings.Contains(err.Error(), field+": a document in Redis names no file of a node") {
+			t.Errorf("%s: %v", field, err)
+		}
 	}
 }
 

@@ -96,7 +96,11 @@ func (s *Store) edited(doc routes.Key, target string, values []value, change fun
 	if err != nil {
 		return nil, err
 	}
-	if parsed := routes.ParseJSON(doc, target, body); len(parsed.Problems) > 0 {
+	parsed := routes.ParseJSON(doc, target, body)
+	if len(parsed.Problems) == 0 && parsed.Vhost != nil {
+		parsed.Problems = namedFiles(parsed.Vhost, target)
+	}
+	if len(parsed.Problems) > 0 {
 		return nil, fmt.Errorf("write %s: it would not be a good document, nothing is changed: %w", target, parsed.Problems)
 	}
 	return body, nil
