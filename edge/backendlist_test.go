@@ -152,7 +152,7 @@ func TestBackendsAreListedWithWhatIsKnownOfThem(t *testing.T) {
 func manyStates(n int) *Server {
 	s := &Server{}
 	for i := range n {
-		s.backends.put(&sharedState{State: balance.NewState(), key: backendKey{ownerOf(fmt.Sprint(i), ""), fmt.Sprint("http://", i)}})
+		s.backends.put(&sharedState{State: balance.NewState(), key: backendKey{owner: ownerOf(fmt.Sprint(i), ""), url: fmt.Sprint("http://", i)}})
 	}
 	return s
 }
@@ -190,10 +190,10 @@ func TestDrainsFollowTheirStates(t *testing.T) {
 	var all []health.Drain
 	for _, url := range []string{"http://a", "http://b"} {
 		all = append(all, health.Drain{URL: url})
-		keys = append(keys, backendKey{ownerOf("", "a.test"), url})
+		keys = append(keys, backendKey{owner: ownerOf("", "a.test"), url: url})
 		for i := range 4 {
 			all = append(all, health.Drain{URL: url, Tenant: fmt.Sprint(i)})
-			keys = append(keys, backendKey{ownerOf(fmt.Sprint(i), ""), url})
+			keys = append(keys, backendKey{owner: ownerOf(fmt.Sprint(i), ""), url: url})
 		}
 	}
 	holdings := map[backendKey]*holding{}
