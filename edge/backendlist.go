@@ -118,7 +118,8 @@ type BackendStatus struct {
 // the vhost of that name, url to one; empty: all.
 func (s *Server) Backends(host, url string) []BackendStatus {
 	rows := map[backendKey]*backendRow{}
-	for v := range s.vhosts() {
+	for route := range s.vhosts() {
+		v := route.Vhost
 		if host != "" && v.Name != host {
 			continue
 		}
@@ -206,15 +207,15 @@ func orphans(rows map[backendKey]*backendRow, drains health.Drained, url string)
 	return out
 }
 
-// vhosts yields every vhost that has a good form.
-func (s *Server) vhosts() iter.Seq[*routes.Vhost] {
-	return func(yield func(*routes.Vhost) bool) {
+// vhosts yields the route of every vhost that has a good form.
+func (s *Server) vhosts() iter.Seq[*routes.Route] {
+	return func(yield func(*routes.Route) bool) {
 		table := s.table.Load()
 		if table == nil {
 			return
 		}
 		for route := range table.Vhosts() {
-			if route.Vhost != nil && !yield(route.Vhost) {
+			if route.Vhost != nil && !yield(route) {
 				return
 			}
 		}
@@ -222,11 +223,12 @@ func (s *Server) vhosts() iter.Seq[*routes.Vhost] {
 }
 
 // LeftBare returns the vhosts that would have no backend left with this drain beside those in force, and the others
-// that would have none left that is well; each sorted. Suspended ones need none.
+// that would have none left that is well; each sorted. Suspended ones, and paths of such hosts, need none.
 func (s *Server) LeftBare(d health.Drain) (bare, unwell []string) {
 	drains := s.backends.drained()
-	for v := range s.vhosts() {
-		if v.IsSuspended() || !names(v, d) {
+	for route := range s.vhosts() {
+		v := route.Vhost
+		if route.IsSuspended() || !names(v, d) {
 			continue
 		}
 		left, well := false, false
@@ -263,8 +265,8 @@ func (s *Server) isWell(key backendKey) bool {
 
 // IsBackend reports whether a vhost names the backend; with a tenant, one of his.
 func (s *Server) IsBackend(url, tenant string) bool {
-	for v := range s.vhosts() {
-		if names(v, health.Drain{URL: url, Tenant: tenant}) {
+	for route := range s.vhosts() {
+		if names(route.Vhost, health.Drain{URL: url, Tenant: tenant}) {
 			return true
 		}
 	}

@@ -80,14 +80,11 @@ func (s *Server) isSuspended(st *site) bool {
 	if table == nil {
 		return false
 	}
-	host, path := routes.SplitName(st.name)
-	return suspends(table.Vhost(st.name)) || path != "" && suspends(table.Vhost(host))
+	return suspends(table.Vhost(st.name))
 }
 
-// suspends reports whether a route, which may be nil, is that of a suspended vhost.
-func suspends(route *routes.Route) bool {
-	return route != nil && route.Vhost != nil && route.Vhost.IsSuspended()
-}
+// suspends reports whether a route, which may be nil, is that of a suspended vhost, or of a path of one.
+func suspends(route *routes.Route) bool { return route != nil && route.IsSuspended() }
 
 // answerChallenge answers HTTP-01 from the memory of pending challenges. A path
 // that answers no challenge is the site's own.
