@@ -103,8 +103,14 @@ func TestBackendsOfASuspendedHostsPathsAreNeitherCheckedNorNeeded(t *testing.T) 
 		change string
 		needed bool
 	}{
-		{host(""), true}, {host(", suspended: true"), false}, {path(", compress: off"), false}, {path(", suspended: true") + host(""), false},
-		{path(""), true}, {path(", compress: off") + host(", suspended: true"), false}, {host(", suspended: true, compress: off"), false}, {host(""), true},
+		{host(""), true},
+		{host(", suspended: true"), false},
+		{path(", compress: off"), false},
+		{path(", suspended: true") + host(""), false},
+		{path(""), true},
+		{path(", compress: off") + host(", suspended: true"), false},
+		{host(", suspended: true, compress: off"), false},
+		{host(""), true},
 	} {
 		n.apply(t, "vhosts:\n"+tc.change)
 		if checked := n.Prober().Digest() != ""; checked != tc.needed {
