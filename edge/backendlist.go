@@ -92,13 +92,19 @@ func canonicalBackend(url string) string {
 	return a.String()
 }
 
+// keyOf is by what the state of a vhost's backend is held.
+func keyOf(v *routes.Vhost, b *routes.Backend) backendKey {
+	return backendKey{ownerOf(v.Tenant, v.Name), canonicalBackend(b.URL), tlsKey(b.TLS)}
+}
+
 // A BackendStatus is how a backend of a tenant stands.
 type BackendStatus struct {
 	URL    string
 	Tenant string   // empty: none
 	Vhosts []string // that name it, sorted; nil: none does any more, and it is drained
 	Drain  *health.Drain
-	// Ejected is for how much longer it is passed over, and Why "unreachable" or "failing"; 0: it is not.
+	// Ejected is for how much longer it is passed over, and Why "unreachable" or "failing"; 0: it is not. Where vhosts reach it by
+	// different settings of TLS, that is of those for which it is the longest.
 	Ejected time.Duration
 	Why     string
 	// Down is what active checks have found, of the first of the vhosts for which they did; nil: nothing.
@@ -111,20 +117,24 @@ type BackendStatus struct {
 // Backends returns how the backends stand that are configured or drained, by URL, tenant and vhost. host limits them to those of
 // the vhost of that name, url to one; empty: all.
 func (s *Server) Backends(host, url string) []BackendStatus {
-	rows := map[backendKey]*BackendStatus{}
-	for v := range s.vhosts() {
+	rows := map[backendKey]*backendRow{}
+	for route := range s.vhosts() {
+		v := route.Vhost
 		if host != "" && v.Name != host {
 			continue
 		}
 		for _, configured := range v.Backends {
-			key := backendKey{ownerOf(v.Tenant, v.Name), canonicalBackend(configured.URL)}
+			key := keyOf(v, &configured)
 			if url != "" && key.url != url {
 				continue
 			}
-			row := rows[key]
+			row := rows[key.anyTLS()]
 			if row == nil {
-				row = &BackendStatus{URL: key.url, Tenant: v.Tenant}
-				rows[key] = row
+				row = &backendRow{BackendStatus: BackendStatus{URL: key.url, Tenant: v.Tenant}}
+				rows[key.anyTLS()] = row
+			}
+			if !slices.Contains(row.keys, key) {
+				row.keys = append(row.keys, key)
 			}
 			if !slices.Contains(row.Vhosts[max(0, len(row.Vhosts)-1):], v.Name) { // a URL that is there twice
 				row.Vhosts = append(row.Vhosts, v.Name)
@@ -145,24 +155,42 @@ func (s *Server) Backends(host, url string) []BackendStatus {
 	return out
 }
 
+// A backendRow is what is listed of a backend of an owner, and by what its states are held: there is one for each settings of TLS.
+type backendRow struct {
+	BackendStatus
+	keys []backendKey
+}
+
+// anyTLS is the key of its row.
+func (k backendKey) anyTLS() backendKey {
+	k.tls = ""
+	return k
+}
+
 // standing fills in what is known beside the configuration. It asks for one backend at a time: sites that are compiled wait for the lock.
-func (s *Server) standing(rows map[backendKey]*BackendStatus, drains health.Drained) []BackendStatus {
+func (s *Server) standing(rows map[backendKey]*backendRow, drains health.Drained) []BackendStatus {
 	out := make([]BackendStatus, 0, len(rows))
-	for key, row := range rows {
+	for _, row := range rows {
 		slices.Sort(row.Vhosts)
-		row.Drain = drains.Find(key.url, row.Tenant)
-		if state := s.backends.known(key); state != nil {
-			var why balance.Outcome
-			row.Ejected, why = state.Ejected()
-			row.Why, row.Failures, row.InFlight = ejectionReasons[why], state.Failures(), state.InFlight()
+		row.Drain = drains.Find(row.URL, row.Tenant)
+		for _, key := range row.keys {
+			state := s.backends.known(key)
+			if state == nil {
+				continue
+			}
+			if left, why := state.Ejected(); left > row.Ejected {
+				row.Ejected, row.Why = left, ejectionReasons[why]
+			}
+			row.Failures = max(row.Failures, state.Failures())
+			row.InFlight += state.InFlight()
 		}
-		out = append(out, *row)
+		out = append(out, row.BackendStatus)
 	}
 	return out
 }
 
 // orphans are drains that cover nothing which is configured.
-func orphans(rows map[backendKey]*BackendStatus, drains health.Drained, url string) (out []BackendStatus) {
+func orphans(rows map[backendKey]*backendRow, drains health.Drained, url string) (out []BackendStatus) {
 	named := map[string]bool{}
 	for key := range rows {
 		named[key.url] = true
@@ -170,7 +198,7 @@ func orphans(rows map[backendKey]*BackendStatus, drains health.Drained, url stri
 	for _, d := range drains {
 		covers := named[d.URL]
 		if d.Tenant != "" {
-			covers = rows[backendKey{ownerOf(d.Tenant, ""), d.URL}] != nil
+			covers = rows[backendKey{owner: ownerOf(d.Tenant, ""), url: d.URL}] != nil
 		}
 		if !covers && (url == "" || d.URL == url) {
 			out = append(out, BackendStatus{URL: d.URL, Tenant: d.Tenant, Drain: d})
@@ -179,15 +207,15 @@ func orphans(rows map[backendKey]*BackendStatus, drains health.Drained, url stri
 	return out
 }
 
-// vhosts yields every vhost that has a good form.
-func (s *Server) vhosts() iter.Seq[*routes.Vhost] {
-	return func(yield func(*routes.Vhost) bool) {
+// vhosts yields the route of every vhost that has a good form.
+func (s *Server) vhosts() iter.Seq[*routes.Route] {
+	return func(yield func(*routes.Route) bool) {
 		table := s.table.Load()
 		if table == nil {
 			return
 		}
 		for route := range table.Vhosts() {
-			if route.Vhost != nil && !yield(route.Vhost) {
+			if route.Vhost != nil && !yield(route) {
 				return
 			}
 		}
@@ -195,20 +223,21 @@ func (s *Server) vhosts() iter.Seq[*routes.Vhost] {
 }
 
 // LeftBare returns the vhosts that would have no backend left with this drain beside those in force, and the others
-// that would have none left that is well; each sorted. Suspended ones need none.
+// that would have none left that is well; each sorted. Suspended ones, and paths of such hosts, need none.
 func (s *Server) LeftBare(d health.Drain) (bare, unwell []string) {
 	drains := s.backends.drained()
-	for v := range s.vhosts() {
-		if v.IsSuspended() || !names(v, d) {
+	for route := range s.vhosts() {
+		v := route.Vhost
+		if route.IsSuspended() || !names(v, d) {
 			continue
 		}
 		left, well := false, false
 		for _, configured := range v.Backends {
-			url := canonicalBackend(configured.URL)
-			if !d.Covers(url, v.Tenant) && drains.Find(url, v.Tenant) == nil {
+			key := keyOf(v, &configured)
+			if !d.Covers(key.url, v.Tenant) && drains.Find(key.url, v.Tenant) == nil {
 				left = true
 				t, checked := targetOf(v, &configured)
-				well = well || s.isWell(backendKey{ownerOf(v.Tenant, v.Name), url}) && !(checked && s.checks.wrong(t) != nil)
+				well = well || s.isWell(key) && !(checked && s.checks.wrong(t) != nil)
 			}
 		}
 		switch {
@@ -236,8 +265,8 @@ func (s *Server) isWell(key backendKey) bool {
 
 // IsBackend reports whether a vhost names the backend; with a tenant, one of his.
 func (s *Server) IsBackend(url, tenant string) bool {
-	for v := range s.vhosts() {
-		if names(v, health.Drain{URL: url, Tenant: tenant}) {
+	for route := range s.vhosts() {
+		if names(route.Vhost, health.Drain{URL: url, Tenant: tenant}) {
 			return true
 		}
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // Each backend in turn is drained, restarted once nothing is under way to it, and undrained: no client notices, those of unsafe
-// methods and of WebSockets neither.
+// methods and of WebSockets neither. These stay at a drained backend until their clients leave, and none is opened there.
 func TestARollingRestartWithDrainLosesNoRequest(t *testing.T) {
 	backends, urls := named(t, 3)
 	n := start(t, shopSite(urls))
@@ -53,20 +53,32 @@ func TestARollingRestartWithDrainLosesNoRequest(t *testing.T) {
 			}
 		})
 	}
+	sockets := socketsAt{node: n, backends: backends, open: map[*edgetest.Backend][]*edgetest.RawConn{}}
+	for _, b := range backends {
+		sockets.fill(t, b)
+	}
 	for round := range 2 {
 		for _, b := range backends {
 			d := health.Drain{URL: b.URL, Since: time.Now()}
 			n.SetDrains([]health.Drain{d})
-			edgetest.WaitFor(t, "nothing to be under way", func() bool { return n.DrainedInFlight(d) == 0 })
+			edgetest.WaitFor(t, "nothing but WebSockets to be under way", func() bool { return n.DrainedInFlight(d) == int64(len(sockets.open[b])) })
 			before, all := b.Deliveries(""), asked.Load()
 			edgetest.WaitFor(t, "some requests", func() bool { return asked.Load() > all+50 })
 			if got := b.Deliveries("") - before; got > 1 { // chosen before, and counted a moment later
 				t.Errorf("round %d: a drained backend got %d requests", round, got)
 			}
+			if at := sockets.dial(t); at == b {
+				t.Errorf("round %d: a WebSocket was opened at a drained backend", round)
+			}
+			sockets.echo(t)
+			sockets.leave(t, b)
+			edgetest.WaitFor(t, "nothing to be under way", func() bool { return n.DrainedInFlight(d) == 0 })
 			b.Stop()
 			b.Start()
 			n.SetDrains(nil)
 			edgetest.WaitFor(t, "it to get requests again", func() bool { return b.Deliveries("") > before })
+			sockets.echo(t)
+			sockets.fill(t, b)
 		}
 	}
 	close(end)
@@ -74,6 +86,62 @@ func TestARollingRestartWithDrainLosesNoRequest(t *testing.T) {
 	if failed.Load() > 0 {
 		t.Errorf("%d of %d requests failed", failed.Load(), asked.Load())
 	}
+}
+
+// socketsAt are open WebSockets of www.shop.test, by the backend that has them.
+type socketsAt struct {
+	*node
+	backends []*edgetest.Backend
+	open     map[*edgetest.Backend][]*edgetest.RawConn
+	dialled  int
+}
+
+// dial opens one more, and says where.
+func (s *socketsAt) dial(t *testing.T) *edgetest.Backend {
+	t.Helper()
+	c := edgetest.Dial(t, s.http)
+	s.dialled++
+	target := fmt.Sprintf("/ws?%d.", s.dialled)
+	c.UpgradeWebSocket("www.shop.test", target)
+	for _, b := range s.backends {
+		if b.Deliveries(target) > 0 {
+			s.open[b] = append(s.open[b], c)
+			return b
+		}
+	}
+	t.Fatal("a WebSocket is at no backend")
+	return nil
+}
+
+// fill opens some until two are at a backend.
+func (s *socketsAt) fill(t *testing.T, b *edgetest.Backend) {
+	t.Helper()
+	for range 100 {
+		if len(s.open[b]) >= 2 {
+			return
+		}
+		s.dial(t)
+	}
+	t.Fatal("a backend gets no WebSockets")
+}
+
+// echo has each carry a text.
+func (s *socketsAt) echo(t *testing.T) {
+	t.Helper()
+	for _, open := range s.open {
+		for _, c := range open {
+			c.WebSocketEcho("still there")
+		}
+	}
+}
+
+// leave closes those at a backend.
+func (s *socketsAt) leave(t *testing.T, b *edgetest.Backend) {
+	t.Helper()
+	for _, c := range s.open[b] {
+		c.CloseWebSocket()
+	}
+	delete(s.open, b)
 }
 
 func TestBackendsAreListedWithWhatIsKnownOfThem(t *testing.T) {
@@ -152,7 +220,7 @@ func TestBackendsAreListedWithWhatIsKnownOfThem(t *testing.T) {
 func manyStates(n int) *Server {
 	s := &Server{}
 	for i := range n {
-		s.backends.put(&sharedState{State: balance.NewState(), key: backendKey{ownerOf(fmt.Sprint(i), ""), fmt.Sprint("http://", i)}})
+		s.backends.put(&sharedState{State: balance.NewState(), key: backendKey{owner: ownerOf(fmt.Sprint(i), ""), url: fmt.Sprint("http://", i)}})
 	}
 	return s
 }
@@ -190,10 +258,10 @@ func TestDrainsFollowTheirStates(t *testing.T) {
 	var all []health.Drain
 	for _, url := range []string{"http://a", "http://b"} {
 		all = append(all, health.Drain{URL: url})
-		keys = append(keys, backendKey{ownerOf("", "a.test"), url})
+		keys = append(keys, backendKey{owner: ownerOf("", "a.test"), url: url})
 		for i := range 4 {
 			all = append(all, health.Drain{URL: url, Tenant: fmt.Sprint(i)})
-			keys = append(keys, backendKey{ownerOf(fmt.Sprint(i), ""), url})
+			keys = append(keys, backendKey{owner: ownerOf(fmt.Sprint(i), ""), url: url})
 		}
 	}
 	holdings := map[backendKey]*holding{}

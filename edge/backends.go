@@ -48,10 +48,12 @@ type sharedPool struct {
 }
 
 // A backendKey is whose backend it is, and which. What is known of it is held by that: it is the same for all vhosts of a
-// tenant, survives all changes of their settings, and one tenant's requests cannot eject another's backend.
+// tenant, survives all changes of their settings but those of TLS, and one tenant's requests cannot eject another's backend. With wrong
+// settings of TLS nothing reaches it, which says nothing of it to vhosts that have others.
 type backendKey struct {
 	owner string // as in a poolKey
 	url   string // as upstream.Address writes it
+	tls   string // as in a poolKey
 }
 
 // A sharedState counts the sites that hold it.
@@ -60,7 +62,7 @@ type sharedState struct {
 	sites int
 
 	key          backendKey
-	before, next *sharedState // of other owners, with the same URL
+	before, next *sharedState // of other owners or settings of TLS, with the same URL
 }
 
 // A holding is what one site holds of the backends, until it is given back.

@@ -3,8 +3,11 @@ package edge
 import (
 	"crypto/tls"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
+	"gatehouse/edge/health"
 	"gatehouse/internal/edgetest"
 )
 
@@ -64,5 +67,53 @@ func TestBackendConnectionsAreSharedBySettingsOfTLS(t *testing.T) {
 	}
 	if accepted, _ := b.Connections(); accepted > 2 { // one that is used, one that is refused
 		t.Errorf("%d connections: two vhosts with the same settings share none", accepted)
+	}
+}
+
+// What is wrong in one vhost's settings of TLS ejects the backend for those that have the same, and for nobody else. The list of
+// backends says so, and a drain is for all of them.
+func TestAWrongAuthorityOfOneVhostEjectsForNoOther(t *testing.T) {
+	t.Parallel()
+	ca, other := edgetest.NewCA(t), edgetest.NewCA(t)
+	caFile, _ := ca.Write(t, t.TempDir())
+	otherFile, _ := other.Write(t, t.TempDir())
+	leaf := ca.Issue(t, "backend.test")
+	secure := edgetest.NewBackendWith(t, edgetest.BackendOptions{
+		Name: "secure", TLS: &tls.Config{Certificates: []tls.Certificate{leaf.TLS}, MinVersion: tls.VersionTLS12},
+	})
+	_, plain := named(t, 1)
+	vhost := func(host, authority, name string) string {
+		return "  " + host + ": {tenant: shop, balance: round_robin, backends: [{url: \"" + secure.URL + "\", tls: {ca: " + authority + ", server_name: " + name + "}}, " + plain + "]}\n"
+	}
+	n := start(t, "vhosts:\n"+vhost("right.test", caFile, "backend.test")+vhost("other.test", otherFile, "backend.test")+vhost("name.test", caFile, "app.test"))
+	ejected := func(host string) time.Duration {
+		left, _ := n.table.Match(host).Compiled().(*site).pool.Members()[0].State().Ejected()
+		return left
+	}
+	for range 4 {
+		for _, host := range []string{"other.test", "name.test"} { // goes to the plain one, be it as a second try
+			if who := n.who(t, host, "/"); who != "a" {
+				t.Fatalf("%s got an answer of %s", host, who)
+			}
+		}
+	}
+	seen := map[string]int{}
+	for range 4 {
+		seen[n.who(t, "right.test", "/")]++
+	}
+	if seen["secure"] != 2 || ejected("right.test") != 0 || ejected("other.test") == 0 || ejected("name.test") == 0 {
+		t.Errorf("right.test went to %v; ejected for %v, others for %v and %v", seen, ejected("right.test"), ejected("other.test"), ejected("name.test"))
+	}
+	if got := n.Backends("", secure.URL); len(got) != 1 || got[0].Ejected == 0 || got[0].Why != "unreachable" || len(got[0].Vhosts) != 3 {
+		t.Errorf("listed: %+v", got)
+	}
+	if _, unwell := n.LeftBare(health.Drain{URL: plain}); !slices.Equal(unwell, []string{"name.test", "other.test"}) {
+		t.Errorf("unwell without the plain one: %v", unwell)
+	}
+	n.SetDrains([]health.Drain{{URL: secure.URL}})
+	for range 4 {
+		if who := n.who(t, "right.test", "/"); who != "a" {
+			t.Error("the drained one was asked")
+		}
 	}
 }

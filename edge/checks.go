@@ -36,14 +36,19 @@ type checked struct {
 	err  error
 }
 
-// targetsOf are the backends that a vhost has checked, each once; of a suspended one nobody asks for them.
-func targetsOf(v *routes.Vhost) []health.Target {
-	if v == nil || v.Health == nil || v.IsSuspended() {
+// hasChecks reports whether a route, which may be nil, is of a vhost that has its backends checked; of a suspended one nobody asks for them.
+func hasChecks(route *routes.Route) bool {
+	return route != nil && route.Vhost != nil && route.Vhost.Health != nil && !route.IsSuspended()
+}
+
+// targetsOf are the backends that a vhost has checked, each once.
+func targetsOf(route *routes.Route) []health.Target {
+	if !hasChecks(route) {
 		return nil
 	}
 	var out []health.Target
-	for _, b := range v.Backends {
-		if t, ok := targetOf(v, &b); ok && !slices.Contains(out, t) {
+	for _, b := range route.Vhost.Backends {
+		if t, ok := targetOf(route.Vhost, &b); ok && !slices.Contains(out, t) {
 			out = append(out, t)
 		}
 	}
@@ -95,13 +100,10 @@ func (c *checks) wrong(t health.Target) *health.Finding {
 
 // beginChecks has what is new in a change checked. It comes before requests see the change, endChecks after it.
 func (s *Server) beginChecks(change routes.Replaced) {
-	if change.New == nil {
+	if !hasChecks(change.New) {
 		return
 	}
 	v := change.New.Vhost
-	if v == nil || v.Health == nil || v.IsSuspended() {
-		return
-	}
 	for _, b := range v.Backends {
 		t, _ := targetOf(v, &b)
 		s.checks.mu.Lock()
@@ -132,14 +134,8 @@ func (s *Server) openChecked(t health.Target, b *routes.Backend) *checked {
 
 // endChecks ends the checks of what is no more.
 func (s *Server) endChecks(change routes.Replaced) {
-	if change.Old == nil {
-		return
-	}
-	var kept []health.Target
-	if change.New != nil {
-		kept = targetsOf(change.New.Vhost)
-	}
-	for _, t := range targetsOf(change.Old.Vhost) {
+	kept := targetsOf(change.New)
+	for _, t := range targetsOf(change.Old) {
 		if slices.Contains(kept, t) {
 			continue
 		}

@@ -107,7 +107,7 @@ func TestChecksSayWhatIsWrong(t *testing.T) {
 		{"path: /, host: app.test", ""},
 	} {
 		n.apply(t, shopSite(b.URL, "health: {"+c.settings+"}"))
-		for _, target := range targetsOf(n.table.Match("www.shop.test").Vhost) {
+		for _, target := range targetsOf(n.table.Match("www.shop.test")) {
 			ctx, cancel := context.WithTimeout(t.Context(), target.Timeout)
 			err := n.probeBackend(ctx, target)
 			cancel()
@@ -122,7 +122,7 @@ func TestChecksSayWhatIsWrong(t *testing.T) {
 	}
 	for url, says := range map[string]string{"http://127.0.0.1:81": "never used as a backend", "http://127.0.0.1:1": "refused"} { // our own listener; nobody
 		n.apply(t, shopSite(url, "health: {}"))
-		target := targetsOf(n.table.Match("www.shop.test").Vhost)[0]
+		target := targetsOf(n.table.Match("www.shop.test"))[0]
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		if err := n.probeBackend(ctx, target); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", url, err)
@@ -131,7 +131,7 @@ func TestChecksSayWhatIsWrong(t *testing.T) {
 	}
 	// A name with a wildcard is no Host.
 	n.apply(t, "vhosts:\n  \"*.any.test\":\n    backends: ["+b.URL+"]\n    health: {}\n")
-	target := targetsOf(n.table.Match("x.any.test").Vhost)[0]
+	target := targetsOf(n.table.Match("x.any.test"))[0]
 	if err := n.probeBackend(t.Context(), target); err != nil {
 		t.Error(err)
 	}
@@ -155,7 +155,7 @@ func TestChecksGoByTheServersResolver(t *testing.T) {
 	probe := func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		return n.probeBackend(ctx, targetsOf(n.table.Match("www.shop.test").Vhost)[0])
+		return n.probeBackend(ctx, targetsOf(n.table.Match("www.shop.test"))[0])
 	}
 	if err := probe(); err != nil {
 		t.Fatal(err)
@@ -167,7 +167,7 @@ func TestChecksGoByTheServersResolver(t *testing.T) {
 	if got := n.get(t, "www.shop.test", "/"); got.Status != 200 || dns.Asked("app.internal.test") != 1 {
 		t.Errorf("status %d: requests do not know what checks know", got.Status)
 	}
-	target := targetsOf(n.table.Match("www.shop.test").Vhost)[0]
+	target := targetsOf(n.table.Match("www.shop.test"))[0]
 	n.apply(t, shopSite("http://app.internal.test:"+port))
 	if err := n.probeBackend(t.Context(), target); !errors.Is(err, errNotChecked) {
 		t.Errorf("a check of what is not checked any more: %v", err)
@@ -193,7 +193,7 @@ func TestAttackChecksOfNamesThatLeadToMetadataServices(t *testing.T) {
 	})
 	dns.Set("meta.internal.test", "169.254.169.254")
 	dns.Set("own.internal.test", "127.0.0.1")
-	for _, target := range targetsOf(n.table.Match("www.shop.test").Vhost) {
+	for _, target := range targetsOf(n.table.Match("www.shop.test")) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		if err := n.probeBackend(ctx, target); err == nil || !strings.Contains(err.Error(), "never used as a backend") {
 			t.Errorf("%s: %v", target.URL, err)

@@ -36,7 +36,9 @@ func (s *Server) openPools(st *site, route *routes.Route, old *site) error {
 		if err != nil {
 			return fmt.Errorf("backend of vhost %s: %w", route.Name, err)
 		}
-		spec := balance.Spec[*upstream.Pool]{Backend: pool, Name: pool.String(), Weight: b.Weight, State: st.backends.state(backendKey{st.owner, pool.String()})}
+		spec := balance.Spec[*upstream.Pool]{
+			Backend: pool, Name: pool.String(), Weight: b.Weight, State: st.backends.state(backendKey{st.owner, pool.String(), key.tls}),
+		}
 		if t, ok := targetOf(route.Vhost, &b); ok {
 			if known := s.checks.of(t); known != nil { // else the route is not in force any more
 				spec.Check = &known.Check

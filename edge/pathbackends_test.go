@@ -71,7 +71,7 @@ func TestChecksOfAPathVhostOverTLS(t *testing.T) {
 	} {
 		n := start(t, "vhosts:\n  www.shop.test: {tenant: shop, backends: [http://127.0.0.1:1]}\n"+
 			"  www.shop.test/api: {tenant: shop, backends: [{url: \""+b.URL+"\", tls: "+c.tls+"}], strip: true, health: {path: /healthz}}\n")
-		targets := targetsOf(n.table.Vhost("www.shop.test/api").Vhost)
+		targets := targetsOf(n.table.Vhost("www.shop.test/api"))
 		if len(targets) != 1 {
 			t.Fatalf("%d targets", len(targets))
 		}

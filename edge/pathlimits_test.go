@@ -79,7 +79,7 @@ func TestChecksOfAPathVhostOverASocket(t *testing.T) {
 	if got := n.get(t, "www.shop.test", "/api/x"); got.Status != 200 || edgetest.ParseSeen(t, got.Body).Target != "/x" {
 		t.Errorf("a request: %d %s", got.Status, got.Body)
 	}
-	target := targetsOf(n.table.Vhost("www.shop.test/api").Vhost)[0]
+	target := targetsOf(n.table.Vhost("www.shop.test/api"))[0]
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	if err := n.probeBackend(ctx, target); err != nil {

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"crypto/tls"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -77,6 +78,64 @@ func TestBackendsOfASuspendedVhostAreNeitherCheckedNorNeeded(t *testing.T) {
 		if bare, _ := n.LeftBare(drain); (len(bare) == 1) != tc.needed {
 			t.Errorf("%s: bare with a drain: %q", tc.further, bare)
 		}
+	}
+}
+
+// That is so for the paths of a host, whichever of the two is suspended: checks end and begin with the host's document, and act on
+// the path's requests afterwards.
+func TestBackendsOfASuspendedHostsPathsAreNeitherCheckedNorNeeded(t *testing.T) {
+	t.Parallel()
+	sick := edgetest.NewBackendWith(t, edgetest.BackendOptions{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/healthz" {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})})
+	own, well := edgetest.NewBackend(t), edgetest.NewBackendWith(t, edgetest.BackendOptions{Name: "well"})
+	host := func(settings string) string {
+		return "  www.shop.test: {tenant: shop, backends: [" + own.URL + "]" + settings + "}\n"
+	}
+	path := func(settings string) string {
+		return "  www.shop.test/blog: {tenant: shop, backends: [" + sick.URL + ", " + well.URL + "], health: {path: /healthz, interval: 1s, fall: 1}" + settings + "}\n"
+	}
+	n := start(t, "vhosts:\n"+host("")+path(""))
+	n.checkAll(t)
+	n.SetDrains([]health.Drain{{URL: sick.URL}})
+	for _, tc := range []struct {
+		change string
+		needed bool
+	}{
+		{host(""), true},
+		{host(", suspended: true"), false},
+		{path(", compress: off"), false},
+		{path(", suspended: true") + host(""), false},
+		{path(""), true},
+		{path(", compress: off") + host(", suspended: true"), false},
+		{host(", suspended: true, compress: off"), false},
+		{host(""), true},
+	} {
+		n.apply(t, "vhosts:\n"+tc.change)
+		if checked := n.Prober().Digest() != ""; checked != tc.needed {
+			t.Errorf("after %schecked: %v", tc.change, checked)
+		}
+		if bare, _ := n.LeftBare(health.Drain{URL: well.URL}); (len(bare) == 1) != tc.needed {
+			t.Errorf("after %sbare with a drain: %q", tc.change, bare)
+		}
+		if got := n.get(t, "www.shop.test", "/blog").Status; (got == 200) != tc.needed { // makes the site, also where it is suspended
+			t.Errorf("after %sthe path answers %d", tc.change, got)
+		}
+	}
+	n.SetDrains(nil)
+	edgetest.WaitFor(t, "the sick one to be down", func() bool { return n.Prober().Down() == 1 })
+	for range 10 {
+		if who := n.who(t, "www.shop.test", "/blog"); who != "well" {
+			t.Fatal("what the checks find says nothing to requests")
+		}
+	}
+	n.apply(t, "vhosts:\n"+host(", suspended: true"))
+	n.remove("www.shop.test")
+	n.remove("www.shop.test/blog")
+	if n.Prober().Digest() != "" {
+		t.Error("what is gone is checked")
 	}
 }
 

@@ -89,7 +89,7 @@ func (s *Server) closed(st *site) error {
 	switch {
 	case !serves(own) || path != "" && !serves(whole):
 		return errRemoved
-	case suspends(own) || path != "" && suspends(whole):
+	case suspends(own):
 		return errSuspended
 	}
 	return nil
@@ -98,10 +98,8 @@ func (s *Server) closed(st *site) error {
 // serves reports whether a route, which may be nil, is that of a vhost with a good form.
 func serves(route *routes.Route) bool { return route != nil && route.Vhost != nil }
 
-// suspends reports whether a route, which may be nil, is that of a suspended vhost.
-func suspends(route *routes.Route) bool {
-	return serves(route) && route.Vhost.IsSuspended()
-}
+// suspends reports whether a route, which may be nil, is that of a suspended vhost, or of a path of one.
+func suspends(route *routes.Route) bool { return route != nil && route.IsSuspended() }
 
 // answerChallenge answers HTTP-01 from the memory of pending challenges. A path
 // that answers no challenge is the site's own.

@@ -79,6 +79,11 @@ func (r *Route) TLS() *TLS {
 	return r.Vhost.TLS
 }
 
+// IsSuspended reports whether nothing but errors is served for the route: its vhost is suspended or, of a path vhost, that of its host.
+func (r *Route) IsSuspended() bool {
+	return r.Vhost != nil && (r.hostSuspended || r.Vhost.IsSuspended())
+}
+
 // Paths yields the names of the vhost's path vhosts, also of those that answer for no request, in no particular order.
 func (r *Route) Paths() iter.Seq[string] {
 	return func(yield func(string) bool) {
@@ -152,18 +157,31 @@ func (b *builder) relate(r *Route) {
 	r.below, _ = b.t.below.get(r.Name)
 	if host, path := SplitName(r.Name); path != "" {
 		if h, ok := b.vhosts.get(host); ok && h.Vhost != nil {
-			r.hostTLS = h.Vhost.TLS
+			r.hostTLS, r.hostSuspended = h.Vhost.TLS, h.Vhost.IsSuspended()
 		}
 	}
 }
 
-// renewBelow brings a host's settings of TLS to its path vhosts, if they are others than before.
+// renewBelow brings a host's settings of TLS, and whether it is suspended, to its path vhosts, if that is other than before.
 func (b *builder) renewBelow(host, before *Route) {
-	if host.below == nil || host.Vhost == nil || before != nil && before.Vhost != nil && before.Vhost.TLS == host.Vhost.TLS {
+	if host.below == nil || host.Vhost == nil {
+		return
+	}
+	tls, suspended := host.Vhost.TLS, host.Vhost.IsSuspended()
+	if before != nil && before.Vhost != nil && before.Vhost.TLS == tls && before.Vhost.IsSuspended() == suspended {
 		return
 	}
 	for _, name := range host.below.names.all() {
-		if r, ok := b.vhosts.get(name); ok && r.hostTLS != host.Vhost.TLS {
+		if r, ok := b.vhosts.get(name); ok && (r.hostTLS != tls || r.hostSuspended != suspended) {
+			b.renew(name)
+		}
+	}
+}
+
+// releaseBelow ends for its path vhosts that a host was suspended which is gone.
+func (b *builder) releaseBelow(host *Route) {
+	if paths, ok := b.t.below.get(host.Name); ok && host.IsSuspended() {
+		for _, name := range paths.names.all() {
 			b.renew(name)
 		}
 	}

@@ -311,6 +311,38 @@ func TestPathVhostHasItsHostsTLS(t *testing.T) {
 	}
 }
 
+// A path vhost is suspended with its host, whichever came first, and until that is open again, or gone.
+func TestPathVhostIsSuspendedWithItsHost(t *testing.T) {
+	t.Parallel()
+	host := func(suspended bool) Change {
+		c := vhostChange("a.test", "t")
+		c.Vhost.Suspended = &suspended
+		return c
+	}
+	path, gone := vhostChange("a.test/x", "t"), Change{Key: Key{Kind: KindVhost, Name: "a.test"}}
+	table := &Table{}
+	for i, c := range []struct {
+		change    []Change
+		replaced  []string
+		suspended bool
+	}{
+		{[]Change{path, host(true)}, []string{"+a.test", "+a.test/x"}, true},
+		{[]Change{host(false)}, []string{"=a.test", "=a.test/x"}, false},
+		{[]Change{vhostChange("a.test", "t", "alias.test")}, []string{"=a.test"}, false},
+		{[]Change{host(true), vhostChange("a.test/x", "t", "ignored.test")}, []string{"=a.test", "=a.test/x"}, true},
+		{[]Change{gone}, []string{"-a.test", "=a.test/x"}, false},
+		{[]Change{host(true)}, []string{"+a.test", "=a.test/x"}, true},
+		{[]Change{path}, []string{"=a.test/x"}, true},
+		{[]Change{gone, host(false)}, []string{"=a.test", "=a.test/x"}, false},
+	} {
+		next, replaced := with(table, c.change...)
+		if got := next.Vhost("a.test/x").IsSuspended(); got != c.suspended || !slices.Equal(replaced, c.replaced) {
+			t.Errorf("step %d: suspended: %v; replaced %v", i, got, replaced)
+		}
+		table = next
+	}
+}
+
 func TestNamesOfPathVhosts(t *testing.T) {
 	for name, want := range map[string]string{
 		"WWW.Shop.test./blog/": "www.shop.test/blog", "shop.test/": "shop.test", "*.shop.test/a/B_c": "*.shop.test/a/B_c", "*/x": "*/x", "[::1]/x": "[::1]/x",

@@ -39,7 +39,9 @@ type Route struct {
 	kept     any          // see Keep
 	below    *pathSet     // nil: none
 
-	hostTLS *TLS // of a path vhost: what its host's vhost says; see TLS
+	// Of a path vhost: what its host's vhost says; see TLS and IsSuspended.
+	hostTLS       *TLS
+	hostSuspended bool
 
 	// Tenant is the tenant's document in its last good form; nil: none.
 	Tenant *Tenant
@@ -293,6 +295,7 @@ func (b *builder) vhost(c *Change) {
 			b.moved = append(b.moved, c.Key)
 			b.touched[old.Name] = struct{}{}
 			b.unnest(old.Name)
+			b.releaseBelow(old)
 		}
 		return
 	}

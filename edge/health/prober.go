@@ -1,8 +1,6 @@
 package health
 
 import (
-	"cmp"
-	"container/heap"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -12,10 +10,6 @@ import (
 	"sync"
 	"time"
 )
-
-// probesAtATime bounds the checks that are under way: what is due beyond that waits, so that thousands of backends that hang
-// cost no more than that.
-const probesAtATime = 128
 
 // A Target is one backend as one vhost has it checked.
 type Target struct {
@@ -69,7 +63,7 @@ type Prober struct {
 
 	mu      sync.Mutex
 	targets map[Target]*probed
-	queue   queue
+	lanes   lanes
 	leading bool
 	digest  targetID            // of all targets: the exclusive or of their ids
 	pending map[string]*Finding // by id: what others are to be told; nil: it is up
@@ -81,7 +75,8 @@ type probed struct {
 	Target
 	id        targetID
 	due       time.Time
-	at        int // in the queue; -1: it is not there
+	lane      *lane
+	at        int // in the lane's queue; -1: it is not there
 	good, bad int // in a row
 	finding   *Finding
 	gone      bool
@@ -95,7 +90,10 @@ func NewProber(o ProberOptions) *Prober {
 	if o.Counted == nil {
 		o.Counted = func(bool) {}
 	}
-	return &Prober{opts: o, log: o.Logger, wake: make(chan struct{}, 1), targets: map[Target]*probed{}, pending: map[string]*Finding{}}
+	return &Prober{
+		opts: o, log: o.Logger, wake: make(chan struct{}, 1),
+		targets: map[Target]*probed{}, lanes: lanes{byOwner: map[string]*lane{}}, pending: map[string]*Finding{},
+	}
 }
 
 // Add has a target checked from now on. What others have found of it counts until then.
@@ -111,7 +109,7 @@ func (p *Prober) Add(t Target) {
 	p.targets[t] = e
 	p.digest = p.digest.xor(id)
 	p.adopt(e)
-	heap.Push(&p.queue, e)
+	p.lanes.push(e)
 	p.stir()
 }
 
@@ -131,9 +129,7 @@ func (p *Prober) Remove(t Target) {
 	delete(p.targets, t)
 	p.digest = p.digest.xor(e.id)
 	e.gone = true
-	if e.at >= 0 {
-		heap.Remove(&p.queue, e.at)
-	}
+	p.lanes.remove(e)
 	if p.leading && e.finding != nil {
 		p.pending[e.id.String()] = nil
 	}
@@ -190,7 +186,7 @@ func (p *Prober) Lead(lead bool) {
 			e.due = now.Add(e.offset())
 		}
 	}
-	heap.Init(&p.queue)
+	p.lanes.reorder()
 	clear(p.pending)
 	p.stir()
 }
@@ -204,49 +200,33 @@ func (p *Prober) stir() {
 
 // Run checks what is due until ctx ends, and returns ctx's error when the last check has ended.
 func (p *Prober) Run(ctx context.Context) error {
-	slots := make(chan struct{}, probesAtATime)
 	var running sync.WaitGroup
 	defer running.Wait()
-	for {
+	for ctx.Err() == nil {
 		e, wait := p.next()
-		if e == nil {
-			timer := time.NewTimer(wait)
-			select {
-			case <-ctx.Done():
-			case <-p.wake:
-			case <-timer.C:
-			}
-			timer.Stop()
-		} else {
-			select {
-			case <-ctx.Done():
-			case slots <- struct{}{}:
-				running.Go(func() {
-					defer func() { <-slots }()
-					p.check(ctx, e)
-				})
-			}
+		if e != nil {
+			running.Go(func() { p.check(ctx, e) })
+			continue
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-p.wake:
+		case <-timer.C:
 		}
+		timer.Stop()
 	}
+	return ctx.Err()
 }
 
-// idleWait is how long nothing is due where there is nothing to check.
-const idleWait = time.Minute
-
-// next takes out of the queue what is due; nil: nothing is, for the time that it returns.
+// next takes out what is to be checked now; nil: nothing is, for the time that it returns.
 func (p *Prober) next() (*probed, time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.leading || len(p.queue) == 0 {
+	if !p.leading {
 		return nil, idleWait
 	}
-	if wait := time.Until(p.queue[0].due); wait > 0 {
-		return nil, wait
-	}
-	return heap.Pop(&p.queue).(*probed), 0
+	return p.lanes.next(time.Now())
 }
 
 // check checks once, and puts the target back into the queue.
@@ -257,12 +237,15 @@ func (p *Prober) check(ctx context.Context, e *probed) {
 	cancel()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !e.gone {
+		e.due = begin.Add(e.Interval)
+		p.lanes.push(e)
+	}
+	p.lanes.ended(e)
+	p.stir()
 	if e.gone {
 		return
 	}
-	e.due = begin.Add(e.Interval)
-	heap.Push(&p.queue, e)
-	p.stir()
 	if ctx.Err() == nil && p.leading {
 		p.opts.Counted(err == nil)
 		p.note(e, err)
@@ -288,31 +271,4 @@ func (p *Prober) note(e *probed, err error) {
 	}
 	p.pending[e.id.String()] = e.finding
 	p.opts.Found(e.Target, e.finding)
-}
-
-// A queue has what is due first at its head.
-type queue []*probed
-
-func (q queue) Len() int           { return len(q) }
-func (q queue) Less(i, j int) bool { return cmp.Less(q[i].due.UnixNano(), q[j].due.UnixNano()) }
-
-func (q queue) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].at, q[j].at = i, j
-}
-
-// Push implements heap.Interface.
-func (q *queue) Push(x any) {
-	e := x.(*probed)
-	e.at = len(*q)
-	*q = append(*q, e)
-}
-
-// Pop implements heap.Interface.
-func (q *queue) Pop() any {
-	last := len(*q) - 1
-	e := (*q)[last]
-	*q = (*q)[:last]
-	e.at = -1
-	return e
 }

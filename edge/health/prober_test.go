@@ -135,7 +135,9 @@ func TestChecksAtATimeAreBounded(t *testing.T) {
 		ended := make(chan error)
 		go func() { ended <- p.Run(ctx) }()
 		for i := range 2000 {
-			p.Add(target(fmt.Sprint("http://", i)))
+			one := target(fmt.Sprint("http://", i))
+			one.Vhost = one.URL // each of another owner
+			p.Add(one)
 		}
 		time.Sleep(10 * time.Second)
 		if all.Load() != 0 {
@@ -155,6 +157,110 @@ func TestChecksAtATimeAreBounded(t *testing.T) {
 		}
 		cancel()
 		<-ended
+	})
+}
+
+// Whose backends hang has half of the slots at most, and less beside another: checks of whoever else has some come when they are due.
+func TestHangingBackendsOfSomeTenantsDelayNoOthersChecks(t *testing.T) {
+	t.Parallel()
+	for _, hanging := range [][]string{{"a"}, {"a", "c"}, {"a", "c", "d", "e", "f"}} {
+		synctest.Test(t, func(t *testing.T) {
+			now, most := map[string]int{}, map[string]int{}
+			var mu sync.Mutex
+			var times []time.Time
+			p := NewProber(ProberOptions{
+				Probe: func(ctx context.Context, one Target) error {
+					mu.Lock()
+					if now[one.Tenant]++; now[one.Tenant] > most[one.Tenant] {
+						most[one.Tenant] = now[one.Tenant]
+					}
+					if one.Tenant == "b" {
+						times = append(times, time.Now())
+					}
+					mu.Unlock()
+					if one.Tenant != "b" {
+						<-ctx.Done()
+					}
+					mu.Lock()
+					now[one.Tenant]--
+					mu.Unlock()
+					return ctx.Err()
+				},
+				Found: func(Target, *Finding) {},
+			})
+			p.Lead(true)
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error)
+			go func() { ended <- p.Run(ctx) }()
+			of := func(tenant, url string) Target {
+				one := target(url)
+				one.Tenant, one.Interval = tenant, time.Second
+				return one
+			}
+			for _, tenant := range hanging {
+				for i := range 1000 {
+					p.Add(of(tenant, fmt.Sprint("http://", tenant, i)))
+				}
+			}
+			time.Sleep(5 * time.Second)
+			mine := of("b", "http://b")
+			p.Add(mine)
+			begin := time.Now()
+			time.Sleep(40 * time.Second)
+			cancel()
+			<-ended
+			for _, at := range times {
+				if d := at.Sub(begin); d > 1100*time.Millisecond {
+					t.Fatalf("beside %v: %v between two checks", hanging, d)
+				}
+				begin = at
+			}
+			if len(times) < 38 {
+				t.Errorf("beside %v: %d checks in 40 s", hanging, len(times))
+			}
+			for tenant, n := range most {
+				if n > probesAtATime/2 || tenant != "b" && n < probesAtATime/(len(hanging)+1)-1 {
+					t.Errorf("beside %v: %d checks of %s at a time", hanging, n, tenant)
+				}
+			}
+		})
+	}
+}
+
+// What waits for a slot and is removed, or put off, is not checked, and lanes of nothing are not kept.
+func TestLanesEndWithTheirTargets(t *testing.T) {
+	t.Parallel()
+	probe(t, func(t *testing.T, p *probing) {
+		var all []Target
+		for i := range 50 {
+			one := target(fmt.Sprint("http://", i))
+			one.Vhost = fmt.Sprint(i%7, ".test")
+			all = append(all, one)
+			p.Add(one)
+		}
+		p.Lead(true)
+		time.Sleep(4 * time.Second)
+		p.Lead(false)
+		time.Sleep(20 * time.Second)
+		p.Lead(true)
+		for _, one := range all[:25] {
+			p.Remove(one)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		for i, one := range all {
+			if n := len(p.checks(one.URL)); i < 25 && n > 2 || i >= 25 && n < 4 {
+				t.Errorf("%d: %d checks", i, n)
+			}
+		}
+		for _, one := range all[25:] {
+			p.Remove(one)
+		}
+		p.Prober.mu.Lock()
+		defer p.Prober.mu.Unlock()
+		if l := &p.lanes; len(l.byOwner) != 0 || len(l.upcoming) != 0 || l.due.Len() != 0 || l.running != 0 {
+			t.Errorf("%d lanes, %d upcoming, %d due, %d under way", len(l.byOwner), len(l.upcoming), l.due.Len(), l.running)
+		}
 	})
 }
 
