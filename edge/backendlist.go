@@ -179,7 +179,7 @@ func orphans(rows map[backendKey]*BackendStatus, drains health.Drained, url stri
 	return out
 }
 
-// vhosts yields every vhost that has a good form.
+// vhosts yields every vhost that has a good form and answers for requests: path vhosts in conflict do not.
 func (s *Server) vhosts() iter.Seq[*routes.Vhost] {
 	return func(yield func(*routes.Vhost) bool) {
 		table := s.table.Load()
@@ -187,7 +187,7 @@ func (s *Server) vhosts() iter.Seq[*routes.Vhost] {
 			return
 		}
 		for route := range table.Vhosts() {
-			if route.Vhost != nil && !yield(route.Vhost) {
+			if route.Vhost != nil && table.PathProblem(route.Vhost) == nil && !yield(route.Vhost) {
 				return
 			}
 		}
@@ -234,10 +234,15 @@ func (s *Server) isWell(key backendKey) bool {
 	return left == 0
 }
 
-// IsBackend reports whether a vhost names the backend; with a tenant, one of his.
+// IsBackend reports whether a vhost names the backend; with a tenant, one of his. A path vhost in conflict counts: its backends
+// can be drained before it answers for requests.
 func (s *Server) IsBackend(url, tenant string) bool {
-	for v := range s.vhosts() {
-		if names(v, health.Drain{URL: url, Tenant: tenant}) {
+	table := s.table.Load()
+	if table == nil {
+		return false
+	}
+	for route := range table.Vhosts() {
+		if route.Vhost != nil && names(route.Vhost, health.Drain{URL: url, Tenant: tenant}) {
 			return true
 		}
 	}
