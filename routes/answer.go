@@ -155,6 +155,17 @@ func (t *Table) LeadsTo(v *Vhost) *Route {
 	return r
 }
 
+// LeadsHome reports whether a vhost's redirect names a host of its own, be it to another path: no wildcard is needed to cover it.
+func (t *Table) LeadsHome(v *Vhost) bool {
+	if v.Redirect == nil {
+		return false
+	}
+	to, _, here := v.Redirect.target()
+	own := t.named(to)
+	host, _ := SplitName(v.Name)
+	return here && own != nil && own.Name == host
+}
+
 // RedirectProblem returns why clients of a vhost's redirect would go round in a
 // circle; nil: they do not.
 func (t *Table) RedirectProblem(v *Vhost) *Problem {

@@ -1,10 +1,50 @@
 package main
 
 import (
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"gatehouse/routes"
 )
+
+// checkOf checks a folder that holds one file of routes, and further files.
+func checkOf(t *testing.T, yaml string, further ...string) (dir string, code int, out string) {
+	t.Helper()
+	dir = t.TempDir()
+	write(t, filepath.Join(dir, "a.yaml"), yaml)
+	for _, name := range further {
+		write(t, filepath.Join(dir, name), "text")
+	}
+	code, out, _ = invoke(t, "check", dir)
+	return dir, code, out
+}
+
+// A redirect to a host of its own vhost goes round for ever, unless a vhost of its own has that path.
+func TestCheckOfARedirectToItsOwnVhost(t *testing.T) {
+	t.Parallel()
+	const circle = "redirect.to: leads back to this vhost, for ever"
+	for name, c := range map[string]struct{ vhosts, says string }{
+		"another path of the host":         {"a.test: {redirect: {to: 'https://a.test/x'}}", circle},
+		"an alias":                         {"a.test: {aliases: [b.test], redirect: {to: 'https://b.test/x', keep_path: false}}", circle},
+		"an alias of a path's host":        {"a.test: {aliases: [b.test], respond: {body: a}}\n  a.test/x: {redirect: {to: 'https://b.test/x/y'}}", circle},
+		"the name beside a wildcard":       {"'*.a.test': {aliases: [a.test], redirect: {to: 'https://a.test/x'}}", circle},
+		"a path with a vhost of its own":   {"a.test: {redirect: {to: 'https://a.test/x'}}\n  a.test/x: {respond: {body: x}}", ""},
+		"from a path to another one":       {"a.test: {respond: {body: a}}\n  a.test/x: {redirect: {to: 'https://a.test/y'}}", ""},
+		"a name that only a wildcard has":  {"'*.a.test': {redirect: {to: 'https://www.a.test'}}", "warning: "},
+		"a name that everything else gets": {"'*': {redirect: {to: 'https://www.a.test'}}", "warning: "},
+	} {
+		_, code, out := checkOf(t, "vhosts:\n  "+c.vhosts+"\n")
+		failed := c.says == circle
+		if code == exitFailed != failed || !strings.Contains(out, c.says) || strings.Contains(out, "warning: ") != (c.says == "warning: ") {
+			t.Errorf("%s: exit %d:\n%s", name, code, out)
+		}
+	}
+	dir, _, _ := checkOf(t, "vhosts:\n  a.test: {redirect: {to: 'https://a.test/x'}}\n")
+	if code, out, _ := invoke(t, "check", filepath.Join(dir, "a.yaml")); code != exitOK || !strings.Contains(out, circle) {
+		t.Errorf("a file beside which there may be a.test/x: exit %d:\n%s", code, out)
+	}
+}
 
 // A path vhost has no certificate of its own: nobody could order one for its name.
 func TestPathVhostsAskForNoCertificate(t *testing.T) {

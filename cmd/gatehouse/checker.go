@@ -20,6 +20,7 @@ type checker struct {
 	files              int
 	order              map[string]int // file → when it was read, from 1
 	note               string
+	partial            bool // there may be other files of routes beside those that were named
 	tenants, vhosts    []placed
 	settings           []*Config
 	judge              exclusionJudge // of the rules that settings name; nil: the embedded ones
@@ -111,6 +112,7 @@ func (c *checker) named(paths []string) {
 			}
 			continue
 		}
+		c.partial = true
 		c.routes(path, source)
 	}
 }
