@@ -28,7 +28,7 @@ func (c *checker) between() {
 		}
 		if d.Vhost.Respond != nil {
 			if _, err := d.Vhost.Respond.Page(); err != nil {
-				c.add(d.entry.problem("respond.file", unreadable(err)))
+				c.add(d.entry.problem("respond.file", unreadableFile(d.Vhost.Respond.File, err)))
 			}
 		}
 		c.backendTLS(d)
@@ -46,8 +46,13 @@ func (c *checker) between() {
 // backendTLS reports files without which no connection to a backend can be made.
 func (c *checker) backendTLS(d placed) {
 	for i, b := range d.Vhost.Backends {
+		if b.TLS == nil {
+			continue
+		}
+		at := "backends[" + itoa(i) + "].tls."
 		if field, err := admin.BackendTLSProblem(b.TLS); err != nil {
-			c.add(d.entry.problem("backends["+itoa(i)+"].tls."+field, unreadable(err)))
+			path := map[string]string{"ca": b.TLS.CA, "client_cert": b.TLS.ClientCert, "client_key": b.TLS.ClientKey}[field]
+			c.add(d.entry.problem(at+field, unreadableFile(path, err)))
 		}
 	}
 }

@@ -46,6 +46,29 @@ func TestCheckOfARedirectToItsOwnVhost(t *testing.T) {
 	}
 }
 
+// A file that cannot be read is named with its path, where the field that names it stands.
+func TestCheckNamesThePathOfFilesThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ vhost, field, file, why string }{
+		"page":      {"respond: {file: none.html}", "respond.file", "none.html", "cannot be read: no such file or directory"},
+		"authority": {"backends: [{url: 'https://127.0.0.1:1', tls: {ca: none.pem}}]", "backends[0].tls.ca", "none.pem", "cannot be read: no such file or directory"},
+		"no PEM":    {"backends: [{url: 'https://127.0.0.1:1', tls: {ca: there.pem}}]", "backends[0].tls.ca", "there.pem", "cannot be read: it holds no PEM certificate"},
+		"client's certificate": {
+			"backends: [{url: 'https://127.0.0.1:1', tls: {client_cert: none.pem, client_key: there.pem}}]",
+			"backends[0].tls.client_cert", "none.pem", "cannot be read: no such file or directory",
+		},
+		"client's key": {
+			"backends: [{url: 'https://127.0.0.1:1', tls: {client_cert: there.pem, client_key: none.key}}]",
+			"backends[0].tls.client_key", "none.key", "cannot be read: no such file or directory",
+		},
+	} {
+		dir, code, out := checkOf(t, "vhosts:\n  a.test: {"+c.vhost+"}\n", "there.pem")
+		if want := c.field + ": " + filepath.Join(dir, c.file) + " " + c.why + "\n"; code != exitFailed || !strings.Contains(out, want) {
+			t.Errorf("%s: exit %d, want %s:\n%s", name, code, want, out)
+		}
+	}
+}
+
 // A path vhost has no certificate of its own: nobody could order one for its name.
 func TestPathVhostsAskForNoCertificate(t *testing.T) {
 	docs, problems := routes.ParseFile("a.yaml", []byte("vhosts:\n  a.test: {backends: [http://127.0.0.1:1]}\n  a.test/x: {backends: [http://127.0.0.1:2]}\n"))

@@ -91,6 +91,9 @@ func unreadable(err error) string {
 	return "cannot be read: " + err.Error()
 }
 
+// unreadableFile says why with the path, where a field stands beside it.
+func unreadableFile(path string, err error) string { return fromHere(path) + " " + unreadable(err) }
+
 // named checks the files and folders of the command line.
 func (c *checker) named(paths []string) {
 	for _, path := range paths {
