@@ -43,7 +43,7 @@ func (c *checker) between() {
 	}
 }
 
-// backendTLS reports files without which no connection to a backend can be made.
+// backendTLS reports files without which no connection to a backend can be made, and warns of backends that anybody may pretend to be.
 func (c *checker) backendTLS(d placed) {
 	for i, b := range d.Vhost.Backends {
 		if b.TLS == nil {
@@ -53,6 +53,10 @@ func (c *checker) backendTLS(d placed) {
 		if field, err := admin.BackendTLSProblem(b.TLS); err != nil {
 			path := map[string]string{"ca": b.TLS.CA, "client_cert": b.TLS.ClientCert, "client_key": b.TLS.ClientKey}[field]
 			c.add(d.entry.problem(at+field, unreadableFile(path, err)))
+		}
+		if !b.TLS.Verifies() {
+			c.warnings = append(c.warnings, d.entry.problem(at+"verify",
+				"any certificate is taken: whoever is on the way can read and change everything; ca says who vouches for one that the system's roots do not"))
 		}
 	}
 }

@@ -69,6 +69,33 @@ func TestCheckNamesThePathOfFilesThatCannotBeRead(t *testing.T) {
 	}
 }
 
+func TestCheckWarnsOfBackendsThatNobodyVerifies(t *testing.T) {
+	t.Parallel()
+	for settings, warned := range map[string]bool{"verify: false": true, "verify: true": false, "server_name: b.test": false} {
+		_, code, out := checkOf(t, "vhosts:\n  a.test: {backends: [{url: 'https://127.0.0.1:1', tls: {"+settings+"}}]}\n")
+		if code != exitOK || strings.Contains(out, "backends[0].tls.verify: any certificate is taken") != warned {
+			t.Errorf("%s: exit %d:\n%s", settings, code, out)
+		}
+	}
+}
+
+// What nginx, Caddy and others fill in is sent as it stands.
+func TestCheckWarnsOfHeaderValuesThatLookLikeVariables(t *testing.T) {
+	t.Parallel()
+	for value, warned := range map[string]bool{
+		"$host": true, "https://${host}/": true, "a $remote_addr": true, "{host}": true, "{http.request.host}": true, "%{Host}i": true, "{{ .Host }}": true,
+		"prod": false, "5$": false, "$5": false, "Basic c2hvcDo=": false, "pa$word": false, "{}": false,
+		`{"group": "csp", "max_age": 86400, "endpoints": [{"url": "https://a.test/{"}]}`: false,
+	} {
+		for _, edits := range []string{"request: {set: ", "response: {add: "} {
+			_, code, out := checkOf(t, "vhosts:\n  a.test: {backends: [http://127.0.0.1:1], headers: {"+edits+"{X-A: '"+value+"'}}}}\n")
+			if code != exitOK || strings.Contains(out, "X-A: sent as it stands, "+value+": there are no variables") != warned {
+				t.Errorf("%s%s: exit %d:\n%s", edits, value, code, out)
+			}
+		}
+	}
+}
+
 // A path vhost has no certificate of its own: nobody could order one for its name.
 func TestPathVhostsAskForNoCertificate(t *testing.T) {
 	docs, problems := routes.ParseFile("a.yaml", []byte("vhosts:\n  a.test: {backends: [http://127.0.0.1:1]}\n  a.test/x: {backends: [http://127.0.0.1:2]}\n"))

@@ -59,6 +59,7 @@ func (c *checker) report() checkReport {
 	c.twice(c.vhosts)
 	c.claims()
 	c.between()
+	c.headers()
 	c.certificates()
 	c.unordered()
 	c.authorities()
