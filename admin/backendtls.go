@@ -17,10 +17,22 @@ func BackendTLSProblem(t *routes.BackendTLS) (field string, err error) {
 			return "ca", err
 		}
 	}
-	if t.ClientCert != "" {
-		if _, err := tls.LoadX509KeyPair(t.ClientCert, t.ClientKey); err != nil {
-			return "client_cert", err
-		}
+	if t.ClientCert == "" {
+		return "", nil
+	}
+	cert, err := routes.ReadFile(t.ClientCert, maxPairFile)
+	if err != nil {
+		return "client_cert", err
+	}
+	key, err := routes.ReadFile(t.ClientKey, maxPairFile)
+	if err != nil {
+		return "client_key", err
+	}
+	if _, err := tls.X509KeyPair(cert, key); err != nil {
+		return "client_cert", err
 	}
 	return "", nil
 }
+
+// maxPairFile bounds a file of client_cert, and of client_key, in bytes.
+const maxPairFile = 1 << 20

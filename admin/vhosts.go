@@ -30,7 +30,7 @@ type VhostSummary struct {
 	WAF    string `json:"waf"`   // the mode in force, or "off (profile none)"
 	Cache  bool   `json:"cache"` // in force
 	Status string `json:"status"`
-	Reason string `json:"reason,omitempty"` // why the status is not ok
+	Reason string `json:"reason,omitempty"` // why the status is not ok; of suspended it says all
 	Where  string `json:"where,omitempty"`  // FILE:LINE or key of the document
 }
 
@@ -89,7 +89,7 @@ func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
 	} else if warnings := a.warningsOf(route); len(warnings) > 0 {
 		s.Status, s.Reason = StatusWarning, reasonOf(warnings)
 	} else if route.Vhost != nil && route.Vhost.IsSuspended() {
-		s.Status, s.Reason = StatusSuspended, "suspended: true"
+		s.Status = StatusSuspended
 	}
 	return s
 }

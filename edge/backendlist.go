@@ -207,7 +207,7 @@ func orphans(rows map[backendKey]*backendRow, drains health.Drained, url string)
 	return out
 }
 
-// vhosts yields the route of every vhost that has a good form.
+// vhosts yields the route of every vhost that has a good form and answers for requests: path vhosts in conflict do not.
 func (s *Server) vhosts() iter.Seq[*routes.Route] {
 	return func(yield func(*routes.Route) bool) {
 		table := s.table.Load()
@@ -215,7 +215,7 @@ func (s *Server) vhosts() iter.Seq[*routes.Route] {
 			return
 		}
 		for route := range table.Vhosts() {
-			if route.Vhost != nil && !yield(route) {
+			if route.Vhost != nil && table.PathProblem(route.Vhost) == nil && !yield(route) {
 				return
 			}
 		}
@@ -263,10 +263,15 @@ func (s *Server) isWell(key backendKey) bool {
 	return left == 0
 }
 
-// IsBackend reports whether a vhost names the backend; with a tenant, one of his.
+// IsBackend reports whether a vhost names the backend; with a tenant, one of his. A path vhost in conflict counts: its backends
+// can be drained before it answers for requests.
 func (s *Server) IsBackend(url, tenant string) bool {
-	for route := range s.vhosts() {
-		if names(route.Vhost, health.Drain{URL: url, Tenant: tenant}) {
+	table := s.table.Load()
+	if table == nil {
+		return false
+	}
+	for route := range table.Vhosts() {
+		if route.Vhost != nil && names(route.Vhost, health.Drain{URL: url, Tenant: tenant}) {
 			return true
 		}
 	}

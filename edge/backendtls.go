@@ -41,6 +41,7 @@ func (s *Server) backendTLS(b *routes.Backend) (*tls.Config, error) {
 	}
 	config.ServerName = cmp.Or(t.ServerName, address.Host)
 	if t.ClientCert != "" {
+		config.SessionTicketsDisabled = true // a session that is resumed goes on under the certificate that it began with, which may be gone
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			c, err := tls.LoadX509KeyPair(t.ClientCert, t.ClientKey)
 			if err != nil {

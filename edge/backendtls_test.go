@@ -2,6 +2,9 @@ package edge
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -115,5 +118,48 @@ func TestAWrongAuthorityOfOneVhostEjectsForNoOther(t *testing.T) {
 		if who := n.who(t, "right.test", "/"); who != "a" {
 			t.Error("the drained one was asked")
 		}
+	}
+}
+
+// What is shown to a backend is what the files hold at each new connection: no session of an earlier one stands in for it.
+func TestRenewedOrRemovedClientCertificateActsOnTheNextConnection(t *testing.T) {
+	t.Parallel()
+	for name, version := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ca, dir := edgetest.NewCA(t), t.TempDir()
+			caFile, _ := ca.Write(t, dir)
+			certFile, keyFile := ca.Issue(t, "first.test").Write(t, dir, "mine")
+			shown := make(chan *x509.Certificate, 1)
+			b := edgetest.NewBackendWith(t, edgetest.BackendOptions{
+				TLS: &tls.Config{
+					Certificates: []tls.Certificate{ca.Issue(t, "backend.test").TLS}, MinVersion: version, MaxVersion: version,
+					ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
+				},
+				Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					shown <- r.TLS.PeerCertificates[0]
+					w.Header().Set("Connection", "close") // each request has a connection of its own
+				}),
+			})
+			n := start(t, "vhosts:\n  a.test: {backends: [{url: \""+b.URL+"\", tls: {server_name: backend.test, ca: "+caFile+", client_cert: "+certFile+", client_key: "+keyFile+"}}]}\n")
+			wants := func(host string) {
+				t.Helper()
+				if got := n.get(t, "a.test", "/"); got.Status != 200 {
+					t.Fatalf("with the certificate of %s: %d", host, got.Status)
+				}
+				if err := (<-shown).VerifyHostname(host); err != nil {
+					t.Error(err)
+				}
+			}
+			wants("first.test")
+			ca.Issue(t, "renewed.test").Write(t, dir, "mine")
+			wants("renewed.test")
+			if err := os.Remove(keyFile); err != nil {
+				t.Fatal(err)
+			}
+			if got := n.get(t, "a.test", "/"); got.Status != 502 {
+				t.Errorf("without its key: %d, want 502", got.Status)
+			}
+		})
 	}
 }

@@ -58,7 +58,7 @@ func (r *request) account() {
 // status: the client's doing, or of a state that has been reported as such.
 func expected(err error) bool {
 	_, refused := errors.AsType[*wire.Refusal](err)
-	return refused || isBusy(err) || errors.Is(err, errNoMemory) || errors.Is(err, errNotStored)
+	return refused || isBusy(err) || errors.Is(err, errNoMemory) || errors.Is(err, errNotStored) || errors.Is(err, errSuspended)
 }
 
 // identify gives the request its id and resolves who the client is. A trusted

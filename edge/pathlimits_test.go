@@ -89,3 +89,34 @@ func TestChecksOfAPathVhostOverASocket(t *testing.T) {
 		t.Errorf("the backend got %+v", seen)
 	}
 }
+
+// A path vhost that answers for no request has no backends to lose, until its host is there; draining them ahead is possible.
+func TestBackendsOfPathVhostsInConflictAreNotConfigured(t *testing.T) {
+	t.Parallel()
+	_, own := named(t, 1)
+	blog, url := named(t, 1)
+	path := func(tenant string) string {
+		return "  www.shop.test/blog: {tenant: " + tenant + ", backends: [" + url + "]}\n"
+	}
+	host := "  www.shop.test: {tenant: shop, backends: [" + own + "]}\n"
+	drain := health.Drain{URL: blog[0].URL}
+	for _, c := range []struct {
+		name, vhosts string
+		answers      bool
+	}{
+		{"without its host", path("shop"), false},
+		{"of another tenant's host", host + path("rival"), false},
+		{"beneath its host", host + path("shop"), true},
+	} {
+		n := start(t, "vhosts:\n"+c.vhosts)
+		if bare, unwell := n.LeftBare(drain); slices.Contains(bare, "www.shop.test/blog") != c.answers || len(unwell) > 0 {
+			t.Errorf("%s: left bare: %q, unwell: %q", c.name, bare, unwell)
+		}
+		if rows := n.Backends("", drain.URL); len(rows) > 0 != c.answers {
+			t.Errorf("%s: configured: %+v", c.name, rows)
+		}
+		if !n.IsBackend(drain.URL, "") {
+			t.Errorf("%s: it cannot be drained ahead", c.name)
+		}
+	}
+}

@@ -235,3 +235,16 @@ func TestProbeAsksThePathsVhost(t *testing.T) {
 		t.Errorf("a path that climbs: %v", err)
 	}
 }
+
+// The access line says once why a path was refused.
+func TestAccessLineOfAnAmbiguousPathSaysTheReasonOnce(t *testing.T) {
+	t.Parallel()
+	n := start(t, "vhosts:\n  a.test: {respond: {status: 204}}\n  a.test/admin: {respond: {status: 204}}\n")
+	if got := n.get(t, "a.test", "/x/..%2fadmin"); got.Status != 400 {
+		t.Errorf("status %d", got.Status)
+	}
+	n.waitFor(t, n.access, "}\n")
+	if line := n.access.String(); !strings.Contains(line, `"error":"this path can be read in two ways"`) {
+		t.Error(line)
+	}
+}

@@ -211,3 +211,23 @@ func TestSuspendedHostClosesItsPaths(t *testing.T) {
 		}
 	}
 }
+
+// Crawlers go on asking for a site that is suspended: that is no news, and the access line says it.
+func TestRequestsOfASuspendedSiteAreNoFailedRequests(t *testing.T) {
+	t.Parallel()
+	n := start(t, "vhosts:\n  a.test: {suspended: true, backends: [http://127.0.0.1:1]}\n  b.test: {backends: [http://127.0.0.1:1]}\n")
+	conn := edgetest.Dial(t, n.http) // one for both: the first is accounted for before the second is read
+	for _, c := range []struct {
+		host   string
+		status int
+	}{{"a.test", 503}, {"b.test", 502}} {
+		if got := conn.Do("GET", head("GET", c.host, "/")+"\r\n"); got.Status != c.status {
+			t.Fatalf("%s: %d, want %d", c.host, got.Status, c.status)
+		}
+	}
+	n.waitFor(t, n.log, "request failed")
+	if log := n.log.String(); strings.Contains(log, "a.test") {
+		t.Errorf("the log:\n%s", log)
+	}
+	n.waitFor(t, n.access, `"error":"this site is suspended"`)
+}

@@ -49,7 +49,7 @@ func (s *Server) selectVhost(next handler) handler {
 		site, err := s.siteOf(route)
 		r.site, r.record.Route, r.record.Tenant = site, route.Name, site.tenant
 		if ambiguous != nil {
-			return &httpError{status: 400, reason: "this path can be read in two ways", cause: ambiguous}
+			return refuse(400, "this path can be read in two ways")
 		}
 		if err != nil {
 			return fail(503, "the site is not available", err)

@@ -3,6 +3,7 @@ package routes
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -78,7 +79,31 @@ func checkAnswer(v *Vhost, mode checkMode) []finding {
 		}
 	}
 	slices.SortFunc(out, func(a, b finding) int { return strings.Compare(a.field, b.field) })
-	return append(out, append(checkRedirect(v), checkRespond(v.Respond, mode)...)...)
+	return slices.Concat(out, checkRedirect(v), checkLocation(v), checkRespond(v.Respond, mode))
+}
+
+// checkLocation refuses edits of the field in which a redirect says where it leads.
+func checkLocation(v *Vhost) []finding {
+	if v.Redirect == nil || v.Headers == nil || v.Headers.Response == nil {
+		return nil
+	}
+	var out []finding
+	see := func(at, name string) {
+		if strings.EqualFold(name, "location") {
+			out = append(out, finding{field: "headers.response." + at, reason: fmt.Sprintf("field %q is where the redirect leads: redirect.to says that", name)})
+		}
+	}
+	e := v.Headers.Response
+	for i, name := range e.Remove {
+		see(fmt.Sprintf("remove[%d]", i), name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Set)) {
+		see("set."+name, name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Add)) {
+		see("add."+name, name)
+	}
+	return out
 }
 
 func checkRedirect(v *Vhost) []finding {
@@ -153,6 +178,17 @@ func (t *Table) LeadsTo(v *Vhost) *Route {
 		return nil // it gets 400
 	}
 	return r
+}
+
+// LeadsHome reports whether a vhost's redirect names a host of its own, be it to another path: no wildcard is needed to cover it.
+func (t *Table) LeadsHome(v *Vhost) bool {
+	if v.Redirect == nil {
+		return false
+	}
+	to, _, here := v.Redirect.target()
+	own := t.named(to)
+	host, _ := SplitName(v.Name)
+	return here && own != nil && own.Name == host
 }
 
 // RedirectProblem returns why clients of a vhost's redirect would go round in a

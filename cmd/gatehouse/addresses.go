@@ -82,7 +82,7 @@ func (c *checker) listsOf(a *routes.Addresses, field func(reason string) *routes
 		}
 		text, err := routes.ReadFile(path, iplist.MaxListBytes)
 		if err != nil {
-			c.add(field(fromHere(path) + " " + unreadable(err)))
+			c.add(field(unreadableFile(path, err)))
 			continue
 		}
 		_, err = iplist.ParseList(text)

@@ -20,7 +20,7 @@ func (c *checker) between() {
 			continue
 		}
 		if p := table.RedirectProblem(d.Vhost); p != nil {
-			if table.LeadsTo(d.Vhost).Name == d.Key.Name { // a wildcard: the name that it leads to may be a vhost of a file that is not checked
+			if table.LeadsTo(d.Vhost).Name == d.Key.Name && (c.partial || !table.LeadsHome(d.Vhost)) { // where it leads, a file that is not checked may have a vhost
 				c.warnings = append(c.warnings, d.entry.problem(p.Field, p.Reason))
 			} else {
 				c.add(d.entry.problem(p.Field, p.Reason))
@@ -28,7 +28,7 @@ func (c *checker) between() {
 		}
 		if d.Vhost.Respond != nil {
 			if _, err := d.Vhost.Respond.Page(); err != nil {
-				c.add(d.entry.problem("respond.file", unreadable(err)))
+				c.add(d.entry.problem("respond.file", unreadableFile(d.Vhost.Respond.File, err)))
 			}
 		}
 		c.backendTLS(d)
@@ -43,11 +43,20 @@ func (c *checker) between() {
 	}
 }
 
-// backendTLS reports files without which no connection to a backend can be made.
+// backendTLS reports files without which no connection to a backend can be made, and warns of backends that anybody may pretend to be.
 func (c *checker) backendTLS(d placed) {
 	for i, b := range d.Vhost.Backends {
+		if b.TLS == nil {
+			continue
+		}
+		at := "backends[" + itoa(i) + "].tls."
 		if field, err := admin.BackendTLSProblem(b.TLS); err != nil {
-			c.add(d.entry.problem("backends["+itoa(i)+"].tls."+field, unreadable(err)))
+			path := map[string]string{"ca": b.TLS.CA, "client_cert": b.TLS.ClientCert, "client_key": b.TLS.ClientKey}[field]
+			c.add(d.entry.problem(at+field, unreadableFile(path, err)))
+		}
+		if !b.TLS.Verifies() {
+			c.warnings = append(c.warnings, d.entry.problem(at+"verify",
+				"any certificate is taken: whoever is on the way can read and change everything; ca says who vouches for one that the system's roots do not"))
 		}
 	}
 }

@@ -1,10 +1,100 @@
 package main
 
 import (
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"gatehouse/routes"
 )
+
+// checkOf checks a folder that holds one file of routes, and further files.
+func checkOf(t *testing.T, yaml string, further ...string) (dir string, code int, out string) {
+	t.Helper()
+	dir = t.TempDir()
+	write(t, filepath.Join(dir, "a.yaml"), yaml)
+	for _, name := range further {
+		write(t, filepath.Join(dir, name), "text")
+	}
+	code, out, _ = invoke(t, "check", dir)
+	return dir, code, out
+}
+
+// A redirect to a host of its own vhost goes round for ever, unless a vhost of its own has that path.
+func TestCheckOfARedirectToItsOwnVhost(t *testing.T) {
+	t.Parallel()
+	const circle = "redirect.to: leads back to this vhost, for ever"
+	for name, c := range map[string]struct{ vhosts, says string }{
+		"another path of the host":         {"a.test: {redirect: {to: 'https://a.test/x'}}", circle},
+		"an alias":                         {"a.test: {aliases: [b.test], redirect: {to: 'https://b.test/x', keep_path: false}}", circle},
+		"an alias of a path's host":        {"a.test: {aliases: [b.test], respond: {body: a}}\n  a.test/x: {redirect: {to: 'https://b.test/x/y'}}", circle},
+		"the name beside a wildcard":       {"'*.a.test': {aliases: [a.test], redirect: {to: 'https://a.test/x'}}", circle},
+		"a path with a vhost of its own":   {"a.test: {redirect: {to: 'https://a.test/x'}}\n  a.test/x: {respond: {body: x}}", ""},
+		"from a path to another one":       {"a.test: {respond: {body: a}}\n  a.test/x: {redirect: {to: 'https://a.test/y'}}", ""},
+		"a name that only a wildcard has":  {"'*.a.test': {redirect: {to: 'https://www.a.test'}}", "warning: "},
+		"a name that everything else gets": {"'*': {redirect: {to: 'https://www.a.test'}}", "warning: "},
+	} {
+		_, code, out := checkOf(t, "vhosts:\n  "+c.vhosts+"\n")
+		failed := c.says == circle
+		if code == exitFailed != failed || !strings.Contains(out, c.says) || strings.Contains(out, "warning: ") != (c.says == "warning: ") {
+			t.Errorf("%s: exit %d:\n%s", name, code, out)
+		}
+	}
+	dir, _, _ := checkOf(t, "vhosts:\n  a.test: {redirect: {to: 'https://a.test/x'}}\n")
+	if code, out, _ := invoke(t, "check", filepath.Join(dir, "a.yaml")); code != exitOK || !strings.Contains(out, circle) {
+		t.Errorf("a file beside which there may be a.test/x: exit %d:\n%s", code, out)
+	}
+}
+
+// A file that cannot be read is named with its path, where the field that names it stands.
+func TestCheckNamesThePathOfFilesThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ vhost, field, file, why string }{
+		"page":      {"respond: {file: none.html}", "respond.file", "none.html", "cannot be read: no such file or directory"},
+		"authority": {"backends: [{url: 'https://127.0.0.1:1', tls: {ca: none.pem}}]", "backends[0].tls.ca", "none.pem", "cannot be read: no such file or directory"},
+		"no PEM":    {"backends: [{url: 'https://127.0.0.1:1', tls: {ca: there.pem}}]", "backends[0].tls.ca", "there.pem", "cannot be read: it holds no PEM certificate"},
+		"client's certificate": {
+			"backends: [{url: 'https://127.0.0.1:1', tls: {client_cert: none.pem, client_key: there.pem}}]",
+			"backends[0].tls.client_cert", "none.pem", "cannot be read: no such file or directory",
+		},
+		"client's key": {
+			"backends: [{url: 'https://127.0.0.1:1', tls: {client_cert: there.pem, client_key: none.key}}]",
+			"backends[0].tls.client_key", "none.key", "cannot be read: no such file or directory",
+		},
+	} {
+		dir, code, out := checkOf(t, "vhosts:\n  a.test: {"+c.vhost+"}\n", "there.pem")
+		if want := c.field + ": " + filepath.Join(dir, c.file) + " " + c.why + "\n"; code != exitFailed || !strings.Contains(out, want) {
+			t.Errorf("%s: exit %d, want %s:\n%s", name, code, want, out)
+		}
+	}
+}
+
+func TestCheckWarnsOfBackendsThatNobodyVerifies(t *testing.T) {
+	t.Parallel()
+	for settings, warned := range map[string]bool{"verify: false": true, "verify: true": false, "server_name: b.test": false} {
+		_, code, out := checkOf(t, "vhosts:\n  a.test: {backends: [{url: 'https://127.0.0.1:1', tls: {"+settings+"}}]}\n")
+		if code != exitOK || strings.Contains(out, "backends[0].tls.verify: any certificate is taken") != warned {
+			t.Errorf("%s: exit %d:\n%s", settings, code, out)
+		}
+	}
+}
+
+// What nginx, Caddy and others fill in is sent as it stands.
+func TestCheckWarnsOfHeaderValuesThatLookLikeVariables(t *testing.T) {
+	t.Parallel()
+	for value, warned := range map[string]bool{
+		"$host": true, "https://${host}/": true, "a $remote_addr": true, "{host}": true, "{http.request.host}": true, "%{Host}i": true, "{{ .Host }}": true,
+		"prod": false, "5$": false, "$5": false, "Basic c2hvcDo=": false, "pa$word": false, "{}": false,
+		`{"group": "csp", "max_age": 86400, "endpoints": [{"url": "https://a.test/{"}]}`: false,
+	} {
+		for _, edits := range []string{"request: {set: ", "response: {add: "} {
+			_, code, out := checkOf(t, "vhosts:\n  a.test: {backends: [http://127.0.0.1:1], headers: {"+edits+"{X-A: '"+value+"'}}}}\n")
+			if code != exitOK || strings.Contains(out, "X-A: sent as it stands, "+value+": there are no variables") != warned {
+				t.Errorf("%s%s: exit %d:\n%s", edits, value, code, out)
+			}
+		}
+	}
+}
 
 // A path vhost has no certificate of its own: nobody could order one for its name.
 func TestPathVhostsAskForNoCertificate(t *testing.T) {

@@ -20,6 +20,7 @@ type checker struct {
 	files              int
 	order              map[string]int // file → when it was read, from 1
 	note               string
+	partial            bool // there may be other files of routes beside those that were named
 	tenants, vhosts    []placed
 	settings           []*Config
 	judge              exclusionJudge // of the rules that settings name; nil: the embedded ones
@@ -58,6 +59,7 @@ func (c *checker) report() checkReport {
 	c.twice(c.vhosts)
 	c.claims()
 	c.between()
+	c.headers()
 	c.certificates()
 	c.unordered()
 	c.authorities()
@@ -90,6 +92,9 @@ func unreadable(err error) string {
 	return "cannot be read: " + err.Error()
 }
 
+// unreadableFile says why with the path, where a field stands beside it.
+func unreadableFile(path string, err error) string { return fromHere(path) + " " + unreadable(err) }
+
 // named checks the files and folders of the command line.
 func (c *checker) named(paths []string) {
 	for _, path := range paths {
@@ -111,6 +116,7 @@ func (c *checker) named(paths []string) {
 			}
 			continue
 		}
+		c.partial = true
 		c.routes(path, source)
 	}
 }
