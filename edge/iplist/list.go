@@ -234,6 +234,9 @@ func (one *list) refetch(ctx context.Context, l *Lists, most time.Duration) (cha
 // fetched asks a URL, with mu held, and says when to ask again: after a failure sooner.
 func (one *list) fetched(ctx context.Context, l *Lists) (changed bool) {
 	text, etag, err := one.get(ctx, l.client)
+	if err != nil && ctx.Err() != nil { // else it is sometimes that, sometimes that the connection was closed
+		err = fmt.Errorf("cannot be fetched: %w", ctx.Err())
+	}
 	switch {
 	case err != nil:
 		one.failed(l, err)
@@ -257,7 +260,7 @@ func (one *list) fetched(ctx context.Context, l *Lists) (changed bool) {
 
 // get requests the list and how its form is called (RFC 9110 §8.8.3); nil text: what is in force is the newest.
 func (one *list) get(ctx context.Context, client *http.Client) (text []byte, etag string, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, one.entry, nil)
+	req, err := http.NewRequestWithContext(withRequest(ctx), http.MethodGet, one.entry, nil)
 	if err != nil {
 		return nil, "", errors.New("bad URL")
 	}

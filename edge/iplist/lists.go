@@ -23,7 +23,7 @@ type Options struct {
 	Dir string
 	// Refresh is the time between two requests for a URL. Default one hour.
 	Refresh time.Duration
-	// Dial opens connections to servers of lists: whoever may name a URL must not reach what is ours. Nil: a plain one.
+	// Dial opens connections to servers of lists, until ctx ends: whoever may name a URL must not reach what is ours. Nil: a plain one.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// TLS is used towards them; nil verifies with the system's roots.
 	TLS *tls.Config
@@ -66,9 +66,12 @@ func NewLists(o Options) (*Lists, error) {
 		l.log = slog.New(slog.DiscardHandler)
 	}
 	l.opts.Refresh = cmp.Or(o.Refresh, time.Hour)
+	if o.Dial == nil {
+		l.opts.Dial = (&net.Dialer{}).DialContext
+	}
 	l.client = &http.Client{
 		Transport: &http.Transport{ // no proxy: it would dial what Dial refuses
-			DialContext: o.Dial, TLSClientConfig: o.TLS, DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10,
+			DialContext: l.dial, TLSClientConfig: o.TLS, DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10,
 		},
 		CheckRedirect: func(req *http.Request, _ []*http.Request) error {
 			return errors.New("it redirects to another URL: name that one")
