@@ -22,7 +22,7 @@ func TestSilentListsAreWaitedForTogether(t *testing.T) {
 			return nil, net.ErrClosed
 		}})
 		begun := time.Now()
-		r := l.Open(&routes.Addresses{Deny: []string{"https://a.test/1", "https://a.test/2", "https://b.test/1", "192.0.2.1"}})
+		r := l.Open("", &routes.Addresses{Deny: []string{"https://a.test/1", "https://a.test/2", "https://b.test/1", "192.0.2.1"}})
 		if took := time.Since(begun); took != firstWait {
 			t.Errorf("waited %v, want %v", took, firstWait)
 		}
@@ -53,7 +53,7 @@ func TestASilentServerOfAListKeepsNoConnection(t *testing.T) {
 			}()
 			return conn, nil
 		}})
-		r := l.Open(&routes.Addresses{Deny: []string{"https://silent.test/1", "https://away.test/1"}})
+		r := l.Open("", &routes.Addresses{Deny: []string{"https://silent.test/1", "https://away.test/1"}})
 		synctest.Wait()
 		if dials.Load() != 2 || open.Load() != 0 {
 			t.Errorf("after Open %d of %d connections are open", open.Load(), dials.Load())
