@@ -116,7 +116,7 @@ func (s *Server) openAddresses() (err error) {
 	if err != nil {
 		return fmt.Errorf("lists of addresses: %w", err)
 	}
-	s.addresses.process = s.addresses.lists.Open(s.opts.Addresses)
+	s.addresses.process = s.addresses.lists.Open("", s.opts.Addresses)
 	if s.opts.Blocks != nil {
 		s.opts.Blocks.OnChange(s.addressesChanged)
 	}
@@ -131,8 +131,8 @@ func (s *Server) holdAddresses(st *site) {
 	}
 	out := &siteAddresses{from: lists}
 	var reading sync.WaitGroup // together: each may wait for servers of lists
-	reading.Go(func() { out.vhost = lists.Open(vhost) })
-	out.tenant = lists.Open(tenant)
+	reading.Go(func() { out.vhost = lists.Open(st.owner, vhost) })
+	out.tenant = lists.Open(st.owner, tenant)
 	reading.Wait()
 	runtime.AddCleanup(st, (*siteAddresses).release, out)
 	st.addresses = out

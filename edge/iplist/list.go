@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
@@ -26,8 +27,8 @@ type list struct {
 	entry string // as documents have it
 	name  string // for messages
 	isURL bool
-	kept  string // file of the last good form; empty: none
-	users int    // guarded by Lists.mu
+	kept  string              // file of the last good form; empty: none
+	rules map[*Rules]struct{} // that name it; guarded by Lists.mu
 
 	networks atomic.Pointer[Networks] // nil: there was no good form yet
 	err      atomic.Pointer[error]    // why the present form is not in force; nil: it is
@@ -47,7 +48,7 @@ type list struct {
 }
 
 func newList(entry, dir string) *list {
-	one := &list{entry: entry, name: nameOf(entry), isURL: strings.HasPrefix(entry, "https://")}
+	one := &list{entry: entry, name: nameOf(entry), isURL: strings.HasPrefix(entry, "https://"), rules: map[*Rules]struct{}{}}
 	if dir != "" {
 		sum := sha256.Sum256([]byte(entry))
 		one.kept = filepath.Join(dir, hex.EncodeToString(sum[:16])+".txt")
@@ -55,17 +56,20 @@ func newList(entry, dir string) *list {
 	return one
 }
 
-// first reads the list if nobody has; who comes meanwhile waits.
-func (one *list) first(l *Lists) {
+// first reads the list if nobody has, for an owner's sake; who comes meanwhile waits.
+func (one *list) first(l *Lists, owner string) {
 	one.once.Do(func() {
 		one.mu.Lock()
 		defer one.unlock(l)
-		one.firstRead(l)
+		one.firstRead(l, owner)
 		one.tried.Store(true)
 	})
 }
 
-func (one *list) firstRead(l *Lists) {
+// errNoTurn is why a list was not asked for while somebody waited for it. It is due: Run asks for it.
+var errNoTurn = errors.New("not asked for yet: others are being waited for")
+
+func (one *list) firstRead(l *Lists, owner string) {
 	if !one.isURL {
 		if one.readFile(l); one.networks.Load() == nil {
 			one.restore(l)
@@ -75,9 +79,14 @@ func (one *list) firstRead(l *Lists) {
 	if one.restore(l) {
 		return // Run asks for the newest
 	}
-	one.begin(l.opts.Refresh)
 	ctx, cancel := context.WithTimeout(context.Background(), firstWait)
 	defer cancel()
+	if !l.firsts.take(ctx, owner) {
+		one.failed(l, errNoTurn)
+		return
+	}
+	defer l.firsts.leave(owner)
+	one.begin()
 	one.fetched(ctx, l)
 }
 
@@ -219,8 +228,10 @@ func (one *list) remove(l *Lists) {
 // due reports whether a URL is to be asked.
 func (one *list) due(now time.Time) bool { return now.UnixNano() >= one.next.Load() }
 
-// begin notes that a URL is being asked; what comes of it sets the next time.
-func (one *list) begin(refresh time.Duration) { one.next.Store(time.Now().Add(refresh).UnixNano()) }
+// begin notes that a URL is being asked, which is not due before what comes of it sets the next time.
+func (one *list) begin() { one.next.Store(math.MaxInt64) }
+
+func (one *list) again(in time.Duration) { one.next.Store(time.Now().Add(in).UnixNano()) }
 
 // refetch asks a URL again.
 func (one *list) refetch(ctx context.Context, l *Lists, most time.Duration) (changed bool) {
@@ -234,6 +245,9 @@ func (one *list) refetch(ctx context.Context, l *Lists, most time.Duration) (cha
 // fetched asks a URL, with mu held, and says when to ask again: after a failure sooner.
 func (one *list) fetched(ctx context.Context, l *Lists) (changed bool) {
 	text, etag, err := one.get(ctx, l.client)
+	if err != nil && ctx.Err() != nil { // else it is sometimes that, sometimes that the connection was closed
+		err = fmt.Errorf("cannot be fetched: %w", ctx.Err())
+	}
 	switch {
 	case err != nil:
 		one.failed(l, err)
@@ -246,18 +260,18 @@ func (one *list) fetched(ctx context.Context, l *Lists) (changed bool) {
 	}
 	if one.err.Load() == nil {
 		one.pause.Store(int64(firstRetry))
-		one.begin(l.opts.Refresh)
+		one.again(l.opts.Refresh)
 		return changed
 	}
 	pause := min(max(time.Duration(one.pause.Load()), firstRetry), l.opts.Refresh)
 	one.pause.Store(int64(2 * pause))
-	one.begin(pause)
+	one.again(pause)
 	return changed
 }
 
 // get requests the list and how its form is called (RFC 9110 §8.8.3); nil text: what is in force is the newest.
 func (one *list) get(ctx context.Context, client *http.Client) (text []byte, etag string, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, one.entry, nil)
+	req, err := http.NewRequestWithContext(withRequest(ctx), http.MethodGet, one.entry, nil)
 	if err != nil {
 		return nil, "", errors.New("bad URL")
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,7 +24,7 @@ type Options struct {
 	Dir string
 	// Refresh is the time between two requests for a URL. Default one hour.
 	Refresh time.Duration
-	// Dial opens connections to servers of lists: whoever may name a URL must not reach what is ours. Nil: a plain one.
+	// Dial opens connections to servers of lists, until ctx ends: whoever may name a URL must not reach what is ours. Nil: a plain one.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// TLS is used towards them; nil verifies with the system's roots.
 	TLS *tls.Config
@@ -42,8 +43,10 @@ const (
 	firstWait = 5 * time.Second
 	// fetchTime bounds one request for a list, its body included.
 	fetchTime = 30 * time.Second
-	// fetchesAtOnce bounds requests for lists.
-	fetchesAtOnce = 4
+	// firstsAtOnce bounds first requests for lists, which somebody waits for: an owner's half is what one document may name.
+	firstsAtOnce = 32
+	// fetchesAtOnce bounds later ones; each may hold MaxListBytes.
+	fetchesAtOnce = 8
 	// firstRetry is the pause after a request that failed; it doubles up to Refresh.
 	firstRetry = 10 * time.Second
 )
@@ -53,6 +56,8 @@ type Lists struct {
 	opts   Options
 	log    *slog.Logger
 	client *http.Client
+	// firsts and fetches are what requests have a slot of.
+	firsts, fetches *slots
 
 	mu    sync.Mutex // held for maps only, never while anything is read
 	rules map[*routes.Addresses]*Rules
@@ -61,14 +66,20 @@ type Lists struct {
 
 // NewLists returns Lists that hold none yet.
 func NewLists(o Options) (*Lists, error) {
-	l := &Lists{opts: o, log: o.Logger, rules: map[*routes.Addresses]*Rules{}, lists: map[string]*list{}}
+	l := &Lists{
+		opts: o, log: o.Logger, rules: map[*routes.Addresses]*Rules{}, lists: map[string]*list{},
+		firsts: newSlots(firstsAtOnce), fetches: newSlots(fetchesAtOnce),
+	}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
 	l.opts.Refresh = cmp.Or(o.Refresh, time.Hour)
+	if o.Dial == nil {
+		l.opts.Dial = (&net.Dialer{}).DialContext
+	}
 	l.client = &http.Client{
 		Transport: &http.Transport{ // no proxy: it would dial what Dial refuses
-			DialContext: o.Dial, TLSClientConfig: o.TLS, DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10,
+			DialContext: l.dial, TLSClientConfig: o.TLS, DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10,
 		},
 		CheckRedirect: func(req *http.Request, _ []*http.Request) error {
 			return errors.New("it redirects to another URL: name that one")
@@ -102,14 +113,20 @@ func NewLists(o Options) (*Lists, error) {
 // Open returns the rules of a document, which must not change any more, and holds them until Close; nil if it says nothing. It
 // reads lists that no other document names, all at a time: files and, for at most five seconds, URLs of which no good form is kept.
 // What cannot be had counts as empty until it can.
-func (l *Lists) Open(a *routes.Addresses) *Rules {
+//
+// The owner is whose document it is: requests for the lists of one do not hold up those for another's. Empty: the operator's, as is a
+// document that several owners open.
+func (l *Lists) Open(owner string, a *routes.Addresses) *Rules {
 	if a.Empty() {
 		return nil
 	}
 	l.mu.Lock()
 	r := l.rules[a]
+	if r != nil && r.owner != owner {
+		r.owner = ""
+	}
 	if r == nil {
-		r = &Rules{of: a}
+		r = &Rules{of: a, owner: owner}
 		listOf := func(entry string) *list {
 			one := l.lists[entry]
 			if one == nil {
@@ -121,7 +138,7 @@ func (l *Lists) Open(a *routes.Addresses) *Rules {
 		r.allow, r.deny = sideOf(a.Allow, listOf), sideOf(a.Deny, listOf)
 		for _, entry := range a.Lists() {
 			one := l.lists[entry]
-			one.users++
+			one.rules[r] = struct{}{}
 			r.lists = append(r.lists, one)
 		}
 		l.rules[a] = r
@@ -131,7 +148,7 @@ func (l *Lists) Open(a *routes.Addresses) *Rules {
 	var reading sync.WaitGroup
 	for _, one := range r.lists {
 		if !one.tried.Load() {
-			reading.Go(func() { one.first(l) })
+			reading.Go(func() { one.first(l, owner) })
 		}
 	}
 	reading.Wait()
@@ -150,7 +167,7 @@ func (l *Lists) Close(r *Rules) {
 	}
 	delete(l.rules, r.of)
 	for _, one := range r.lists {
-		if one.users--; one.users == 0 {
+		if delete(one.rules, r); len(one.rules) == 0 {
 			delete(l.lists, one.entry)
 			one.forget(l)
 		}
@@ -170,31 +187,31 @@ func (l *Lists) held() []*list {
 
 // Run reads lists again, files when they change and URLs from time to time, until ctx ends. It returns nil.
 func (l *Lists) Run(ctx context.Context) error {
-	slots := make(chan struct{}, fetchesAtOnce)
 	var fetching sync.WaitGroup
 	defer fetching.Wait()
 	ticker := time.NewTicker(filePoll)
 	defer ticker.Stop()
 	for {
+		var due []*list
 		for _, one := range l.held() {
-			if !one.tried.Load() {
-				continue // Open is at it
-			}
-			if !one.isURL {
+			switch {
+			case !one.tried.Load(): // Open is at it
+			case !one.isURL:
 				l.tell(one.reread(l))
-				continue
+			case one.due(time.Now()):
+				due = append(due, one)
 			}
-			if !one.due(time.Now()) {
-				continue
+		}
+		for { // those that get no slot are due at the next tick, too
+			at, owner := l.next(due)
+			if at < 0 {
+				break
 			}
-			select {
-			case slots <- struct{}{}:
-			default:
-				continue // at the next tick
-			}
-			one.begin(l.opts.Refresh)
+			one := due[at]
+			due = slices.Delete(due, at, at+1)
+			one.begin()
 			fetching.Go(func() {
-				defer func() { <-slots }()
+				defer l.fetches.leave(owner)
 				l.tell(one.refetch(ctx, l, fetchTime))
 			})
 		}
@@ -204,6 +221,13 @@ func (l *Lists) Run(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// next takes a slot for one of the lists that are due.
+func (l *Lists) next(due []*list) (at int, owner string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fetches.takeOne(due)
 }
 
 func (l *Lists) tell(changed bool) {

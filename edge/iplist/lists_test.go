@@ -104,7 +104,7 @@ func TestAllowWinsOverDeny(t *testing.T) {
 	l := newLists(t, Options{})
 	file := filepath.Join(t.TempDir(), "office.txt")
 	write(t, file, "198.51.100.0/24\n")
-	r := l.Open(&routes.Addresses{Allow: []string{"192.0.2.0/24", "file:" + file}, Deny: []string{"192.0.2.7", "203.0.113.0/24", "2001:db8::/32"}})
+	r := l.Open("", &routes.Addresses{Allow: []string{"192.0.2.0/24", "file:" + file}, Deny: []string{"192.0.2.7", "203.0.113.0/24", "2001:db8::/32"}})
 	for text, want := range map[string]Verdict{
 		"192.0.2.7": Allowed, // although the network in deny is the longer one
 		"192.0.2.8": Allowed, "198.51.100.1": Allowed,
@@ -115,14 +115,14 @@ func TestAllowWinsOverDeny(t *testing.T) {
 			t.Errorf("%s: %v, want %v", text, got, want)
 		}
 	}
-	all := l.Open(&routes.Addresses{Allow: []string{"192.0.2.0/24"}, Deny: []string{"all"}})
+	all := l.Open("", &routes.Addresses{Allow: []string{"192.0.2.0/24"}, Deny: []string{"all"}})
 	if judge(all, "192.0.2.1") != Allowed || judge(all, "10.0.0.1") != Denied || judge(all, "2001:db8::1") != Denied {
 		t.Error("deny: [all]")
 	}
-	if alone := l.Open(&routes.Addresses{Allow: []string{"192.0.2.0/24"}}); judge(alone, "10.0.0.1") != Unlisted {
+	if alone := l.Open("", &routes.Addresses{Allow: []string{"192.0.2.0/24"}}); judge(alone, "10.0.0.1") != Unlisted {
 		t.Error("an allow alone denies")
 	}
-	if l.Open(nil) != nil || l.Open(&routes.Addresses{}) != nil || judge(nil, "10.0.0.1") != Unlisted {
+	if l.Open("", nil) != nil || l.Open("", &routes.Addresses{}) != nil || judge(nil, "10.0.0.1") != Unlisted {
 		t.Error("nothing says something")
 	}
 }
@@ -139,7 +139,7 @@ func TestAFileIsReadAgainAndABadOneChangesNothing(t *testing.T) {
 	}
 	l := newLists(t, o)
 	a := &routes.Addresses{Deny: []string{"file:" + file}}
-	r := l.Open(a)
+	r := l.Open("", a)
 	if judge(r, "192.0.2.1") != Denied || r.Problem() != nil {
 		t.Fatal(r.Problem())
 	}
@@ -169,7 +169,7 @@ func TestAFileIsReadAgainAndABadOneChangesNothing(t *testing.T) {
 	// After a restart the last good form is in force, whatever the file says.
 	o.Registerer = nil
 	again := newLists(t, o)
-	r2 := again.Open(a)
+	r2 := again.Open("", a)
 	if judge(r2, "192.0.2.3") != Denied || r2.Problem() == nil {
 		t.Error("the last good form is lost", r2.Problem())
 	}
@@ -186,7 +186,7 @@ func TestAListThatNeverWasGoodIsEmptyAndSaysSo(t *testing.T) {
 	t.Parallel()
 	l := newLists(t, Options{})
 	file := filepath.Join(t.TempDir(), "absent.txt")
-	r := l.Open(&routes.Addresses{Deny: []string{"file:" + file, "192.0.2.1"}})
+	r := l.Open("", &routes.Addresses{Deny: []string{"file:" + file, "192.0.2.1"}})
 	if err := r.Problem(); err == nil || !strings.Contains(err.Error(), file+" is not in force, and counts as empty: cannot be read: no such file") {
 		t.Error(err)
 	}
@@ -204,7 +204,7 @@ func TestAURLIsAskedAgainAndKeptOnDisk(t *testing.T) {
 	o := Options{Dir: t.TempDir(), TLS: server.tls(), Refresh: 20 * time.Millisecond}
 	l := newLists(t, o)
 	a := &routes.Addresses{Deny: []string{server.URL + "/drop.txt?key=secret"}}
-	r := l.Open(a)
+	r := l.Open("", a)
 	if judge(r, "192.0.2.1") != Denied {
 		t.Fatal(r.Problem())
 	}
@@ -248,7 +248,7 @@ func TestAURLIsAskedAgainAndKeptOnDisk(t *testing.T) {
 	// A restart while the server is away.
 	server.Close()
 	again := newLists(t, o)
-	if judge(again.Open(a), "192.0.2.2") != Denied {
+	if judge(again.Open("", a), "192.0.2.2") != Denied {
 		t.Error("the last good form is lost")
 	}
 }
@@ -258,7 +258,7 @@ func TestTheDialerDecidesWhereAListMayBe(t *testing.T) {
 	server := newListServer(t, "192.0.2.1\n")
 	refused := errors.New("ours")
 	l := newLists(t, Options{TLS: server.tls(), Dial: func(context.Context, string, string) (net.Conn, error) { return nil, refused }})
-	r := l.Open(&routes.Addresses{Deny: []string{server.URL}})
+	r := l.Open("", &routes.Addresses{Deny: []string{server.URL}})
 	if err := r.Problem(); !errors.Is(err, refused) || server.asked.Load() != 0 {
 		t.Error(err, server.asked.Load())
 	}
@@ -270,8 +270,8 @@ func TestDocumentsShareAListAndItsNetworks(t *testing.T) {
 	dir := t.TempDir()
 	l := newLists(t, Options{Dir: dir, TLS: server.tls()})
 	tenant := &routes.Addresses{Deny: []string{server.URL}}
-	first, second := l.Open(tenant), l.Open(tenant) // of two of its vhosts
-	other := l.Open(&routes.Addresses{Allow: []string{server.URL}})
+	first, second := l.Open("", tenant), l.Open("", tenant) // of two of its vhosts
+	other := l.Open("", &routes.Addresses{Allow: []string{server.URL}})
 	if first != second || first == other || server.asked.Load() != 1 {
 		t.Errorf("asked %d times", server.asked.Load())
 	}

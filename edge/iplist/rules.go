@@ -25,7 +25,8 @@ type Rules struct {
 	lists       []*list
 
 	of    *routes.Addresses
-	users int // guarded by Lists.mu
+	owner string // guarded by Lists.mu, as is users
+	users int
 }
 
 // A side is what is allowed, or what is denied.

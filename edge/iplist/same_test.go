@@ -27,7 +27,7 @@ func TestTheSameTextAgainIsNoChange(t *testing.T) {
 	dir := t.TempDir()
 	var changes atomic.Int64
 	l := newLists(t, Options{Dir: dir, TLS: server.tls(), Refresh: 10 * time.Millisecond, Changed: func() { changes.Add(1) }})
-	r := l.Open(&routes.Addresses{Deny: []string{server.URL}})
+	r := l.Open("", &routes.Addresses{Deny: []string{server.URL}})
 	kept := func() os.FileInfo {
 		t.Helper()
 		files, err := os.ReadDir(dir)
@@ -64,7 +64,7 @@ func TestAListGivenUpWhileItIsReadIsNotKept(t *testing.T) {
 	server := newListServer(t, "192.0.2.1\n")
 	dir := t.TempDir()
 	l := newLists(t, Options{Dir: dir, TLS: server.tls(), Refresh: 10 * time.Millisecond})
-	r := l.Open(&routes.Addresses{Deny: []string{server.URL}})
+	r := l.Open("", &routes.Addresses{Deny: []string{server.URL}})
 	asked, answer := make(chan struct{}), make(chan struct{})
 	server.do(func(w http.ResponseWriter, _ *http.Request) {
 		close(asked)

@@ -32,6 +32,7 @@ type Conn struct {
 	reader  *progress
 	decoder decoder
 	pushes  []Reply
+	pushed  int // bytes that pushes take
 	release func() bool
 	// resp2: the server knows no RESP3, so nothing is pushed on this connection.
 	resp2 bool
@@ -181,12 +182,25 @@ func (c *Conn) within(limit time.Duration, commands ...[]string) ([]Reply, error
 			return nil, fmt.Errorf("redis at %s: %s: %w", c.addr, commands[len(out)][0], err)
 		}
 		if reply.push {
-			c.pushes = append(c.pushes, reply)
+			if c.keep(&reply); c.pushed > maxPushed {
+				c.pushes = []Reply{missed}
+			}
 			continue
 		}
 		out = append(out, reply)
 	}
 	return out, nil
+}
+
+// maxPushed is how many bytes of pushes wait for Pushes. A hundred thousand keys take a quarter of it.
+const maxPushed = 32 << 20
+
+// missed is what stands for pushes that nobody has kept: that any key may have changed, as after FLUSHALL.
+var missed = Reply{push: true, Items: []Reply{{Text: "invalidate"}, {Null: true}}}
+
+func (c *Conn) keep(push *Reply) {
+	c.pushes = append(c.pushes, *push)
+	c.pushed += push.size()
 }
 
 // Must is Do for commands that the server may not refuse.
@@ -246,13 +260,14 @@ func (p *progress) Read(b []byte) (int, error) {
 
 // Pushes waits for pushes up to the given time and returns those that came, none
 // if there were none. Once one has come, it waits another settle for more: what
-// is changed by several commands in a row is then seen as one change.
+// is changed by several commands in a row is then seen as one change. More than maxPushed is not waited for; of more that came during
+// a Do there is one push only, which says that any key may have changed.
 func (c *Conn) Pushes(wait, settle time.Duration) ([]Reply, error) {
 	end := time.Now().Add(wait)
 	if len(c.pushes) > 0 {
 		end = time.Now().Add(settle)
 	}
-	for {
+	for c.pushed <= maxPushed {
 		came, err := c.something(end)
 		if err != nil {
 			return nil, fmt.Errorf("redis at %s: %w", c.addr, err)
@@ -267,12 +282,12 @@ func (c *Conn) Pushes(wait, settle time.Duration) ([]Reply, error) {
 		if !reply.push {
 			return nil, fmt.Errorf("redis at %s: an answer to no question: %.80q", c.addr, reply.Text)
 		}
-		if c.pushes = append(c.pushes, reply); len(c.pushes) == 1 {
+		if c.keep(&reply); len(c.pushes) == 1 {
 			end = time.Now().Add(settle)
 		}
 	}
 	out := c.pushes
-	c.pushes = nil
+	c.pushes, c.pushed = nil, 0
 	return out, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"unsafe"
 )
 
 // Bounds of what a server may send: its data is written by others.
@@ -42,6 +43,15 @@ func (r *Reply) Err() error {
 		return nil
 	}
 	return errors.New(r.Text)
+}
+
+// size is about how many bytes of memory the reply takes.
+func (r *Reply) size() int {
+	n := int(unsafe.Sizeof(*r)) + len(r.Text)
+	for i := range r.Items {
+		n += r.Items[i].size()
+	}
+	return n
 }
 
 // decoder reads RESP2 and RESP3 replies with bounds on everything.
