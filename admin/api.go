@@ -142,6 +142,7 @@ func New(opts Options) *API {
 //	PUT    /vhosts/{name}     document → VhostDetail; If-None-Match: * refuses to replace one
 //	PATCH  /vhosts/{name}     Patch → VhostDetail
 //	DELETE /vhosts/{name}     Removed
+//	                          these three: 409 if path vhosts of it would answer no more, unless ?yes=true
 //	…      /tenants…          the same with TenantList and TenantDetail; PATCH makes a new one
 //	POST   /waf/test          InspectRequest → InspectResult
 //	GET    /waf/events        EventList; ?tenant= &vhost= &id= &rule= &since=1h &n=50

@@ -74,3 +74,30 @@ func TestEffectiveSettingsOfPathVhostsAndRedirects(t *testing.T) {
 	want(t, "balance", from("host.test%2Fold", `{"redirect": {"to": "https://b.test"}}`, "balance"), "absent")
 	want(t, "WAF", from("host.test%2Fold", `{"redirect": {"to": "https://b.test"}}`, "waf.mode"), "built in")
 }
+
+// Whoever takes a host away from its path vhosts is asked first, and told of them.
+func TestPathVhostsAreNotLeftWithoutTheirHostUnasked(t *testing.T) {
+	t.Parallel()
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	c := onSocket(t, n)
+	const host, body = "/vhosts/www.shop.test", `{"tenant": "shop", "backends": ["http://127.0.0.1:9002"]}`
+	for _, path := range []string{"%2Fb", "%2Fa"} {
+		want(t, "path", c.call("PUT", host+path, body, nil), 200)
+	}
+	var f admin.Failure
+	want(t, "removed", c.call("DELETE", host, "", &f), 409)
+	contains(t, "removed", f.Error, "vhost www.shop.test is not removed: its path vhosts www.shop.test/a, www.shop.test/b would answer for no request any more; --yes removes it all the same")
+	want(t, "another tenant", c.call("PATCH", host, `{"set": {"tenant": "blog"}}`, &f), 409)
+	contains(t, "another tenant", f.Error, "is not changed: its path vhosts www.shop.test/a, www.shop.test/b")
+	want(t, "replaced", c.call("PUT", host, `{"backends": ["http://127.0.0.1:9002"]}`, &f), 409)
+	want(t, "something else", c.call("PATCH", host, `{"set": {"compress": "on"}}`, nil), 200)
+
+	var v admin.VhostDetail
+	want(t, "another tenant, meant", c.call("PATCH", host+"?yes=true", `{"set": {"tenant": "blog"}}`, &v), 200)
+	want(t, "left", len(v.Left), 2)
+	want(t, "back", c.call("PATCH", host, `{"set": {"tenant": "shop"}}`, nil), 200) // nobody is left out by it
+	var r admin.Removed
+	want(t, "removed, meant", c.call("DELETE", host+"?yes=true", "", &r), 200)
+	want(t, "left", admin.Some(r.Left), "www.shop.test/a, www.shop.test/b")
+	want(t, "a path", c.call("DELETE", host+"%2Fa", "", nil), 200)
+}

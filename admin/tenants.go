@@ -151,7 +151,7 @@ func (a *API) deleteTenant(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return a.remove(w, r, key, func(t *routes.Table) bool {
+	return a.remove(w, r, key, func() ([]string, error) { return nil, nil }, func(t *routes.Table) bool {
 		doc, problems, _ := t.Tenant(key.Name)
 		return doc == nil && len(problems) == 0
 	})

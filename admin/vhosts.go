@@ -51,6 +51,8 @@ type VhostDetail struct {
 	// Applied, after a change: requests are answered by it. False: it is
 	// written and did not come back from the source within 2 s.
 	Applied *bool `json:"applied,omitempty"`
+	// Left, after a change, are its path vhosts that answer for no request any more.
+	Left []string `json:"left,omitempty"`
 }
 
 func (a *API) listVhosts(w http.ResponseWriter, _ *http.Request) error {
@@ -256,7 +258,18 @@ func (a *API) presentVhost(key routes.Key, present *routes.Change) error {
 func (a *API) writeVhost(w http.ResponseWriter, r *http.Request, key routes.Key, change edit) error {
 	a.changing.Lock()
 	defer a.changing.Unlock()
-	doc, applied, err := a.store(r.Context(), key, change)
+	var left []string
+	doc, applied, err := a.store(r.Context(), key, func(present routes.Change) ([]byte, error) {
+		raw, err := change(present)
+		if err != nil {
+			return nil, err
+		}
+		if next := routes.ParseJSON(key, "", raw); next.Vhost != nil {
+			left = stranded(a.opts.Table(), key.Name, next.Vhost)
+			err = mayStrand(r, key, left, "change")
+		}
+		return raw, err
+	})
 	if err != nil {
 		return err
 	}
@@ -266,7 +279,7 @@ func (a *API) writeVhost(w http.ResponseWriter, r *http.Request, key routes.Key,
 		route = &routes.Route{Name: key.Name, Vhost: doc.Vhost}
 	}
 	detail := a.vhostDetail(table, route)
-	detail.Applied = &applied
+	detail.Applied, detail.Left = &applied, left
 	return writeJSON(w, http.StatusOK, detail)
 }
 
@@ -294,7 +307,11 @@ func (a *API) deleteVhost(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return a.remove(w, r, key, func(t *routes.Table) bool { return t.Vhost(key.Name) == nil })
+	left := func() ([]string, error) {
+		names := stranded(a.opts.Table(), key.Name, nil)
+		return names, mayStrand(r, key, names, "remove")
+	}
+	return a.remove(w, r, key, left, func(t *routes.Table) bool { return t.Vhost(key.Name) == nil })
 }
 
 func vhostKey(r *http.Request) (routes.Key, error) {
