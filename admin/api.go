@@ -22,6 +22,8 @@ type Options struct {
 	Table func() *routes.Table
 	// Status returns how the table stands to its source. Nil: in step.
 	Status func() routes.FollowerStatus
+	// Held reports whether the source has lost a document, which is not believed. Nil: none.
+	Held func(routes.Key) bool
 	// Store takes changes. Nil: they are refused.
 	Store routes.Store
 	// Defaults apply to vhosts without a tenant document. Nil: the built-in ones.
@@ -103,6 +105,9 @@ func New(opts Options) *API {
 	}
 	if opts.Status == nil {
 		opts.Status = func() routes.FollowerStatus { return routes.FollowerStatus{Synced: true} }
+	}
+	if opts.Held == nil {
+		opts.Held = func(routes.Key) bool { return false }
 	}
 	if opts.CertificateProblem == nil {
 		opts.CertificateProblem = func(string) error { return nil }

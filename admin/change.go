@@ -42,7 +42,11 @@ func (a *API) store(ctx context.Context, key routes.Key, change edit) (doc route
 		return doc, false, errReadOnly
 	}
 	var refusal *apiError
+	held := a.opts.Held(key) // the store is busy when it is needed
 	err = a.opts.Store.Edit(ctx, key, func(present routes.Change) (routes.Document, error) {
+		if held && present.Gone() {
+			a.restore(key, &present)
+		}
 		raw, err := change(present)
 		if err == nil {
 			doc, err = a.checked(key, raw, present.Vhost)
@@ -56,7 +60,7 @@ func (a *API) store(ctx context.Context, key routes.Key, change edit) (doc route
 		return doc, false, fmt.Errorf("write %s: %w", key, err)
 	}
 	applied = a.await(ctx, func(t *routes.Table) bool { return shows(t, &doc) })
-	a.log.Info("document written", "document", key.String(), "where", a.where(key), "applied", applied)
+	a.log.Info("document written", "document", key.String(), "where", a.where(key), "applied", applied, "held_before", held)
 	return doc, applied, nil
 }
 
@@ -98,6 +102,8 @@ func (a *API) remove(w http.ResponseWriter, r *http.Request, key routes.Key, lef
 		return err
 	}
 	switch err := a.opts.Store.Delete(r.Context(), key); {
+	case errors.Is(err, routes.ErrNotFound) && a.opts.Held(key):
+		return a.alreadyLost(key)
 	case errors.Is(err, routes.ErrNotFound):
 		return &apiError{http.StatusNotFound, "there is no " + key.String(), nil}
 	case err != nil:

@@ -153,7 +153,7 @@ func newVhostSet(s *session) *cobra.Command {
 			if err := s.ask(cmd.Context(), http.MethodPatch, vhostPath(args[0])+orYes(yes), patch, &v); err != nil {
 				return err
 			}
-			return errors.Join(s.printChange(v, "vhost "+v.Name+" changed", v.Where, v.Applied), s.warnOf("vhost "+v.Name, v.Status, v.Problems), s.warnOfLeft(v.Name, v.Left))
+			return errors.Join(s.printChange(v, "vhost "+v.Name+" changed"+restored(v.Restored), v.Where, v.Applied), s.warnOf("vhost "+v.Name, v.Status, v.Problems), s.warnOfLeft(v.Name, v.Left))
 		},
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "also if another tenant takes path vhosts of it out of service")
@@ -182,6 +182,14 @@ func newVhostRemove(s *session) *cobra.Command {
 func orYes(yes bool) string {
 	if yes {
 		return "?yes=true"
+	}
+	return ""
+}
+
+// restored says that a change has brought back what was lost.
+func restored(was bool) string {
+	if was {
+		return ", and written back whole: its source had lost it"
 	}
 	return ""
 }
