@@ -35,13 +35,14 @@ const (
 	SourceImported = "imported"
 )
 
-// A Certificate describes what is served for one name of the table. Times are zero where they do not apply.
+// A Certificate describes what is served for one name of the table, or what was imported for another. Times are zero where they do not apply.
 type Certificate struct {
 	Name        string    `json:"name"`
 	Issuer      string    `json:"issuer"`
 	Source      string    `json:"source"`
-	Set         string    `json:"set,omitempty"` // the vhost all of whose names share this certificate; empty: the name has its own
-	Key         string    `json:"key"`           // as "ECDSA P-256"
+	NoVhost     bool      `json:"no_vhost,omitempty"` // no vhost has this very name: it was imported, and serves those that it covers
+	Set         string    `json:"set,omitempty"`      // the vhost all of whose names share this certificate; empty: the name has its own
+	Key         string    `json:"key"`                // as "ECDSA P-256"
 	NotBefore   time.Time `json:"not_before,omitzero"`
 	NotAfter    time.Time `json:"not_after,omitzero"`
 	Fingerprint string    `json:"fingerprint,omitempty"` // SHA-256, in hex; of none from the internal CA
@@ -142,8 +143,10 @@ func (a *API) certificate(given string) (c Certificate, ok bool) {
 		}
 		patterns = append(patterns, "*")
 	}
-	for _, pattern := range patterns {
-		if found := a.opts.Certificates.List(pattern); len(found) > 0 {
+	for i, pattern := range patterns {
+		found := a.opts.Certificates.List(pattern)
+		// What was imported for a wildcard is for hosts one label below it, and served where somebody answers for them.
+		if len(found) > 0 && (!found[0].NoVhost || i == 0 || i == 1 && a.opts.Table().Match(name) != nil) {
 			return found[0], true
 		}
 	}
