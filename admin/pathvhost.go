@@ -44,3 +44,13 @@ func Some(names []string) string {
 	}
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
 }
+
+// suspendedHost is the name of the vhost whose suspension closes a path vhost of it, too; empty: none.
+func suspendedHost(table *routes.Table, route *routes.Route) string {
+	name, path := routes.SplitName(route.Name)
+	host := table.Vhost(name)
+	if path == "" || host == nil || host.Vhost == nil || !host.Vhost.IsSuspended() {
+		return ""
+	}
+	return name
+}

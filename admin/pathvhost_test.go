@@ -101,3 +101,28 @@ func TestPathVhostsAreNotLeftWithoutTheirHostUnasked(t *testing.T) {
 	want(t, "left", admin.Some(r.Left), "www.shop.test/a, www.shop.test/b")
 	want(t, "a path", c.call("DELETE", host+"%2Fa", "", nil), 200)
 }
+
+// A host that is suspended closes its path vhosts, which is to be seen at these.
+func TestPathVhostOfASuspendedHostIsShownSuspended(t *testing.T) {
+	t.Parallel()
+	n := admintest.Start(t, `
+vhosts:
+  m.test: {suspended: true, backends: [http://127.0.0.1:9]}
+  m.test/p: {backends: [http://127.0.0.1:9]}
+  m.test/own: {suspended: true, backends: [http://127.0.0.1:9]}
+  o.test: {backends: [http://127.0.0.1:9]}
+  o.test/p: {backends: [http://127.0.0.1:9]}
+`, admin.Options{})
+	c := onSocket(t, n)
+	for name, says := range map[string][4]string{
+		"m.test%2Fp":   {admin.StatusSuspended, "suspended: true of vhost m.test", "true", "vhost m.test"},
+		"m.test%2Fown": {admin.StatusSuspended, "suspended: true", "true", "vhost"},
+		"o.test%2Fp":   {admin.StatusOK, "", "false", "built in"},
+	} {
+		var v admin.VhostDetail
+		want(t, name, c.call("GET", "/vhosts/"+name, "", &v), 200)
+		e := v.Effective[0]
+		want(t, name, [4]string{v.Status, v.Reason, e.Value, e.From}, says)
+		want(t, name, e.Path, "suspended")
+	}
+}

@@ -17,7 +17,7 @@ const (
 	StatusConflict  = "conflict"  // some of its aliases belong to another vhost, or it is a path of a host that is not its tenant's
 	StatusHeld      = "held"      // the source has lost it, and the last good form serves
 	StatusWarning   = "warning"   // it is served, but not with the certificate files or WAF exclusions that it names, or its own rules repeat its tenant's
-	StatusSuspended = "suspended" // by its document: it is answered 503
+	StatusSuspended = "suspended" // by its document, or that of its host: it is answered 503
 )
 
 // A VhostSummary is one line of the list of vhosts.
@@ -97,6 +97,8 @@ func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
 		s.Status, s.Reason = StatusWarning, reasonOf(warnings)
 	} else if route.Vhost != nil && route.Vhost.IsSuspended() {
 		s.Status, s.Reason = StatusSuspended, "suspended: true"
+	} else if host := suspendedHost(table, route); host != "" {
+		s.Status, s.Reason = StatusSuspended, "suspended: true of vhost "+host
 	}
 	return s
 }
@@ -182,7 +184,7 @@ func (a *API) vhostDetail(table *routes.Table, route *routes.Route) VhostDetail 
 	held := a.heldProblem(routes.Key{Kind: routes.KindVhost, Name: route.Name})
 	d.Problems = slices.Concat(route.Problems, table.Conflicts(route), held, a.warningsOf(route))
 	if route.Vhost != nil {
-		d.Effective = effective(route, a.opts.Defaults)
+		d.Effective = effective(route, a.opts.Defaults, suspendedHost(table, route))
 	}
 	return d
 }
