@@ -119,6 +119,9 @@ func (a *API) certificates(names []string) ([]Certificate, error) {
 	for _, given := range names {
 		c, ok := a.certificate(given)
 		if !ok {
+			if _, path := routes.SplitName(given); path != "" {
+				return nil, badName(given, errors.New("it has a path"))
+			}
 			return nil, &apiError{http.StatusNotFound, "no vhost answers for " + given, nil}
 		}
 		if !seen[c.Name] {
@@ -331,5 +334,10 @@ func canonicalNames(given []string) (names []string, err error) {
 }
 
 func badName(given string, err error) error {
+	if host, path := routes.SplitName(given); path != "" {
+		if _, bad := routes.CanonicalName(host); bad == nil {
+			return &apiError{http.StatusBadRequest, fmt.Sprintf("a path vhost has its host's certificate: say %s", host), nil}
+		}
+	}
 	return &apiError{http.StatusBadRequest, fmt.Sprintf("bad name %q: %v", given, err), nil}
 }

@@ -104,3 +104,19 @@ func TestImportedWildcardThatNoVhostHasIsFoundByItsHosts(t *testing.T) {
 		want(t, name, c.call("GET", "/certs?name="+name, "", nil), status)
 	}
 }
+
+// A path vhost has no certificate of its own: who names one is told of its host.
+func TestCertVerbsHintAtTheHostOfAPathVhost(t *testing.T) {
+	t.Parallel()
+	n := admintest.Start(t, twoTenants, admin.Options{Certificates: admin.Certificates{
+		List:  func(...string) []admin.Certificate { return nil },
+		Renew: func(string) (bool, error) { return true, nil },
+	}})
+	c := onSocket(t, n)
+	var f admin.Failure
+	want(t, "renew", c.call("POST", "/certs/renew", `{"names": ["www.shop.test/blog"]}`, &f), 400)
+	want(t, "renew", f.Error, "a path vhost has its host's certificate: say www.shop.test")
+	f = admin.Failure{}
+	want(t, "list", c.call("GET", "/certs?name=www.shop.test/blog", "", &f), 400)
+	want(t, "list", f.Error, "a path vhost has its host's certificate: say www.shop.test")
+}

@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"strings"
 	"testing"
 
 	"gatehouse/admin"
@@ -124,5 +125,20 @@ vhosts:
 		e := v.Effective[0]
 		want(t, name, [4]string{v.Status, v.Reason, e.Value, e.From}, says)
 		want(t, name, e.Path, "suspended")
+	}
+}
+
+// A vhost all of whose backends are drained answers 503, which its document does not show.
+func TestVhostListTellsOfVhostsWithoutBackendsLeft(t *testing.T) {
+	t.Parallel()
+	n := admintest.Start(t, twoTenants, admin.Options{Backends: admin.Backends{
+		Drained: func(url, tenant string) bool { return url == "http://127.0.0.1:9001" && tenant == "blog" },
+	}})
+	c := onSocket(t, n)
+	for name, status := range map[string]string{"blog.test": admin.StatusWarning, "www.shop.test": admin.StatusOK} {
+		var v admin.VhostDetail
+		want(t, name, c.call("GET", "/vhosts/"+name, "", &v), 200)
+		want(t, name, v.Status, status)
+		want(t, name, strings.Contains(v.Reason, "backends: all are drained, and requests get 503"), status == admin.StatusWarning)
 	}
 }

@@ -16,7 +16,7 @@ const (
 	StatusBroken    = "broken"    // the present document is bad; the last good form serves, if there was one
 	StatusConflict  = "conflict"  // some of its aliases belong to another vhost, or it is a path of a host that is not its tenant's
 	StatusHeld      = "held"      // the source has lost it, and the last good form serves
-	StatusWarning   = "warning"   // it is served, but not with the certificate files or WAF exclusions that it names, or its own rules repeat its tenant's
+	StatusWarning   = "warning"   // it is served, but not with the certificate files or WAF exclusions that it names, or its own rules repeat its tenant's, or all its backends are drained
 	StatusSuspended = "suspended" // by its document, or that of its host: it is answered 503
 )
 
@@ -149,6 +149,9 @@ func (a *API) warningsOf(route *routes.Route) routes.Problems {
 		if field, err := BackendTLSProblem(b.TLS); err != nil {
 			out = append(out, &routes.Problem{Field: fmt.Sprintf("backends[%d].tls.%s", i, field), Reason: "new connections fail: " + err.Error()})
 		}
+	}
+	if p := a.opts.Backends.allDrained(v); p != nil {
+		out = append(out, p)
 	}
 	if v.WAF != nil && v.WAF.Rules != "" {
 		if texts := route.Settings(a.opts.Defaults).Rules; len(texts) == 2 {

@@ -234,6 +234,12 @@ func (s *Server) isWell(key backendKey) bool {
 	return left == 0
 }
 
+// IsDrained reports whether a tenant's backend, by its URL as a document has it, is drained.
+func (s *Server) IsDrained(url, tenant string) bool {
+	drains := s.backends.drained()
+	return len(drains) > 0 && drains.Find(canonicalBackend(url), tenant) != nil
+}
+
 // IsBackend reports whether a vhost names the backend; with a tenant, one of his.
 func (s *Server) IsBackend(url, tenant string) bool {
 	for v := range s.vhosts() {
