@@ -27,14 +27,15 @@ const (
 	StapleExpired = "expired" // the last response ran out before a new one came
 )
 
-// Status describes what is served for one name of the table. Times are zero if
+// Status describes what is served for one name of the table, or what was imported for another. Times are zero if
 // they do not apply; an internal certificate that no handshake has asked for yet
 // has none.
 type Status struct {
 	Name        string    `json:"name"`   // canonical; may be "*" or start with "*."
 	Issuer      string    `json:"issuer"` // common name, else organization, else unit
 	Source      Source    `json:"source"`
-	Set         string    `json:"set,omitempty"` // what it shares its certificate under, see Change.Set; empty: it has one of its own
+	Stray       bool      `json:"stray,omitempty"` // not of the table: something was imported for it, which may serve other names
+	Set         string    `json:"set,omitempty"`   // what it shares its certificate under, see Change.Set; empty: it has one of its own
 	NotBefore   time.Time `json:"not_before,omitzero"`
 	NotAfter    time.Time `json:"not_after,omitzero"`
 	KeyType     string    `json:"key_type"` // as "ECDSA P-256", "RSA 2048"
@@ -48,25 +49,33 @@ type Status struct {
 	Fingerprint string    `json:"fingerprint,omitempty"` // SHA-256 of the certificate, in hex; of none from the internal CA
 }
 
-// List describes each name of the table, sorted by name. It reads memory only and
+// List describes each name of the table, and each other that something was imported for, sorted by name. It reads memory only and
 // may be called at any time.
 func (m *Manager) List() []Status {
 	names := m.store.patterns()
-	slices.SortFunc(names, strings.Compare)
-	list := make([]Status, len(names))
-	for i, name := range names {
-		list[i] = m.status(name)
+	list := make([]Status, 0, len(names))
+	for _, name := range names {
+		list = append(list, m.status(name))
 	}
+	list = append(list, m.strays(names)...)
+	slices.SortFunc(list, func(a, b Status) int { return strings.Compare(a.Name, b.Name) })
 	return list
 }
 
-// StatusOf is List for one name of the table; ok is false if the table does not have it.
+// StatusOf is List for one name; ok is false if that does not have it.
 func (m *Manager) StatusOf(name string) (st Status, ok bool) {
 	pattern, ok := canonicalPattern(name)
-	if !ok || !m.store.isTold(pattern) {
+	if !ok {
 		return Status{}, false
 	}
-	return m.status(pattern), true
+	if m.store.isTold(pattern) {
+		return m.status(pattern), true
+	}
+	l := m.store.imported(pattern)
+	if l == nil {
+		return Status{}, false
+	}
+	return m.stray(pattern, l, m.known(knownAs(pattern)) || m.store.hasNamesBelow(pattern)), true
 }
 
 func (m *Manager) status(name string) Status {

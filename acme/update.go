@@ -123,7 +123,7 @@ func (m *Manager) Renew(name string) error {
 	switch {
 	case !ok:
 		return fmt.Errorf("acme: %q is no host name", name)
-	case !m.store.isTold(pattern):
+	case !m.store.isTold(pattern) && m.store.imported(pattern) == nil:
 		return fmt.Errorf("acme: %s is not in the table", pattern)
 	case m.store.file(pattern) != nil:
 		return fmt.Errorf("acme: %s has a certificate file; replace the file instead", pattern)

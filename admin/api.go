@@ -22,6 +22,8 @@ type Options struct {
 	Table func() *routes.Table
 	// Status returns how the table stands to its source. Nil: in step.
 	Status func() routes.FollowerStatus
+	// Held reports whether the source has lost a document, which is not believed. Nil: none.
+	Held func(routes.Key) bool
 	// Store takes changes. Nil: they are refused.
 	Store routes.Store
 	// Defaults apply to vhosts without a tenant document. Nil: the built-in ones.
@@ -104,6 +106,9 @@ func New(opts Options) *API {
 	if opts.Status == nil {
 		opts.Status = func() routes.FollowerStatus { return routes.FollowerStatus{Synced: true} }
 	}
+	if opts.Held == nil {
+		opts.Held = func(routes.Key) bool { return false }
+	}
 	if opts.CertificateProblem == nil {
 		opts.CertificateProblem = func(string) error { return nil }
 	}
@@ -142,6 +147,7 @@ func New(opts Options) *API {
 //	PUT    /vhosts/{name}     document → VhostDetail; If-None-Match: * refuses to replace one
 //	PATCH  /vhosts/{name}     Patch → VhostDetail
 //	DELETE /vhosts/{name}     Removed
+//	                          these three: 409 if path vhosts of it would answer no more, unless ?yes=true
 //	…      /tenants…          the same with TenantList and TenantDetail; PATCH makes a new one
 //	POST   /waf/test          InspectRequest → InspectResult
 //	GET    /waf/events        EventList; ?tenant= &vhost= &id= &rule= &since=1h &n=50

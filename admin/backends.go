@@ -97,6 +97,21 @@ type Backends struct {
 	// Set drains a backend or ends that, on all nodes, and waits for these until ctx ends. The request's URL is canonical. After an error nothing
 	// has changed, unless it says that only this node's file could not be written.
 	Set func(ctx context.Context, r DrainRequest, drained bool) (DrainResult, error)
+	// Drained reports whether a tenant's backend, by its URL as a document has it, is drained. It must not block. Nil: none is.
+	Drained func(url, tenant string) bool
+}
+
+// allDrained returns what is wrong with a vhost none of whose backends gets requests; nil: some do.
+func (b *Backends) allDrained(v *routes.Vhost) *routes.Problem {
+	if b.Drained == nil || len(v.Backends) == 0 {
+		return nil
+	}
+	for i := range v.Backends {
+		if !b.Drained(v.Backends[i].URL, v.Tenant) {
+			return nil
+		}
+	}
+	return &routes.Problem{Field: "backends", Reason: "all are drained, and requests get 503 (see gatehouse backend list, backend undrain)"}
 }
 
 // drainWait bounds the wait for all nodes: they act within a second.

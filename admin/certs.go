@@ -35,13 +35,14 @@ const (
 	SourceImported = "imported"
 )
 
-// A Certificate describes what is served for one name of the table. Times are zero where they do not apply.
+// A Certificate describes what is served for one name of the table, or what was imported for another. Times are zero where they do not apply.
 type Certificate struct {
 	Name        string    `json:"name"`
 	Issuer      string    `json:"issuer"`
 	Source      string    `json:"source"`
-	Set         string    `json:"set,omitempty"` // the vhost all of whose names share this certificate; empty: the name has its own
-	Key         string    `json:"key"`           // as "ECDSA P-256"
+	NoVhost     bool      `json:"no_vhost,omitempty"` // no vhost has this very name: it was imported, and serves those that it covers
+	Set         string    `json:"set,omitempty"`      // the vhost all of whose names share this certificate; empty: the name has its own
+	Key         string    `json:"key"`                // as "ECDSA P-256"
 	NotBefore   time.Time `json:"not_before,omitzero"`
 	NotAfter    time.Time `json:"not_after,omitzero"`
 	Fingerprint string    `json:"fingerprint,omitempty"` // SHA-256, in hex; of none from the internal CA
@@ -118,6 +119,9 @@ func (a *API) certificates(names []string) ([]Certificate, error) {
 	for _, given := range names {
 		c, ok := a.certificate(given)
 		if !ok {
+			if _, path := routes.SplitName(given); path != "" {
+				return nil, badName(given, errors.New("it has a path"))
+			}
 			return nil, &apiError{http.StatusNotFound, "no vhost answers for " + given, nil}
 		}
 		if !seen[c.Name] {
@@ -142,8 +146,10 @@ func (a *API) certificate(given string) (c Certificate, ok bool) {
 		}
 		patterns = append(patterns, "*")
 	}
-	for _, pattern := range patterns {
-		if found := a.opts.Certificates.List(pattern); len(found) > 0 {
+	for i, pattern := range patterns {
+		found := a.opts.Certificates.List(pattern)
+		// What was imported for a wildcard is for hosts one label below it, and served where somebody answers for them.
+		if len(found) > 0 && (!found[0].NoVhost || i == 0 || i == 1 && a.opts.Table().Match(name) != nil) {
 			return found[0], true
 		}
 	}
@@ -328,5 +334,10 @@ func canonicalNames(given []string) (names []string, err error) {
 }
 
 func badName(given string, err error) error {
+	if host, path := routes.SplitName(given); path != "" {
+		if _, bad := routes.CanonicalName(host); bad == nil {
+			return &apiError{http.StatusBadRequest, fmt.Sprintf("a path vhost has its host's certificate: say %s", host), nil}
+		}
+	}
 	return &apiError{http.StatusBadRequest, fmt.Sprintf("bad name %q: %v", given, err), nil}
 }

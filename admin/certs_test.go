@@ -86,3 +86,37 @@ func TestCertificatesAreAskedForStrictly(t *testing.T) {
 	want(t, "on the operations listener", onTCP(t, n.Public).call("GET", "/certs", "", &text), 404)
 	want(t, "import on the operations listener", onTCP(t, n.Public).call("POST", "/certs/import", "{}", &text), 404)
 }
+
+// A row that no vhost has the name of is shown for a host one label below it that somebody answers for, and needs no record of DNS.
+func TestImportedWildcardThatNoVhostHasIsFoundByItsHosts(t *testing.T) {
+	t.Parallel()
+	const pattern = "*.shop.test"
+	n := admintest.Start(t, twoTenants+"  \"*.my.shop.test\": {tenant: shop, backends: [http://127.0.0.1:9000]}\n", admin.Options{Certificates: admin.Certificates{
+		List: func(names ...string) []admin.Certificate {
+			if len(names) == 0 || names[0] == pattern {
+				return []admin.Certificate{{Name: pattern, Source: admin.SourceImported, NoVhost: true}}
+			}
+			return nil
+		},
+	}})
+	c := onSocket(t, n)
+	for name, status := range map[string]int{pattern: 200, "www.shop.test": 200, "nobody.shop.test": 404, "x.my.shop.test": 404} {
+		want(t, name, c.call("GET", "/certs?name="+name, "", nil), status)
+	}
+}
+
+// A path vhost has no certificate of its own: who names one is told of its host.
+func TestCertVerbsHintAtTheHostOfAPathVhost(t *testing.T) {
+	t.Parallel()
+	n := admintest.Start(t, twoTenants, admin.Options{Certificates: admin.Certificates{
+		List:  func(...string) []admin.Certificate { return nil },
+		Renew: func(string) (bool, error) { return true, nil },
+	}})
+	c := onSocket(t, n)
+	var f admin.Failure
+	want(t, "renew", c.call("POST", "/certs/renew", `{"names": ["www.shop.test/blog"]}`, &f), 400)
+	want(t, "renew", f.Error, "a path vhost has its host's certificate: say www.shop.test")
+	f = admin.Failure{}
+	want(t, "list", c.call("GET", "/certs?name=www.shop.test/blog", "", &f), 400)
+	want(t, "list", f.Error, "a path vhost has its host's certificate: say www.shop.test")
+}

@@ -27,6 +27,8 @@ type Removed struct {
 	Name    string `json:"name"`
 	Where   string `json:"where,omitempty"` // the place that the document stood in
 	Applied bool   `json:"applied"`         // false: removed, but not yet out of the table
+	// Left are the path vhosts of a host that answer for no request any more.
+	Left []string `json:"left,omitempty"`
 }
 
 // An edit makes the JSON of a document from its present form in the store, which the table may not have yet. An error
@@ -40,7 +42,11 @@ func (a *API) store(ctx context.Context, key routes.Key, change edit) (doc route
 		return doc, false, errReadOnly
 	}
 	var refusal *apiError
+	held := a.opts.Held(key) // the store is busy when it is needed
 	err = a.opts.Store.Edit(ctx, key, func(present routes.Change) (routes.Document, error) {
+		if held && present.Gone() {
+			a.restore(key, &present)
+		}
 		raw, err := change(present)
 		if err == nil {
 			doc, err = a.checked(key, raw, present.Vhost)
@@ -54,7 +60,7 @@ func (a *API) store(ctx context.Context, key routes.Key, change edit) (doc route
 		return doc, false, fmt.Errorf("write %s: %w", key, err)
 	}
 	applied = a.await(ctx, func(t *routes.Table) bool { return shows(t, &doc) })
-	a.log.Info("document written", "document", key.String(), "where", a.where(key), "applied", applied)
+	a.log.Info("document written", "document", key.String(), "where", a.where(key), "applied", applied, "held_before", held)
 	return doc, applied, nil
 }
 
@@ -83,21 +89,28 @@ func shows(t *routes.Table, doc *routes.Document) bool {
 	return route != nil && sameJSON(route.Vhost, doc.Vhost)
 }
 
-func (a *API) remove(w http.ResponseWriter, r *http.Request, key routes.Key, done func(*routes.Table) bool) error {
+// remove removes a document. What left returns, asked with nothing changing meanwhile, is told as Removed.Left; its error ends it.
+func (a *API) remove(w http.ResponseWriter, r *http.Request, key routes.Key, left func() ([]string, error), done func(*routes.Table) bool) error {
 	if a.opts.Store == nil {
 		return errReadOnly
 	}
 	a.changing.Lock()
 	defer a.changing.Unlock()
 	out := Removed{Name: key.Name, Where: a.where(key)}
+	var err error
+	if out.Left, err = left(); err != nil {
+		return err
+	}
 	switch err := a.opts.Store.Delete(r.Context(), key); {
+	case errors.Is(err, routes.ErrNotFound) && a.opts.Held(key):
+		return a.alreadyLost(key)
 	case errors.Is(err, routes.ErrNotFound):
 		return &apiError{http.StatusNotFound, "there is no " + key.String(), nil}
 	case err != nil:
 		return fmt.Errorf("remove %s: %w", key, err)
 	}
 	out.Applied = a.await(r.Context(), done)
-	a.log.Info("document removed", "document", key.String(), "where", out.Where, "applied", out.Applied)
+	a.log.Info("document removed", "document", key.String(), "where", out.Where, "applied", out.Applied, "left", len(out.Left))
 	return writeJSON(w, http.StatusOK, out)
 }
 

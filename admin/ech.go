@@ -80,7 +80,7 @@ func (a *API) echRecords(w http.ResponseWriter, r *http.Request) error {
 func (a *API) echNames(given []string, port int) (names []string, err error) {
 	if len(given) == 0 {
 		for _, c := range a.opts.Certificates.List() {
-			if c.Name != "*" && (port == 443 || !strings.HasPrefix(c.Name, "*")) { // a wildcard has nothing before its asterisk
+			if !c.NoVhost && c.Name != "*" && (port == 443 || !strings.HasPrefix(c.Name, "*")) { // a wildcard has nothing before its asterisk
 				names = append(names, c.Name)
 			}
 		}
@@ -92,7 +92,8 @@ func (a *API) echNames(given []string, port int) (names []string, err error) {
 		if err != nil {
 			return nil, badName(text, err)
 		}
-		switch _, ok := a.certificate(name); {
+		c, ok := a.certificate(name)
+		switch ok = ok && (!c.NoVhost || a.opts.Table().Match(name) != nil); {
 		case !ok:
 			return nil, &apiError{http.StatusNotFound, "no vhost answers for " + name, nil}
 		case name == "*":

@@ -16,8 +16,8 @@ type Effective struct {
 	From  string `json:"from"` // "vhost", "vhost NAME" (a path vhost's host), "tenant NAME", "defaults" or "built in"
 }
 
-// effective lists what is in force for a route that has a good form.
-func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
+// effective lists what is in force for a route that has a good form. suspendedBy is as suspendedHost has it.
+func effective(r *routes.Route, defaults *routes.Tenant, suspendedBy string) []Effective {
 	s := r.Settings(defaults)
 	base, layer := r.Tenant, "tenant "+r.Vhost.Tenant
 	if base == nil {
@@ -42,7 +42,11 @@ func effective(r *routes.Route, defaults *routes.Tenant) []Effective {
 		}
 		out = append(out, Effective{Path: path, Value: value, From: from})
 	}
-	add("suspended", strconv.FormatBool(s.Suspended))
+	if suspendedBy != "" && !s.Suspended {
+		out = append(out, Effective{Path: "suspended", Value: "true", From: "vhost " + suspendedBy})
+	} else {
+		add("suspended", strconv.FormatBool(s.Suspended))
+	}
 	if s.Concurrency > 0 {
 		add("concurrency", strconv.Itoa(s.Concurrency))
 	}

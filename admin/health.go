@@ -39,11 +39,7 @@ func (a *API) warnings() []string {
 		out = append(out, fmt.Sprintf("routes are not being followed: %v", status.Up))
 	}
 	if status.Held > 0 {
-		accept := "SET " + status.AcceptLoss + " 1"
-		if status.AcceptLoss == "" { // a folder
-			accept = "a restart, or put them back"
-		}
-		out = append(out, fmt.Sprintf("%d documents are gone from the source and held: accept with %s", status.Held, accept))
+		out = append(out, fmt.Sprintf("%d documents are gone from the source and held: accept with %s", status.Held, acceptLoss(status.AcceptLoss)))
 	}
 	if a.opts.Ruleset != nil {
 		if problem := a.opts.Ruleset.Gate().Problem; problem != "" {

@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"strings"
 	"testing"
 
 	"gatehouse/admin"
@@ -73,4 +74,71 @@ func TestEffectiveSettingsOfPathVhostsAndRedirects(t *testing.T) {
 	want(t, "policy", from("host.test%2Fx", `{"backends": ["http://127.0.0.1:9"]}`, "tls.policy"), "built in")
 	want(t, "balance", from("host.test%2Fold", `{"redirect": {"to": "https://b.test"}}`, "balance"), "absent")
 	want(t, "WAF", from("host.test%2Fold", `{"redirect": {"to": "https://b.test"}}`, "waf.mode"), "built in")
+}
+
+// Whoever takes a host away from its path vhosts is asked first, and told of them.
+func TestPathVhostsAreNotLeftWithoutTheirHostUnasked(t *testing.T) {
+	t.Parallel()
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	c := onSocket(t, n)
+	const host, body = "/vhosts/www.shop.test", `{"tenant": "shop", "backends": ["http://127.0.0.1:9002"]}`
+	for _, path := range []string{"%2Fb", "%2Fa"} {
+		want(t, "path", c.call("PUT", host+path, body, nil), 200)
+	}
+	var f admin.Failure
+	want(t, "removed", c.call("DELETE", host, "", &f), 409)
+	contains(t, "removed", f.Error, "vhost www.shop.test is not removed: its path vhosts www.shop.test/a, www.shop.test/b would answer for no request any more; --yes removes it all the same")
+	want(t, "another tenant", c.call("PATCH", host, `{"set": {"tenant": "blog"}}`, &f), 409)
+	contains(t, "another tenant", f.Error, "is not changed: its path vhosts www.shop.test/a, www.shop.test/b")
+	want(t, "replaced", c.call("PUT", host, `{"backends": ["http://127.0.0.1:9002"]}`, &f), 409)
+	want(t, "something else", c.call("PATCH", host, `{"set": {"compress": "on"}}`, nil), 200)
+
+	var v admin.VhostDetail
+	want(t, "another tenant, meant", c.call("PATCH", host+"?yes=true", `{"set": {"tenant": "blog"}}`, &v), 200)
+	want(t, "left", len(v.Left), 2)
+	want(t, "back", c.call("PATCH", host, `{"set": {"tenant": "shop"}}`, nil), 200) // nobody is left out by it
+	var r admin.Removed
+	want(t, "removed, meant", c.call("DELETE", host+"?yes=true", "", &r), 200)
+	want(t, "left", admin.Some(r.Left), "www.shop.test/a, www.shop.test/b")
+	want(t, "a path", c.call("DELETE", host+"%2Fa", "", nil), 200)
+}
+
+// A host that is suspended closes its path vhosts, which is to be seen at these.
+func TestPathVhostOfASuspendedHostIsShownSuspended(t *testing.T) {
+	t.Parallel()
+	n := admintest.Start(t, `
+vhosts:
+  m.test: {suspended: true, backends: [http://127.0.0.1:9]}
+  m.test/p: {backends: [http://127.0.0.1:9]}
+  m.test/own: {suspended: true, backends: [http://127.0.0.1:9]}
+  o.test: {backends: [http://127.0.0.1:9]}
+  o.test/p: {backends: [http://127.0.0.1:9]}
+`, admin.Options{})
+	c := onSocket(t, n)
+	for name, says := range map[string][4]string{
+		"m.test%2Fp":   {admin.StatusSuspended, "suspended: true of vhost m.test", "true", "vhost m.test"},
+		"m.test%2Fown": {admin.StatusSuspended, "suspended: true", "true", "vhost"},
+		"o.test%2Fp":   {admin.StatusOK, "", "false", "built in"},
+	} {
+		var v admin.VhostDetail
+		want(t, name, c.call("GET", "/vhosts/"+name, "", &v), 200)
+		e := v.Effective[0]
+		want(t, name, [4]string{v.Status, v.Reason, e.Value, e.From}, says)
+		want(t, name, e.Path, "suspended")
+	}
+}
+
+// A vhost all of whose backends are drained answers 503, which its document does not show.
+func TestVhostListTellsOfVhostsWithoutBackendsLeft(t *testing.T) {
+	t.Parallel()
+	n := admintest.Start(t, twoTenants, admin.Options{Backends: admin.Backends{
+		Drained: func(url, tenant string) bool { return url == "http://127.0.0.1:9001" && tenant == "blog" },
+	}})
+	c := onSocket(t, n)
+	for name, status := range map[string]string{"blog.test": admin.StatusWarning, "www.shop.test": admin.StatusOK} {
+		var v admin.VhostDetail
+		want(t, name, c.call("GET", "/vhosts/"+name, "", &v), 200)
+		want(t, name, v.Status, status)
+		want(t, name, strings.Contains(v.Reason, "backends: all are drained, and requests get 503"), status == admin.StatusWarning)
+	}
 }

@@ -31,6 +31,7 @@ type TenantDetail struct {
 	Document *routes.Tenant  `json:"document"`
 	Problems routes.Problems `json:"problems,omitempty"`
 	Applied  *bool           `json:"applied,omitempty"` // as in VhostDetail
+	Restored bool            `json:"restored,omitempty"`
 }
 
 func (a *API) listTenants(w http.ResponseWriter, _ *http.Request) error {
@@ -56,6 +57,12 @@ func (a *API) tenantDetail(table *routes.Table, name string) (d TenantDetail, kn
 	d.WAF = modeInForce(inForce, inForce.Rules != "")
 	if len(problems) > 0 {
 		d.Status, d.Reason = StatusBroken, reasonOf(problems)
+	}
+	if held := a.heldProblem(routes.Key{Kind: routes.KindTenant, Name: name}); len(held) > 0 {
+		d.Problems = slices.Concat(d.Problems, held)
+		if d.Status == StatusOK {
+			d.Status, d.Reason = StatusHeld, heldReason
+		}
 	}
 	if doc == nil {
 		return d, known
@@ -90,7 +97,7 @@ func (a *API) putTenant(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	where := a.where(key) // the store is busy when it is needed
+	where := a.placeOf(key) // the store is busy when it is needed
 	return a.writeTenant(w, r, key, func(present routes.Change) ([]byte, error) {
 		if present.Tenant != nil && r.Header.Get("If-None-Match") == "*" {
 			return nil, exists(key, where)
@@ -133,6 +140,7 @@ func (a *API) presentTenant(key routes.Key, present *routes.Change) error {
 func (a *API) writeTenant(w http.ResponseWriter, r *http.Request, key routes.Key, change edit) error {
 	a.changing.Lock()
 	defer a.changing.Unlock()
+	held := a.opts.Held(key)
 	doc, applied, err := a.store(r.Context(), key, change)
 	if err != nil {
 		return err
@@ -141,7 +149,7 @@ func (a *API) writeTenant(w http.ResponseWriter, r *http.Request, key routes.Key
 	if !applied {
 		detail.Document = doc.Tenant // show what was written
 	}
-	detail.Applied = &applied
+	detail.Applied, detail.Restored = &applied, held
 	return writeJSON(w, http.StatusOK, detail)
 }
 
@@ -151,7 +159,7 @@ func (a *API) deleteTenant(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return a.remove(w, r, key, func(t *routes.Table) bool {
+	return a.remove(w, r, key, func() ([]string, error) { return nil, nil }, func(t *routes.Table) bool {
 		doc, problems, _ := t.Tenant(key.Name)
 		return doc == nil && len(problems) == 0
 	})

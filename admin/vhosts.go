@@ -15,8 +15,9 @@ const (
 	StatusOK        = "ok"
 	StatusBroken    = "broken"    // the present document is bad; the last good form serves, if there was one
 	StatusConflict  = "conflict"  // some of its aliases belong to another vhost, or it is a path of a host that is not its tenant's
-	StatusWarning   = "warning"   // it is served, but not with the certificate files or WAF exclusions that it names, or its own rules repeat its tenant's
-	StatusSuspended = "suspended" // by its document: it is answered 503
+	StatusHeld      = "held"      // the source has lost it, and the last good form serves
+	StatusWarning   = "warning"   // it is served, but not with the certificate files or WAF exclusions that it names, or its own rules repeat its tenant's, or all its backends are drained
+	StatusSuspended = "suspended" // by its document, or that of its host: it is answered 503
 )
 
 // A VhostSummary is one line of the list of vhosts.
@@ -51,6 +52,10 @@ type VhostDetail struct {
 	// Applied, after a change: requests are answered by it. False: it is
 	// written and did not come back from the source within 2 s.
 	Applied *bool `json:"applied,omitempty"`
+	// Left, after a change, are its path vhosts that answer for no request any more.
+	Left []string `json:"left,omitempty"`
+	// Restored, after a change: the source had lost the document, and has it again as a whole.
+	Restored bool `json:"restored,omitempty"`
 }
 
 func (a *API) listVhosts(w http.ResponseWriter, _ *http.Request) error {
@@ -86,10 +91,14 @@ func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
 		s.Status, s.Reason = StatusBroken, reasonOf(problems)
 	} else if conflicts := table.Conflicts(route); len(conflicts) > 0 {
 		s.Status, s.Reason = StatusConflict, conflicts[0].Reason
+	} else if a.opts.Held(routes.Key{Kind: routes.KindVhost, Name: route.Name}) {
+		s.Status, s.Reason = StatusHeld, heldReason
 	} else if warnings := a.warningsOf(route); len(warnings) > 0 {
 		s.Status, s.Reason = StatusWarning, reasonOf(warnings)
 	} else if route.Vhost != nil && route.Vhost.IsSuspended() {
 		s.Status = StatusSuspended
+	} else if host := suspendedHost(table, route); host != "" {
+		s.Status, s.Reason = StatusSuspended, "suspended: true of vhost "+host
 	}
 	return s
 }
@@ -141,6 +150,9 @@ func (a *API) warningsOf(route *routes.Route) routes.Problems {
 			out = append(out, &routes.Problem{Field: fmt.Sprintf("backends[%d].tls.%s", i, field), Reason: "new connections fail: " + err.Error()})
 		}
 	}
+	if p := a.opts.Backends.allDrained(v); p != nil {
+		out = append(out, p)
+	}
 	if v.WAF != nil && v.WAF.Rules != "" {
 		if texts := route.Settings(a.opts.Defaults).Rules; len(texts) == 2 {
 			if err := a.opts.RulesProblem(texts[0], texts[1]); err != nil {
@@ -172,9 +184,10 @@ func (a *API) where(key routes.Key) string {
 
 func (a *API) vhostDetail(table *routes.Table, route *routes.Route) VhostDetail {
 	d := VhostDetail{VhostSummary: a.summary(table, route), Document: route.Vhost}
-	d.Problems = slices.Concat(route.Problems, table.Conflicts(route), a.warningsOf(route))
+	held := a.heldProblem(routes.Key{Kind: routes.KindVhost, Name: route.Name})
+	d.Problems = slices.Concat(route.Problems, table.Conflicts(route), held, a.warningsOf(route))
 	if route.Vhost != nil {
-		d.Effective = effective(route, a.opts.Defaults)
+		d.Effective = effective(route, a.opts.Defaults, suspendedHost(table, route))
 	}
 	return d
 }
@@ -197,7 +210,9 @@ func (a *API) showVhost(w http.ResponseWriter, r *http.Request) error {
 func (a *API) noVhost(table *routes.Table, key routes.Key) error {
 	reason := "there is no " + key.String()
 	host, path := routes.SplitName(key.Name)
-	if other := table.Match(host); other != nil && path == "" {
+	if table.Vhost(key.Name) != nil { // for a moment, or it is held from now on
+		reason = key.String() + " is gone from its source, and what it was is served: look at gatehouse vhost list in a moment"
+	} else if other := table.Match(host); other != nil && path == "" {
 		reason += "; vhost " + other.Name + " answers for that host"
 	}
 	return &apiError{http.StatusNotFound, reason, nil}
@@ -212,7 +227,7 @@ func (a *API) putVhost(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	where := a.where(key) // the store is busy when it is needed
+	where := a.placeOf(key) // the store is busy when it is needed
 	return a.writeVhost(w, r, key, func(present routes.Change) ([]byte, error) {
 		if (present.Vhost != nil || len(present.Problems) > 0) && r.Header.Get("If-None-Match") == "*" {
 			return nil, exists(key, where)
@@ -256,7 +271,19 @@ func (a *API) presentVhost(key routes.Key, present *routes.Change) error {
 func (a *API) writeVhost(w http.ResponseWriter, r *http.Request, key routes.Key, change edit) error {
 	a.changing.Lock()
 	defer a.changing.Unlock()
-	doc, applied, err := a.store(r.Context(), key, change)
+	var left []string
+	held := a.opts.Held(key)
+	doc, applied, err := a.store(r.Context(), key, func(present routes.Change) ([]byte, error) {
+		raw, err := change(present)
+		if err != nil {
+			return nil, err
+		}
+		if next := routes.ParseJSON(key, "", raw); next.Vhost != nil {
+			left = stranded(a.opts.Table(), key.Name, next.Vhost)
+			err = mayStrand(r, key, left, "change")
+		}
+		return raw, err
+	})
 	if err != nil {
 		return err
 	}
@@ -266,7 +293,7 @@ func (a *API) writeVhost(w http.ResponseWriter, r *http.Request, key routes.Key,
 		route = &routes.Route{Name: key.Name, Vhost: doc.Vhost}
 	}
 	detail := a.vhostDetail(table, route)
-	detail.Applied = &applied
+	detail.Applied, detail.Left, detail.Restored = &applied, left, held
 	return writeJSON(w, http.StatusOK, detail)
 }
 
@@ -294,7 +321,11 @@ func (a *API) deleteVhost(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return a.remove(w, r, key, func(t *routes.Table) bool { return t.Vhost(key.Name) == nil })
+	left := func() ([]string, error) {
+		names := stranded(a.opts.Table(), key.Name, nil)
+		return names, mayStrand(r, key, names, "remove")
+	}
+	return a.remove(w, r, key, left, func(t *routes.Table) bool { return t.Vhost(key.Name) == nil })
 }
 
 func vhostKey(r *http.Request) (routes.Key, error) {

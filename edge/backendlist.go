@@ -263,6 +263,12 @@ func (s *Server) isWell(key backendKey) bool {
 	return left == 0
 }
 
+// IsDrained reports whether a tenant's backend, by its URL as a document has it, is drained.
+func (s *Server) IsDrained(url, tenant string) bool {
+	drains := s.backends.drained()
+	return len(drains) > 0 && drains.Find(canonicalBackend(url), tenant) != nil
+}
+
 // IsBackend reports whether a vhost names the backend; with a tenant, one of his. A path vhost in conflict counts: its backends
 // can be drained before it answers for requests.
 func (s *Server) IsBackend(url, tenant string) bool {

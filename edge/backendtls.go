@@ -43,11 +43,7 @@ func (s *Server) backendTLS(b *routes.Backend) (*tls.Config, error) {
 	if t.ClientCert != "" {
 		config.SessionTicketsDisabled = true // a session that is resumed goes on under the certificate that it began with, which may be gone
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			c, err := tls.LoadX509KeyPair(t.ClientCert, t.ClientKey)
-			if err != nil {
-				return nil, fmt.Errorf("backend's tls.client_cert: %w", err)
-			}
-			return &c, nil
+			return clientPair(t)
 		}
 	}
 	switch {
@@ -59,6 +55,26 @@ func (s *Server) backendTLS(b *routes.Backend) (*tls.Config, error) {
 		config.VerifyConnection = func(cs tls.ConnectionState) error { return verifyBackend(t, name, cs) }
 	}
 	return config, nil
+}
+
+// maxPairFile bounds a file of client_cert, and of client_key, in bytes.
+const maxPairFile = 1 << 20
+
+// clientPair reads what the backend gets to see. A pipe or a device in the place of a file would hold the handshake, or fill the memory.
+func clientPair(t *routes.BackendTLS) (*tls.Certificate, error) {
+	cert, err := routes.ReadFile(t.ClientCert, maxPairFile)
+	if err != nil {
+		return nil, fmt.Errorf("backend's tls.client_cert: %w", err)
+	}
+	key, err := routes.ReadFile(t.ClientKey, maxPairFile)
+	if err != nil {
+		return nil, fmt.Errorf("backend's tls.client_key: %w", err)
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("backend's tls.client_cert: %w", err)
+	}
+	return &pair, nil
 }
 
 // verifyBackend is what crypto/tls does, by the authorities that the backend's CA holds now.

@@ -3,15 +3,18 @@ package edge
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
 	"gatehouse/edge/health"
 	"gatehouse/internal/edgetest"
+	"gatehouse/routes"
 )
 
 // https backends are verified, by the system's roots or by `ca`, under `server_name`; what is on this side is a
@@ -161,5 +164,19 @@ func TestRenewedOrRemovedClientCertificateActsOnTheNextConnection(t *testing.T) 
 				t.Errorf("without its key: %d, want 502", got.Status)
 			}
 		})
+	}
+}
+
+// A pipe or an endless device that a document names as client certificate neither hangs a handshake nor fills the memory.
+func TestClientCertificateThatIsNoFileIsAnError(t *testing.T) {
+	t.Parallel()
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, "/dev/zero"} {
+		if pair, err := clientPair(&routes.BackendTLS{ClientCert: path, ClientKey: path}); pair != nil || !errors.Is(err, routes.ErrNotRegular) {
+			t.Errorf("%s: %v, %v", path, pair, err)
+		}
 	}
 }

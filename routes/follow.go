@@ -172,6 +172,7 @@ func (f *Follower) take(b Batch) {
 			f.log.Warn("bad document", "document", c.Key.String(), "problem", p.Error())
 		}
 	}
+	f.tellPaths(table, next, replaced, first)
 	for _, p := range newProblems(b.Problems, said) {
 		f.log.Warn("bad routes file", "problem", p.Error())
 	}

@@ -18,6 +18,14 @@ func (f *Follower) hold(kind Kind, gone []Change, total int) {
 		"kind", kind.String(), "absent", len(gone), "of", total, "to accept", accept)
 }
 
+// Holds reports whether a document is absent from the source, and that is not believed: its last good form is served.
+func (f *Follower) Holds(key Key) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, held := f.held[key]
+	return held
+}
+
 // losses counts how many documents of a kind are absent, in each part of the source.
 type losses struct {
 	places func(Key) [2]int // as Batch.Places

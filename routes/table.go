@@ -56,8 +56,7 @@ type Route struct {
 
 // Instance returns what the server made of the route, and makes it at the first
 // call: compile runs once per route, with the instance of the route that this
-// one replaced (nil if there was none) so that running state can be taken over. It
-// must not return nil.
+// one replaced (nil if there was none) so that running state can be taken over. It must not return nil.
 // Safe for concurrent use. From the second call on it neither locks nor allocates.
 func (r *Route) Instance(compile func(r *Route, previous any) any) any {
 	if made := r.instance.Load(); made != nil {

@@ -23,7 +23,7 @@ type Node struct {
 }
 
 // Start starts a node with the given routes, and stops it when the test ends.
-// opts.Table, Status and Store are set here.
+// opts.Table, Status, Held and Store are set here.
 func Start(t testing.TB, yaml string, opts admin.Options) *Node {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "gh") //nolint:usetesting // t.TempDir may be too long for a socket
@@ -49,7 +49,7 @@ func Start(t testing.TB, yaml string, opts admin.Options) *Node {
 		}
 	})
 	<-follower.First()
-	opts.Table, opts.Status, opts.Store = follower.Table, follower.Status, n.Store
+	opts.Table, opts.Status, opts.Held, opts.Store = follower.Table, follower.Status, follower.Holds, n.Store
 	api := admin.New(opts)
 	socket, err := admin.ListenSocket(n.Socket)
 	if err != nil {

@@ -20,6 +20,7 @@ type Store struct {
 	wake    chan struct{}
 	putErr  error
 	deaf    bool
+	lost    chan struct{} // closed once the watcher was told that all is gone; nil: it is not
 }
 
 var _ routes.Store = (*Store)(nil)
@@ -51,6 +52,17 @@ func (s *Store) Deafen() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.deaf = true
+}
+
+// Lose takes everything out of the store at once, as FLUSHALL does, and waits until its watcher has been told.
+func (s *Store) Lose() {
+	told := make(chan struct{})
+	s.mu.Lock()
+	clear(s.docs)
+	s.lost, s.changes = told, nil
+	s.woken()
+	s.mu.Unlock()
+	<-told
 }
 
 // Document returns what the store holds.
@@ -86,9 +98,12 @@ func (s *Store) Watch(ctx context.Context, yield func(routes.Batch)) error {
 		}
 		s.mu.Lock()
 		changes := slices.Clone(s.changes)
-		s.changes = nil
+		lost := s.lost
+		s.changes, s.lost = nil, nil
 		s.mu.Unlock()
-		yield(routes.Batch{Changes: changes})
+		if yield(routes.Batch{Changes: changes, Full: lost != nil}); lost != nil {
+			close(lost)
+		}
 	}
 }
 
@@ -147,6 +162,10 @@ func (s *Store) changed(c routes.Change) {
 		return
 	}
 	s.changes = append(s.changes, c)
+	s.woken()
+}
+
+func (s *Store) woken() {
 	select {
 	case s.wake <- struct{}{}:
 	default:

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +33,7 @@ func (n *node) openBackends() (err error) {
 
 // backendsAPI is what the API needs to know and drain backends.
 func (n *node) backendsAPI() admin.Backends {
-	return admin.Backends{List: n.listBackends, UnderWay: n.underWay, Set: n.drainBackend}
+	return admin.Backends{List: n.listBackends, UnderWay: n.underWay, Set: n.drainBackend, Drained: n.edge.IsDrained}
 }
 
 func (n *node) listBackends(ctx context.Context, host, url string) (admin.BackendList, error) {
@@ -118,10 +117,7 @@ func (n *node) drainBackend(ctx context.Context, r admin.DrainRequest, drained b
 // mayDrain refuses what would do nothing, and what would leave a vhost without backends unless that is wanted.
 func (n *node) mayDrain(d health.Drain, yes, drained bool) error {
 	if !drained {
-		if slices.ContainsFunc(n.backends.Drains(), func(have health.Drain) bool { return have.Key() == d.Key() }) {
-			return nil
-		}
-		return fmt.Errorf("%w that is drained%s: %s (see gatehouse backend list)", admin.ErrNoBackend, ofTenant(d.Tenant), d.URL)
+		return isDrained(n.backends.Drains(), &d)
 	}
 	if !n.edge.IsBackend(d.URL, d.Tenant) {
 		return fmt.Errorf("%w: no vhost%s names %s (see gatehouse backend list)", admin.ErrNoBackend, ofTenant(d.Tenant), d.URL)
@@ -137,6 +133,26 @@ func (n *node) mayDrain(d health.Drain, yes, drained bool) error {
 		return fmt.Errorf("%s is not drained: %w that is well of %s; --yes drains it all the same", d.URL, admin.ErrLastBackend, some(unwell))
 	}
 	return nil
+}
+
+// isDrained returns nil if there is that very drain, else an error that names those of the same backend that there are.
+func isDrained(drains []health.Drain, d *health.Drain) error {
+	var others []string
+	for i := range drains {
+		switch have := &drains[i]; {
+		case have.Key() == d.Key():
+			return nil
+		case have.URL == d.URL && have.Tenant == "":
+			others = append(others, "for everybody (without --tenant)")
+		case have.URL == d.URL:
+			others = append(others, "for tenant "+have.Tenant+" (--tenant "+have.Tenant+")")
+		}
+	}
+	err := fmt.Errorf("%w that is drained%s: %s", admin.ErrNoBackend, ofTenant(d.Tenant), d.URL)
+	if len(others) > 0 {
+		return fmt.Errorf("%w; it is drained %s", err, some(others))
+	}
+	return fmt.Errorf("%w (see gatehouse backend list)", err)
 }
 
 func lastBackend(d health.Drain, bare []string) error {

@@ -29,7 +29,7 @@ func (n *node) listCertificates(names ...string) []admin.Certificate {
 	for i := range list {
 		st := &list[i]
 		out[i] = admin.Certificate{
-			Name: st.Name, Issuer: st.Issuer, Source: string(st.Source), Set: st.Set, Key: st.KeyType, NotBefore: st.NotBefore, NotAfter: st.NotAfter,
+			Name: st.Name, Issuer: st.Issuer, Source: string(st.Source), NoVhost: st.Stray, Set: st.Set, Key: st.KeyType, NotBefore: st.NotBefore, NotAfter: st.NotAfter,
 			Fingerprint: st.Fingerprint, Staple: st.Staple, StapleUntil: st.StapleUntil, Problem: st.Problem, LastError: st.LastError,
 			LastTry: st.LastTry, NextTry: st.NextTry,
 		}

@@ -33,7 +33,8 @@ func newCertList(s *session) *cobra.Command {
 		Long: `List what is served for each name of the node's vhosts, or for NAME: by whom it was issued, where
 it comes from (file, imported, acme, internal), how many days are left, whether an OCSP response is
 stapled, when the next order or renewal is, and what is wrong, with what to do about it. Names of
-one SET share a certificate: those of a vhost with tls.one_certificate, whose name it is.
+one SET share a certificate: those of a vhost with tls.one_certificate, whose name it is. What was
+imported for a name that no vhost has is listed, too.
 
 --expiring leaves out certificates of the internal CA: they live for a week, and the node makes them
 anew by itself.`,

@@ -131,7 +131,7 @@ vhosts:
 	want(t, "bad set", code, exitFailed)
 	contains(t, "bad set", errOut, `unknown key "mod" in waf (did you mean "mode"?)`, `cache.ttl: bad duration "fast"`)
 
-	code, out, _ = invoke(t, "vhost", "rm", "new.test")
+	code, out, _ = invoke(t, "vhost", "rm", "new.test", "--yes") // it has a path vhost
 	want(t, "rm", code, exitOK)
 	contains(t, "rm", out, "vhost new.test removed")
 	code, _, errOut = invoke(t, "vhost", "show", "new.test")

@@ -263,7 +263,7 @@ func noneIfZero[T int | routes.Size | routes.Duration](v T) T {
 
 func (n *node) openAdmin() error {
 	n.api = admin.New(admin.Options{
-		Table: n.table, Status: n.follower.Status, Store: n.store, Defaults: n.cfg.Defaults,
+		Table: n.table, Status: n.follower.Status, Held: n.follower.Holds, Store: n.store, Defaults: n.cfg.Defaults,
 		Certificates: n.certificates(), CertificateProblem: n.certs.Problem, ClientAuthProblem: n.edge.ClientAuthProblem, AddressProblem: n.edge.AddressProblem, RulesProblem: repeatedRule, ExclusionProblems: exclusionsAgainst(n.rules),
 		Inspect: func(_ context.Context, r admin.InspectRequest) (admin.InspectResult, error) {
 			return inspect(n.edge, r)

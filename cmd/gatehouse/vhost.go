@@ -138,7 +138,8 @@ func newVhostAdd(s *session) *cobra.Command {
 }
 
 func newVhostSet(s *session) *cobra.Command {
-	return &cobra.Command{
+	var yes bool
+	cmd := &cobra.Command{
 		Use: "set NAME PATH=VALUE…", Short: "Change fields of a vhost; PATH= unsets one",
 		Example: "  gatehouse vhost set www.shop.test waf.mode=block cache.enabled=true cache.ttl=60s\n" +
 			"  gatehouse vhost set www.shop.test backends=http://10.0.0.1:9000,http://10.0.0.2:9000 aliases=",
@@ -149,27 +150,57 @@ func newVhostSet(s *session) *cobra.Command {
 				return err
 			}
 			var v admin.VhostDetail
-			if err := s.ask(cmd.Context(), http.MethodPatch, vhostPath(args[0]), patch, &v); err != nil {
+			if err := s.ask(cmd.Context(), http.MethodPatch, vhostPath(args[0])+orYes(yes), patch, &v); err != nil {
 				return err
 			}
-			return errors.Join(s.printChange(v, "vhost "+v.Name+" changed", v.Where, v.Applied), s.warnOf("vhost "+v.Name, v.Status, v.Problems))
+			return errors.Join(s.printChange(v, "vhost "+v.Name+" changed"+restored(v.Restored), v.Where, v.Applied), s.warnOf("vhost "+v.Name, v.Status, v.Problems), s.warnOfLeft(v.Name, v.Left))
 		},
 	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "also if another tenant takes path vhosts of it out of service")
+	return cmd
 }
 
 func newVhostRemove(s *session) *cobra.Command {
-	return &cobra.Command{
+	var yes bool
+	cmd := &cobra.Command{
 		Use: "rm NAME", Short: "Remove a vhost", Aliases: []string{"remove"},
 		Example: "  gatehouse vhost rm www.shop.test",
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: s.completeVhost,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var r admin.Removed
-			if err := s.ask(cmd.Context(), http.MethodDelete, vhostPath(args[0]), nil, &r); err != nil {
+			if err := s.ask(cmd.Context(), http.MethodDelete, vhostPath(args[0])+orYes(yes), nil, &r); err != nil {
 				return err
 			}
-			return s.printChange(r, "vhost "+r.Name+" removed", r.Where, &r.Applied)
+			return errors.Join(s.printChange(r, "vhost "+r.Name+" removed", r.Where, &r.Applied), s.warnOfLeft(r.Name, r.Left))
 		},
 	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "also if path vhosts of it are out of service then")
+	return cmd
+}
+
+// orYes is what a request says that may take path vhosts out of service.
+func orYes(yes bool) string {
+	if yes {
+		return "?yes=true"
+	}
+	return ""
+}
+
+// restored says that a change has brought back what was lost.
+func restored(was bool) string {
+	if was {
+		return ", and written back whole: its source had lost it"
+	}
+	return ""
+}
+
+// warnOfLeft says which path vhosts a change has taken out of service.
+func (s *session) warnOfLeft(name string, left []string) error {
+	if len(left) == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(s.Err, "warning: vhost %s: path vhosts that answer for no request any more: %s\n", name, admin.Some(left))
+	return err
 }
 
 func vhostPath(name string) string { return "/vhosts/" + url.PathEscape(name) }
