@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"strconv"
@@ -108,8 +109,8 @@ func appendNetwork(dst []byte, a netip.Addr) []byte {
 	return append(dst, b[:8]...)
 }
 
-// appendPath writes a path as most backends read it: decoded, with one slash in the place of several and no /./. Else whoever asks for /login,
-// //login and /%6Cogin in turn would have three buckets.
+// appendPath writes a path as most backends read it: decoded, with one slash in the place of several, and "." and ".." resolved. Else whoever
+// asks for /login, //login, /a/../login and /%6Cogin in turn would have four buckets.
 func appendPath(dst []byte, path string) []byte {
 	begin := len(dst)
 	for i := 0; i < len(path); i++ {
@@ -119,18 +120,27 @@ func appendPath(dst []byte, path string) []byte {
 				c, i = byte(v), i+2
 			}
 		}
-		if n := len(dst); c == '/' {
-			if n > begin && dst[n-1] == '/' {
-				continue
-			}
-			if n > begin+1 && dst[n-1] == '.' && dst[n-2] == '/' {
-				dst = dst[:n-1]
+		if c == '/' {
+			dst = dst[:begin+resolved(dst[begin:])]
+			if n := len(dst); n > begin && dst[n-1] == '/' {
 				continue
 			}
 		}
 		dst = append(dst, c)
 	}
-	return dst
+	return dst[:begin+resolved(dst[begin:])]
+}
+
+// resolved is how much of a path is left, up to a slash, if its last segment is "." or "..": above the root there is nothing.
+func resolved(path []byte) int {
+	n := len(path)
+	switch {
+	case bytes.HasSuffix(path, []byte("/.")):
+		return n - 1
+	case bytes.HasSuffix(path, []byte("/..")):
+		return max(1, bytes.LastIndexByte(path[:n-3], '/')+1)
+	}
+	return n
 }
 
 // cookie returns the value of the first cookie of that name (RFC 6265 §5.4); nil: there is none.

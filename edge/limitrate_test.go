@@ -248,13 +248,32 @@ func TestQuotaIsWhole(t *testing.T) {
 	}
 }
 
+// Whoever was refused at /login came in by /a/../login.
+func TestRateByPathResolvesDotSegments(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{
+		"/a/../login": "/login", "/../login": "/login", "/a/b/../../login": "/login", "/a/%2e%2e/login": "/login", "/a/..%2flogin": "/login", "/a//..//./login": "/login",
+		"/a/../../../login": "/login", "/login/x/..": "/login/", "/login/.": "/login/", "/..": "/", "/.": "/", "/": "/", "/a/..": "/",
+		"/...": "/...", "/a../login": "/a../login", "/..a/login": "/..a/login", "/a/.b": "/a/.b", "/login/": "/login/",
+		"*": "*", "": "", "..": "..",
+	} {
+		if got := string(appendPath([]byte("a/b/"), path)); got != "a/b/"+want {
+			t.Errorf("%s counts as %s, want %s", path, got, want)
+		}
+	}
+	n := start(t, shopSite(edgetest.NewBackend(t).URL, "rate: {requests: 1, per: 1h, key: path}"))
+	wantAnswers(t, "the path", n.answers(t, 2, "www.shop.test", "/login"), "200 429")
+	wantAnswers(t, "another spelling of it", n.answers(t, 1, "www.shop.test", "/a/../login"), "429")
+	wantAnswers(t, "another path", n.answers(t, 1, "www.shop.test", "/login/../a"), "200")
+}
+
 func FuzzAppendPath(f *testing.F) {
-	for _, seed := range []string{"/", "/a//b/./c", "/%2e%2F%", "/..;/x", "%"} {
+	for _, seed := range []string{"/", "/a//b/./c", "/%2e%2F%", "/..;/x", "%", "/a/../..", "/a/%2e%2e/b"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
 		once := appendPath([]byte("before"), path)
-		if len(once) > len("before")+len(path) || !strings.HasPrefix(string(once), "before") || strings.Contains(string(once), "//") {
+		if len(once) > len("before")+len(path) || !strings.HasPrefix(string(once), "before") || strings.Contains(string(once), "//") || strings.Contains(string(once)+"/", "/../") {
 			t.Errorf("%q: %q", path, once)
 		}
 	})

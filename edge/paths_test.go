@@ -2,6 +2,7 @@ package edge
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -166,6 +167,33 @@ func TestPathVhostsAndTheCache(t *testing.T) {
 	}
 	if _, err := n.PurgeURL("http://www.shop.test/a/..%2fblog"); err == nil {
 		t.Error("a purge of an ambiguous path")
+	}
+}
+
+// With path vhost /blog, a purge of prefix /blog left /blogx and /blog-y of the host.
+func TestPurgeOfAPrefixReachesAllWhoseURLsBeginSo(t *testing.T) {
+	t.Parallel()
+	b := edgetest.NewBackend(t)
+	n := start(t, pathSites(b.URL, b.URL, b.URL)+"  www.shop.test/blog/news: {tenant: shop, backends: ["+b.URL+"], cache: {enabled: true}}\n")
+	const host, blog, news = "www.shop.test", "www.shop.test/blog", "www.shop.test/blog/news"
+	for path, want := range map[string][]string{
+		"/": {host, blog, news}, "/bl": {host, blog, news}, "/blog": {host, blog, news}, "/blogs": {host}, "/blog/": {blog, news}, "/blog/news": {blog, news},
+		"/blog/newspaper": {blog}, "/blog/news/": {news}, "/blog/x/y": {blog}, "/api/v1": {host},
+	} {
+		made, err := n.PurgePrefix("http://shop.test" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var vhosts []string
+		for _, p := range made {
+			vhosts = append(vhosts, p.Vhost)
+			if p.Kind != cache.PurgePrefix || p.Arg != "shop.test"+path || p.Tenant != "shop" {
+				t.Errorf("%s: %+v", path, p)
+			}
+		}
+		if !slices.Equal(vhosts, want) {
+			t.Errorf("%s: purged of %v, want %v", path, vhosts, want)
+		}
 	}
 }
 

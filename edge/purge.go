@@ -27,12 +27,17 @@ func (s *Server) PurgeURL(raw string) (cache.Purge, error) {
 // PurgePrefix makes the purges of all URLs of the same host that begin as an absolute URL does, which has no query: the
 // parameters of a stored URL may stand in another order.
 func (s *Server) PurgePrefix(raw string) ([]cache.Purge, error) {
-	host, target, st, err := s.locate(raw)
+	host, target, _, err := s.locate(raw)
 	switch {
 	case err != nil:
 		return nil, err
 	case strings.Contains(target, "?"):
 		return nil, fmt.Errorf("bad prefix %q: it ends within the path, without a query", raw)
+	}
+	// The last segment may go on: "/blog" begins "/blogs", too, which is not path vhost /blog's.
+	_, _, st, err := s.locate("http://" + host + target[:strings.LastIndexByte(target, '/')+1])
+	if err != nil {
+		return nil, err
 	}
 	first := cache.Purge{Tenant: st.tenant, Vhost: st.name, Kind: cache.PurgePrefix, Arg: host + target}
 	table := s.table.Load()

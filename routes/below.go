@@ -36,14 +36,9 @@ func (t *Table) Below(host *Route, target string) (*Route, error) {
 	if plainPath(path) {
 		return route, nil
 	}
-	x := readingsOf(path)
-	defer x.release()
-	for x.next() {
-		if t.longest(host, unsafe.String(unsafe.SliceData(x.read), len(x.read))) != route { // kept by nobody
-			return host, ErrAmbiguousPath
-		}
-	}
-	if x.tooMany() {
+	if anyReading(path, func(x *readings) bool {
+		return t.longest(host, unsafe.String(unsafe.SliceData(x.read), len(x.read))) != route // kept by nobody
+	}) {
 		return host, ErrAmbiguousPath
 	}
 	return route, nil

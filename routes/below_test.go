@@ -76,12 +76,38 @@ func TestNoReadingOfAPathSelectsAnotherVhost(t *testing.T) {
 	}
 }
 
+// With deny: [all] on /p/admin, /p/a/..;/../..;/admin was the host's, where a program in between sent on /p/a/..;/admin.
+func TestMixedReadingsOfAPathSelectNoOtherVhost(t *testing.T) {
+	t.Parallel()
+	table, _ := with(&Table{}, vhostChange("a.test", "t"), vhostChange("a.test/p/admin", "t"))
+	for _, path := range []string{
+		"/p/a/..;/../..;/admin", "/p/a/%2e%2e/../%2e%2e/admin", "/p/a/%252e%252e/%252e%252e/%2e%2e/admin", `/p/a/..\../../..\admin`,
+		"/p/a/..%2fx/../..%2fadmin", "/p/a%2fx/../%61dmin", "/p//..//admin", "/p/;a/../;b/admin", "/p/a/..;/../%2e%2e/%252e%252e/..;/admin",
+	} {
+		if got := served(t, table, "a.test"+path); got != "?" {
+			t.Errorf("%s is answered by %q, want a refusal", path, got)
+		}
+	}
+	for _, path := range []string{"/p/a/../b", "/p/a/..;/b", "/p/a/b/..;/../c", "/p/x//../y%20z", "/p/a/%2e%2e/caf%C3%A9"} {
+		if got := served(t, table, "a.test"+path); got != "a.test" {
+			t.Errorf("%s is answered by %q: no reading of it is /p/admin", path, got)
+		}
+	}
+	if !Climbs("/a%2fx/../%2e%2e/y") { // as /%2e%2e/y is sent on
+		t.Error("a path that climbs once its first dot segment is resolved")
+	}
+	host, path := table.Match("a.test"), strings.Repeat(`/a%255c;..%252f\..;/../..%3b`, 80)
+	if _, err := table.Below(host, path); !errors.Is(err, ErrAmbiguousPath) {
+		t.Errorf("all readings of readings were made: %v", err)
+	}
+}
+
 // The readings against the rule, written naively: whatever a path is made of, if one of the ways to read it leads
 // elsewhere, it is refused.
 func FuzzBelow(f *testing.F) {
 	table, _ := (&Table{}).With([]Change{vhostChange("a.test", "t"), vhostChange("a.test/b", "t"), vhostChange("a.test/b/c", "t")})
 	own := table.Match("a.test")
-	for _, s := range []string{"/b", "/a/..%2fb", "/b/..;x/c", `/b\c%5c..`, "/%2562//../b;/"} {
+	for _, s := range []string{"/b", "/a/..%2fb", "/b/..;x/c", `/b\c%5c..`, "/%2562//../b;/", "/b/a/%2e%2e/../%2e%2e/c", "/b//..//c", "/b/a%2fx/../%63"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
@@ -95,27 +121,33 @@ func FuzzBelow(f *testing.F) {
 			}
 			return
 		}
-		// A backend that decodes once and cleans, the most common one.
-		var segments []string
-		for s := range strings.SplitSeq(string(decodeEscapes([]byte(path))), "/") {
-			switch s {
-			case "", ".":
-			case "..":
-				segments = segments[:max(0, len(segments)-1)]
-			default:
-				segments = append(segments, s)
+		for _, sent := range []string{path, string(resolveDots([]byte(path)))} { // as it is, or by a program that resolves dot segments
+			if want := cleaned(sent); got.Name != want {
+				t.Errorf("%q is answered by %s, and a backend that gets %q would take it for %s", path, got.Name, sent, want)
 			}
-		}
-		want := "a.test"
-		if len(segments) > 0 && segments[0] == "b" {
-			if want = "a.test/b"; len(segments) > 1 && segments[1] == "c" {
-				want = "a.test/b/c"
-			}
-		}
-		if got.Name != want {
-			t.Errorf("%q is answered by %s, and a backend would take it for %s", path, got.Name, want)
 		}
 	})
+}
+
+// cleaned is the vhost that a backend would take a path for that decodes once and cleans, the most common one.
+func cleaned(path string) string {
+	var segments []string
+	for s := range strings.SplitSeq(string(decodeEscapes([]byte(path))), "/") {
+		switch s {
+		case "", ".":
+		case "..":
+			segments = segments[:max(0, len(segments)-1)]
+		default:
+			segments = append(segments, s)
+		}
+	}
+	switch {
+	case len(segments) == 0 || segments[0] != "b":
+		return "a.test"
+	case len(segments) > 1 && segments[1] == "c":
+		return "a.test/b/c"
+	}
+	return "a.test/b"
 }
 
 // Before any limit of requests, one of 8 KiB took tens of milliseconds of a processor.
@@ -364,6 +396,7 @@ func BenchmarkBelow(b *testing.B) {
 	table, _ := (&Table{}).With(changes)
 	for name, url := range map[string]string{
 		"no-path-vhosts": "none.test/p7/q/index.html", "miss": "a.test/assets/css/site.css", "hit": "a.test/p7/q/index.html", "escaped": "a.test/p7/q/caf%C3%A9",
+		"mixed":   "a.test/p7/q/a/b/..;/../c/%2e%2e/d%20e",
 		"hostile": "a.test/p7/q/" + strings.Repeat(`a%3f;\/./a//`, 12) + "%2525",
 	} {
 		b.Run(name, func(b *testing.B) {
@@ -371,7 +404,7 @@ func BenchmarkBelow(b *testing.B) {
 			host, target := SplitName(url)
 			own := table.Match(host)
 			for b.Loop() {
-				if _, err := table.Below(own, target); err != nil {
+				if _, err := table.Below(own, target); (err != nil) != (name == "hostile") {
 					b.Fatal(err)
 				}
 			}

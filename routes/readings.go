@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"sync"
+	"unsafe"
 )
 
 // Climbs reports whether a target leads above its own root as some program reads paths: "/../x", "/a/..%2f..;/x". What stands
@@ -13,10 +14,32 @@ func Climbs(target string) bool {
 	if plainPath(path) {
 		return false
 	}
+	return anyReading(path, func(x *readings) bool { return x.climbs })
+}
+
+// anyReading reports whether a path has a reading that is sought, or too many. A program that resolves dot segments hands on what
+// another one may read in its own way, "/a/..;/../..;/x" as "/a/..;/x": the readings of such readings are among them.
+func anyReading(path string, sought func(*readings) bool) bool {
 	x := readingsOf(path)
 	defer x.release()
+	return x.any(sought)
+}
+
+func (x *readings) any(sought func(*readings) bool) bool {
 	for x.next() {
-		if x.climbs {
+		if sought(x) {
+			return true
+		}
+		read := unsafe.String(unsafe.SliceData(x.read), len(x.read)) // kept by nobody
+		if !x.resolved || plainPath(read) {
+			continue
+		}
+		next := readingsOf(read)
+		next.left, next.extra = x.left-2*maxDecoded*len(read), 32 // they are many, and short
+		found := next.any(sought)
+		x.left = next.left
+		next.release()
+		if found {
 			return true
 		}
 	}
@@ -54,7 +77,7 @@ const (
 	// maxDecoded is how often programs decode escapes.
 	maxDecoded = 2
 	// maxReadings bounds all readings of one path together, in bytes: they come before any limit of requests. Only paths
-	// of some hundred bytes that have all of the differences are beyond it.
+	// of some hundred bytes that have all of the differences are beyond it, or of some dozen with dot segments among them.
 	maxReadings = 32 << 10
 )
 
@@ -65,6 +88,8 @@ type readings struct {
 	read []byte
 	// climbs is whether its dot segments have led above the root.
 	climbs bool
+	// resolved is whether it had any.
+	resolved bool
 
 	path  string
 	base  []byte     // the path, decoded
@@ -72,6 +97,7 @@ type readings struct {
 	most  difference // all that there can be for the base
 	bits  int        // those of the next reading; -1: it is one of the next base
 	left  int        // of maxReadings
+	extra int        // that each reading counts there beside its length
 }
 
 var spareReadings = sync.Pool{New: func() any { return &readings{} }}
@@ -103,7 +129,7 @@ func (x *readings) next() bool {
 		x.decode(x.stage/2, x.stage%2 == 1)
 		x.stage++
 	}
-	if x.left -= len(x.base); x.tooMany() {
+	if x.left -= len(x.base) + x.extra; x.tooMany() {
 		return false
 	}
 	x.apply(difference(x.bits))
@@ -116,7 +142,7 @@ func (x *readings) next() bool {
 // decode makes the base whose escapes are decoded so many times, after parameters were cut off or not. One that is the same as
 // another has no readings.
 func (x *readings) decode(times int, cutBefore bool) {
-	if cutBefore && strings.IndexByte(x.path, ';') < 0 {
+	if cutBefore && strings.IndexByte(x.path, ';') < 0 || times > 0 && strings.IndexByte(x.path, '%') < 0 {
 		return
 	}
 	x.base = append(x.base[:0], x.path...)
@@ -157,7 +183,7 @@ func differencesOf(b []byte) (most difference) {
 // apply makes the reading of the base that has these differences.
 func (x *readings) apply(d difference) {
 	out, parameters := x.read[:0], false
-	x.climbs = false
+	x.climbs, x.resolved = false, false
 	for _, c := range x.base {
 		if c == '\\' && d&turned != 0 {
 			c = '/'
@@ -195,9 +221,11 @@ func (x *readings) apply(d difference) {
 func (x *readings) walk(b []byte) (out []byte, dots bool) {
 	switch n := len(b); {
 	case n >= 2 && string(b[n-2:]) == "/.":
+		x.resolved = true
 		return b[:n-2], true
 	case n >= 3 && string(b[n-3:]) == "/..":
 		b = b[:n-3]
+		x.resolved = true
 		x.climbs = x.climbs || len(b) == 0
 		return b[:max(0, bytes.LastIndexByte(b, '/'))], true
 	}
