@@ -487,6 +487,23 @@ func TestHostCheckStopsDNSRebinding(t *testing.T) {
 	want(t, "private, cross-origin", private.call("DELETE", "/vhosts/x.test", "", &text, "Origin", "https://evil.example.com"), 403)
 }
 
+// A vhost of another Gatehouse on this machine, with backend unix:/…/gatehouse.sock, is no way to the private API.
+func TestTheSocketTakesNothingThatComesThroughAProxy(t *testing.T) {
+	t.Parallel()
+	c := onSocket(t, admintest.Start(t, twoTenants, admin.Options{Node: "edge1.example.net"}))
+	var text string
+	for _, header := range [][]string{
+		{"Via", "1.1 gatehouse-0123"}, {"CDN-Loop", "gatehouse-0123"}, {"X-Forwarded-For", "192.0.2.1"}, {"Forwarded", "for=192.0.2.1"}, {"Via", ""},
+	} {
+		want(t, header[0], c.call("GET", "/vhosts", "", &text, header...), 403)
+		contains(t, header[0], text, "through a proxy")
+		want(t, "PATCH, "+header[0], c.call("PATCH", "/vhosts/blog.test", `{"set": {"tenant": "shop"}}`, &text, header...), 403)
+	}
+	for host, status := range map[string]int{"www.shop.test": 421, "gatehouse": 200, "localhost": 200, "edge1.example.net": 200} {
+		want(t, host, c.call("GET", "/vhosts", "", &text, "Host", host), status)
+	}
+}
+
 // gated is the gate of rules that nobody asks for anything else.
 type gated struct {
 	admin.Ruleset

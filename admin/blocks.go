@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -79,6 +80,9 @@ type BlockList struct {
 // maxBlock bounds the JSON of a request.
 const maxBlock = 64 << 10
 
+// ErrUnsaved is wrapped by Blocks where a change acts, and only this node's file could not be written.
+var ErrUnsaved = errors.New("this node's file lacks it")
+
 var errNoBlocks = &apiError{http.StatusNotImplemented, "this node blocks no networks", nil}
 
 func (a *API) addBlock(w http.ResponseWriter, r *http.Request) error {
@@ -106,10 +110,14 @@ func (a *API) addBlock(w http.ResponseWriter, r *http.Request) error {
 	if in.For > 0 {
 		b.Until = time.Now().UTC().Add(time.Duration(in.For)).Truncate(time.Millisecond)
 	}
-	if err := a.opts.Blocks.Add(r.Context(), b); err != nil {
+	err = a.opts.Blocks.Add(r.Context(), b)
+	if err != nil && !errors.Is(err, ErrUnsaved) {
 		return &apiError{http.StatusServiceUnavailable, fmt.Sprintf("%s is not blocked: %v", network, err), nil}
 	}
 	a.log.Info("network blocked", "network", network.String(), "tenant", in.Tenant, "for", in.For.String(), "by", in.By, "note", in.Note)
+	if err != nil {
+		return &apiError{http.StatusServiceUnavailable, fmt.Sprintf("%s is blocked: %v", network, err), nil}
+	}
 	return writeJSON(w, http.StatusOK, BlockResult{Node: a.opts.Node, Block: b})
 }
 
@@ -126,13 +134,16 @@ func (a *API) removeBlock(w http.ResponseWriter, r *http.Request) error {
 		return &apiError{http.StatusBadRequest, err.Error(), nil}
 	}
 	was, err := a.opts.Blocks.Remove(r.Context(), network, in.Tenant)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrUnsaved) {
 		return &apiError{http.StatusServiceUnavailable, fmt.Sprintf("%s is blocked as before: %v", network, err), nil}
 	}
 	if !was {
 		return &apiError{http.StatusNotFound, a.noBlock(network, in.Tenant), nil}
 	}
 	a.log.Info("network not blocked any more", "network", network.String(), "tenant", in.Tenant, "by", in.By)
+	if err != nil {
+		return &apiError{http.StatusServiceUnavailable, fmt.Sprintf("%s is not blocked any more: %v", network, err), nil}
+	}
 	return writeJSON(w, http.StatusOK, BlockResult{Node: a.opts.Node, Block: Block{Network: network, Tenant: in.Tenant}})
 }
 

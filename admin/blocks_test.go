@@ -3,6 +3,7 @@ package admin_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 
@@ -70,4 +71,16 @@ func TestBlocksThatRedisDoesNotTakeAreSaidNotToAct(t *testing.T) {
 		want(t, "without", none.call(method, path, `{}`, &text), 501)
 	}
 	want(t, "on the operations listener", onTCP(t, n.Public).call("POST", "/blocks", `{}`, &text), 404)
+}
+
+// A block that acts though this node's file lacks it is not said not to act, and not passed over in silence.
+func TestABlockThatIsNotInTheFileIsSaid(t *testing.T) {
+	t.Parallel()
+	b := &blocks{err: fmt.Errorf("%w: no space left", admin.ErrUnsaved), list: []admin.Block{{Network: netip.MustParsePrefix("192.0.2.1/32")}}}
+	c := onSocket(t, admintest.Start(t, twoTenants, admin.Options{Blocks: b}))
+	var text string
+	want(t, "add", c.call("POST", "/blocks", `{"network": "192.0.2.1"}`, &text), 503)
+	contains(t, "add", text, "192.0.2.1/32 is blocked: this node's file lacks it: no space left")
+	want(t, "remove", c.call("POST", "/blocks/remove", `{"network": "192.0.2.1"}`, &text), 503)
+	contains(t, "remove", text, "192.0.2.1/32 is not blocked any more: this node's file lacks it: no space left")
 }

@@ -9,27 +9,44 @@ import (
 	"gatehouse/routes"
 )
 
-// guard keeps web pages out when the handler is served over TCP. A page that a
-// browser of the operator's network shows can reach our listener: by a form or
+// guard keeps out what was never meant for us. Over TCP that are web pages: one that
+// a browser of the operator's network shows can reach our listener by a form or
 // fetch to our address (refused as cross-origin), or under its own host name that
-// it lets resolve to our address (DNS rebinding; refused by the Host field). A
-// unix socket cannot be reached from a page.
+// it lets resolve to our address (DNS rebinding; refused by the Host field). A unix
+// socket cannot be reached from a page, but by a proxy of the same user to which
+// somebody names it as a backend: a Gatehouse refuses its own socket there, and
+// cannot know that of another node.
 func (a *API) guard(next http.Handler) http.Handler {
 	sameOrigin := http.NewCrossOriginProtection().Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-		if local != nil && local.Network() == "unix" {
+		onSocket := local != nil && local.Network() == "unix"
+		switch {
+		case onSocket && proxied(r.Header):
+			a.refuse(w, r, http.StatusForbidden, "this is the private API of a gatehouse, and takes nothing that comes through a proxy")
+		case !a.ourHost(r.Host):
+			a.refuse(w, r, http.StatusMisdirectedRequest, "ask by address, by a name without dots or by the node's name")
+		case onSocket:
 			next.ServeHTTP(w, r)
-			return
+		default:
+			sameOrigin.ServeHTTP(w, r)
 		}
-		if !a.ourHost(r.Host) {
-			a.answer(func(http.ResponseWriter, *http.Request) error {
-				return &apiError{http.StatusMisdirectedRequest, "ask by address, by a name without dots or by the node's name", nil}
-			}).ServeHTTP(w, r)
-			return
-		}
-		sameOrigin.ServeHTTP(w, r)
 	})
+}
+
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, status int, why string) {
+	a.answer(func(http.ResponseWriter, *http.Request) error { return &apiError{status, why, nil} }).ServeHTTP(w, r)
+}
+
+// proxied reports whether a request says that it came through a proxy. One that comes
+// through a Gatehouse always has Via, CDN-Loop and X-Forwarded-For.
+func proxied(h http.Header) bool {
+	for _, name := range []string{"Via", "Cdn-Loop", "X-Forwarded-For", "Forwarded"} {
+		if len(h[name]) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // ourHost reports whether host can only be meant for us: an address, a name that

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 
 	"gatehouse/admin"
@@ -48,11 +49,20 @@ func (b adminBlocks) store() blockStore {
 }
 
 func (b adminBlocks) Add(ctx context.Context, one admin.Block) error {
-	return b.store().Add(ctx, iplist.Block(one))
+	return unsavedBlock(b.store().Add(ctx, iplist.Block(one)))
 }
 
 func (b adminBlocks) Remove(ctx context.Context, network netip.Prefix, tenant string) (bool, error) {
-	return b.store().Remove(ctx, network, tenant)
+	was, err := b.store().Remove(ctx, network, tenant)
+	return was, unsavedBlock(err)
+}
+
+// unsavedBlock has the API know an error after which the change acts all the same.
+func unsavedBlock(err error) error {
+	if errors.Is(err, iplist.ErrUnsaved) {
+		return fmt.Errorf("%w: %w", admin.ErrUnsaved, err)
+	}
+	return err
 }
 
 func (b adminBlocks) List() []admin.Block {

@@ -116,12 +116,21 @@ func (r *Register) read(ctx context.Context) error {
 	if snapshot.Version == "" {
 		return r.restore(ctx, mine)
 	}
-	if r.opts.Prober != nil {
-		r.opts.Prober.Learn(snapshot.Down)
-	}
+	r.learn(snapshot)
 	mine.Drains = sorted(append(r.keepUnread(mine.Drains, snapshot.Unread), snapshot.Drains...))
 	_ = r.keep(mine, snapshot.Version) // the file's error is noted
 	return nil
+}
+
+// learn takes over findings. Those that cannot be read have not ended: what is known stays, which is told once.
+func (r *Register) learn(snapshot *Snapshot) {
+	if err := snapshot.DownUnread; err != nil && r.downUnread == nil {
+		r.log.Error("what active checks have found cannot be read in Redis: delete it, and it is written anew", "err", err)
+	}
+	r.downUnread = snapshot.DownUnread
+	if r.opts.Prober != nil && snapshot.DownUnread == nil {
+		r.opts.Prober.Learn(snapshot.Down)
+	}
 }
 
 // keepUnread returns those of a node's drains that are shared in a form which nobody can read: they have not been undrained. Each is told once.

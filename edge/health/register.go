@@ -42,10 +42,11 @@ type Register struct {
 	version  string // of what is shared; empty: nothing was read yet
 
 	// With changing held.
-	keyed   bool             // the key is the shared one
-	wasRead time.Time        // all that is shared; zero: it is to be read whatever its version
-	unread  map[string]error // what was read last and cannot be: Snapshot.Unread
-	unsaved bool             // the state is not that of the file, which could not be written
+	keyed      bool             // the key is the shared one
+	wasRead    time.Time        // all that is shared; zero: it is to be read whatever its version
+	unread     map[string]error // what was read last and cannot be: Snapshot.Unread
+	downUnread error            // of findings likewise
+	unsaved    bool             // the state is not that of the file, which could not be written
 
 	// Of Run alone.
 	down         bool // Redis was said to be away

@@ -10,7 +10,8 @@ import (
 type Shared interface {
 	// Read returns what is shared, or nil if that is still what it was at that version.
 	Read(ctx context.Context, version string) (*Snapshot, error)
-	// Change puts a drain in, or takes it out, and makes a new version; empty: there is none to follow, since all is lost.
+	// Change puts a drain in, or takes it out, and makes a new version; empty: there is none to follow, since all is lost. After an
+	// error there is no new one.
 	Change(ctx context.Context, d Drain, drained bool) (version string, err error)
 	// Restore puts in what a node knows where all is lost, everything at once, and makes the first version. Nothing else makes that: a
 	// version with a part of what was there would have nodes give up the rest.
@@ -37,6 +38,8 @@ type Snapshot struct {
 	Drains  []Drain
 	Unread  map[string]error   // drains that cannot be read, by Drain.Key: why not
 	Down    map[string]Finding // by the id of a target
+	// DownUnread is why the findings cannot be read; nil: Down are all that there are.
+	DownUnread error
 }
 
 // A Report is how a node stands.

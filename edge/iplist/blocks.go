@@ -40,8 +40,9 @@ type Blocks struct {
 	changed atomic.Pointer[func()]
 	wake    chan struct{}
 
-	mu  sync.Mutex
-	all map[scope]Block
+	mu      sync.Mutex
+	all     map[scope]Block
+	unsaved bool // they are not those of the file, which could not be written
 }
 
 // blockTables are what requests ask: immutable, and nil where there is nothing.
@@ -118,12 +119,15 @@ func (b *Blocks) Remove(_ context.Context, network netip.Prefix, tenant string) 
 	return was, err
 }
 
-// AddShared is Add for a block that other nodes have, too: it is in force also if it cannot be written, which is logged.
-func (b *Blocks) AddShared(one Block) error { return b.change(adding(one), b.keep) }
+// ErrUnsaved is wrapped where Redis and this node have a change of blocks that the node's file has not.
+var ErrUnsaved = errors.New("it is done, on all nodes, but a restart of this one would forget it while Redis is away")
+
+// AddShared is Add for a block that other nodes have, too: it is in force also if it cannot be written, which is logged, tried again, and ErrUnsaved.
+func (b *Blocks) AddShared(one Block) error { return b.changeShared(adding(one)) }
 
 // RemoveShared is Remove likewise.
 func (b *Blocks) RemoveShared(network netip.Prefix, tenant string) (was bool, err error) {
-	err = b.change(removing(network, tenant, &was), b.keep)
+	err = b.changeShared(removing(network, tenant, &was))
 	return was, err
 }
 
@@ -173,6 +177,19 @@ func (b *Blocks) change(f, save func(map[scope]Block) error) error {
 	return nil
 }
 
+// changeShared is change for what is in force also if it cannot be written.
+func (b *Blocks) changeShared(f func(map[scope]Block) error) error {
+	var unsaved error
+	err := b.change(f, func(all map[scope]Block) error {
+		unsaved = b.keep(all)
+		return nil
+	})
+	if err == nil && unsaved != nil {
+		return fmt.Errorf("%w: %w", ErrUnsaved, unsaved)
+	}
+	return err
+}
+
 // Replace puts blocks in force in the place of all that there were. Bad ones are left out, and what cannot be written is logged: it is
 // in force all the same. left is how many are more than MaxBlocks: those that List would have last are left out, the same on all nodes.
 func (b *Blocks) Replace(list []Block) (left int) {
@@ -195,17 +212,23 @@ func (b *Blocks) Replace(list []Block) (left int) {
 	if maps.Equal(all, b.all) {
 		return left
 	}
-	_ = b.keep(all) // never fails
+	_ = b.keep(all) // the file's error is noted
 	b.put(all)
 	return left
 }
 
-// keep is save for what others have, too.
+// keep is save for what others have, too: a file that cannot be written is noted, and Run tries again.
 func (b *Blocks) keep(all map[scope]Block) error {
-	if err := b.save(all); err != nil {
+	err := b.save(all)
+	switch {
+	case (err != nil) == b.unsaved:
+	case err != nil:
 		b.log.Error("blocked networks not kept: a restart without Redis begins with older ones", "file", b.opts.Path, "err", err)
+	default:
+		b.log.Info("blocked networks are in this node's file again", "file", b.opts.Path)
 	}
-	return nil
+	b.unsaved = err != nil
+	return err
 }
 
 func dropOver(all map[scope]Block) {
@@ -238,11 +261,15 @@ func (b *Blocks) put(all map[scope]Block) {
 	}
 }
 
-// Run ends blocks whose time is over, until ctx ends. It returns nil.
+// Run ends blocks whose time is over, and writes the file that could not be written, until ctx ends. It returns nil.
 func (b *Blocks) Run(ctx context.Context) error {
 	for {
-		var end <-chan time.Time
-		if next := b.next(); !next.IsZero() {
+		var end, again <-chan time.Time
+		next, unsaved := b.next()
+		if unsaved {
+			again = time.After(saveAgain)
+		}
+		if !next.IsZero() {
 			// Those that end within a moment end together: each end makes what requests ask anew.
 			end = time.After(max(time.Until(next), 0) + endTogether)
 		}
@@ -252,14 +279,20 @@ func (b *Blocks) Run(ctx context.Context) error {
 		case <-b.wake:
 		case <-end:
 			b.expire()
+		case <-again:
+			b.saveUnsaved()
 		}
 	}
 }
 
-const endTogether = 100 * time.Millisecond
+const (
+	endTogether = 100 * time.Millisecond
+	// saveAgain is how long after a failure the file is written again: a full disk may have room then.
+	saveAgain = 10 * time.Second
+)
 
-// next is when the first block ends; zero: none does.
-func (b *Blocks) next() (at time.Time) {
+// next is when the first block ends (zero: none does), and whether the file is to be written again.
+func (b *Blocks) next() (at time.Time, unsaved bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, one := range b.all {
@@ -267,7 +300,15 @@ func (b *Blocks) next() (at time.Time) {
 			at = one.Until
 		}
 	}
-	return at
+	return at, b.unsaved
+}
+
+func (b *Blocks) saveUnsaved() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.unsaved {
+		_ = b.keep(b.all) // the file's error is noted
+	}
 }
 
 func (b *Blocks) expire() {

@@ -122,12 +122,39 @@ func TestWhatIsNotWrittenIsNotInForce(t *testing.T) {
 	if !b.has("192.0.2.1", "") {
 		t.Error("not in force")
 	}
-	if err := b.AddShared(Block{Network: network("198.51.100.0/24")}); err != nil || !b.has("198.51.100.1", "") {
+	if err := b.AddShared(Block{Network: network("198.51.100.0/24")}); !errors.Is(err, ErrUnsaved) || !b.has("198.51.100.1", "") {
 		t.Error(err)
 	}
-	if was, err := b.RemoveShared(network("192.0.2.0/24"), ""); err != nil || !was || b.has("192.0.2.1", "") {
+	if was, err := b.RemoveShared(network("192.0.2.0/24"), ""); !errors.Is(err, ErrUnsaved) || !was || b.has("192.0.2.1", "") {
 		t.Error(was, err)
 	}
+}
+
+// What a full disk did not take is written when it has room again, without another change: a node that is killed then begins with it.
+func TestABlockThatAFullDiskDidNotTakeIsWrittenLater(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		folder := filepath.Join(t.TempDir(), "full")
+		b := openBlocks(t, filepath.Join(folder, "blocks.json"))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- b.Run(ctx) }()
+		if err := b.AddShared(Block{Network: network("192.0.2.0/24")}); !errors.Is(err, ErrUnsaved) {
+			t.Error(err)
+		}
+		time.Sleep(2*saveAgain + time.Second) // by synctest's clock
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(saveAgain)
+		if again := openBlocks(t, b.opts.Path); !again.has("192.0.2.1", "") {
+			t.Error("a restart forgets the block")
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestBadBlocksAreRefused(t *testing.T) {

@@ -143,3 +143,75 @@ func TestADrainThatCannotBeReadStays(t *testing.T) {
 	redis.CLI("SET", versionKey, "last")
 	a.await(t)
 }
+
+// Whoever puts something else in the place of the drains, tries to undrain, and takes it away again, has undrained nothing.
+func TestAWrongTypeInThePlaceOfDrainsUndrainsNothing(t *testing.T) {
+	t.Parallel()
+	const drains, down = "edge:gatehouse:{backends}:drains", "edge:gatehouse:{backends}:down"
+	for name, meets := range map[string]func(t *testing.T, b *node){
+		"by a verb": func(t *testing.T, b *node) {
+			if err := b.Set(t.Context(), health.Drain{URL: "http://x"}, false); err == nil || !strings.Contains(err.Error(), drains+": WRONGTYPE") {
+				t.Errorf("undrained: %v", err)
+			}
+		},
+		"by reading": func(t *testing.T, b *node) {
+			s := b.shared
+			if _, err := s.Read(t.Context(), ""); err == nil || !strings.Contains(err.Error(), drains+": WRONGTYPE") {
+				t.Errorf("read: %v", err)
+			}
+			if _, err := s.Restore(t.Context(), nil, nil); err == nil {
+				t.Error("a version was made of what is spoilt")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			redis := edgetest.Redis(t)
+			a, _ := join(t, redis, "a", "")
+			b, _ := join(t, redis, "b", "")
+			if err := a.Set(t.Context(), health.Drain{URL: "http://x"}, true); err != nil {
+				t.Fatal(err)
+			}
+			b.await(t, "http://x")
+			redis.CLI("SET", drains, "xx")
+			meets(t, b)
+			if got := redis.CLI("EXISTS", versionKey); got != "0" {
+				t.Errorf("versions: %s", got)
+			}
+			redis.CLI("SET", down, "xx") // keeps no drain from being brought back
+			redis.CLI("DEL", drains)
+			edgetest.WaitFor(t, "the drain to be in Redis again", func() bool {
+				return redis.CLI("EXISTS", versionKey) == "1" && redis.CLI("HKEYS", drains) == "http://x"
+			})
+			for _, n := range []*node{a, b} {
+				if behind, err := n.Await(t.Context()); err != nil || len(behind) > 0 {
+					t.Errorf("behind %v, %v", behind, err)
+				}
+				n.await(t, "http://x")
+			}
+		})
+	}
+}
+
+// A wrong type in the place of findings keeps no drain away, and ends no finding.
+func TestAWrongTypeInThePlaceOfFindingsStopsNoDrain(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	a, _ := join(t, redis, "a", "")
+	b, _ := join(t, redis, "b", "")
+	if err := a.Set(t.Context(), health.Drain{URL: "http://x"}, true); err != nil {
+		t.Fatal(err)
+	}
+	b.await(t, "http://x")
+	redis.CLI("SET", "edge:gatehouse:{backends}:down", "xx")
+	if err := a.Set(t.Context(), health.Drain{URL: "http://y"}, true); err != nil {
+		t.Fatal(err)
+	}
+	b.await(t, "http://x", "http://y")
+	if snapshot, err := b.shared.Read(t.Context(), ""); err != nil || snapshot.DownUnread == nil || len(snapshot.Drains) != 2 {
+		t.Errorf("%+v, %v", snapshot, err)
+	}
+	if got := strings.Count(b.log.String(), "what active checks have found cannot be read"); got != 1 {
+		t.Errorf("it is told %d times", got)
+	}
+}

@@ -37,7 +37,8 @@ func New(client *redisconn.Client) *Store {
 	}
 }
 
-// Read implements health.Shared. A finding that is no JSON is left out: somebody has written it by hand.
+// Read implements health.Shared. A finding that is no JSON is left out: somebody has written it by hand. Keys of another type are so, too: that of
+// findings keeps no drain away, and that of drains is their loss.
 func (s *Store) Read(ctx context.Context, version string) (*health.Snapshot, error) {
 	now, err := s.client.Get(ctx, s.version).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
@@ -48,13 +49,20 @@ func (s *Store) Read(ctx context.Context, version string) (*health.Snapshot, err
 	}
 	// The version is read before what it is of: a change in between is read once more, and none is missed.
 	var drains, down *redis.MapStringStringCmd
-	if _, err := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	_, err = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		drains, down = pipe.HGetAll(ctx, s.drains), pipe.HGetAll(ctx, s.down)
 		return nil
-	}); err != nil {
+	})
+	switch {
+	case isWrongType(drains.Err()):
+		return nil, s.spoilt(drains.Err(), lose.Run(ctx, s.client, []string{s.drains, s.version}).Err())
+	case err != nil && !isWrongType(err):
 		return nil, wrap(err)
 	}
 	out := &health.Snapshot{Version: now, Unread: map[string]error{}, Down: map[string]health.Finding{}}
+	if err := down.Err(); err != nil {
+		out.DownUnread = fmt.Errorf("%s: %w", s.down, err)
+	}
 	for key, text := range drains.Val() {
 		d, err := parseDrain(key, text)
 		if err != nil {
@@ -131,23 +139,16 @@ func (s *Store) Release(ctx context.Context, name, owner string) error {
 
 // Change implements health.Shared.
 func (s *Store) Change(ctx context.Context, d health.Drain, drained bool) (version string, err error) {
-	text, err := json.Marshal(d)
-	if err != nil {
-		return "", err
+	text := []byte{} // none: undrain
+	if drained {
+		if text, err = json.Marshal(d); err != nil {
+			return "", err
+		}
 	}
 	version = newVersion()
-	var changed *redis.BoolCmd
-	_, err = s.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
-		if drained {
-			pipe.HSet(ctx, s.drains, d.Key(), text)
-		} else {
-			pipe.HDel(ctx, s.drains, d.Key())
-		}
-		changed = pipe.SetXX(ctx, s.version, version, 0)
-		return nil
-	})
-	if err != nil || !changed.Val() {
-		return "", wrap(err)
+	changed, err := change.Run(ctx, s.client, []string{s.drains, s.version}, d.Key(), text, version).Int()
+	if err != nil || changed == 0 {
+		return "", s.spoilt(err)
 	}
 	return version, nil
 }
@@ -155,25 +156,24 @@ func (s *Store) Change(ctx context.Context, d health.Drain, drained bool) (versi
 // Restore implements health.Shared.
 func (s *Store) Restore(ctx context.Context, drains []health.Drain, down map[string]health.Finding) (version string, err error) {
 	version = newVersion()
-	_, err = s.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
-		for _, d := range drains {
-			text, err := json.Marshal(d)
-			if err != nil {
-				return err
-			}
-			pipe.HSet(ctx, s.drains, d.Key(), text)
+	args := make([]any, 0, 2+2*(len(drains)+len(down)))
+	args = append(args, version, 2*len(drains))
+	for _, d := range drains {
+		text, err := json.Marshal(d)
+		if err != nil {
+			return "", err
 		}
-		for id, f := range down {
-			text, err := json.Marshal(f)
-			if err != nil {
-				return err
-			}
-			pipe.HSet(ctx, s.down, id, text)
+		args = append(args, d.Key(), text)
+	}
+	for id, f := range down {
+		text, err := json.Marshal(f)
+		if err != nil {
+			return "", err
 		}
-		pipe.Set(ctx, s.version, version, 0)
-		return nil
-	})
-	return version, wrap(err)
+		args = append(args, id, text)
+	}
+	err = restore.Run(ctx, s.client, []string{s.drains, s.down, s.version}, args...).Err()
+	return version, s.spoilt(err)
 }
 
 // Key implements health.Shared.

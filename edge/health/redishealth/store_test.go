@@ -22,8 +22,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // A node is a register that follows a Redis.
 type node struct {
 	*health.Register
-	file string
-	log  edgetest.Output
+	file   string
+	log    edgetest.Output
+	shared *Store
 
 	mu      sync.Mutex
 	drained []string
@@ -59,7 +60,7 @@ func store(t *testing.T, redis *edgetest.RedisServer) *Store {
 // join starts a node until the test ends or stop is called.
 func join(t *testing.T, redis *edgetest.RedisServer, name, file string) (n *node, stop func()) {
 	t.Helper()
-	n = &node{file: file}
+	n = &node{file: file, shared: store(t, redis)}
 	n.Register, stop = joinWith(t, redis, health.Options{
 		File: file, Node: name, Logger: slog.New(slog.NewTextHandler(&n.log, nil)),
 		Apply: func(drains []health.Drain) {
