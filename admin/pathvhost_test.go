@@ -116,8 +116,8 @@ vhosts:
 `, admin.Options{})
 	c := onSocket(t, n)
 	for name, says := range map[string][4]string{
-		"m.test%2Fp":   {admin.StatusSuspended, "suspended: true of vhost m.test", "true", "vhost m.test"},
-		"m.test%2Fown": {admin.StatusSuspended, "suspended: true", "true", "vhost"},
+		"m.test%2Fp":   {admin.StatusSuspended, "by vhost m.test", "true", "vhost m.test"},
+		"m.test%2Fown": {admin.StatusSuspended, "", "true", "vhost"},
 		"o.test%2Fp":   {admin.StatusOK, "", "false", "built in"},
 	} {
 		var v admin.VhostDetail

@@ -98,7 +98,7 @@ func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
 	} else if route.Vhost != nil && route.Vhost.IsSuspended() {
 		s.Status = StatusSuspended
 	} else if host := suspendedHost(table, route); host != "" {
-		s.Status, s.Reason = StatusSuspended, "suspended: true of vhost "+host
+		s.Status, s.Reason = StatusSuspended, "by vhost "+host
 	}
 	return s
 }
