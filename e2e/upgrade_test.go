@@ -72,7 +72,7 @@ func startLoad(t *testing.T, n *node) *traffic {
 		{dial: plain, fresh: true},
 		{dial: plain, fresh: true},
 		{dial: secure, fresh: true},
-		{dial: private, fresh: true, target: "/healthz", pause: time.Millisecond}, // as verbs do
+		{dial: private, fresh: true, target: "/healthz", host: "gatehouse", pause: time.Millisecond}, // as verbs do
 	} {
 		l.running.Go(func() { l.visit(t, c) })
 	}
@@ -113,6 +113,7 @@ type caller struct {
 	pause  time.Duration
 	fresh  bool
 	target string // empty: another one each time
+	host   string // empty: www.shop.test
 
 	conn net.Conn
 	r    *bufio.Reader
@@ -126,7 +127,7 @@ func (v *caller) get(target string) error {
 		}
 		v.conn, v.r = conn, bufio.NewReader(conn)
 	}
-	if _, err := fmt.Fprintf(v.conn, "GET %s HTTP/1.1\r\nHost: www.shop.test\r\n\r\n", target); err != nil {
+	if _, err := fmt.Fprintf(v.conn, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, cmp.Or(v.host, "www.shop.test")); err != nil {
 		return fmt.Errorf("ask: %w", err)
 	}
 	resp, err := http.ReadResponse(v.r, nil)
