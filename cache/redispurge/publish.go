@@ -73,6 +73,9 @@ func (n *Node) Await(ctx context.Context, id string) ([]Answer, error) {
 					delete(answers, member)
 				}
 			}
+			if answers[n.member] == nil { // of an emptied Redis: this node has not told that it is there yet
+				answers[n.member] = &Answer{Node: n.name}
+			}
 			for member, seen := range missing {
 				name, _ := cutMember(member)
 				answers[member] = &Answer{Node: name, Silent: time.Since(seen)}
@@ -80,7 +83,7 @@ func (n *Node) Await(ctx context.Context, id string) ([]Answer, error) {
 		} else if ctx.Err() == nil {
 			failed = err
 		}
-		if asked && err == nil && len(members) > 0 && allApplied(answers) {
+		if asked && err == nil && allApplied(answers) {
 			return n.sorted(ctx, answers), nil
 		}
 		select {
