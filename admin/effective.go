@@ -67,7 +67,7 @@ func effective(r *routes.Route, defaults *routes.Tenant, suspendedBy string) []E
 		}
 	}
 	out = append(out, effectiveAddresses(&s, layer)...)
-	if r.Vhost.Redirect == nil && r.Vhost.Respond == nil {
+	if r.Vhost.Redirect() == nil && r.Vhost.Respond() == nil {
 		effectiveBackends(&s, add)
 	}
 	add("compress", s.Compress)

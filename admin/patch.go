@@ -102,7 +102,7 @@ func fieldType(t reflect.Type, name string) reflect.Type {
 	if t == nil || t.Kind() != reflect.Struct {
 		return nil
 	}
-	for field := range t.Fields() {
+	for _, field := range reflect.VisibleFields(t) {
 		if tag, _, _ := strings.Cut(field.Tag.Get("json"), ","); tag == name && tag != "-" {
 			if field.Type.Kind() == reflect.Pointer {
 				return field.Type.Elem()

@@ -29,7 +29,7 @@ func TestPathVhostOverTheAPI(t *testing.T) {
 	want(t, "host to come", v.Status, admin.StatusConflict)
 	contains(t, "host to come", v.Reason, "there is no vhost new.test")
 	want(t, "a header", c.call("PATCH", path, `{"set": {"headers.response.set.X-Frame-Options": "DENY"}}`, &v), 200)
-	want(t, "a header", v.Document.Headers.Response.Set["X-Frame-Options"], "DENY")
+	want(t, "a header", v.Document.Headers().Response.Set["X-Frame-Options"], "DENY")
 	want(t, "a header that is ours", c.call("PATCH", path, `{"set": {"headers.response.set.Content-Length": "1"}}`, &f), 422)
 	want(t, "removed", c.call("DELETE", path, "", nil), 200)
 }

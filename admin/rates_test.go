@@ -38,7 +38,7 @@ func TestRatesAreSetByFieldAndAsAWhole(t *testing.T) {
 		}
 		var v admin.VhostDetail
 		want(t, "status", c.call("GET", "/vhosts/www.shop.test", "", &v), 200)
-		got, err := json.Marshal(v.Document.Rate)
+		got, err := json.Marshal(v.Document.Rate())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -81,13 +81,13 @@ func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
 			s.Backends = append(s.Backends, b.URL)
 		}
 		switch {
-		case v.Redirect != nil:
-			s.Answer = "redirect to " + v.Redirect.To
-		case v.Respond != nil:
-			s.Answer = "respond " + strconv.Itoa(cmp.Or(v.Respond.Status, http.StatusOK))
+		case v.Redirect() != nil:
+			s.Answer = "redirect to " + v.Redirect().To
+		case v.Respond() != nil:
+			s.Answer = "respond " + strconv.Itoa(cmp.Or(v.Respond().Status, http.StatusOK))
 		}
 	}
-	if problems := route.Problems; len(problems) > 0 {
+	if problems := route.Problems(); len(problems) > 0 {
 		s.Status, s.Reason = StatusBroken, reasonOf(problems)
 	} else if conflicts := table.Conflicts(route); len(conflicts) > 0 {
 		s.Status, s.Reason = StatusConflict, conflicts[0].Reason
@@ -140,8 +140,8 @@ func (a *API) warningsOf(route *routes.Route) routes.Problems {
 	if err := a.opts.AddressProblem(route.Name); err != nil {
 		out = append(out, &routes.Problem{Field: "addresses", Reason: err.Error()})
 	}
-	if v.Respond != nil {
-		if _, err := v.Respond.Page(); err != nil {
+	if v.Respond() != nil {
+		if _, err := v.Respond().Page(); err != nil {
 			out = append(out, &routes.Problem{Field: "respond.file", Reason: "cannot be read: " + err.Error()})
 		}
 	}
@@ -185,7 +185,7 @@ func (a *API) where(key routes.Key) string {
 func (a *API) vhostDetail(table *routes.Table, route *routes.Route) VhostDetail {
 	d := VhostDetail{VhostSummary: a.summary(table, route), Document: route.Vhost}
 	held := a.heldProblem(routes.Key{Kind: routes.KindVhost, Name: route.Name})
-	d.Problems = slices.Concat(route.Problems, table.Conflicts(route), held, a.warningsOf(route))
+	d.Problems = slices.Concat(route.Problems(), table.Conflicts(route), held, a.warningsOf(route))
 	if route.Vhost != nil {
 		d.Effective = effective(route, a.opts.Defaults, suspendedHost(table, route))
 	}
@@ -259,8 +259,8 @@ func (a *API) presentVhost(key routes.Key, present *routes.Change) error {
 	case len(present.Problems) > 0:
 		return broken(key, present.Problems)
 	case present.Vhost == nil:
-		if route := a.opts.Table().Vhost(key.Name); route != nil && len(route.Problems) > 0 {
-			return broken(key, route.Problems) // its file cannot be read at all
+		if route := a.opts.Table().Vhost(key.Name); route != nil && len(route.Problems()) > 0 {
+			return broken(key, route.Problems()) // its file cannot be read at all
 		}
 		return a.noVhost(a.opts.Table(), key)
 	}

@@ -249,7 +249,7 @@ func (s *Server) siteNow(st *site) (now *site, next *routes.Route) {
 
 // hasAddresses reports whether a route's documents say which addresses are served. route may be nil.
 func hasAddresses(route *routes.Route) bool {
-	return route != nil && (route.Vhost != nil && route.Vhost.Addresses != nil || route.Tenant != nil && route.Tenant.Addresses != nil)
+	return route != nil && (route.Vhost != nil && route.Vhost.Addresses() != nil || route.Tenant != nil && route.Tenant.Addresses != nil)
 }
 
 // AddressProblem returns what is wrong with the lists that a vhost or its tenant names; nil: nothing, or nobody has asked for the

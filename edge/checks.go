@@ -38,7 +38,7 @@ type checked struct {
 
 // hasChecks reports whether a route, which may be nil, is of a vhost that has its backends checked; of a suspended one nobody asks for them.
 func hasChecks(route *routes.Route) bool {
-	return route != nil && route.Vhost != nil && route.Vhost.Health != nil && !route.IsSuspended()
+	return route != nil && route.Vhost != nil && route.Vhost.Health() != nil && !route.IsSuspended()
 }
 
 // targetsOf are the backends that a vhost has checked, each once.
@@ -57,7 +57,7 @@ func targetsOf(route *routes.Route) []health.Target {
 
 // targetOf is one backend as the vhost has it checked; false: it does not.
 func targetOf(v *routes.Vhost, b *routes.Backend) (health.Target, bool) {
-	h := v.Health.Resolved()
+	h := v.Health().Resolved()
 	if h == nil {
 		return health.Target{}, false
 	}

@@ -31,8 +31,8 @@ type fixed struct {
 // fixedOf returns a vhost's fixed answer; nil: it has backends.
 func (s *Server) fixedOf(v *routes.Vhost) *fixed {
 	switch {
-	case v.Redirect != nil:
-		f := &fixed{status: v.Redirect.Status, vhost: v, to: v.Redirect.To, keep: v.Redirect.Keeps()}
+	case v.Redirect() != nil:
+		f := &fixed{status: v.Redirect().Status, vhost: v, to: v.Redirect().To, keep: v.Redirect().Keeps()}
 		if f.status == 0 {
 			f.status = 301
 		}
@@ -40,8 +40,8 @@ func (s *Server) fixedOf(v *routes.Vhost) *fixed {
 			f.to = strings.TrimSuffix(f.to, "/")
 		}
 		return f
-	case v.Respond != nil:
-		f := &fixed{status: v.Respond.Status, contentType: v.Respond.ContentType, page: newPage(v, s.log)}
+	case v.Respond() != nil:
+		f := &fixed{status: v.Respond().Status, contentType: v.Respond().ContentType, page: newPage(v, s.log)}
 		f.page.turns = s.places.get(placesKey{ownerOf(v.Tenant, v.Name), "respond.file", mostReadings})
 		if f.status == 0 {
 			f.status = 200
@@ -117,7 +117,7 @@ const (
 var errPageSlow = errors.New("respond.file: reading it takes too long")
 
 func newPage(v *routes.Vhost, log *slog.Logger) *pageFile {
-	p := &pageFile{from: *v.Respond, vhost: v.Name, log: log, turns: &places{}}
+	p := &pageFile{from: *v.Respond(), vhost: v.Name, log: log, turns: &places{}}
 	p.load = p.loadFile
 	if p.from.File == "" {
 		body := []byte(p.from.Body)

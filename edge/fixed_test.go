@@ -128,7 +128,7 @@ func TestRespondFileIsFollowed(t *testing.T) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	p := newPage(&routes.Vhost{Name: "page.test", Respond: &routes.Respond{File: file}}, n.Server.log)
+	p := newPage(&routes.Vhost{Name: "page.test", VhostExtras: &routes.VhostExtras{Respond: &routes.Respond{File: file}}}, n.Server.log)
 	if _, err := p.get(); err == nil {
 		t.Error("a page of a file that is gone")
 	}
@@ -152,7 +152,7 @@ func TestDiskThatHangsHoldsNoRequestsOfAPage(t *testing.T) {
 			t.Fatal(err)
 		}
 		page := func(turns *places) *pageFile {
-			p := newPage(&routes.Vhost{Name: "page.test", Respond: &routes.Respond{File: file}}, slog.New(slog.DiscardHandler))
+			p := newPage(&routes.Vhost{Name: "page.test", VhostExtras: &routes.VhostExtras{Respond: &routes.Respond{File: file}}}, slog.New(slog.DiscardHandler))
 			p.turns = turns
 			return p
 		}

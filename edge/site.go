@@ -87,11 +87,11 @@ func (s *Server) compile(route *routes.Route, previous any) any {
 		name: route.Name, meter: s.metrics.tenants.meter(settings.Tenant),
 		redirect: redirectings[settings.RedirectHTTP], hsts: time.Duration(settings.HSTS.MaxAge), compress: settings.Compress == "on", settings: settings,
 	}
-	if h := route.Vhost.Headers; h != nil {
+	if h := route.Vhost.Headers(); h != nil {
 		st.requestEdits, st.answerEdits = newHeaderEdits(h.Request), newHeaderEdits(h.Response)
 	}
 	st.fixed, st.rooted = s.fixedOf(route.Vhost), isRooted(route.Vhost)
-	if route.Vhost.Strip {
+	if route.Vhost.Strip() {
 		_, st.strip = routes.SplitName(route.Name)
 	}
 	if settings.HSTS.Subdomains {

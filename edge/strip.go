@@ -23,7 +23,7 @@ func (st *site) stripped(target string) string {
 // isRooted reports whether a vhost's backends get its targets below a path, or without one: what leads above the root of
 // such a target leads out of what the vhost is for.
 func isRooted(v *routes.Vhost) bool {
-	if v.Strip {
+	if v.Strip() {
 		return true
 	}
 	for _, b := range v.Backends {

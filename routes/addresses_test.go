@@ -49,12 +49,12 @@ func TestAddressListsBelongToTheFileThatNamesThem(t *testing.T) {
 		t.Fatal(docs, problems)
 	}
 	want := []string{"file:" + filepath.Join(dir, "office.txt"), "file:/etc/office.txt", "file:" + filepath.Join(dir, "sub/drop.txt"), "https://lists.test/drop.txt"}
-	for _, a := range []*Addresses{docs[0].Tenant.Addresses, docs[1].Vhost.Addresses} {
+	for _, a := range []*Addresses{docs[0].Tenant.Addresses, docs[1].Vhost.Addresses()} {
 		if got := a.Lists(); !slices.Equal(got, want) {
 			t.Errorf("lists are %q, want %q", got, want)
 		}
 	}
-	if a := docs[1].Vhost.Addresses; a.Allow[2] != "192.0.2.1" || a.Empty() {
+	if a := docs[1].Vhost.Addresses(); a.Allow[2] != "192.0.2.1" || a.Empty() {
 		t.Error(a)
 	}
 }

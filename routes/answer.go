@@ -52,10 +52,10 @@ func checkAnswer(v *Vhost, mode checkMode) []finding {
 	if len(v.Backends) > 0 {
 		given = append(given, "backends")
 	}
-	if v.Redirect != nil {
+	if v.Redirect() != nil {
 		given = append(given, "redirect")
 	}
-	if v.Respond != nil {
+	if v.Respond() != nil {
 		given = append(given, "respond")
 	}
 	switch {
@@ -71,20 +71,20 @@ func checkAnswer(v *Vhost, mode checkMode) []finding {
 	}
 	var out []finding
 	for field, set := range map[string]bool{
-		"balance": v.Balance != "", "sticky": v.Sticky != nil, "health": v.Health != nil, "timeouts": v.Timeouts != nil, "cache": v.Cache != nil, "strip": v.Strip && v.Respond != nil,
-		"compress": v.Compress != "" && v.Redirect != nil, "headers.request": v.Headers != nil && v.Headers.Request != nil,
+		"balance": v.Balance() != "", "sticky": v.Sticky() != nil, "health": v.Health() != nil, "timeouts": v.Timeouts() != nil, "cache": v.Cache != nil, "strip": v.Strip() && v.Respond() != nil,
+		"compress": v.Compress() != "" && v.Redirect() != nil, "headers.request": v.Headers() != nil && v.Headers().Request != nil,
 	} {
 		if set {
 			out = append(out, finding{field: field, reason: "has no meaning for a vhost with " + given[0] + ": remove it"})
 		}
 	}
 	slices.SortFunc(out, func(a, b finding) int { return strings.Compare(a.field, b.field) })
-	return slices.Concat(out, checkRedirect(v), checkLocation(v), checkRespond(v.Respond, mode))
+	return slices.Concat(out, checkRedirect(v), checkLocation(v), checkRespond(v.Respond(), mode))
 }
 
 // checkLocation refuses edits of the field in which a redirect says where it leads.
 func checkLocation(v *Vhost) []finding {
-	if v.Redirect == nil || v.Headers == nil || v.Headers.Response == nil {
+	if v.Redirect() == nil || v.Headers() == nil || v.Headers().Response == nil {
 		return nil
 	}
 	var out []finding
@@ -93,7 +93,7 @@ func checkLocation(v *Vhost) []finding {
 			out = append(out, finding{field: "headers.response." + at, reason: fmt.Sprintf("field %q is where the redirect leads: redirect.to says that", name)})
 		}
 	}
-	e := v.Headers.Response
+	e := v.Headers().Response
 	for i, name := range e.Remove {
 		see(fmt.Sprintf("remove[%d]", i), name)
 	}
@@ -107,7 +107,7 @@ func checkLocation(v *Vhost) []finding {
 }
 
 func checkRedirect(v *Vhost) []finding {
-	r := v.Redirect
+	r := v.Redirect()
 	if r == nil {
 		return nil
 	}
@@ -162,10 +162,10 @@ func (r *Redirect) target() (host, target string, here bool) {
 
 // LeadsTo returns the route that a vhost's redirect leads to; nil: none of the table's.
 func (t *Table) LeadsTo(v *Vhost) *Route {
-	if v.Redirect == nil {
+	if v.Redirect() == nil {
 		return nil
 	}
-	host, target, here := v.Redirect.target()
+	host, target, here := v.Redirect().target()
 	if !here {
 		return nil
 	}
@@ -182,10 +182,10 @@ func (t *Table) LeadsTo(v *Vhost) *Route {
 
 // LeadsHome reports whether a vhost's redirect names a host of its own, be it to another path: no wildcard is needed to cover it.
 func (t *Table) LeadsHome(v *Vhost) bool {
-	if v.Redirect == nil {
+	if v.Redirect() == nil {
 		return false
 	}
-	to, _, here := v.Redirect.target()
+	to, _, here := v.Redirect().target()
 	own := t.named(to)
 	host, _ := SplitName(v.Name)
 	return here && own != nil && own.Name == host

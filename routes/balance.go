@@ -21,7 +21,7 @@ type Sticky struct {
 
 // checkBalance checks what is said of the choice among backends.
 func checkBalance(v *Vhost) []finding {
-	out := oneOf("balance", v.Balance, balances)
+	out := oneOf("balance", v.Balance(), balances)
 	for i, b := range v.Backends {
 		if b.Weight < 0 || b.Weight > MaxWeight {
 			out = append(out, finding{
@@ -30,10 +30,10 @@ func checkBalance(v *Vhost) []finding {
 			})
 		}
 	}
-	if v.Sticky == nil {
+	if v.Sticky() == nil {
 		return out
 	}
-	switch name := v.Sticky.Cookie; {
+	switch name := v.Sticky().Cookie; {
 	case name == "":
 		out = append(out, finding{field: "sticky.cookie", missing: true, reason: "sticky needs the name of a cookie, such as backend"})
 	case !isToken(name) || len(name) > 64:

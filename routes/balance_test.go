@@ -14,7 +14,7 @@ func TestBalanceIsReadAndWrittenBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		v := doc.Vhost
-		if v.Balance != policy || v.Backends[1].Weight != 1000 || v.Sticky.Cookie != "node" {
+		if v.Balance() != policy || v.Backends[1].Weight != 1000 || v.Sticky().Cookie != "node" {
 			t.Errorf("%+v", v)
 		}
 		if back, err := json.Marshal(v); err != nil || string(back) != text {

@@ -13,8 +13,19 @@ var ErrAmbiguousPath = errors.New("the path can be read in two ways")
 
 // A pathSet is the path vhosts of one host.
 type pathSet struct {
-	names    trie[string] // by path
-	segments int          // that a path has at most, or had
+	host     string
+	names    trie[pathName]
+	segments int // that a path has at most, or had
+}
+
+func (s *pathSet) key() string { return s.host }
+
+// A pathName is the name of a path vhost, whose key is the path.
+type pathName string
+
+func (n pathName) key() string {
+	_, path := SplitName(string(n))
+	return path
 }
 
 // Below returns the route that answers for a target among the route of its host, as
@@ -28,7 +39,7 @@ type pathSet struct {
 // For a host without path vhosts it costs a comparison, and for a hostile path what maxReadings
 // bounds. It does not allocate.
 func (t *Table) Below(host *Route, target string) (*Route, error) {
-	if host.below == nil {
+	if host.rarely().below == nil {
 		return host, nil
 	}
 	path, _, _ := strings.Cut(target, "?")
@@ -46,20 +57,21 @@ func (t *Table) Below(host *Route, target string) (*Route, error) {
 
 // longest returns the route of the longest path vhost that has the path, or the host's.
 func (t *Table) longest(host *Route, path string) *Route {
+	below := host.rarely().below
 	end, segments := 1, 0
 	for ; end < len(path) && end <= maxNamePath; end++ {
 		if path[end] == '/' {
-			if segments++; segments == host.below.segments {
+			if segments++; segments == below.segments {
 				break
 			}
 		}
 	}
 	for end = min(end, len(path)); end > 0; end = strings.LastIndexByte(path[:end], '/') {
-		name, ok := host.below.names.get(path[:end])
+		name, ok := below.names.get(path[:end])
 		if !ok {
 			continue
 		}
-		if r, ok := t.vhosts.get(name); ok && isPathOf(r, host) {
+		if r, ok := t.vhosts.get(string(name)); ok && isPathOf(r, host) {
 			return r
 		}
 	}
@@ -68,25 +80,26 @@ func (t *Table) longest(host *Route, path string) *Route {
 
 // TLS returns what the vhost says of TLS; of a path vhost, what its host's vhost says. nil: nothing.
 func (r *Route) TLS() *TLS {
-	if r.hostTLS != nil {
-		return r.hostTLS
+	if tls := r.rarely().hostTLS; tls != nil {
+		return tls
 	}
 	return r.Vhost.TLS
 }
 
 // IsSuspended reports whether nothing but errors is served for the route: its vhost is suspended or, of a path vhost, that of its host.
 func (r *Route) IsSuspended() bool {
-	return r.Vhost != nil && (r.hostSuspended || r.Vhost.IsSuspended())
+	return r.Vhost != nil && (r.rarely().hostSuspended || r.Vhost.IsSuspended())
 }
 
 // Paths yields the names of the vhost's path vhosts, also of those that answer for no request, in no particular order.
 func (r *Route) Paths() iter.Seq[string] {
 	return func(yield func(string) bool) {
-		if r.below == nil {
+		below := r.rarely().below
+		if below == nil {
 			return
 		}
-		for _, name := range r.below.names.all() {
-			if !yield(name) {
+		for name := range below.names.all() {
+			if !yield(string(name)) {
 				return
 			}
 		}
@@ -113,15 +126,15 @@ func (b *builder) nest(name string) {
 	if path == "" {
 		return
 	}
-	var next pathSet
+	next := pathSet{host: host}
 	if paths, ok := b.t.below.get(host); ok {
 		if _, there := paths.names.get(path); there {
 			return
 		}
 		next = *paths
 	}
-	next.names, next.segments = next.names.with(path, name), max(next.segments, strings.Count(path, "/"))
-	b.t.below = b.t.below.with(host, &next)
+	next.names, next.segments = next.names.with(pathName(name)), max(next.segments, strings.Count(path, "/"))
+	b.t.below = b.t.below.with(&next)
 	b.renew(host)
 }
 
@@ -133,7 +146,7 @@ func (b *builder) unnest(name string) {
 		return
 	}
 	if names := paths.names.without(path); names.len() > 0 {
-		b.t.below = b.t.below.with(host, &pathSet{names, paths.segments})
+		b.t.below = b.t.below.with(&pathSet{host, names, paths.segments})
 	} else {
 		b.t.below = b.t.below.without(host)
 	}
@@ -143,32 +156,34 @@ func (b *builder) unnest(name string) {
 // renew puts a successor with the same document in the place of a route.
 func (b *builder) renew(name string) {
 	if r, ok := b.vhosts.get(name); ok {
-		b.put(r.successor(r.Vhost, r.Tenant, r.Problems))
+		b.put(r.successor(r.Vhost, r.Tenant, r.Problems()))
 	}
 }
 
 // relate gives a route what it has from others by its name.
 func (b *builder) relate(r *Route) {
-	r.below, _ = b.t.below.get(r.Name)
+	if below, ok := b.t.below.get(r.Name); ok {
+		r.toRare().below = below
+	}
 	if host, path := SplitName(r.Name); path != "" {
 		if h, ok := b.vhosts.get(host); ok && h.Vhost != nil {
-			r.hostTLS, r.hostSuspended = h.Vhost.TLS, h.Vhost.IsSuspended()
+			r.toRare().hostTLS, r.toRare().hostSuspended = h.Vhost.TLS, h.Vhost.IsSuspended()
 		}
 	}
 }
 
 // renewBelow brings a host's settings of TLS, and whether it is suspended, to its path vhosts, if that is other than before.
 func (b *builder) renewBelow(host, before *Route) {
-	if host.below == nil || host.Vhost == nil {
+	if host.rarely().below == nil || host.Vhost == nil {
 		return
 	}
 	tls, suspended := host.Vhost.TLS, host.Vhost.IsSuspended()
 	if before != nil && before.Vhost != nil && before.Vhost.TLS == tls && before.Vhost.IsSuspended() == suspended {
 		return
 	}
-	for _, name := range host.below.names.all() {
-		if r, ok := b.vhosts.get(name); ok && (r.hostTLS != tls || r.hostSuspended != suspended) {
-			b.renew(name)
+	for name := range host.rarely().below.names.all() {
+		if r, ok := b.vhosts.get(string(name)); ok && (r.rarely().hostTLS != tls || r.rarely().hostSuspended != suspended) {
+			b.renew(string(name))
 		}
 	}
 }
@@ -176,8 +191,8 @@ func (b *builder) renewBelow(host, before *Route) {
 // releaseBelow ends for its path vhosts that a host was suspended which is gone.
 func (b *builder) releaseBelow(host *Route) {
 	if paths, ok := b.t.below.get(host.Name); ok && host.IsSuspended() {
-		for _, name := range paths.names.all() {
-			b.renew(name)
+		for name := range paths.names.all() {
+			b.renew(string(name))
 		}
 	}
 }

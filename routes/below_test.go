@@ -314,7 +314,7 @@ func TestPathVhostsComeAndGo(t *testing.T) {
 		}
 	}
 	table, _ = with(table, gone(KindVhost, "a.test/x"))
-	if table.Match("a.test").below != nil || table.below.len() != 0 {
+	if table.Match("a.test").rarely().below != nil || table.below.len() != 0 {
 		t.Error("something is left of path vhosts that are gone")
 	}
 }
@@ -348,7 +348,7 @@ func TestPathVhostIsSuspendedWithItsHost(t *testing.T) {
 	t.Parallel()
 	host := func(suspended bool) Change {
 		c := vhostChange("a.test", "t")
-		c.Vhost.Suspended = &suspended
+		c.Vhost.VhostExtras = &VhostExtras{Suspended: &suspended}
 		return c
 	}
 	path, gone := vhostChange("a.test/x", "t"), Change{Key: Key{Kind: KindVhost, Name: "a.test"}}

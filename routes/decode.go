@@ -249,7 +249,7 @@ func (d *Decoder) mapping(n ast.Node, path string, v reflect.Value) {
 	seen := map[string]bool{}
 	for _, e := range entries {
 		at := join(path, e.Key)
-		i, known := fields[e.Key]
+		index, known := fields[e.Key]
 		switch {
 		case !known:
 			p := d.problemAt(e.Token, "", fmt.Sprintf("unknown key %q%s", e.Key, inside(path)))
@@ -260,9 +260,10 @@ func (d *Decoder) mapping(n ast.Node, path string, v reflect.Value) {
 		default:
 			seen[e.Key] = true
 			before := len(d.problems)
-			d.value(e.Value, at, v.Field(i))
+			field := fieldAt(v, index)
+			d.value(e.Value, at, field)
 			if len(d.problems) == before {
-				d.explicitZero(e.Value, at, v.Field(i), v.Type().Field(i).Tag.Get(zeroTag))
+				d.explicitZero(e.Value, at, field, v.Type().FieldByIndex(index).Tag.Get(zeroTag))
 			}
 		}
 	}
@@ -349,19 +350,32 @@ func (d *Decoder) scalar(n ast.Node, path string, v reflect.Value) {
 	}
 }
 
-// fieldsOf maps the json names of a struct's fields to their indexes.
-func fieldsOf(t reflect.Type) map[string]int {
-	out := map[string]int{}
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+// fieldsOf maps the json names of a struct's fields, those of embedded structs included, to where they are.
+func fieldsOf(t reflect.Type) map[string][]int {
+	out := map[string][]int{}
+	for _, f := range reflect.VisibleFields(t) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name != "" && name != "-" {
-			out[name] = i
+			out[name] = f.Index
 		}
 	}
 	return out
 }
 
-func keys(m map[string]int) []string {
+// fieldAt returns a field to write to, and makes the embedded struct that it is in.
+func fieldAt(v reflect.Value, index []int) reflect.Value {
+	for _, i := range index[:len(index)-1] {
+		if v = v.Field(i); v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				v.Set(reflect.New(v.Type().Elem()))
+			}
+			v = v.Elem()
+		}
+	}
+	return v.Field(index[len(index)-1])
+}
+
+func keys(m map[string][]int) []string {
 	out := make([]string, 0, len(m))
 	for k := range m {
 		out = append(out, k)

@@ -86,10 +86,13 @@ func TestGoodFileIsReadIntoItsFields(t *testing.T) {
 		}}},
 		{Key: Key{KindTenant, "empty"}, Line: 7, Tenant: &Tenant{Name: "empty"}},
 		{Key: Key{KindVhost, "www.shop.test"}, Line: 9, Vhost: &Vhost{
-			Name: "www.shop.test", Tenant: "shop", Suspended: &no, Aliases: []string{"shop.test", "xn--bcher-kva.test", "*.shop.test"},
+			Name: "www.shop.test", Tenant: "shop", Aliases: []string{"shop.test", "xn--bcher-kva.test", "*.shop.test"},
 			Backends: []Backend{{URL: "http://127.0.0.1:9000"}, {URL: "https://10.0.0.2", Weight: 1}, {URL: "unix:/run/app.sock"}, {URL: "http://[::1]:80/x"}},
-			Balance:  "round_robin", Compress: "on", WAF: &WAF{Mode: "detect"},
-			Timeouts: &Timeouts{Connect: Duration(300 * time.Millisecond), FirstByte: Duration(2 * time.Minute)},
+			VhostExtras: &VhostExtras{
+				Suspended: &no, Balance: "round_robin", Compress: "on",
+				Timeouts: &Timeouts{Connect: Duration(300 * time.Millisecond), FirstByte: Duration(2 * time.Minute)},
+			},
+			WAF: &WAF{Mode: "detect"},
 			Cache: &Cache{
 				Enabled: &yes, MaxBody: 1 << 20, SetCookie: "bypass", Heuristic: &no,
 				StaleIfError: new(Duration), StaleWhileRevalidate: Duration(30 * time.Second), IgnoreClientNoCache: &yes,
@@ -126,13 +129,13 @@ type leaf struct {
 
 func leaves(t reflect.Type, path []string) []leaf {
 	var out []leaf
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+	for _, f := range reflect.VisibleFields(t) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name == "" || name == "-" {
 			continue
 		}
 		at := append(append([]string{}, path...), name)
-		kind := t.Field(i).Type
+		kind := f.Type
 		if kind.Kind() == reflect.Pointer {
 			kind = kind.Elem()
 		}

@@ -149,15 +149,15 @@ func (d *Decoder) documentOfFile(key Key, e Entry) Document {
 		doc.Tenant.Addresses.inFolder(d.file)
 	}
 	if doc.Vhost != nil {
-		doc.Vhost.Addresses.inFolder(d.file)
+		doc.Vhost.Addresses().inFolder(d.file)
 		for _, b := range doc.Vhost.Backends {
 			if b.TLS != nil {
 				b.TLS.beside(d.file)
 			}
 		}
 	}
-	if doc.Vhost != nil && doc.Vhost.Respond != nil {
-		doc.Vhost.Respond.File = beside(d.file, doc.Vhost.Respond.File)
+	if doc.Vhost != nil && doc.Vhost.Respond() != nil {
+		doc.Vhost.Respond().File = beside(d.file, doc.Vhost.Respond().File)
 	}
 	if doc.Vhost != nil && doc.Vhost.TLS != nil {
 		if c := doc.Vhost.TLS.Certificate; c != nil {
@@ -184,7 +184,7 @@ func (d *Decoder) documentOf(key Key, mode checkMode) Document {
 	case KindVhost:
 		v := &Vhost{}
 		d.Decode(v)
-		v.Name, doc.Vhost = key.Name, v
+		doc.Vhost = v.settle(key.Name)
 		findings = checkVhost(key.Name, v, mode)
 	}
 	decoded := len(d.problems) > 0

@@ -1,9 +1,11 @@
 package routes
 
+import "math/bits"
+
 // A draft is a trie with changes that are gathered and made together: a million
 // one after the other would copy the way to each of them. The zero value is a
 // draft of an empty trie.
-type draft[V any] struct {
+type draft[V keyed] struct {
 	trie trie[V]
 	puts map[string]V // not in trie yet
 }
@@ -15,11 +17,11 @@ func (d *draft[V]) get(key string) (V, bool) {
 	return d.trie.get(key)
 }
 
-func (d *draft[V]) put(key string, value V) {
+func (d *draft[V]) put(value V) {
 	if d.puts == nil {
 		d.puts = map[string]V{}
 	}
-	d.puts[key] = value
+	d.puts[value.key()] = value
 }
 
 func (d *draft[V]) remove(key string) {
@@ -34,17 +36,17 @@ func (d *draft[V]) seal() trie[V] {
 	return d.trie
 }
 
-// withAll is with for many keys: what they have in common is copied once.
+// withAll is with for many values by their keys: what these have in common is copied once.
 func (t trie[V]) withAll(puts map[string]V) trie[V] {
 	if len(puts) < 2 {
-		for key, value := range puts {
-			t = t.with(key, value)
+		for _, value := range puts {
+			t = t.with(value)
 		}
 		return t
 	}
 	leaves := make([]trieNode[V], 0, len(puts))
-	for key, value := range puts {
-		leaves = append(leaves, trieNode[V]{hash: hashOf(key), key: key, value: value})
+	for _, value := range puts {
+		leaves = append(leaves, leafOf(value))
 	}
 	var root *trieNode[V]
 	if t.size > 0 {
@@ -54,65 +56,68 @@ func (t trie[V]) withAll(puts map[string]V) trie[V] {
 	return trie[V]{root: next, size: t.size + added}
 }
 
-// withAll returns the node (nil: there is none) with at least one leaf. leaves
-// and spare, which has the same length, are written to.
-func (n *trieNode[V]) withAll(shift uint, leaves, spare []trieNode[V]) (out trieNode[V], added int) {
+// withAll returns the node (nil: there is none), which is depth steps below the root, with at least one leaf; the
+// keys of the leaves differ. leaves and spare, which has the same length, are written to.
+func (n *trieNode[V]) withAll(depth int, leaves, spare []trieNode[V]) (out trieNode[V], added int) {
 	switch {
 	case n == nil && len(leaves) == 1:
 		return leaves[0], 1
-	case len(leaves) == 1 || shift >= 64: // from there on all hashes are equal
-		if n == nil {
-			n, leaves, added = &leaves[0], leaves[1:], 1
+	case len(leaves) == 1:
+		next, one := n.with(depth, leaves[0])
+		if one {
+			added = 1
 		}
-		out = *n
-		for _, leaf := range leaves {
-			next, one := out.with(shift, leaf)
-			if out = next; one {
-				added++
-			}
-		}
-		return out, added
-	case n != nil && len(n.children) == 0: // a leaf, with what shares its hash: one level down there is room
-		branch := trieNode[V]{hash: 1 << (n.hash >> shift & 31), children: []trieNode[V]{*n}}
-		return branch.withAll(shift, leaves, spare)
+		return next, added
+	case n != nil && n.isLeaf():
+		branch := n.split(depth)
+		return branch.withAll(depth, leaves, spare)
 	}
-	var ends [32]int // of the leaves of each child, in spare
-	for i := range leaves {
-		ends[leaves[i].hash>>shift&31]++
-	}
-	var starts [32]int
-	for i, at := 0, 0; i < len(ends); i++ {
-		starts[i] = at
-		at += ends[i]
-		ends[i] = starts[i]
-	}
-	for i := range leaves {
-		child := leaves[i].hash >> shift & 31
-		spare[ends[child]] = leaves[i]
-		ends[child]++
-		out.hash |= 1 << child
-	}
+	ends, used := bySteps(depth, leaves, spare)
 	var children []trieNode[V]
 	if n != nil {
-		out.hash |= n.hash
-		children = n.children
+		used |= n.hash
+		children = n.children()
 	}
-	out.children = make([]trieNode[V], 0, bitCount(out.hash))
-	for i := range ends {
+	merged, from := make([]trieNode[V], 0, bits.OnesCount64(used)), 0
+	for step, to := range ends {
 		var child *trieNode[V]
-		if n != nil && n.hash&(1<<i) != 0 {
+		if n != nil && n.hash&(1<<step) != 0 {
 			child, children = &children[0], children[1:]
 		}
-		from, to := starts[i], ends[i]
 		if from == to {
 			if child != nil {
-				out.children = append(out.children, *child)
+				merged = append(merged, *child)
 			}
 			continue
 		}
-		next, more := child.withAll(shift+trieBits, spare[from:to], leaves[from:to])
-		out.children = append(out.children, next)
+		next, more := child.withAll(depth+1, spare[from:to], leaves[from:to])
+		merged = append(merged, next)
 		added += more
+		from = to
 	}
-	return out, added
+	return branchOf(used, merged), added
+}
+
+// bySteps copies leaves to sorted in the order of the steps that lead to them at a depth, and returns where those of each step
+// end, and which steps there are.
+func bySteps[V keyed](depth int, leaves, sorted []trieNode[V]) (ends [trieWidth]int, used uint64) {
+	var next [trieWidth]int
+	for i := range leaves {
+		next[leaves[i].step(depth)]++
+	}
+	for step, at := 0, 0; step < trieWidth; step++ {
+		count := next[step]
+		next[step] = at
+		at += count
+		ends[step] = at
+		if count > 0 {
+			used |= 1 << step
+		}
+	}
+	for i := range leaves {
+		step := leaves[i].step(depth)
+		sorted[next[step]] = leaves[i]
+		next[step]++
+	}
+	return ends, used
 }

@@ -248,7 +248,7 @@ func TestRestartServesTheLastGoodState(t *testing.T) {
 		t.Errorf("the alias went to %s over a restart", got)
 	}
 	f.send(Batch{Full: true, Changes: []Change{badChange(KindVhost, "h1.test", "still broken")}})
-	if r := f.Table().Match("h1.test"); r == nil || r.Problems.Error() != "f: still broken" {
+	if r := f.Table().Match("h1.test"); r == nil || r.Problems().Error() != "f: still broken" {
 		t.Error("a document that is bad at the start is not served from its last good form")
 	}
 	f.expect("held stays held over a restart", 6, 6)

@@ -29,7 +29,7 @@ func ParseJSON(key Key, source string, data []byte) Document {
 		case KindVhost:
 			v := &Vhost{}
 			if decodeStrictJSON(data, v) == nil && len(checkVhost(key.Name, v, checkPartial)) == 0 {
-				v.Name, doc.Vhost = key.Name, v
+				doc.Vhost = v.settle(key.Name)
 				return doc
 			}
 		}
@@ -72,8 +72,8 @@ func jsonProblem(source string, data []byte) *Problem {
 var zeroRefused = func() map[string]bool {
 	out := map[string]bool{}
 	for _, t := range []reflect.Type{reflect.TypeFor[Tenant](), reflect.TypeFor[WAF](), reflect.TypeFor[Backend](), reflect.TypeFor[Timeouts](), reflect.TypeFor[Cache](), reflect.TypeFor[Rate](), reflect.TypeFor[Health](), reflect.TypeFor[Sticky](), reflect.TypeFor[Redirect](), reflect.TypeFor[Respond]()} {
-		for name, i := range fieldsOf(t) {
-			if t.Field(i).Tag.Get(zeroTag) != "" {
+		for name, at := range fieldsOf(t) {
+			if t.FieldByIndex(at).Tag.Get(zeroTag) != "" {
 				out[name] = true
 			}
 		}

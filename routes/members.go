@@ -21,9 +21,9 @@ func (t *Table) Caching(tenant string) int {
 }
 
 // cachingOf returns how many of some vhosts have a cache.
-func (b *builder) cachingOf(names map[string]struct{}) (n int) {
-	for name := range names {
-		if r, ok := b.vhosts.get(name); ok && r.Vhost.Cache.On() {
+func cachingOf(members map[string]*Vhost) (n int) {
+	for _, v := range members {
+		if v.Cache.On() {
 			n++
 		}
 	}
@@ -33,7 +33,7 @@ func (b *builder) cachingOf(names map[string]struct{}) (n int) {
 // Vhosts yields every route, broken ones included, in no particular order.
 func (t *Table) Vhosts() iter.Seq[*Route] {
 	return func(yield func(*Route) bool) {
-		for _, r := range t.vhosts.all() {
+		for r := range t.vhosts.all() {
 			if !yield(r) {
 				return
 			}
@@ -44,8 +44,8 @@ func (t *Table) Vhosts() iter.Seq[*Route] {
 // Tenants yields the id of every tenant that is known, in no particular order.
 func (t *Table) Tenants() iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for name := range t.tenants.all() {
-			if !yield(name) {
+		for e := range t.tenants.all() {
+			if !yield(e.id) {
 				return
 			}
 		}

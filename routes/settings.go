@@ -58,8 +58,8 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 		Suspended:      v.IsSuspended(),
 		WAF:            *v.WAF.Over(base.WAF).Over(DefaultWAF),
 		TenantRate:     base.Rate.withDefaults(),
-		VhostRate:      v.Rate.withDefaults(),
-		Balance:        or(v.Balance, "p2c"),
+		VhostRate:      v.Rate().withDefaults(),
+		Balance:        or(v.Balance(), "p2c"),
 		Concurrency:    base.Concurrency,
 		ConnectTimeout: 3 * time.Second,
 		FirstByte:      60 * time.Second,
@@ -70,12 +70,12 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 		CacheSetCookie:    "bypass",
 		CacheQuery:        CacheQuery{Sort: new(bool)},
 		CacheKey:          CacheKey{Device: new(bool)},
-		Compress:          or(v.Compress, "off"),
+		Compress:          or(v.Compress(), "off"),
 		TLSPolicy:         PolicyIntermediate,
 		KeyType:           KeyECDSA,
 		RedirectHTTP:      "auto",
 
-		VhostAddresses: v.Addresses, TenantAddresses: base.Addresses,
+		VhostAddresses: v.Addresses(), TenantAddresses: base.Addresses,
 	}
 	for _, w := range []*WAF{base.WAF, v.WAF} {
 		if w != nil && w.Rules != "" {
@@ -86,14 +86,14 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 	if s.WAF.Responses == nil {
 		s.WAF.Responses = new(bool)
 	}
-	if t := v.Timeouts; t != nil {
+	if t := v.Timeouts(); t != nil {
 		s.ConnectTimeout = or(time.Duration(t.Connect), s.ConnectTimeout)
 		s.FirstByte = or(time.Duration(t.FirstByte), s.FirstByte)
 	}
-	if v.Sticky != nil {
-		s.Sticky = v.Sticky.Cookie
+	if v.Sticky() != nil {
+		s.Sticky = v.Sticky().Cookie
 	}
-	s.Health = v.Health.Resolved()
+	s.Health = v.Health().Resolved()
 	v.Cache.into(&s)
 	if t := r.TLS(); t != nil {
 		s.TLSPolicy = or(t.Policy, s.TLSPolicy)

@@ -16,9 +16,10 @@ func TestSettingsResolveVhostOverTenantOverDefaults(t *testing.T) {
 	table, _ := with(&Table{},
 		Change{Key: Key{KindTenant, "shop"}, Tenant: &Tenant{Name: "shop", WAF: &WAF{Mode: "block", Paranoia: 2, Responses: &yes, AllowedMethods: []string{"GET"}}}},
 		Change{Key: Key{KindVhost, "a.test"}, Vhost: &Vhost{
-			Name: "a.test", Tenant: "shop", Balance: "random", Compress: "on", WAF: &WAF{Paranoia: 3, Responses: &no},
-			Timeouts: &Timeouts{Connect: Duration(time.Second)}, Cache: &Cache{Enabled: &yes, TTL: Duration(time.Minute)},
-			TLS: &TLS{HSTS: &HSTS{MaxAge: Duration(time.Hour)}, RedirectHTTP: "true"},
+			Name: "a.test", Tenant: "shop", WAF: &WAF{Paranoia: 3, Responses: &no},
+			VhostExtras: &VhostExtras{Balance: "random", Compress: "on", Timeouts: &Timeouts{Connect: Duration(time.Second)}},
+			Cache:       &Cache{Enabled: &yes, TTL: Duration(time.Minute)},
+			TLS:         &TLS{HSTS: &HSTS{MaxAge: Duration(time.Hour)}, RedirectHTTP: "true"},
 		}},
 		vhostChange("plain.test", ""), vhostChange("orphan.test", "nobody"))
 	s := table.Match("a.test").Settings(&Tenant{WAF: &WAF{Mode: "off"}})

@@ -4,114 +4,41 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 )
 
 // A Table says which vhost answers for a host. It is immutable and safe for
 // concurrent use; With makes the next one. The zero value is an empty table.
 type Table struct {
 	vhosts  trie[*Route]       // by name; wildcards too ("*.shop.test")
-	hosts   trie[[]string]     // alias → the names of the vhosts that claim it, first come first
-	suffix  trie[string]       // ".shop.test" → "*.shop.test" for each wildcard, name or alias
+	hosts   trie[*claims]      // by alias
+	suffix  trie[wildcard]     // by what they end in, for each wildcard, name or alias
 	tenants trie[*tenantEntry] // by id
 	below   trie[*pathSet]     // by name of their host's vhost, which need not be there
 }
 
+// claims are the names of the vhosts that claim an alias, first come first.
+type claims struct {
+	alias string
+	names []string
+}
+
+func (c *claims) key() string { return c.alias }
+
+// A wildcard is a name such as "*.shop.test", whose key is ".shop.test".
+type wildcard string
+
+func (w wildcard) key() string { return string(w[1:]) }
+
 // tenantEntry holds the tenant's document, if there is one, and who uses it.
 type tenantEntry struct {
+	id       string
 	doc      *Tenant  // last good form; nil: no document, or never a good one
 	problems Problems // what is wrong with its present form
-	members  trie[struct{}]
+	members  trie[*Vhost]
 	caching  int // of the members
 }
 
-// A Route is one vhost of a table with its tenant. All but the instance is
-// immutable. What each request asks for stands first, on one line of a processor's cache.
-type Route struct {
-	// Name is the vhost's name.
-	Name string
-	// Vhost is the last good form; nil: there was never one, and the route
-	// answers for no host.
-	Vhost *Vhost
-
-	instance atomic.Value // nil until it is compiled
-	kept     any          // see Keep
-	below    *pathSet     // nil: none
-
-	// Of a path vhost: what its host's vhost says; see TLS and IsSuspended.
-	hostTLS       *TLS
-	hostSuspended bool
-
-	// Tenant is the tenant's document in its last good form; nil: none.
-	Tenant *Tenant
-	// Problems is what is wrong with the present document; Vhost is then an
-	// earlier form of it.
-	Problems Problems
-
-	mu       sync.Mutex // of compiling and of what follows
-	previous any        // the instance of the route that this one replaced
-	before   *Route     // that was being compiled when this one replaced it: previous is what comes of that
-}
-
-// Instance returns what the server made of the route, and makes it at the first
-// call: compile runs once per route, with the instance of the route that this
-// one replaced (nil if there was none) so that running state can be taken over. It must not return nil.
-// Safe for concurrent use. From the second call on it neither locks nor allocates.
-func (r *Route) Instance(compile func(r *Route, previous any) any) any {
-	if made := r.instance.Load(); made != nil {
-		return made
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if made := r.instance.Load(); made != nil {
-		return made
-	}
-	for b := r.before; b != nil; {
-		b.mu.Lock() // until it has been compiled
-		r.previous, r.before = b.inheritance()
-		b.mu.Unlock()
-		b = r.before
-	}
-	made := compile(r, r.previous)
-	r.previous = nil
-	r.instance.Store(made)
-	return made
-}
-
-// Keep has the route hold something of the server's beside its instance, for those who
-// meet the route before anybody asks for that. Not safe for concurrent use: it is
-// called before the route's table is published, with no nil.
-func (r *Route) Keep(v any) { r.kept = v }
-
-// Kept returns what Keep was given; nil: nothing.
-func (r *Route) Kept() any { return r.kept }
-
-// Compiled returns the instance if there is one, without making it.
-func (r *Route) Compiled() any { return r.instance.Load() }
-
-// successor returns a route for the same name that inherits r's running state.
-func (r *Route) successor(v *Vhost, t *Tenant, problems Problems) *Route {
-	next := &Route{Vhost: v, Tenant: t, Problems: problems}
-	if r != nil {
-		next.Name = r.Name
-		if r.mu.TryLock() {
-			next.previous, next.before = r.inheritance()
-			r.mu.Unlock()
-		} else { // compiling may take seconds, for which no change of other routes must wait
-			next.before = r
-		}
-	}
-	return next
-}
-
-// inheritance returns what a successor begins with, with mu held: an instance, or the route whose instance it will be.
-func (r *Route) inheritance() (previous any, before *Route) {
-	if made := r.instance.Load(); made != nil {
-		return made, nil
-	}
-	return r.previous, r.before
-}
+func (e *tenantEntry) key() string { return e.id }
 
 // Replaced is one route that With changed: Old is nil for an addition, New is
 // nil for a removal.
@@ -129,8 +56,8 @@ func (t *Table) Match(host string) *Route {
 			if dot < 0 {
 				break
 			}
-			if wildcard, ok := t.suffix.get(rest[dot:]); ok {
-				if r := t.named(wildcard); r != nil {
+			if w, ok := t.suffix.get(rest[dot:]); ok {
+				if r := t.named(string(w)); r != nil {
 					return r
 				}
 			}
@@ -150,8 +77,11 @@ func (t *Table) named(name string) *Route {
 	if r, ok := t.vhosts.get(name); ok && r.Vhost != nil {
 		return r
 	}
-	claims, _ := t.hosts.get(name)
-	for _, owner := range claims {
+	c, ok := t.hosts.get(name)
+	if !ok {
+		return nil
+	}
+	for _, owner := range c.names {
 		if r, ok := t.vhosts.get(owner); ok && r.Vhost != nil {
 			return r
 		}
@@ -169,7 +99,7 @@ func (t *Table) problems(key Key) Problems {
 		return problems
 	}
 	if r := t.Vhost(key.Name); r != nil {
-		return r.Problems
+		return r.Problems()
 	}
 	return nil
 }
@@ -222,10 +152,10 @@ func (t *Table) with(changes []Change) (*Table, []Replaced, []Key) {
 type builder struct {
 	t       *Table
 	before  *Table
-	touched map[string]struct{}            // names of vhosts whose route is another one now
-	moved   []Key                          // documents with another good form
-	vhosts  draft[*Route]                  // of t
-	joining map[string]map[string]struct{} // tenant → new members that it does not have yet
+	touched map[string]struct{}          // names of vhosts whose route is another one now
+	moved   []Key                        // documents with another good form
+	vhosts  draft[*Route]                // of t
+	joining map[string]map[string]*Vhost // tenant → new members, by name, that it does not have yet
 }
 
 func (b *builder) replaced() []Replaced {
@@ -250,7 +180,7 @@ func (r Replaced) name() string {
 func (b *builder) put(r *Route) {
 	b.relate(r)
 	before, _ := b.vhosts.get(r.Name)
-	b.vhosts.put(r.Name, r)
+	b.vhosts.put(r)
 	b.touched[r.Name] = struct{}{}
 	b.renewBelow(r, before)
 }
@@ -259,9 +189,9 @@ func (b *builder) tenant(c *Change) {
 	b.join(c.Key.Name)
 	old, known := b.t.tenants.get(c.Key.Name)
 	if !known {
-		old = &tenantEntry{}
+		old = &tenantEntry{id: c.Key.Name}
 	}
-	next := &tenantEntry{doc: c.Tenant, problems: c.Problems, members: old.members, caching: old.caching}
+	next := &tenantEntry{id: c.Key.Name, doc: c.Tenant, problems: c.Problems, members: old.members, caching: old.caching}
 	if c.Tenant == nil && len(c.Problems) > 0 {
 		next.doc = old.doc // bad: the last good form stays in force
 	}
@@ -275,13 +205,13 @@ func (b *builder) tenant(c *Change) {
 		b.t.tenants = b.t.tenants.without(c.Key.Name)
 		return
 	}
-	b.t.tenants = b.t.tenants.with(c.Key.Name, next)
+	b.t.tenants = b.t.tenants.with(next)
 	if next.doc == old.doc {
 		return
 	}
 	for member := range next.members.all() {
-		r, _ := b.vhosts.get(member)
-		b.put(r.successor(r.Vhost, next.doc, r.Problems))
+		r, _ := b.vhosts.get(member.Name)
+		b.put(r.successor(r.Vhost, next.doc, r.Problems()))
 	}
 }
 
@@ -303,7 +233,7 @@ func (b *builder) vhost(c *Change) {
 		v = old.Vhost // bad, or the same as before
 	}
 	if old != nil && v == old.Vhost {
-		if !equalProblems(old.Problems, c.Problems) {
+		if !equalProblems(old.Problems(), c.Problems) {
 			b.put(old.successor(v, old.Tenant, c.Problems))
 		}
 		return
@@ -326,8 +256,12 @@ func (b *builder) claim(r *Route) {
 	b.wildcard(r.Name)
 	for _, alias := range r.Vhost.Aliases {
 		b.wildcard(alias)
-		claims, _ := b.t.hosts.get(alias)
-		b.t.hosts = b.t.hosts.with(alias, append(slices.Clone(claims), r.Name))
+		next := &claims{alias: alias}
+		if c, ok := b.t.hosts.get(alias); ok {
+			next.names = slices.Clone(c.names)
+		}
+		next.names = append(next.names, r.Name)
+		b.t.hosts = b.t.hosts.with(next)
 	}
 	if r.Vhost.Tenant == "" {
 		return
@@ -337,13 +271,13 @@ func (b *builder) claim(r *Route) {
 	}
 	members := b.joining[r.Vhost.Tenant]
 	if members == nil {
-		members = map[string]struct{}{}
+		members = map[string]*Vhost{}
 		if b.joining == nil {
-			b.joining = map[string]map[string]struct{}{}
+			b.joining = map[string]map[string]*Vhost{}
 		}
 		b.joining[r.Vhost.Tenant] = members
 	}
-	members[r.Name] = struct{}{}
+	members[r.Name] = r.Vhost
 }
 
 // join makes those members of a tenant who have claimed it.
@@ -353,12 +287,12 @@ func (b *builder) join(tenant string) {
 		return
 	}
 	delete(b.joining, tenant)
-	next := tenantEntry{}
+	next := tenantEntry{id: tenant}
 	if e, ok := b.t.tenants.get(tenant); ok {
 		next = *e
 	}
-	next.members, next.caching = next.members.withAll(members), next.caching+b.cachingOf(members)
-	b.t.tenants = b.t.tenants.with(tenant, &next)
+	next.members, next.caching = next.members.withAll(members), next.caching+cachingOf(members)
+	b.t.tenants = b.t.tenants.with(&next)
 }
 
 // unclaim takes back what claim entered.
@@ -367,10 +301,13 @@ func (b *builder) unclaim(r *Route) {
 		return
 	}
 	for _, alias := range r.Vhost.Aliases {
-		claims, _ := b.t.hosts.get(alias)
-		left := slices.DeleteFunc(slices.Clone(claims), func(name string) bool { return name == r.Name })
+		c, ok := b.t.hosts.get(alias)
+		if !ok {
+			continue
+		}
+		left := slices.DeleteFunc(slices.Clone(c.names), func(name string) bool { return name == r.Name })
 		if len(left) > 0 {
-			b.t.hosts = b.t.hosts.with(alias, left)
+			b.t.hosts = b.t.hosts.with(&claims{alias, left})
 		} else {
 			b.t.hosts = b.t.hosts.without(alias)
 		}
@@ -390,11 +327,11 @@ func (b *builder) unclaim(r *Route) {
 		b.t.tenants = b.t.tenants.without(r.Vhost.Tenant)
 		return
 	}
-	b.t.tenants = b.t.tenants.with(r.Vhost.Tenant, &next)
+	b.t.tenants = b.t.tenants.with(&next)
 }
 
 func (b *builder) wildcard(name string) {
 	if len(name) > 2 && name[:2] == "*." {
-		b.t.suffix = b.t.suffix.with(name[1:], name)
+		b.t.suffix = b.t.suffix.with(wildcard(name))
 	}
 }

@@ -269,7 +269,7 @@ func TestLastGoodFormSurvivesABadChange(t *testing.T) {
 		t.Errorf("replaced: %v", replaced)
 	}
 	r := table.Match("alias.test")
-	if r == nil || r.Name != "a.test" || r.Problems.Error() != "f: broken" || r.Tenant.WAF.Mode != "block" {
+	if r == nil || r.Name != "a.test" || r.Problems().Error() != "f: broken" || r.Tenant.WAF.Mode != "block" {
 		t.Errorf("got %+v", r)
 	}
 	if doc, problems, _ := table.Tenant("shop"); doc == nil || len(problems) != 1 {
@@ -279,11 +279,11 @@ func TestLastGoodFormSurvivesABadChange(t *testing.T) {
 	c := vhostChange("a.test", "shop")
 	c.Problems = Problems{{Reason: "stands twice"}}
 	table, _ = with(table, c)
-	if r = table.Match("a.test"); r == nil || len(r.Problems) != 1 || table.Match("alias.test") != nil {
+	if r = table.Match("a.test"); r == nil || len(r.Problems()) != 1 || table.Match("alias.test") != nil {
 		t.Errorf("got %+v", r)
 	}
 	table, _ = with(table, vhostChange("a.test", "shop"))
-	if len(table.Match("a.test").Problems) != 0 {
+	if len(table.Match("a.test").Problems()) != 0 {
 		t.Error("mended, but the problem stays")
 	}
 	// Never good: known, and answers nothing.

@@ -19,40 +19,51 @@ type Vhost struct {
 
 	// Tenant names the tenant; empty: none, the process's defaults apply.
 	Tenant string `yaml:"tenant,omitempty" json:"tenant,omitempty"`
+	// Aliases are further hosts of the same forms as Name.
+	Aliases []string `yaml:"aliases,omitempty" json:"aliases,omitempty"`
+	// Backends is where requests go. A vhost has at least one of them, or Redirect, or Respond.
+	Backends []Backend `yaml:"backends,omitempty" json:"backends,omitempty"`
+	// VhostExtras is what few sites say: nil, nothing of it. It is read by the methods of the vhost
+	// that are called as its fields are; those of a vhost without extras return their zero values.
+	*VhostExtras `yaml:",inline"`
+
+	Cache *Cache `yaml:"cache,omitempty" json:"cache,omitempty"`
+	WAF   *WAF   `yaml:"waf,omitempty" json:"waf,omitempty"`
+	TLS   *TLS   `yaml:"tls,omitempty" json:"tls,omitempty"`
+}
+
+// VhostExtras are fields of a vhost's document. They are apart from Vhost since a node may hold a
+// million vhosts, most of which say nothing of this.
+type VhostExtras struct {
 	// Suspended: true: requests are answered 503 and go nowhere, TLS sessions are not resumed, and certificates neither ordered nor renewed;
 	// the one that is there is served. Default false.
 	Suspended *bool `yaml:"suspended,omitempty" json:"suspended,omitempty"`
-	// Aliases are further hosts of the same forms as Name.
-	Aliases []string `yaml:"aliases,omitempty" json:"aliases,omitempty"`
 	// Strip has a path vhost's path taken off the target that the backend gets. Default false.
-	Strip bool `yaml:"strip,omitempty" json:"strip,omitempty"`
-	// Backends is where requests go. A vhost has at least one of them, or Redirect, or Respond.
-	Backends []Backend `yaml:"backends,omitempty" json:"backends,omitempty"`
+	Strip    bool      `yaml:"strip,omitempty" json:"strip,omitempty"`
 	Redirect *Redirect `yaml:"redirect,omitempty" json:"redirect,omitempty"`
 	Respond  *Respond  `yaml:"respond,omitempty" json:"respond,omitempty"`
 	// Balance: "p2c" (default), "random", "round_robin", "least_conn", "hash_ip", "hash_host" or "hash_path_segment".
 	Balance  string    `yaml:"balance,omitempty" json:"balance,omitempty"`
 	Sticky   *Sticky   `yaml:"sticky,omitempty" json:"sticky,omitempty"`
 	Timeouts *Timeouts `yaml:"timeouts,omitempty" json:"timeouts,omitempty"`
-	Cache    *Cache    `yaml:"cache,omitempty" json:"cache,omitempty"`
+	// Health: active checks of the backends; nil: none.
+	Health *Health `yaml:"health,omitempty" json:"health,omitempty"`
 	// Compress: "off" (default) or "on": answers get a content coding that the client takes (zstd, br or gzip), if it makes
 	// them shorter and the backend has not given them one. On for pages that show a secret beside text of
 	// somebody else's choice, it lets him find the secret out (BREACH).
 	Compress string `yaml:"compress,omitempty" json:"compress,omitempty"`
 	// Headers are edits of header fields; nil: none.
 	Headers *Headers `yaml:"headers,omitempty" json:"headers,omitempty"`
-	WAF     *WAF     `yaml:"waf,omitempty" json:"waf,omitempty"`
 	// Rate: how many requests pass, beside what the tenant's says. Default: no limit.
 	Rate Rates `yaml:"rate,omitempty" json:"rate,omitempty"`
-	TLS  *TLS  `yaml:"tls,omitempty" json:"tls,omitempty"`
-	// Health: active checks of the backends; nil: none.
-	Health *Health `yaml:"health,omitempty" json:"health,omitempty"`
 	// Addresses are asked before the tenant's. Default none.
 	Addresses *Addresses `yaml:"addresses,omitempty" json:"addresses,omitempty"`
 }
 
 // IsSuspended reports whether nothing but errors is served for the vhost.
-func (v *Vhost) IsSuspended() bool { return v.Suspended != nil && *v.Suspended }
+func (v *Vhost) IsSuspended() bool { return v.Suspended() != nil && *v.Suspended() }
+
+func (v *Vhost) key() string { return v.Name }
 
 // A Backend is one server of a vhost: in a document either its URL alone or a
 // mapping with url, weight and tls.

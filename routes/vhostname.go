@@ -58,7 +58,7 @@ func CanonicalVhost(name string) (string, error) {
 func checkName(name string, v *Vhost) []finding {
 	host, path := SplitName(name)
 	if path == "" {
-		if v.Strip {
+		if v.Strip() {
 			return []finding{{field: "strip", reason: "only a vhost with a path in its name, such as " + name + "/blog, has one to take off"}}
 		}
 		return nil

@@ -64,7 +64,7 @@ func (c *checker) addresses() {
 		if d.Vhost == nil {
 			continue
 		}
-		a := d.Vhost.Addresses
+		a := d.Vhost.Addresses()
 		c.listsOf(a, func(reason string) *routes.Problem { return d.entry.problem(field, reason) })
 		if a != nil && len(a.Allow) > 0 && len(a.Deny) == 0 && !denies && !tenantDenies[d.Vhost.Tenant] {
 			c.warnings = append(c.warnings, d.entry.problem(field+".allow", "nobody is denied, so all others are served too; to serve these alone, add deny: [all]"))

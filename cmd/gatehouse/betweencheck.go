@@ -26,9 +26,9 @@ func (c *checker) between() {
 				c.add(d.entry.problem(p.Field, p.Reason))
 			}
 		}
-		if d.Vhost.Respond != nil {
-			if _, err := d.Vhost.Respond.Page(); err != nil {
-				c.add(d.entry.problem("respond.file", unreadableFile(d.Vhost.Respond.File, err)))
+		if d.Vhost.Respond() != nil {
+			if _, err := d.Vhost.Respond().Page(); err != nil {
+				c.add(d.entry.problem("respond.file", unreadableFile(d.Vhost.Respond().File, err)))
 			}
 		}
 		c.backendTLS(d)

@@ -16,10 +16,10 @@ var variable = regexp.MustCompile(`(?:^|\W)\$(?:\{|[A-Za-z_])|\{[\s{$.]*[A-Za-z_
 // headers warns of values of header fields that look as if they were filled in.
 func (c *checker) headers() {
 	for _, d := range c.vhosts {
-		if d.Vhost == nil || d.Vhost.Headers == nil {
+		if d.Vhost == nil || d.Vhost.Headers() == nil {
 			continue
 		}
-		for way, edits := range map[string]*routes.HeaderEdits{"request": d.Vhost.Headers.Request, "response": d.Vhost.Headers.Response} {
+		for way, edits := range map[string]*routes.HeaderEdits{"request": d.Vhost.Headers().Request, "response": d.Vhost.Headers().Response} {
 			if edits == nil {
 				continue
 			}

@@ -40,7 +40,7 @@ var settings = settingsOf(reflect.TypeFor[Config](), "")
 
 func settingsOf(t reflect.Type, above string) []setting {
 	var out []setting
-	for f := range t.Fields() {
+	for _, f := range reflect.VisibleFields(t) {
 		name := jsonName(f)
 		if name == "" {
 			continue

@@ -39,12 +39,13 @@ type multiline string
 // the type declares them, named by their json tags.
 func fieldsOf(v reflect.Value) []field {
 	out := []field{}
-	for i := range v.NumField() {
-		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
-		if name == "" || name == "-" || v.Field(i).IsZero() {
+	for _, f := range reflect.VisibleFields(v.Type()) {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		value, err := v.FieldByIndexErr(f.Index) // an error: its embedded struct is not there
+		if name == "" || name == "-" || err != nil || value.IsZero() {
 			continue
 		}
-		out = append(out, field{name, valueOf(v.Field(i))})
+		out = append(out, field{name, valueOf(value)})
 	}
 	return out
 }

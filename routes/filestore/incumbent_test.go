@@ -23,7 +23,7 @@ func TestEarlierFileTakesOverALiveSite(t *testing.T) {
 	write(t, filepath.Join(dir, "0.yaml"), "vhosts:\n  up.test: {tenant: evil, backends: [\"http://127.0.0.1:2\"]}\n")
 	r := f.UntilProblem("up.test", "0.yaml")
 	if r.Vhost.Tenant != "owner" {
-		t.Errorf("tenant %q serves; the problem is %v", r.Vhost.Tenant, r.Problems)
+		t.Errorf("tenant %q serves; the problem is %v", r.Vhost.Tenant, r.Problems())
 	}
 	err = store.Delete(context.Background(), routes.Key{Kind: routes.KindVhost, Name: "up.test"})
 	if err == nil || !strings.Contains(err.Error(), "0.yaml") || !strings.Contains(err.Error(), "sites.yaml") {

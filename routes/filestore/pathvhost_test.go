@@ -28,7 +28,7 @@ func TestPathVhostInFiles(t *testing.T) {
 	}
 	table, _ := (&routes.Table{}).With(batch.Changes)
 	for path, want := range map[string]string{"/blog/x": blog.Name, "/docs/x": docs.Name, "/": "www.shop.test"} {
-		if r, err := table.Below(table.Match("www.shop.test"), path); err != nil || r.Name != want || r.Vhost.Strip != (path != "/") {
+		if r, err := table.Below(table.Match("www.shop.test"), path); err != nil || r.Name != want || r.Vhost.Strip() != (path != "/") {
 			t.Errorf("%s: %+v, %v", path, r, err)
 		}
 	}

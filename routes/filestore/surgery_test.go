@@ -160,7 +160,7 @@ func TestRelativePathsStayAsTheyAreWritten(t *testing.T) {
 	if v.TLS.Certificate.Cert != filepath.Join(dir, "a.pem") {
 		t.Fatalf("the certificate is at %s", v.TLS.Certificate.Cert)
 	}
-	v.Balance = "random"
+	v.VhostExtras = &routes.VhostExtras{Balance: "random"}
 	if err := s.Put(context.Background(), routes.Document{Key: routestest.Vhost("a.test"), Vhost: &v}); err != nil {
 		t.Fatal(err)
 	}

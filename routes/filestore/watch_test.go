@@ -52,14 +52,14 @@ func TestDocumentInTwoFilesIsTakenFromTheFirst(t *testing.T) {
 	w := routestest.Follow(t, s, "")
 	w.UntilBackend("a.test", "http://first")
 	r := w.UntilProblem("a.test", filepath.Join(dir, "a.yaml")+":3 too")
-	if p := r.Problems[0]; p.File != filepath.Join(dir, "b.yaml") || p.Line != 2 {
+	if p := r.Problems()[0]; p.File != filepath.Join(dir, "b.yaml") || p.Line != 2 {
 		t.Errorf("the problem names %s:%d", p.File, p.Line)
 	}
 	if err := os.Remove(filepath.Join(dir, "a.yaml")); err != nil {
 		t.Fatal(err)
 	}
 	w.UntilBackend("a.test", "http://second")
-	w.Until("no problem is left", func(t *routes.Table) bool { return len(t.Vhost("a.test").Problems) == 0 })
+	w.Until("no problem is left", func(t *routes.Table) bool { return len(t.Vhost("a.test").Problems()) == 0 })
 }
 
 func TestFileThatIsNotYAMLTakesNothingAway(t *testing.T) {
@@ -78,7 +78,7 @@ func TestFileThatIsNotYAMLTakesNothingAway(t *testing.T) {
 		}
 		write(t, path, siteText("a.test", "http://b")+"  b.test: {backends: [http://b]}\n")
 		w.Until("it is mended", func(t *routes.Table) bool {
-			return len(w.Status().Problems) == 0 && len(t.Vhost("a.test").Problems) == 0 && len(t.Vhost("b.test").Problems) == 0
+			return len(w.Status().Problems) == 0 && len(t.Vhost("a.test").Problems()) == 0 && len(t.Vhost("b.test").Problems()) == 0
 		})
 	}
 	write(t, path, siteText("a.test", "http://c"))

@@ -34,8 +34,8 @@ func TestMalformedDataIsReportedAndTouchesNobodyElse(t *testing.T) {
 		w.UntilBackend("later.test", "http://127.0.0.1:9000")
 		for host, bad := range malformed {
 			r := w.UntilProblem(host, bad.want)
-			if r.Vhost == nil || !strings.HasPrefix(r.Problems[0].File, "vhost:"+host) && !strings.HasPrefix(r.Problems[0].File, "frontend:"+host) {
-				t.Errorf("%s: %s: %+v, and the last good form is %v", how, host, r.Problems[0], r.Vhost)
+			if r.Vhost == nil || !strings.HasPrefix(r.Problems()[0].File, "vhost:"+host) && !strings.HasPrefix(r.Problems()[0].File, "frontend:"+host) {
+				t.Errorf("%s: %s: %+v, and the last good form is %v", how, host, r.Problems()[0], r.Vhost)
 			}
 		}
 		if w.Table().Match("good.test") == nil {

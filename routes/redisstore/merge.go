@@ -107,7 +107,7 @@ func namedFiles(site *routes.Vhost, source string) (out routes.Problems) {
 	add := func(field, instead string) {
 		out = append(out, &routes.Problem{File: source, Field: field, Reason: "a document in Redis names no file of a node: " + instead})
 	}
-	if site.Respond != nil && site.Respond.File != "" {
+	if site.Respond() != nil && site.Respond().File != "" {
 		add("respond.file", "write its text as respond.body")
 	}
 	for i, b := range site.Backends {

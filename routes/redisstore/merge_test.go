@@ -82,7 +82,7 @@ func TestNoVerbWritesFilesOfANodeIntoRedis(t *testing.T) {
 	t.Parallel()
 	doc := routestest.Vhost("www.shop.test")
 	for field, v := range map[string]*routes.Vhost{
-		"respond.file":                {Respond: &routes.Respond{File: "/etc/hostname"}},
+		"respond.file":                {VhostExtras: &routes.VhostExtras{Respond: &routes.Respond{File: "/etc/hostname"}}},
 		"backends[0].tls.client_cert": {Backends: []routes.Backend{{URL: "https://b", TLS: &routes.BackendTLS{ClientCert: "/c.pem", ClientKey: "/c.key"}}}},
 	} {
 		_, err := (&Store{}).edited(doc, "vhost:www.shop.test", nil, func(routes.Change) (routes.Document, error) {
@@ -317,7 +317,7 @@ func TestPathVhostFromRedis(t *testing.T) {
 	}
 	table, _ := (&routes.Table{}).With(batch.Changes)
 	r, err := table.Below(table.Match("www.shop.test"), "/blog/x")
-	if err != nil || r.Name != "www.shop.test/blog" || !r.Vhost.Strip || r.Vhost.Backends[0].URL != "http://127.0.0.1:9001" {
+	if err != nil || r.Name != "www.shop.test/blog" || !r.Vhost.Strip() || r.Vhost.Backends[0].URL != "http://127.0.0.1:9001" {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

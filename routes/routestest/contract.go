@@ -104,12 +104,12 @@ func testUnknownField(t *testing.T, f Fixture) {
 	if r.Vhost == nil || r.Vhost.Backends[0].URL != "http://127.0.0.1:9000" {
 		t.Errorf("the last good form is not in force: %+v", r.Vhost)
 	}
-	if p := r.Problems[0]; p.File == "" || p.Line != 1 && p.Line != 2 || p.Column == 0 || !strings.HasSuffix(p.Excerpt, "^") {
+	if p := r.Problems()[0]; p.File == "" || p.Line != 1 && p.Line != 2 || p.Column == 0 || !strings.HasSuffix(p.Excerpt, "^") {
 		t.Errorf("the problem has no place: %+v", p)
 	}
 	f.Write(t, Vhost("www.shop.test"), site("http://127.0.0.1:9002"))
 	w.UntilBackend("www.shop.test", "http://127.0.0.1:9002")
-	if problems := w.Table().Vhost("www.shop.test").Problems; len(problems) != 0 {
+	if problems := w.Table().Vhost("www.shop.test").Problems(); len(problems) != 0 {
 		t.Errorf("mended, but still: %v", problems)
 	}
 }

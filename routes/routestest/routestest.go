@@ -153,7 +153,7 @@ func (f *Followed) UntilProblem(name, text string) *routes.Route {
 	f.t.Helper()
 	f.Until(fmt.Sprintf("%s has a problem with %q", name, text), func(t *routes.Table) bool {
 		r := t.Vhost(name)
-		return r != nil && strings.Contains(r.Problems.Error(), text)
+		return r != nil && strings.Contains(r.Problems().Error(), text)
 	})
 	return f.Table().Vhost(name)
 }
