@@ -16,7 +16,7 @@ BENCH    = $(call given,ROUNDS,rounds) $(call given,SECONDS,seconds) $(call give
            $(call given,ONLY,only) $(call given,VHOSTS,vhosts) $(call given,TENANTS,tenants) $(call given,CONNECTIONS,connections) \
            $(if $(filter-out 0,$(CHECK)),--check) $(if $(filter-out 0,$(KEEP)),--keep)
 
-.PHONY: help build run test e2e lint bench bench-flat bench-deps bench-go bench-wire bench-compare norace fuzz corpus crs waf-identity cache-suite tls-suite faults scale compose-test tools-for-tests clean
+.PHONY: help build run test e2e lint bench bench-flat bench-added bench-deps bench-go bench-wire bench-compare norace fuzz corpus crs waf-identity cache-suite tls-suite faults scale compose-test tools-for-tests clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench-flat: build bin/compare ## what 10,000 vhosts and 1,000 tenants add to the
 .PHONY: bin/compare
 bin/compare:
 	$(GO) build -tags $(TAGS) -o bin/compare ./loadtest/compare
+
+bench-added: build ## what a node adds to the latency of RATE=2000 planned requests a second over CONNECTIONS=100; SECONDS_EACH, ROUNDS, WAF=off; a minute
+	@RATE='$(RATE)' CONNECTIONS='$(CONNECTIONS)' SECONDS_EACH='$(SECONDS_EACH)' ROUNDS='$(ROUNDS)' WAF='$(WAF)' scripts/bench-added.sh bin/gatehouse
 
 bench-deps: ## install what bench compares with: Debian's packages, which start no service, and caddy in bin/
 	scripts/bench-deps.sh $(GO) $(CADDY)
