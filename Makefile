@@ -27,9 +27,10 @@ build: ## build bin/gatehouse, static
 run: build ## build, then start the demo: two sites, two tenants, WAF and cache on
 	bin/gatehouse demo
 
+# Three packages at a time, since most wait for something, and first the one that takes longest, so that nothing is left to run alone.
 test: tools-for-tests ## vet, race tests, end-to-end tests, and what the race detector would spoil
 	$(GO) vet -tags $(TAGS) $(PKGS)
-	$(GO) test -race -tags $(TAGS) $$($(GO) list -tags $(TAGS) $(PKGS) | grep -v '/e2e$$')
+	$(GO) test -race -p 3 -tags $(TAGS) $$($(GO) list -tags $(TAGS) $(PKGS) | grep -v '/e2e$$' | awk '/\/edge$$/ {print; next} {rest = rest "\n" $$0} END {print rest}')
 	@$(if $(filter ./...,$(PKGS)),$(MAKE) --no-print-directory e2e)
 	@$(MAKE) --no-print-directory norace
 	@$(MAKE) --no-print-directory waf-identity N=1000
@@ -38,9 +39,9 @@ norace: ## the tests that the race detector would spoil (budgets of allocations)
 	scripts/norace.sh $(TAGS) $(PKGS)
 
 # Without the race detector: it would look at the clients alone, since what they test runs in processes of its own, and
-# alone, since many of these tests look at times. Three at a time: most of them wait for something.
+# alone, since many of these tests look at times. Four at a time: most of them wait for something.
 e2e: tools-for-tests ## only the end-to-end tests
-	$(GO) test -tags $(TAGS) -count=1 -parallel 3 $(if $(V),-v) ./e2e/...
+	$(GO) test -tags $(TAGS) -count=1 -parallel 4 $(if $(V),-v) ./e2e/...
 
 lint: ## golangci-lint and gofumpt, both from tools/go.mod
 	$(GO) -C tools build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
