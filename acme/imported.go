@@ -85,7 +85,7 @@ func (i *imports) read(pattern string) {
 	}
 }
 
-// load reads the whole folder.
+// load reads the whole folder, also what is there in plain from before anything was shared.
 func (i *imports) load(ctx context.Context) {
 	entries, err := os.ReadDir(i.vault.dir)
 	if err != nil {
@@ -93,7 +93,9 @@ func (i *imports) load(ctx context.Context) {
 		return
 	}
 	for _, entry := range entries {
-		name, ok := strings.CutSuffix(entry.Name(), filepath.Ext(i.vault.file("x")))
+		ext := filepath.Ext(entry.Name())
+		name := strings.TrimSuffix(entry.Name(), ext)
+		ok := ext == filepath.Ext(i.vault.file("x")) || ext == filepath.Ext(i.vault.plainFile("x"))
 		if pattern, valid := canonicalPattern(name); !ok || !valid || pattern != name || ctx.Err() != nil {
 			continue
 		}
