@@ -3,7 +3,9 @@ package acme
 import (
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,8 +23,17 @@ func TestImportsFromBeforeAnythingWasSharedAreLoaded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	m := newManager(t, Options{Data: dir, Shared: newMemory(), Keys: keyring(t, oneKey)})
+	for _, file := range []string{"bad.test.pem", "bad.test.sealed"} {
+		if err := os.WriteFile(filepath.Join(alone.imports.vault.dir, file), []byte("nonsense"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log, said := newLog()
+	m := newManager(t, Options{Data: dir, Shared: newMemory(), Keys: keyring(t, oneKey), Logger: log})
 	m.imports.load(t.Context())
+	if n := strings.Count(said.String(), "imported certificate not usable"); n != 1 {
+		t.Errorf("what is wrong with a file is said %d times:\n%s", n, said)
+	}
 	for _, name := range []string{"a.test", "*.b.test"} {
 		if m.store.imported(name) == nil {
 			t.Error(name, "is not there")
