@@ -36,6 +36,22 @@ func (s *store) eachOwn(visit func(pattern string, l *leaf)) {
 	}
 }
 
+// eachOwn is that of the store, and then of what was imported for patterns that the table does not have, and serves names of a wildcard of the table.
+func (m *Manager) eachOwn(visit func(pattern string, l *leaf)) {
+	seen := map[*leaf]bool{}
+	m.store.eachOwn(func(pattern string, l *leaf) {
+		if l.source == SourceImported {
+			seen[l] = true
+		}
+		visit(pattern, l)
+	})
+	for _, pattern := range m.store.all(func(e entry) bool { return !e.told && e.imported != nil }) {
+		if l := m.store.imported(pattern); l != nil && !seen[l] && m.known(knownAs(pattern)) {
+			visit(pattern, l)
+		}
+	}
+}
+
 // expiries tells when certificates end. That takes a walk through all names.
 type expiries struct {
 	m                          *Manager
@@ -88,7 +104,7 @@ func (e *expiries) Collect(out chan<- prometheus.Metric) {
 func (e *expiries) walk() ends {
 	found := ends{soonest: map[Source]time.Time{SourceInternal: e.m.authority.cert.NotAfter}}
 	now := time.Now()
-	e.m.store.eachOwn(func(name string, l *leaf) {
+	e.m.eachOwn(func(name string, l *leaf) {
 		if e.m.isLeft(name, l) {
 			return
 		}

@@ -23,7 +23,7 @@ type imports struct {
 	log      *slog.Logger
 
 	mu     sync.Mutex
-	looked map[string]bool // names whose file was looked for before all were loaded
+	looked map[string]bool // names whose files were looked for before all were loaded
 	loaded atomic.Bool
 }
 
@@ -64,14 +64,18 @@ func (i *imports) demand(name string) {
 	if i.loaded.Load() {
 		return
 	}
-	for _, pattern := range []string{name, "*." + parent(name)} {
-		i.mu.Lock()
-		looked := i.looked[pattern]
-		i.looked[pattern] = true
-		i.mu.Unlock()
-		if !looked {
-			i.read(pattern)
-		}
+	i.readOnce(name)
+	i.readOnce("*." + parent(name))
+}
+
+// readOnce is read, while not all was loaded: what is wrong with a file is said once.
+func (i *imports) readOnce(pattern string) {
+	i.mu.Lock()
+	looked := i.looked[pattern]
+	i.looked[pattern] = true
+	i.mu.Unlock()
+	if !looked {
+		i.read(pattern)
 	}
 }
 
@@ -85,7 +89,7 @@ func (i *imports) read(pattern string) {
 	}
 }
 
-// load reads the whole folder.
+// load reads the whole folder, also what is there in plain from before anything was shared.
 func (i *imports) load(ctx context.Context) {
 	entries, err := os.ReadDir(i.vault.dir)
 	if err != nil {
@@ -93,12 +97,14 @@ func (i *imports) load(ctx context.Context) {
 		return
 	}
 	for _, entry := range entries {
-		name, ok := strings.CutSuffix(entry.Name(), filepath.Ext(i.vault.file("x")))
+		ext := filepath.Ext(entry.Name())
+		name := strings.TrimSuffix(entry.Name(), ext)
+		ok := ext == filepath.Ext(i.vault.file("x")) || ext == filepath.Ext(i.vault.plainFile("x"))
 		if pattern, valid := canonicalPattern(name); !ok || !valid || pattern != name || ctx.Err() != nil {
 			continue
 		}
 		if i.store.imported(name) == nil {
-			i.read(name)
+			i.readOnce(name)
 		}
 	}
 	i.loaded.Store(true)

@@ -126,7 +126,10 @@ func (i *issuer) take(name string, l *leaf) {
 	i.mu.Lock()
 	o.err, o.told = nil, time.Time{}
 	if before == nil || before.digest != l.digest {
-		o.ari, o.force, o.hand = time.Time{}, false, false
+		o.ari = time.Time{}
+	}
+	if before == nil && !o.hand || before != nil && before.digest != l.digest { // else it is the one that somebody wants replaced, seen for the first time
+		o.force, o.hand = false, false
 	}
 	o.rekey = o.rekey || before == nil
 	o.rekey = o.mismatched(o.leaf) // which may be another than l, if that goes before it

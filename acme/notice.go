@@ -110,7 +110,7 @@ func (n *notices) expiring(ctx context.Context, m *Manager, now time.Time) {
 		return
 	}
 	ending := map[[32]byte]string{}
-	m.store.eachOwn(func(name string, l *leaf) {
+	m.eachOwn(func(name string, l *leaf) {
 		if first, ok := ending[l.digest]; l.ends(now) && (!ok || name < first) && !m.isLeft(name, l) {
 			ending[l.digest] = name
 		}

@@ -30,6 +30,7 @@ func (t *tickets) rotate(ctx context.Context, now time.Time) error {
 		ring.keys[i].epoch = epoch
 		if key := old.key(epoch); key != nil && key.sealer != nil && !old.isAlone(epoch) {
 			ring.keys[i] = *key
+			failed = append(failed, t.keepAgain(&ring.keys[i]))
 			continue
 		}
 		key, err := t.load(epoch, epoch >= current)
@@ -39,6 +40,7 @@ func (t *tickets) rotate(ctx context.Context, now time.Time) error {
 		}
 		if key != nil {
 			failed = append(failed, ring.keys[i].set(key))
+			ring.keys[i].unkept = err != nil
 		}
 	}
 	if t.asks {
@@ -46,6 +48,7 @@ func (t *tickets) rotate(ctx context.Context, now time.Time) error {
 	}
 	for _, key := range ring.keys {
 		ring.incomplete = ring.incomplete || key.sealer == nil && key.epoch >= current
+		ring.unkept = ring.unkept || key.unkept
 	}
 	if err := t.choose(ring, old, now); err != nil {
 		return errors.Join(err, fmt.Errorf("acme: ticket keys: %w", errors.Join(failed...)))
@@ -130,6 +133,16 @@ func (t *tickets) load(epoch uint32, make bool) ([]byte, error) {
 	return key, writeFile(t.file(epoch), key, 0o600)
 }
 
+// keepAgain writes a key that could not be written: a full disk may have room by now. agree sees to what is shared.
+func (t *tickets) keepAgain(k *ticketKey) error {
+	if !k.unkept || t.shared != nil {
+		return nil
+	}
+	err := writeFile(t.file(k.epoch), k.key, 0o600)
+	k.unkept = err != nil
+	return err
+}
+
 // unseal is the key in what is kept of it; nil if it is none. old: a seal key on its way out has sealed it.
 func (t *tickets) unseal(epoch uint32, kept []byte) (key []byte, old bool) {
 	if t.shared != nil {
@@ -194,7 +207,7 @@ func (t *tickets) run(ctx context.Context) {
 	for {
 		ring := t.ring.Load()
 		wait := time.Minute
-		if epochAt(time.Now()) != ring.epoch || ring.incomplete || ring.current != ring.epoch {
+		if epochAt(time.Now()) != ring.epoch || ring.incomplete || ring.unkept || ring.current != ring.epoch {
 			err := t.rotate(ctx, time.Now())
 			switch {
 			case err == nil:

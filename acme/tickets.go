@@ -57,6 +57,7 @@ type ticketRing struct {
 	current    uint32                                    // whose key seals
 	alone      bool                                      // that one is this node's own, for want of a shared one
 	incomplete bool                                      // a key of the present or the next epoch is missing
+	unkept     bool                                      // the folder lacks one
 	keys       [ticketsKept + 1 + ticketsAhead]ticketKey // oldest epoch first
 }
 
@@ -68,6 +69,7 @@ type ticketKey struct {
 	key    []byte      // nil: there is none, or it is this node's own for want of a shared one
 	sealer cipher.AEAD // nil: no key of that epoch
 	since  time.Time   // when it came from the others; zero: it was there
+	unkept bool        // the folder lacks it
 }
 
 func openTickets(o Options, count *prometheus.CounterVec) (*tickets, error) {

@@ -37,8 +37,12 @@ func (t *tickets) agree(ctx context.Context, ring *ticketRing, now time.Time) er
 	for i, sealed := range found {
 		at := &ring.keys[i]
 		key, fresh, err := agreedKey(ctx, t.shared, t.keys, places[i], sealed, at.key, at.epoch >= ring.epoch, endOfTickets(at.epoch).Sub(now))
+		if fresh == nil && key != nil && at.unkept {
+			fresh = t.keys.seal(places[i], key)
+		}
 		if fresh != nil {
 			err = writeFile(t.file(at.epoch), fresh, 0o600) // it is used all the same
+			at.unkept = err != nil
 		}
 		failed = append(failed, err)
 		if key != nil && !bytes.Equal(key, at.key) {

@@ -94,7 +94,8 @@ func canonicalBackend(url string) string {
 
 // keyOf is by what the state of a vhost's backend is held.
 func keyOf(v *routes.Vhost, b *routes.Backend) backendKey {
-	return backendKey{ownerOf(v.Tenant, v.Name), canonicalBackend(b.URL), tlsKey(b.TLS)}
+	connect, firstByte := v.Timeouts().Resolved()
+	return newBackendKey(ownerOf(v.Tenant, v.Name), canonicalBackend(b.URL), tlsKey(b.TLS), connect, firstByte)
 }
 
 // A BackendStatus is how a backend of a tenant stands.
@@ -104,7 +105,7 @@ type BackendStatus struct {
 	Vhosts []string // that name it, sorted; nil: none does any more, and it is drained
 	Drain  *health.Drain
 	// Ejected is for how much longer it is passed over, and Why "unreachable" or "failing"; 0: it is not. Where vhosts reach it by
-	// different settings of TLS, that is of those for which it is the longest.
+	// different settings of TLS or in less time, that is of those for which it is the longest.
 	Ejected time.Duration
 	Why     string
 	// Down is what active checks have found, of the first of the vhosts for which they did; nil: nothing.
@@ -128,10 +129,10 @@ func (s *Server) Backends(host, url string) []BackendStatus {
 			if url != "" && key.url != url {
 				continue
 			}
-			row := rows[key.anyTLS()]
+			row := rows[key.ofRow()]
 			if row == nil {
 				row = &backendRow{BackendStatus: BackendStatus{URL: key.url, Tenant: v.Tenant}}
-				rows[key.anyTLS()] = row
+				rows[key.ofRow()] = row
 			}
 			if !slices.Contains(row.keys, key) {
 				row.keys = append(row.keys, key)
@@ -155,17 +156,14 @@ func (s *Server) Backends(host, url string) []BackendStatus {
 	return out
 }
 
-// A backendRow is what is listed of a backend of an owner, and by what its states are held: there is one for each settings of TLS.
+// A backendRow is what is listed of a backend of an owner, and by what its states are held: there is one for each settings of TLS, and for shorter timeouts.
 type backendRow struct {
 	BackendStatus
 	keys []backendKey
 }
 
-// anyTLS is the key of its row.
-func (k backendKey) anyTLS() backendKey {
-	k.tls = ""
-	return k
-}
+// ofRow is the key of its row.
+func (k backendKey) ofRow() backendKey { return backendKey{owner: k.owner, url: k.url} }
 
 // standing fills in what is known beside the configuration. It asks for one backend at a time: sites that are compiled wait for the lock.
 func (s *Server) standing(rows map[backendKey]*backendRow, drains health.Drained) []BackendStatus {

@@ -4,7 +4,7 @@ import "github.com/prometheus/client_golang/prometheus"
 
 var (
 	backendsDesc = prometheus.NewDesc("gatehouse_backends",
-		"Backends in use, each counted for each tenant that has it, and for each of his settings of TLS, by state (up, ejected, drained); down: what active checks have found down.", []string{"state"}, nil)
+		"Backends in use, each counted for each tenant that has it, and for each of his settings of TLS and shorter timeouts, by state (up, ejected, drained); down: what active checks have found down.", []string{"state"}, nil)
 	checkingDesc = prometheus.NewDesc("gatehouse_backend_checking",
 		"1 while this node checks the backends, for itself or for all that share its Redis.", nil, nil)
 )

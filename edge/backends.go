@@ -9,6 +9,7 @@ import (
 	"gatehouse/edge/balance"
 	"gatehouse/edge/health"
 	"gatehouse/edge/upstream"
+	"gatehouse/routes"
 )
 
 // idleToBackend is how many unused connections are kept for all vhosts of a tenant
@@ -48,12 +49,26 @@ type sharedPool struct {
 }
 
 // A backendKey is whose backend it is, and which. What is known of it is held by that: it is the same for all vhosts of a
-// tenant, survives all changes of their settings but those of TLS, and one tenant's requests cannot eject another's backend. With wrong
-// settings of TLS nothing reaches it, which says nothing of it to vhosts that have others.
+// tenant, survives all changes of their settings but those of TLS and timeouts, and one tenant's requests cannot eject another's backend. With wrong
+// settings of TLS nothing reaches it, which says nothing of it to vhosts that have others; and what does not answer within a millisecond
+// is well for those that wait longer.
 type backendKey struct {
 	owner string // as in a poolKey
 	url   string // as upstream.Address writes it
 	tls   string // as in a poolKey
+	// connect and firstByte are timeouts below the default ones; 0: they are not. What took longer than those is nobody's impatience.
+	connect, firstByte time.Duration
+}
+
+func newBackendKey(owner, url, tls string, connect, firstByte time.Duration) backendKey {
+	k := backendKey{owner: owner, url: url, tls: tls}
+	if connect < routes.DefaultConnectTimeout {
+		k.connect = connect
+	}
+	if firstByte < routes.DefaultFirstByte {
+		k.firstByte = firstByte
+	}
+	return k
 }
 
 // A sharedState counts the sites that hold it.
@@ -62,7 +77,7 @@ type sharedState struct {
 	sites int
 
 	key          backendKey
-	before, next *sharedState // of other owners or settings of TLS, with the same URL
+	before, next *sharedState // of other owners or settings, with the same URL
 }
 
 // A holding is what one site holds of the backends, until it is given back.

@@ -223,7 +223,8 @@ var cacheStatus, ageName = []byte("Cache-Status"), []byte("Age")
 // A requestHeader is a request's fields, for the cache.
 type requestHeader request
 
-// PeekAll returns all values of a field; names are compared without case. The result
+// PeekAll returns all values of a field; names are compared without case, and as PHP reads them: what a field with a dot has made
+// of the answer is else in no key, and in no Vary. The result
 // is valid until the next call. Accept-Encoding is the one that the backend gets: where that
 // is ours, an answer that varies by it is the same for all who take the same.
 func (h *requestHeader) PeekAll(name string) [][]byte {
@@ -242,7 +243,7 @@ func (h *requestHeader) PeekAll(name string) [][]byte {
 		return out
 	}
 	for _, f := range h.Fields {
-		if equalFold(f.Name, name) {
+		if equalFold(f.Name, name) || isTwin(f.Name, name) {
 			out = append(out, f.Value)
 		}
 	}

@@ -37,7 +37,7 @@ func (s *Server) openPools(st *site, route *routes.Route, old *site) error {
 			return fmt.Errorf("backend of vhost %s: %w", route.Name, err)
 		}
 		spec := balance.Spec[*upstream.Pool]{
-			Backend: pool, Name: pool.String(), Weight: b.Weight, State: st.backends.state(backendKey{st.owner, pool.String(), key.tls}),
+			Backend: pool, Name: pool.String(), Weight: b.Weight, State: st.backends.state(newBackendKey(st.owner, pool.String(), key.tls, key.connect, key.firstByte)),
 		}
 		if t, ok := targetOf(route.Vhost, &b); ok {
 			if known := s.checks.of(t); known != nil { // else the route is not in force any more

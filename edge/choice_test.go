@@ -254,7 +254,7 @@ func TestFailuresEjectAndARouteChangeForgetsNothing(t *testing.T) {
 	if failed != 5 {
 		t.Errorf("%d requests failed, want 5", failed)
 	}
-	n.apply(t, shopSite(urls+", "+failing.URL, "balance: round_robin", "timeouts: {connect: 2s}"))
+	n.apply(t, shopSite(urls+", "+failing.URL, "balance: round_robin", "timeouts: {connect: 4s}"))
 	for range 10 {
 		if who := n.who(t, "www.shop.test", "/"); who == "failing" {
 			t.Fatal("the change has brought it back")

@@ -144,6 +144,11 @@ func withHyphens(lower []byte) []byte {
 	return bytes.ReplaceAll(lower, []byte{'.'}, []byte{'-'})
 }
 
+// isTwin reports whether a name is another one to PHP alone, in any case, see withHyphens.
+func isTwin(name []byte, of string) bool {
+	return len(name) == len(of) && bytes.IndexByte(name, '.') >= 0 && strings.EqualFold(string(withHyphens(name)), of)
+}
+
 // outboundHead returns the field lines of the request to the backend: the
 // client's end-to-end fields in their order, and what we say of the client. Whatever stays here does so with dots, too.
 func (r *request) outboundHead(dst []byte) []byte {

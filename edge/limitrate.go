@@ -78,7 +78,8 @@ func (l *siteLimit) refusal(wait time.Duration) *httpError {
 }
 
 // limitKey is the key under which a request counts. What is not in the request counts by ip, in buckets of its own: whoever leaves a
-// cookie out must not be better off than who sends it.
+// cookie out must not be better off than who sends it. So does what is there with several values, of which no two backends take the same:
+// one that changes would hide the one that counts.
 func (r *request) limitKey(l *siteLimit) uint64 {
 	var memory [256]byte
 	text := append(memory[:0], l.prefix...)
@@ -89,7 +90,7 @@ func (r *request) limitKey(l *siteLimit) uint64 {
 	case limitByPath:
 		return ratelimit.KeyOf(appendPath(append(append(append(text, 'p'), r.site.name...), 0), r.path()))
 	case limitByHeader:
-		value = r.text(l.lower)
+		value = r.only(l.lower)
 	case limitByCookie:
 		value = r.cookie(l.lower)
 	}
@@ -143,8 +144,22 @@ func resolved(path []byte) int {
 	return n
 }
 
-// cookie returns the value of the first cookie of that name (RFC 6265 §5.4); nil: there is none.
-func (r *request) cookie(name string) []byte {
+// only returns the value of a field, however some backend may spell it; nil: there is none, or there are several.
+func (r *request) only(lower string) (value []byte) {
+	for _, f := range r.Fields {
+		switch {
+		case !f.Is(lower) && !isTwin(f.Name, lower):
+		case value != nil && !bytes.Equal(value, f.Value):
+			return nil
+		default:
+			value = f.Value
+		}
+	}
+	return value
+}
+
+// cookie returns the value of the cookie of that name (RFC 6265 §5.4); nil: there is none, or there are several.
+func (r *request) cookie(name string) (found []byte) {
 	for _, f := range r.Fields {
 		if !f.Is("cookie") {
 			continue
@@ -152,10 +167,15 @@ func (r *request) cookie(name string) []byte {
 		for rest, more := octets.Text(f.Value), true; more; {
 			var pair string
 			pair, rest, more = strings.Cut(rest, ";")
-			if key, value, ok := strings.Cut(pair, "="); ok && strings.Trim(key, " \t") == name {
-				return octets.View(strings.Trim(value, " \t"))
+			key, value, ok := strings.Cut(pair, "=")
+			if !ok || strings.Trim(key, " \t") != name {
+				continue
 			}
+			if value = strings.Trim(value, " \t"); found != nil && value != string(found) {
+				return nil
+			}
+			found = octets.View(value)
 		}
 	}
-	return nil
+	return found
 }

@@ -11,6 +11,9 @@ import (
 // credentials to whoever asks), multicast, broadcast and unspecified ones, in all
 // the forms that PlainAddress reads.
 func NeverBackend(a netip.Addr) bool {
+	if localNAT64.Contains(a.WithZone("")) && leadsToMetadata(a.As16()) {
+		return true
+	}
 	a = PlainAddress(a)
 	return a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || thisNetwork.Contains(a) || slices.Contains(neverBackends, a)
 }
@@ -33,6 +36,20 @@ var (
 	compatible = netip.MustParsePrefix("::/96")          // RFC 4291 §2.5.5.1
 	sixToFour  = netip.MustParsePrefix("2002::/16")      // RFC 3056 §2
 )
+
+// shortNAT64 is where an IPv4 address stands behind a prefix of 48, 56 or 64 bits (RFC 6052 §2.2): whoever translates may have chosen any
+// in that of RFC 8215. PlainAddress reads it behind 96 bits.
+var shortNAT64 = [...][4]int{{6, 7, 9, 10}, {7, 9, 10, 11}, {9, 10, 11, 12}}
+
+func leadsToMetadata(b [16]byte) bool {
+	for _, at := range shortNAT64 {
+		v4 := netip.AddrFrom4([4]byte{b[at[0]], b[at[1]], b[at[2]], b[at[3]]})
+		if v4.IsLinkLocalUnicast() || slices.Contains(neverBackends, v4) {
+			return true
+		}
+	}
+	return false
+}
 
 // PlainAddress returns the address that a leads to, without its zone: the IPv4
 // address where it only stands in an IPv6 form of it (mapped, NAT64, 6to4,

@@ -18,7 +18,8 @@ func Climbs(target string) bool {
 }
 
 // anyReading reports whether a path has a reading that is sought, or too many. A program that resolves dot segments hands on what
-// another one may read in its own way, "/a/..;/../..;/x" as "/a/..;/x": the readings of such readings are among them.
+// another one may read in its own way, "/a/..;/../..;/x" as "/a/..;/x", as does one that decodes and then cuts parameters off,
+// "/a%3b%252fb/%2563" as "/a/%63": the readings of such readings are among them.
 func anyReading(path string, sought func(*readings) bool) bool {
 	x := readingsOf(path)
 	defer x.release()
@@ -31,7 +32,7 @@ func (x *readings) any(sought func(*readings) bool) bool {
 			return true
 		}
 		read := unsafe.String(unsafe.SliceData(x.read), len(x.read)) // kept by nobody
-		if !x.resolved || plainPath(read) {
+		if !x.resolved && !x.cutDecoded() || plainPath(read) {
 			continue
 		}
 		next := readingsOf(read)
@@ -90,6 +91,8 @@ type readings struct {
 	climbs bool
 	// resolved is whether it had any.
 	resolved bool
+	// shortened is whether parameters were cut off it, behind all decoding.
+	shortened bool
 
 	path  string
 	base  []byte     // the path, decoded
@@ -116,6 +119,9 @@ func (x *readings) release() {
 	x.path = ""
 	spareReadings.Put(x)
 }
+
+// cutDecoded reports whether what was cut off was decoded before: what still is escaped in it a further decoding does not bring to light.
+func (x *readings) cutDecoded() bool { return x.shortened && x.stage > 2 }
 
 // tooMany reports whether next has ended early.
 func (x *readings) tooMany() bool { return x.left < 0 }
@@ -183,7 +189,7 @@ func differencesOf(b []byte) (most difference) {
 // apply makes the reading of the base that has these differences.
 func (x *readings) apply(d difference) {
 	out, parameters := x.read[:0], false
-	x.climbs, x.resolved = false, false
+	x.climbs, x.resolved, x.shortened = false, false, false
 	for _, c := range x.base {
 		if c == '\\' && d&turned != 0 {
 			c = '/'
@@ -203,7 +209,7 @@ func (x *readings) apply(d difference) {
 		case parameters:
 			continue
 		case c == ';' && d&cut != 0:
-			parameters = true
+			parameters, x.shortened = true, true
 			continue
 		}
 		out = append(out, c)

@@ -54,17 +54,15 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 		base = &Tenant{}
 	}
 	s := Settings{
-		Tenant:         v.Tenant,
-		Suspended:      v.IsSuspended(),
-		WAF:            *v.WAF.Over(base.WAF).Over(DefaultWAF),
-		TenantRate:     base.Rate.withDefaults(),
-		VhostRate:      v.Rate().withDefaults(),
-		Balance:        or(v.Balance(), "p2c"),
-		Concurrency:    base.Concurrency,
-		ConnectTimeout: 3 * time.Second,
-		FirstByte:      60 * time.Second,
-		CacheMaxBody:   1 << 20,
-		CacheShare:     int64(base.CacheShare),
+		Tenant:       v.Tenant,
+		Suspended:    v.IsSuspended(),
+		WAF:          *v.WAF.Over(base.WAF).Over(DefaultWAF),
+		TenantRate:   base.Rate.withDefaults(),
+		VhostRate:    v.Rate().withDefaults(),
+		Balance:      or(v.Balance(), "p2c"),
+		Concurrency:  base.Concurrency,
+		CacheMaxBody: 1 << 20,
+		CacheShare:   int64(base.CacheShare),
 
 		CacheStaleIfError: time.Hour,
 		CacheSetCookie:    "bypass",
@@ -86,10 +84,7 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 	if s.WAF.Responses == nil {
 		s.WAF.Responses = new(bool)
 	}
-	if t := v.Timeouts(); t != nil {
-		s.ConnectTimeout = or(time.Duration(t.Connect), s.ConnectTimeout)
-		s.FirstByte = or(time.Duration(t.FirstByte), s.FirstByte)
-	}
+	s.ConnectTimeout, s.FirstByte = v.Timeouts().Resolved()
 	if v.Sticky() != nil {
 		s.Sticky = v.Sticky().Cookie
 	}
@@ -106,4 +101,18 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 	}
 	s.MinTLS = or(s.MinTLS, least[s.TLSPolicy])
 	return s
+}
+
+// The timeouts of a vhost that says nothing of them.
+const (
+	DefaultConnectTimeout = 3 * time.Second
+	DefaultFirstByte      = 60 * time.Second
+)
+
+// Resolved returns the timeouts with what is not set at its default. The nil Timeouts have them all.
+func (t *Timeouts) Resolved() (connect, firstByte time.Duration) {
+	if t == nil {
+		t = &Timeouts{}
+	}
+	return or(time.Duration(t.Connect), DefaultConnectTimeout), or(time.Duration(t.FirstByte), DefaultFirstByte)
 }

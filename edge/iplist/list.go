@@ -36,10 +36,11 @@ type list struct {
 	once  sync.Once
 	tried atomic.Bool // it was read once
 
-	mu    sync.Mutex        // held while the list is read
-	stamp fs.FileInfo       // of the file when it was last read; nil: it could not be
-	etag  string            // of the answer that is in force
-	sum   [sha256.Size]byte // of the text that is in force and kept; zero: read and keep any
+	mu     sync.Mutex        // held while the list is read
+	stamp  fs.FileInfo       // of the file when it was last read; nil: it could not be
+	etag   string            // of the answer that is in force and kept; empty: the next one has to be whole
+	sum    [sha256.Size]byte // of the text that is in force; zero: none is
+	unkept bool              // it could not be written: that is tried again
 
 	unwanted atomic.Bool // nobody uses it any more
 
@@ -123,7 +124,9 @@ func (one *list) reread(l *Lists) (changed bool) {
 	now, err := os.Stat(path)
 	was := one.stamp
 	if err == nil && was != nil && os.SameFile(was, now) && was.ModTime().Equal(now.ModTime()) && was.Size() == now.Size() {
-		return false
+		if !one.unkept || !one.due(time.Now()) {
+			return false
+		}
 	}
 	if err == nil {
 		if age := time.Since(now.ModTime()); age >= 0 && age < fileRests {
@@ -145,6 +148,7 @@ func (one *list) readFile(l *Lists) (changed bool) {
 		one.stamp = nil
 		return one.failed(l, withoutPath(err))
 	}
+	one.again(min(firstRetry, l.opts.Refresh)) // if it cannot be kept
 	return one.take(l, text)
 }
 
@@ -171,6 +175,9 @@ func (one *list) take(l *Lists, text []byte) (changed bool) {
 		if one.err.Swap(nil) != nil {
 			l.log.Info("list of addresses is good again, and as it was", "list", one.name)
 		}
+		if one.unkept {
+			one.keep(l, text)
+		}
 		return false
 	}
 	n, err := ParseList(text)
@@ -186,14 +193,23 @@ func (one *list) take(l *Lists, text []byte) (changed bool) {
 		l.log.Info("list of addresses read again", "list", one.name, "networks", n.Len())
 	}
 	one.sum = sum
-	if one.kept != "" {
-		err := routes.WriteFile(one.kept, 0o600, func(w *bufio.Writer) error { _, err := w.Write(text); return err })
-		if err != nil {
-			l.log.Error("list of addresses not kept: a restart begins without it if it cannot be had then", "list", one.name, "err", err)
-			one.sum = [sha256.Size]byte{}
-		}
-	}
+	one.keep(l, text)
 	return true
+}
+
+// keep writes the form that is in force, with mu held.
+func (one *list) keep(l *Lists, text []byte) {
+	if one.kept == "" {
+		return
+	}
+	err := routes.WriteFile(one.kept, 0o600, func(w *bufio.Writer) error { _, err := w.Write(text); return err })
+	switch {
+	case err != nil && !one.unkept:
+		l.log.Error("list of addresses not kept: a restart begins without it if it cannot be had then", "list", one.name, "err", err)
+	case err == nil && one.unkept:
+		l.log.Info("list of addresses is kept", "list", one.name)
+	}
+	one.unkept = err != nil
 }
 
 // unlock ends what mu was held for, and removes what was kept of a list that was given up meanwhile.
@@ -254,11 +270,14 @@ func (one *list) fetched(ctx context.Context, l *Lists) (changed bool) {
 	case text == nil:
 		one.err.Store(nil) // what is in force is the newest
 	default:
-		if changed = one.take(l, text); one.err.Load() == nil {
-			one.etag = etag
+		if changed = one.take(l, text); one.err.Load() != nil {
+			break
+		}
+		if one.etag = etag; one.unkept {
+			one.etag = "" // else the server has nothing to send, and a restart would begin with what was kept before
 		}
 	}
-	if one.err.Load() == nil {
+	if one.err.Load() == nil && !one.unkept {
 		one.pause.Store(int64(firstRetry))
 		one.again(l.opts.Refresh)
 		return changed

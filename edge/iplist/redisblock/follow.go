@@ -248,7 +248,7 @@ func (f *follower) apply() (over state) {
 	s := f.store
 	var blocks []iplist.Block
 	over, overs := state{}, 0
-	bad := map[uint64]bool{}
+	bad, spelled := map[uint64]bool{}, map[place][]string{}
 	now := time.Now()
 	for tenant, fields := range f.known {
 		if fields == nil { // what is in force stays
@@ -256,6 +256,10 @@ func (f *follower) apply() (over state) {
 		}
 		for _, one := range fields {
 			b, err := blockOf(tenant, one.network, one.value)
+			if err == nil && b.Network.String() != one.network {
+				at := place{tenant, b.Network}
+				spelled[at] = append(spelled[at], one.network)
+			}
 			switch {
 			case err != nil:
 				id := maphash.Comparable(s.seed, [3]string{tenant, one.network, one.value})
@@ -270,7 +274,7 @@ func (f *follower) apply() (over state) {
 			}
 		}
 	}
-	s.bad = bad
+	s.bad, s.spelled = bad, spelled
 	left := s.blocks.Replace(blocks)
 	if left > 0 && !s.surplus {
 		s.log.Error("redis has too many blocks: the last ones do not act", "redis", s.client.String(), "most", iplist.MaxBlocks, "left", left)

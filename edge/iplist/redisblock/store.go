@@ -8,6 +8,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -56,6 +57,23 @@ type Store struct {
 	bad     map[uint64]bool
 	surplus bool
 	seed    maphash.Seed
+	// spelled has fields that name a network in another way than a node writes it, as they were read, likewise.
+	spelled map[place][]string
+}
+
+// A place is where a block is.
+type place struct {
+	tenant  string
+	network netip.Prefix
+}
+
+// otherFields are fields that may have a block beside the one that a node writes: somebody has written them by hand. All are the same block.
+func (s *Store) otherFields(network netip.Prefix, tenant string) []string {
+	fields := s.spelled[place{tenant, network}]
+	if network.IsSingleIP() { // also where it was not read yet
+		fields = append(slices.Clip(fields), network.Addr().String())
+	}
+	return fields
 }
 
 func (s *Store) lock(ctx context.Context) error {
@@ -94,8 +112,11 @@ func New(o Options) (*Store, error) {
 // Followed reports whether blocks of other nodes are heard of.
 func (s *Store) Followed() bool { return s.followed.Load() }
 
-// add sets a field of a hash that is not too large.
+// add sets a field of a hash that is not too large, in the place of others.
 var add = redis.NewScript(`
+for i = 4, #ARGV do
+  redis.call('HDEL', KEYS[1], ARGV[i])
+end
 if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
   return 0
 end
@@ -126,7 +147,11 @@ func (s *Store) Add(ctx context.Context, b iplist.Block) error {
 	if err := s.noteScope(ctx, b.Tenant); err != nil { // first: a scope that nobody knows is read by nobody
 		return err
 	}
-	n, err := add.Run(ctx, s.client.Patient(), []string{s.key(b.Tenant)}, b.Network.String(), value, iplist.MaxBlocks).Int()
+	args := []any{b.Network.String(), value, iplist.MaxBlocks}
+	for _, field := range s.otherFields(b.Network, b.Tenant) {
+		args = append(args, field)
+	}
+	n, err := add.Run(ctx, s.client.Patient(), []string{s.key(b.Tenant)}, args...).Int()
 	switch {
 	case err != nil:
 		return fmt.Errorf("redis: %w", err)
@@ -145,7 +170,8 @@ func (s *Store) Remove(ctx context.Context, network netip.Prefix, tenant string)
 	if err := s.whole(ctx); err != nil {
 		return false, err
 	}
-	n, err := s.client.Patient().HDel(ctx, s.key(tenant), network.String()).Result()
+	fields := append([]string{network.String()}, s.otherFields(network, tenant)...)
+	n, err := s.client.Patient().HDel(ctx, s.key(tenant), fields...).Result()
 	if err != nil {
 		return false, fmt.Errorf("redis: %w", err)
 	}
