@@ -59,6 +59,22 @@ func TestCheckNamesThePathOfFilesThatCannotBeRead(t *testing.T) {
 		"page":      {"respond: {file: none.html}", "respond.file", "none.html", "cannot be read: no such file or directory"},
 		"authority": {"backends: [{url: 'https://127.0.0.1:1', tls: {ca: none.pem}}]", "backends[0].tls.ca", "none.pem", "cannot be read: no such file or directory"},
 		"no PEM":    {"backends: [{url: 'https://127.0.0.1:1', tls: {ca: there.pem}}]", "backends[0].tls.ca", "there.pem", "cannot be read: it holds no PEM certificate"},
+		"clients' authority": {
+			"backends: ['http://127.0.0.1:1'], tls: {client_auth: {mode: required, ca: none.pem}}",
+			"tls.client_auth.ca", "none.pem", "cannot be read: no such file or directory",
+		},
+		"clients' authority, no PEM": {
+			"backends: ['http://127.0.0.1:1'], tls: {client_auth: {mode: required, ca: there.pem}}",
+			"tls.client_auth.ca", "there.pem", "cannot be read: it holds no PEM certificate",
+		},
+		"vhost's certificate": {
+			"backends: ['http://127.0.0.1:1'], tls: {certificate: {cert: none.pem, key: there.pem}}",
+			"tls.certificate.cert", "none.pem", "cannot be read: no such file or directory",
+		},
+		"vhost's key": {
+			"backends: ['http://127.0.0.1:1'], tls: {certificate: {cert: there.pem, key: none.key}}",
+			"tls.certificate.key", "none.key", "cannot be read: no such file or directory",
+		},
 		"client's certificate": {
 			"backends: [{url: 'https://127.0.0.1:1', tls: {client_cert: none.pem, client_key: there.pem}}]",
 			"backends[0].tls.client_cert", "none.pem", "cannot be read: no such file or directory",
