@@ -142,7 +142,8 @@ func newVhostSet(s *session) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "set NAME PATH=VALUE…", Short: "Change fields of a vhost; PATH= unsets one",
 		Example: "  gatehouse vhost set www.shop.test waf.mode=block cache.enabled=true cache.ttl=60s\n" +
-			"  gatehouse vhost set www.shop.test backends=http://10.0.0.1:9000,http://10.0.0.2:9000 aliases=",
+			"  gatehouse vhost set www.shop.test backends=http://10.0.0.1:9000,http://10.0.0.2:9000 aliases=\n" +
+			`  gatehouse vhost set www.shop.test headers.response='{"set": {"X-Frame-Options": "DENY"}}'`,
 		Args: cobra.MinimumNArgs(2), ValidArgsFunction: s.completeSet(s.completeVhost, reflect.TypeFor[routes.Vhost]()),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			patch, err := patchOf(args[1:])
