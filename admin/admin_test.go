@@ -289,6 +289,36 @@ func TestPatchReadsTextAsWhatTheFieldHolds(t *testing.T) {
 		`"waf":{"paranoia":3,"responses":true,"allowed_methods":["GET","PUT"]},"tls":{"redirect_http":"true","hsts":"180d"}}`)
 }
 
+// A mapping is written as JSON, and replaces the one that was there.
+func TestPatchSetsMappings(t *testing.T) {
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	c := onSocket(t, n)
+	for _, step := range []struct{ path, text, document string }{
+		{"headers.response", `{"set": {"X-Frame-Options": "DENY"}, "remove": ["Server"]}`, `"headers":{"response":{"set":{"X-Frame-Options":"DENY"},"remove":["Server"]}}`},
+		{"headers.response.set", ` {"X-A": "{b}"}`, `"headers":{"response":{"set":{"X-A":"{b}"},"remove":["Server"]}}`},
+		{"headers", `{"request": {"add": {"X-B": "c"}}}`, `"headers":{"request":{"add":{"X-B":"c"}}}`},
+		{"headers", `{}`, `"headers":{}`},
+		{"cache", `{"enabled": true, "ttl": "1m", "rules": [{"paths": ["/a"], "ttl": "1h"}]}`, `"cache":{"enabled":true,"ttl":"1m","rules":[{"paths":["/a"],"ttl":"1h"}]}`},
+		{"tls.hsts", `{"max_age": "1h", "subdomains": true}`, `"tls":{"hsts":{"max_age":"1h","subdomains":true}}`},
+		{"tls.hsts", "2h", `"tls":{"hsts":"2h"}`},
+	} {
+		body, err := json.Marshal(admin.Patch{Set: map[string]any{step.path: step.text}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var v admin.VhostDetail
+		want(t, step.path, c.call("PATCH", "/vhosts/blog.test", string(body), &v), 200)
+		raw, err := json.Marshal(v.Document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		contains(t, step.path, string(raw), step.document)
+	}
+	var v admin.TenantDetail
+	want(t, "tenant", c.call("PATCH", "/tenants/shop", `{"set": {"addresses": "{\"deny\": [\"all\"]}"}}`, &v), 200)
+	want(t, "tenant", strings.Join(v.Document.Addresses.Deny, " "), "all")
+}
+
 // A list of mappings is written as JSON, and shows under its ids.
 func TestPatchSetsExclusions(t *testing.T) {
 	n := admintest.Start(t, twoTenants, admin.Options{})
@@ -362,6 +392,9 @@ func TestRefusedPatchesChangeNothing(t *testing.T) {
 		{"bad policy", "/vhosts/www.shop.test", `{"set": {"balance": "least_con"}}`, 422, []string{"balance: bad value"}},
 		{"below a value", "/vhosts/www.shop.test", `{"set": {"tenant.name": "x"}}`, 422, []string{"tenant: has no fields below it"}},
 		{"mapping for a list", "/tenants/shop", `{"set": {"waf.exclusions": "{rules: [942100]}"}}`, 422, []string{`waf.exclusions: want a list, written as JSON, such as [{"rules": [942100]}], not a mapping`}},
+		{"mapping that is no JSON", "/vhosts/www.shop.test", `{"set": {"headers.response": "{set: {X-A: b}}"}}`, 422, []string{`headers.response: want a mapping, written as JSON, such as {"name": "value"}: invalid character`}},
+		{"mapping with an unknown key", "/vhosts/www.shop.test", `{"set": {"headers.response": "{\"sett\": {}}"}}`, 422, []string{`unknown key "sett" in headers.response`, `did you mean "set"?`}},
+		{"list for a mapping", "/vhosts/www.shop.test", `{"set": {"headers.response": "[1]"}}`, 422, []string{"headers.response: want a mapping"}},
 		{"word for a list of mappings", "/tenants/shop", `{"set": {"waf.exclusions": "942100"}}`, 422, []string{`waf.exclusions: want a list, written as JSON`}},
 		{"list that is no JSON", "/tenants/shop", `{"set": {"waf.apps": "[wordpress]"}}`, 422, []string{`waf.apps: want a list, written as JSON, such as ["a", "b"]: invalid character`}},
 		{"no backend left", "/vhosts/www.shop.test", `{"set": {"backends": null}}`, 422, []string{"at least one backend"}},

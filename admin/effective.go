@@ -16,8 +16,8 @@ type Effective struct {
 	From  string `json:"from"` // "vhost", "vhost NAME" (a path vhost's host), "tenant NAME", "defaults" or "built in"
 }
 
-// effective lists what is in force for a route that has a good form. suspendedBy is as suspendedHost has it.
-func effective(r *routes.Route, defaults *routes.Tenant, suspendedBy string) []Effective {
+// effective lists what is in force for a route that has a good form. by is as suspendedBy has it.
+func effective(r *routes.Route, defaults *routes.Tenant, by string) []Effective {
 	s := r.Settings(defaults)
 	base, layer := r.Tenant, "tenant "+r.Vhost.Tenant
 	if base == nil {
@@ -42,8 +42,8 @@ func effective(r *routes.Route, defaults *routes.Tenant, suspendedBy string) []E
 		}
 		out = append(out, Effective{Path: path, Value: value, From: from})
 	}
-	if suspendedBy != "" && !s.Suspended {
-		out = append(out, Effective{Path: "suspended", Value: "true", From: "vhost " + suspendedBy})
+	if by != "" && !r.Vhost.IsSuspended() {
+		out = append(out, Effective{Path: "suspended", Value: "true", From: by})
 	} else {
 		add("suspended", strconv.FormatBool(s.Suspended))
 	}

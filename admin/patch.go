@@ -17,7 +17,7 @@ import (
 type Patch struct {
 	// Set holds new values by path: {"cache.ttl": "60s", "waf.mode": "block"}.
 	// null unsets a field. A string is read as what the field holds: "true" for a
-	// switch, "2" for a number, "a, b" or JSON for a list, JSON for a list of mappings.
+	// switch, "2" for a number, "a, b" or JSON for a list, JSON for a mapping or a list of mappings.
 	Set map[string]any `json:"set"`
 }
 
@@ -129,9 +129,13 @@ func typed(t reflect.Type, value any) (any, *routes.Problem) {
 		if n, err := strconv.Atoi(text); err == nil {
 			return n, nil
 		}
+	case reflect.Struct, reflect.Map:
+		if strings.HasPrefix(strings.TrimSpace(text), "{") { // else it is what some have in the place of a mapping, such as tls.hsts
+			return typedMapping(text, `{"name": "value"}`)
+		}
 	case reflect.Slice:
 		if t == ratesType && strings.HasPrefix(strings.TrimSpace(text), "{") {
-			return typedMapping(text)
+			return typedMapping(text, `{"requests": 100, "per": "1s"}`)
 		}
 		return typedList(t.Elem(), strings.TrimSpace(text))
 	}
@@ -141,10 +145,10 @@ func typed(t reflect.Type, value any) (any, *routes.Problem) {
 var ratesType = reflect.TypeFor[routes.Rates]()
 
 // typedMapping reads a mapping, as JSON.
-func typedMapping(text string) (any, *routes.Problem) {
+func typedMapping(text, example string) (any, *routes.Problem) {
 	var one map[string]any
 	if err := json.Unmarshal([]byte(text), &one); err != nil {
-		return nil, &routes.Problem{Reason: fmt.Sprintf(`want a mapping, written as JSON, such as {"requests": 100, "per": "1s"}: %v`, err)}
+		return nil, &routes.Problem{Reason: fmt.Sprintf("want a mapping, written as JSON, such as %s: %v", example, err)}
 	}
 	return one, nil
 }

@@ -45,12 +45,15 @@ func Some(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
 }
 
-// suspendedHost is the name of the vhost whose suspension closes a path vhost of it, too; empty: none.
-func suspendedHost(table *routes.Table, route *routes.Route) string {
+// suspendedBy is whose suspension closes a vhost beside its own: "tenant NAME" or, of a path vhost, "vhost NAME"; empty: nobody's.
+func suspendedBy(table *routes.Table, route *routes.Route) string {
+	if route.Tenant.IsSuspended() {
+		return "tenant " + route.Vhost.Tenant
+	}
 	name, path := routes.SplitName(route.Name)
 	host := table.Vhost(name)
 	if path == "" || host == nil || host.Vhost == nil || !host.Vhost.IsSuspended() {
 		return ""
 	}
-	return name
+	return "vhost " + name
 }

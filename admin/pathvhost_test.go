@@ -103,11 +103,16 @@ func TestPathVhostsAreNotLeftWithoutTheirHostUnasked(t *testing.T) {
 	want(t, "a path", c.call("DELETE", host+"%2Fa", "", nil), 200)
 }
 
-// A host that is suspended closes its path vhosts, which is to be seen at these.
-func TestPathVhostOfASuspendedHostIsShownSuspended(t *testing.T) {
+// A host that is suspended closes its path vhosts, and a tenant all of its vhosts, which is to be seen at these.
+func TestVhostsThatOthersSuspendAreShownSuspended(t *testing.T) {
 	t.Parallel()
 	n := admintest.Start(t, `
+tenants: {shop: {suspended: true}, blog: {suspended: false}}
 vhosts:
+  s.test: {tenant: shop, backends: [http://127.0.0.1:9]}
+  s.test/p: {tenant: shop, suspended: false, backends: [http://127.0.0.1:9]}
+  s2.test: {tenant: shop, suspended: true, backends: [http://127.0.0.1:9]}
+  b.test: {tenant: blog, backends: [http://127.0.0.1:9]}
   m.test: {suspended: true, backends: [http://127.0.0.1:9]}
   m.test/p: {backends: [http://127.0.0.1:9]}
   m.test/own: {suspended: true, backends: [http://127.0.0.1:9]}
@@ -119,6 +124,10 @@ vhosts:
 		"m.test%2Fp":   {admin.StatusSuspended, "by vhost m.test", "true", "vhost m.test"},
 		"m.test%2Fown": {admin.StatusSuspended, "", "true", "vhost"},
 		"o.test%2Fp":   {admin.StatusOK, "", "false", "built in"},
+		"s.test":       {admin.StatusSuspended, "by tenant shop", "true", "tenant shop"},
+		"s.test%2Fp":   {admin.StatusSuspended, "by tenant shop", "true", "tenant shop"},
+		"s2.test":      {admin.StatusSuspended, "", "true", "vhost"},
+		"b.test":       {admin.StatusOK, "", "false", "tenant blog"},
 	} {
 		var v admin.VhostDetail
 		want(t, name, c.call("GET", "/vhosts/"+name, "", &v), 200)
@@ -126,6 +135,14 @@ vhosts:
 		want(t, name, [4]string{v.Status, v.Reason, e.Value, e.From}, says)
 		want(t, name, e.Path, "suspended")
 	}
+	for name, status := range map[string]string{"shop": admin.StatusSuspended, "blog": admin.StatusOK} {
+		var v admin.TenantDetail
+		want(t, name, c.call("GET", "/tenants/"+name, "", &v), 200)
+		want(t, name, v.Status, status)
+	}
+	var v admin.TenantDetail
+	want(t, "opened", c.call("PATCH", "/tenants/shop", `{"set": {"suspended": null}}`, &v), 200)
+	want(t, "opened", v.Status, admin.StatusOK)
 }
 
 // A vhost all of whose backends are drained answers 503, which its document does not show.

@@ -73,6 +73,9 @@ func (a *API) tenantDetail(table *routes.Table, name string) (d TenantDetail, kn
 			d.Status, d.Reason = StatusWarning, reasonOf(warnings)
 		}
 	}
+	if d.Status == StatusOK && doc.IsSuspended() {
+		d.Status = StatusSuspended
+	}
 	return d, known
 }
 

@@ -17,7 +17,7 @@ const (
 	StatusConflict  = "conflict"  // some of its aliases belong to another vhost, or it is a path of a host that is not its tenant's
 	StatusHeld      = "held"      // the source has lost it, and the last good form serves
 	StatusWarning   = "warning"   // it is served, but not with the certificate files or WAF exclusions that it names, or its own rules repeat its tenant's, or all its backends are drained
-	StatusSuspended = "suspended" // by its document, or that of its host: it is answered 503
+	StatusSuspended = "suspended" // by its document, its tenant's, or that of its host: it is answered 503
 )
 
 // A VhostSummary is one line of the list of vhosts.
@@ -97,8 +97,8 @@ func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
 		s.Status, s.Reason = StatusWarning, reasonOf(warnings)
 	} else if route.Vhost != nil && route.Vhost.IsSuspended() {
 		s.Status = StatusSuspended
-	} else if host := suspendedHost(table, route); host != "" {
-		s.Status, s.Reason = StatusSuspended, "by vhost "+host
+	} else if by := suspendedBy(table, route); by != "" {
+		s.Status, s.Reason = StatusSuspended, "by "+by
 	}
 	return s
 }
@@ -187,7 +187,7 @@ func (a *API) vhostDetail(table *routes.Table, route *routes.Route) VhostDetail 
 	held := a.heldProblem(routes.Key{Kind: routes.KindVhost, Name: route.Name})
 	d.Problems = slices.Concat(route.Problems(), table.Conflicts(route), held, a.warningsOf(route))
 	if route.Vhost != nil {
-		d.Effective = effective(route, a.opts.Defaults, suspendedHost(table, route))
+		d.Effective = effective(route, a.opts.Defaults, suspendedBy(table, route))
 	}
 	return d
 }

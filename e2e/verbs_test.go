@@ -34,6 +34,21 @@ func TestVerbsAddASiteTuneAndRemoveIt(t *testing.T) {
 		if got := n.get("www.shop.test", "/bytes?n=10").Header.Get("Cache-Status"); got != "" {
 			t.Errorf("cache off: Cache-Status %q", got)
 		}
+		n.must("tenant", "set", "shop", "suspended=true")
+		if got := n.get("www.shop.test", "/").Status; got != 503 {
+			t.Errorf("the tenant is suspended: %d", got)
+		}
+		if out := n.must("vhost", "list"); !strings.Contains(out, "suspended: by tenant shop") {
+			t.Errorf("the tenant is suspended:\n%s", out)
+		}
+		n.must("tenant", "set", "shop", "suspended=")
+		if got := n.get("www.shop.test", "/").Status; got != 200 {
+			t.Errorf("the tenant is open again: %d", got)
+		}
+		n.must("vhost", "set", "www.shop.test", `headers.response={"set": {"X-Edited": "yes"}}`)
+		if got := n.get("www.shop.test", "/").Header.Get("X-Edited"); got != "yes" {
+			t.Errorf("a mapping: X-Edited %q", got)
+		}
 		var list struct {
 			Vhosts []struct{ Name, Tenant, Status string }
 		}

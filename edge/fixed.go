@@ -61,12 +61,13 @@ func (f *fixed) answer(r *request) error {
 	if f.to == "" {
 		return f.answerPage(r)
 	}
-	if route := r.table.LeadsTo(f.vhost); route != nil && route.Name == r.site.name {
-		return refuse(508, "this site leads back to itself") // a wildcard that covers where it leads to
+	rest := r.site.stripped(r.Target)
+	if route, target := r.table.LeadsTo(f.vhost, rest); route != nil && route.Name == r.site.name && (!f.keep || len(target) >= len(r.Target)) {
+		return refuse(508, "this site leads back to itself") // and what gets shorter by strip comes to an end
 	}
 	location := f.to
-	if target := r.site.stripped(r.Target); f.keep && target != "*" {
-		location += target
+	if f.keep && rest != "*" {
+		location += rest
 	}
 	r.response.set("Location", location)
 	return nil

@@ -25,6 +25,9 @@ func TestRedirectVhosts(t *testing.T) {
   landing.test: {redirect: {to: "https://www.shop.test/landing?from=old", status: 307, keep_path: false}}
   www.shop.test/old: {redirect: {to: "https://www.shop.test/new"}, strip: true}
   "*.wild.test": {redirect: {to: "https://www.wild.test"}}
+  alias.test: {aliases: [other.test], backends: [`+b.URL+`]}
+  alias.test/kept: {redirect: {to: "https://other.test"}}
+  alias.test/off: {redirect: {to: "https://other.test"}, strip: true}
 `)
 	for _, c := range []struct {
 		host, target string
@@ -39,7 +42,10 @@ func TestRedirectVhosts(t *testing.T) {
 		{"landing.test", "/x?y", 307, "https://www.shop.test/landing?from=old"},
 		{"www.shop.test", "/old", 301, "https://www.shop.test/new/"},
 		{"www.shop.test", "/old/x?y", 301, "https://www.shop.test/new/x?y"},
-		{"a.wild.test", "/", 508, ""}, // www.wild.test is the wildcard's own: for ever
+		{"alias.test", "/kept/x", 508, ""}, // https://other.test/kept/x is the path vhost's own: for ever
+		{"alias.test", "/off/x", 301, "https://other.test/x"},
+		{"alias.test", "/off/off/x", 301, "https://other.test/off/x"}, // and from there to /x
+		{"a.wild.test", "/", 508, ""},                                 // www.wild.test is the wildcard's own: for ever
 	} {
 		got := n.get(t, c.host, c.target)
 		if got.Status != c.status || got.Header.Get("Location") != c.location {

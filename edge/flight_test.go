@@ -407,8 +407,8 @@ func TestABodyThatFails(t *testing.T) {
 					edgetest.WaitFor(t, "the request to end", func() bool { return n.InFlight() == 0 })
 					fails.Store(false)
 					edgetest.WaitFor(t, "the next one to be answered", func() bool { // a fill for nobody may still be ending
-						a := n.get(t, "www.shop.test", "/")
-						return a.Status == 200 && string(a.Body) == "page"
+						a := <-n.ask(t, "/")
+						return a != nil && a.Status == 200 && string(a.Body) == "page"
 					})
 				})
 			}

@@ -3,6 +3,7 @@ package edge
 import (
 	"crypto/tls"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -13,12 +14,20 @@ import (
 
 // A suspended vhost answers 503 on every way, asks no backend, and resumes no session; when it is back, all is as before.
 func TestSuspendedVhostAnswers503AndResumesNothing(t *testing.T) {
-	const (
-		up   = "vhosts:\n  shop.test: {backends: [BACKEND], cache: {enabled: true, ttl: 1h}, tls: {redirect_http: true}}\n"
-		down = "vhosts:\n  shop.test: {suspended: true, backends: [BACKEND], cache: {enabled: true, ttl: 1h}, tls: {redirect_http: true}}\n"
-	)
-	for name, version := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
+	const settings = "backends: [BACKEND], cache: {enabled: true, ttl: 1h}, tls: {redirect_http: true}}\n"
+	for name, c := range map[string]struct {
+		version  uint16
+		up, down string
+	}{
+		"1.2": {tls.VersionTLS12, "vhosts:\n  shop.test: {" + settings, "vhosts:\n  shop.test: {suspended: true, " + settings},
+		"1.3": {tls.VersionTLS13, "vhosts:\n  shop.test: {" + settings, "vhosts:\n  shop.test: {suspended: true, " + settings},
+		"1.3, by the tenant": {
+			tls.VersionTLS13, "tenants: {shop: {suspended: false}}\nvhosts:\n  shop.test: {tenant: shop, suspended: false, " + settings,
+			"tenants: {shop: {suspended: true}}\n",
+		},
+	} {
 		t.Run(name, func(t *testing.T) {
+			version, up, down := c.version, c.up, c.down
 			g := guard(t, up)
 			client := g.client("shop.test", speaking(version))
 			client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
@@ -208,6 +217,40 @@ func TestSuspendedHostClosesItsPaths(t *testing.T) {
 			if got := n.get(t, "www.shop.test", target).Status; got != want {
 				t.Errorf("host suspended: %s, path: %s: %s got %d, want %d", c.host, c.path, target, got, want)
 			}
+		}
+	}
+}
+
+// A tenant is suspended with all of its vhosts: their backends are neither asked nor checked nor needed, what is upgraded ends, and a vhost that comes later is closed, too.
+func TestSuspendedTenantClosesAllItsVhosts(t *testing.T) {
+	t.Parallel()
+	backends, urls := named(t, 1)
+	n := start(t, "vhosts:\n  www.shop.test: {tenant: shop, suspended: false, backends: ["+urls+"], health: {path: /healthz}}\n"+
+		"  www.shop.test/blog: {tenant: shop, backends: ["+urls+"]}\n  other.test: {tenant: other, backends: ["+urls+"]}\n")
+	n.followAddresses(t)
+	ws := edgetest.Dial(t, n.http)
+	ws.UpgradeWebSocket("www.shop.test", "/ws")
+	ws.WebSocketEcho("before")
+	for i, status := range []int{200, 503, 200} {
+		n.apply(t, "tenants: {shop: {suspended: "+strconv.FormatBool(status == 503)+"}}\n")
+		if i == 1 {
+			ws.WantClosed()
+			n.apply(t, "vhosts:\n  late.shop.test: {tenant: shop, backends: ["+urls+"]}\n")
+		}
+		for url, want := range map[string]int{"www.shop.test/": status, "www.shop.test/blog": status, "other.test/": 200} {
+			host, target, _ := strings.Cut(url, "/")
+			if got := n.get(t, host, "/"+target).Status; got != want {
+				t.Errorf("step %d: %s got %d, want %d", i, url, got, want)
+			}
+		}
+		if got := n.get(t, "late.shop.test", "/").Status; i > 0 && got != status {
+			t.Errorf("step %d: the one that came later got %d, want %d", i, got, status)
+		}
+		if checked := n.Prober().Digest() != ""; checked != (status == 200) {
+			t.Errorf("step %d: checked: %v", i, checked)
+		}
+		if bare, _ := n.LeftBare(health.Drain{URL: backends[0].URL, Tenant: "shop"}); (len(bare) > 0) != (status == 200) {
+			t.Errorf("step %d: bare with a drain: %q", i, bare)
 		}
 	}
 }

@@ -120,7 +120,10 @@ func checkRedirect(v *Vhost) []finding {
 	}
 	host, path := SplitName(v.Name)
 	toHost, target, here := r.target()
-	if toPath, _, _ := strings.Cut(target, "?"); here && strings.TrimSuffix(toPath, "/") == path && (toHost == host || slices.Contains(v.Aliases, toHost)) {
+	toPath, _, _ := strings.Cut(target, "?")
+	toPath = strings.TrimSuffix(toPath, "/")
+	again := toPath == path || toPath == "" && r.Keeps() && !v.Strip() // then the path follows as it is
+	if here && again && (toHost == host || slices.Contains(v.Aliases, toHost)) {
 		out = append(out, finding{field: "redirect.to", reason: "leads back to this vhost, for ever: name another host or path; for https there is tls.redirect_http"})
 	}
 	return out
@@ -160,24 +163,43 @@ func (r *Redirect) target() (host, target string, here bool) {
 	return host, target, err == nil && (port == "" || port == map[string]string{"http": "80", "https": "443"}[scheme])
 }
 
-// LeadsTo returns the route that a vhost's redirect leads to; nil: none of the table's.
-func (t *Table) LeadsTo(v *Vhost) *Route {
+// LeadsTo returns the route that a vhost's redirect leads a request to, and the target there; nil: none of the table's. rest is the
+// request's own target, without the path that Strip takes off.
+func (t *Table) LeadsTo(v *Vhost, rest string) (r *Route, target string) {
 	if v.Redirect() == nil {
-		return nil
+		return nil, ""
 	}
 	host, target, here := v.Redirect().target()
 	if !here {
-		return nil
+		return nil, ""
+	}
+	if v.Redirect().Keeps() && rest != "*" {
+		target = strings.TrimSuffix(target, "/") + rest
 	}
 	own := t.Match(host)
 	if own == nil {
-		return nil
+		return nil, ""
 	}
 	r, err := t.Below(own, target)
 	if err != nil {
-		return nil // it gets 400
+		return nil, "" // it gets 400
 	}
-	return r
+	return r, target
+}
+
+// rest is a target that is the vhost's as LeadsTo wants it; empty: "/".
+func (v *Vhost) rest(target string) string {
+	if _, path := SplitName(v.Name); v.Strip() {
+		target = strings.TrimPrefix(target, path)
+	}
+	return or(target, "/")
+}
+
+// LeadsBack reports whether a vhost's redirect leads to the vhost itself.
+func (t *Table) LeadsBack(v *Vhost) bool {
+	_, path := SplitName(v.Name)
+	r, _ := t.LeadsTo(v, v.rest(path))
+	return r != nil && r.Name == v.Name
 }
 
 // LeadsHome reports whether a vhost's redirect names a host of its own, be it to another path: no wildcard is needed to cover it.
@@ -196,8 +218,10 @@ func (t *Table) LeadsHome(v *Vhost) bool {
 func (t *Table) RedirectProblem(v *Vhost) *Problem {
 	const most = 20 // as many as browsers follow
 	names := []string{v.Name}
+	_, path := SplitName(v.Name) // which goes along where it is kept
 	for next := v; len(names) < most; {
-		r := t.LeadsTo(next)
+		var r *Route
+		r, path = t.LeadsTo(next, next.rest(path))
 		if r == nil || r.Vhost == nil {
 			return nil
 		}

@@ -86,9 +86,9 @@ func (r *Route) TLS() *TLS {
 	return r.Vhost.TLS
 }
 
-// IsSuspended reports whether nothing but errors is served for the route: its vhost is suspended or, of a path vhost, that of its host.
+// IsSuspended reports whether nothing but errors is served for the route: its vhost is suspended, or its tenant or, of a path vhost, the vhost of its host.
 func (r *Route) IsSuspended() bool {
-	return r.Vhost != nil && (r.rarely().hostSuspended || r.Vhost.IsSuspended())
+	return r.Vhost != nil && (r.rarely().hostSuspended || r.Vhost.IsSuspended() || r.Tenant.IsSuspended())
 }
 
 // Paths yields the names of the vhost's path vhosts, also of those that answer for no request, in no particular order.

@@ -376,6 +376,52 @@ func TestPathVhostIsSuspendedWithItsHost(t *testing.T) {
 	}
 }
 
+// A tenant is suspended with all of its vhosts, whatever they say of themselves, paths of them among them, and nobody else's.
+func TestVhostsAreSuspendedWithTheirTenant(t *testing.T) {
+	t.Parallel()
+	tenant := func(suspended bool) Change {
+		return Change{Key: Key{KindTenant, "t"}, Tenant: &Tenant{Name: "t", Suspended: &suspended}}
+	}
+	own := func(suspended bool) Change {
+		c := vhostChange("a.test", "t")
+		c.Vhost.VhostExtras = &VhostExtras{Suspended: &suspended}
+		return c
+	}
+	table, _ := with(&Table{}, own(false), vhostChange("a.test/x", "t"), vhostChange("b.test", "t"), vhostChange("other.test", "o"), vhostChange("plain.test", ""))
+	all := []string{"=a.test", "=a.test/x", "=b.test"}
+	for i, c := range []struct {
+		change    []Change
+		replaced  []string
+		suspended string
+	}{
+		{[]Change{tenant(true)}, all, "a.test a.test/x b.test"},
+		{[]Change{tenantChange("o", "block"), vhostChange("c.test", "t")}, []string{"+c.test", "=other.test"}, "a.test a.test/x b.test c.test"},
+		{[]Change{badChange(KindTenant, "t", "bad")}, nil, "a.test a.test/x b.test c.test"},
+		{[]Change{gone(KindVhost, "c.test"), vhostChange("b.test", "o")}, []string{"=b.test", "-c.test"}, "a.test a.test/x"},
+		{[]Change{own(true)}, []string{"=a.test", "=a.test/x"}, "a.test a.test/x"},
+		{[]Change{tenant(false)}, []string{"=a.test", "=a.test/x"}, "a.test a.test/x"}, // by the host's document
+		{[]Change{own(false)}, []string{"=a.test", "=a.test/x"}, ""},
+		{[]Change{tenant(true)}, []string{"=a.test", "=a.test/x"}, "a.test a.test/x"},
+		{[]Change{gone(KindTenant, "t")}, []string{"=a.test", "=a.test/x"}, ""},
+	} {
+		next, replaced := with(table, c.change...)
+		var suspended []string
+		for r := range next.Vhosts() {
+			if r.IsSuspended() {
+				suspended = append(suspended, r.Name)
+			}
+			if path := strings.Contains(r.Name, "/"); !path && r.Settings(nil).Suspended != r.IsSuspended() {
+				t.Errorf("step %d: the settings of %s say something else", i, r.Name)
+			}
+		}
+		slices.Sort(suspended)
+		if got := strings.Join(suspended, " "); got != c.suspended || !slices.Equal(replaced, c.replaced) {
+			t.Errorf("step %d: suspended: %s; replaced %v", i, got, replaced)
+		}
+		table = next
+	}
+}
+
 func TestNamesOfPathVhosts(t *testing.T) {
 	for name, want := range map[string]string{
 		"WWW.Shop.test./blog/": "www.shop.test/blog", "shop.test/": "shop.test", "*.shop.test/a/B_c": "*.shop.test/a/B_c", "*/x": "*/x", "[::1]/x": "[::1]/x",

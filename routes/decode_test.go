@@ -76,7 +76,7 @@ func TestGoodFileIsReadIntoItsFields(t *testing.T) {
 	}
 	yes, no, hour, tenSeconds := true, false, Duration(time.Hour), Duration(10*time.Second)
 	want := []Document{
-		{Key: Key{KindTenant, "shop"}, Line: 3, Tenant: &Tenant{Name: "shop", WAF: &WAF{
+		{Key: Key{KindTenant, "shop"}, Line: 3, Tenant: &Tenant{Name: "shop", Suspended: &yes, WAF: &WAF{
 			Mode: "block", Profile: "strong", Apps: []string{"nextcloud", "wordpress"}, Paranoia: 2, InboundThreshold: 7, OutboundThreshold: 9, InspectBody: 64 << 10,
 			Responses: &yes, OnOversize: "block", OnError: "block", AllowedMethods: []string{"GET", "PROPFIND"}, AllowedTypes: []string{"text/plain"},
 			Exclusions: []Exclusion{{
@@ -84,8 +84,8 @@ func TestGoodFileIsReadIntoItsFields(t *testing.T) {
 				Paths: []string{"/search"}, Methods: []string{"GET"}, Note: "a", Until: "2027-01-01",
 			}},
 		}}},
-		{Key: Key{KindTenant, "empty"}, Line: 7, Tenant: &Tenant{Name: "empty"}},
-		{Key: Key{KindVhost, "www.shop.test"}, Line: 9, Vhost: &Vhost{
+		{Key: Key{KindTenant, "empty"}, Line: 8, Tenant: &Tenant{Name: "empty"}},
+		{Key: Key{KindVhost, "www.shop.test"}, Line: 10, Vhost: &Vhost{
 			Name: "www.shop.test", Tenant: "shop", Aliases: []string{"shop.test", "xn--bcher-kva.test", "*.shop.test"},
 			Backends: []Backend{{URL: "http://127.0.0.1:9000"}, {URL: "https://10.0.0.2", Weight: 1}, {URL: "unix:/run/app.sock"}, {URL: "http://[::1]:80/x"}},
 			VhostExtras: &VhostExtras{
@@ -110,7 +110,7 @@ func TestGoodFileIsReadIntoItsFields(t *testing.T) {
 				Certificate: &Certificate{Cert: "/etc/gatehouse/conf.d/site/file.pem", Key: "/etc/file.key"},
 			},
 		}},
-		{Key: Key{KindVhost, "*"}, Line: 23, Vhost: &Vhost{
+		{Key: Key{KindVhost, "*"}, Line: 24, Vhost: &Vhost{
 			Name: "*", Backends: []Backend{{URL: "http://127.0.0.1:9001"}}, Cache: &Cache{Query: &CacheQuery{Only: []string{}}},
 		}},
 	}

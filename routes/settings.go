@@ -55,7 +55,7 @@ func (r *Route) Settings(defaults *Tenant) Settings {
 	}
 	s := Settings{
 		Tenant:       v.Tenant,
-		Suspended:    v.IsSuspended(),
+		Suspended:    v.IsSuspended() || r.Tenant.IsSuspended(),
 		WAF:          *v.WAF.Over(base.WAF).Over(DefaultWAF),
 		TenantRate:   base.Rate.withDefaults(),
 		VhostRate:    v.Rate().withDefaults(),

@@ -10,6 +10,9 @@ type Tenant struct {
 	// Name is the tenant's id: the key of the document, not a field in it.
 	Name string `yaml:"-" json:"-"`
 
+	// Suspended: true: all vhosts of the tenant are, whatever their own documents say. Default false.
+	Suspended *bool `yaml:"suspended,omitempty" json:"suspended,omitempty"`
+
 	WAF *WAF `yaml:"waf,omitempty" json:"waf,omitempty"`
 	// Rate: how many requests to all vhosts of the tenant together pass. Default: no limit.
 	Rate Rates `yaml:"rate,omitempty" json:"rate,omitempty"`
@@ -22,6 +25,9 @@ type Tenant struct {
 	// Addresses are asked after a vhost's own, before the process's. Default none.
 	Addresses *Addresses `yaml:"addresses,omitempty" json:"addresses,omitempty"`
 }
+
+// IsSuspended reports whether all vhosts of the tenant are suspended. t may be nil.
+func (t *Tenant) IsSuspended() bool { return t != nil && t.Suspended != nil && *t.Suspended }
 
 // WAF tunes the web application firewall for a tenant or a vhost. Every field
 // may be left out: a vhost's value replaces its tenant's, but its exclusions are

@@ -13,9 +13,14 @@ func (c *checker) authorities() {
 		if d.Vhost == nil || d.Vhost.TLS == nil || d.Vhost.TLS.ClientAuth == nil {
 			continue
 		}
-		list, err := d.Vhost.TLS.ClientAuth.Authorities()
+		auth := d.Vhost.TLS.ClientAuth
+		list, err := auth.Authorities()
 		if err != nil {
-			c.add(d.entry.problem(field, unreadable(err)))
+			reason := unreadable(err)
+			if !auth.Inline() {
+				reason = unreadableFile(auth.CA, err)
+			}
+			c.add(d.entry.problem(field, reason))
 			continue
 		}
 		for _, authority := range list {

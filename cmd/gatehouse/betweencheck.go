@@ -20,7 +20,7 @@ func (c *checker) between() {
 			continue
 		}
 		if p := table.RedirectProblem(d.Vhost); p != nil {
-			if table.LeadsTo(d.Vhost).Name == d.Key.Name && (c.partial || !table.LeadsHome(d.Vhost)) { // where it leads, a file that is not checked may have a vhost
+			if table.LeadsBack(d.Vhost) && (c.partial || !table.LeadsHome(d.Vhost)) { // where it leads, a file that is not checked may have a vhost
 				c.warnings = append(c.warnings, d.entry.problem(p.Field, p.Reason))
 			} else {
 				c.add(d.entry.problem(p.Field, p.Reason))

@@ -29,6 +29,12 @@ func TestCheckOfARedirectToItsOwnVhost(t *testing.T) {
 		"an alias":                         {"a.test: {aliases: [b.test], redirect: {to: 'https://b.test/x', keep_path: false}}", circle},
 		"an alias of a path's host":        {"a.test: {aliases: [b.test], respond: {body: a}}\n  a.test/x: {redirect: {to: 'https://b.test/x/y'}}", circle},
 		"the name beside a wildcard":       {"'*.a.test': {aliases: [a.test], redirect: {to: 'https://a.test/x'}}", circle},
+		"a path that follows":              {"a.test: {respond: {body: a}}\n  a.test/x: {redirect: {to: 'https://a.test'}}", circle},
+		"a path that follows to an alias":  {"a.test: {aliases: [b.test], respond: {body: a}}\n  a.test/x: {redirect: {to: 'https://b.test/'}}", circle},
+		"a path that does not follow":      {"a.test: {respond: {body: a}}\n  a.test/x: {redirect: {to: 'https://a.test', keep_path: false}}", ""},
+		"a path that is taken off":         {"a.test: {respond: {body: a}}\n  a.test/x: {strip: true, redirect: {to: 'https://a.test'}}", ""},
+		"a path that follows to and fro":   {"a.test: {respond: {body: a}}\n  b.test: {redirect: {to: 'https://a.test'}}\n  a.test/x: {redirect: {to: 'https://b.test'}}", circle},
+		"a path that another vhost has":    {"a.test: {redirect: {to: 'https://b.test'}}\n  b.test: {redirect: {to: 'https://a.test/x'}}\n  a.test/x: {redirect: {to: 'https://b.test'}}\n  b.test/x: {respond: {body: b}}", ""},
 		"a path with a vhost of its own":   {"a.test: {redirect: {to: 'https://a.test/x'}}\n  a.test/x: {respond: {body: x}}", ""},
 		"from a path to another one":       {"a.test: {respond: {body: a}}\n  a.test/x: {redirect: {to: 'https://a.test/y'}}", ""},
 		"a name that only a wildcard has":  {"'*.a.test': {redirect: {to: 'https://www.a.test'}}", "warning: "},
@@ -53,6 +59,22 @@ func TestCheckNamesThePathOfFilesThatCannotBeRead(t *testing.T) {
 		"page":      {"respond: {file: none.html}", "respond.file", "none.html", "cannot be read: no such file or directory"},
 		"authority": {"backends: [{url: 'https://127.0.0.1:1', tls: {ca: none.pem}}]", "backends[0].tls.ca", "none.pem", "cannot be read: no such file or directory"},
 		"no PEM":    {"backends: [{url: 'https://127.0.0.1:1', tls: {ca: there.pem}}]", "backends[0].tls.ca", "there.pem", "cannot be read: it holds no PEM certificate"},
+		"clients' authority": {
+			"backends: ['http://127.0.0.1:1'], tls: {client_auth: {mode: required, ca: none.pem}}",
+			"tls.client_auth.ca", "none.pem", "cannot be read: no such file or directory",
+		},
+		"clients' authority, no PEM": {
+			"backends: ['http://127.0.0.1:1'], tls: {client_auth: {mode: required, ca: there.pem}}",
+			"tls.client_auth.ca", "there.pem", "cannot be read: it holds no PEM certificate",
+		},
+		"vhost's certificate": {
+			"backends: ['http://127.0.0.1:1'], tls: {certificate: {cert: none.pem, key: there.pem}}",
+			"tls.certificate.cert", "none.pem", "cannot be read: no such file or directory",
+		},
+		"vhost's key": {
+			"backends: ['http://127.0.0.1:1'], tls: {certificate: {cert: there.pem, key: none.key}}",
+			"tls.certificate.key", "none.key", "cannot be read: no such file or directory",
+		},
 		"client's certificate": {
 			"backends: [{url: 'https://127.0.0.1:1', tls: {client_cert: none.pem, client_key: there.pem}}]",
 			"backends[0].tls.client_cert", "none.pem", "cannot be read: no such file or directory",

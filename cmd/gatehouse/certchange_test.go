@@ -9,7 +9,9 @@ import (
 
 // What documents say of certificates is what package acme is told, of aliases too.
 func TestDocumentsTellHowCertificatesAreOrdered(t *testing.T) {
-	docs, problems := routes.ParseFile("/etc/gatehouse/conf.d/a.yaml", []byte(`vhosts:
+	docs, problems := routes.ParseFile("/etc/gatehouse/conf.d/a.yaml", []byte(`tenants: {shop: {suspended: true}}
+vhosts:
+  shop.test: {tenant: shop, suspended: false, backends: [http://127.0.0.1:9000]}
   plain.test: {backends: [http://127.0.0.1:9000]}
   rsa.test: {aliases: ["*.rsa.test"], backends: [http://127.0.0.1:9000], tls: {key_type: rsa}}
   ecdsa.test: {suspended: false, backends: [http://127.0.0.1:9000], tls: {key_type: ecdsa}}
@@ -25,6 +27,7 @@ func TestDocumentsTellHowCertificatesAreOrdered(t *testing.T) {
 	}
 	table, _ := (&routes.Table{}).With(changes)
 	for _, c := range []acme.Change{
+		{Name: "shop.test", Suspended: true},
 		{Name: "plain.test"},
 		{Name: "rsa.test", RSA: true},
 		{Name: "*.rsa.test", RSA: true},

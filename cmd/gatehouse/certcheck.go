@@ -83,7 +83,7 @@ func (c *checker) certificates() {
 		for i, f := range []struct{ field, path string }{{field + ".cert", files.Cert}, {field + ".key", files.Key}} {
 			var err error
 			if pem[i], err = routes.ReadFile(f.path, maxKeyPair); err != nil {
-				c.add(d.entry.problem(f.field, unreadable(err)))
+				c.add(d.entry.problem(f.field, unreadableFile(f.path, err)))
 				readable = false
 			}
 		}

@@ -188,6 +188,31 @@ shop  1       block   memory:tenant:shop     ok
 	want(t, "the vhost follows", list.Vhosts[0].WAF, "off")
 }
 
+// Who opens a vhost of a suspended tenant learns that it stays closed.
+func TestSuspensionOfATenantIsSetAndToldOf(t *testing.T) {
+	n := admintest.Start(t, sites, admin.Options{})
+	t.Chdir(n.Dir)
+	code, out, errOut := invoke(t, "tenant", "set", "shop", "suspended=true")
+	want(t, "set"+errOut, code, exitOK)
+	want(t, "out", out, "tenant shop changed (memory:tenant:shop)\n")
+	_, out, _ = invoke(t, "tenant", "list")
+	contains(t, "tenants", squeezed(out), "memory:tenant:shop suspended")
+	_, out, _ = invoke(t, "vhost", "list")
+	contains(t, "vhosts", squeezed(out), "suspended: by tenant shop")
+	for setting, says := range map[string]string{
+		"suspended=false": "warning: vhost www.shop.test: suspended by tenant shop\n",
+		"suspended=":      "warning: vhost www.shop.test: suspended by tenant shop\n",
+		"compress=on":     "",
+	} {
+		code, _, errOut = invoke(t, "vhost", "set", "www.shop.test", setting)
+		want(t, setting, code, exitOK)
+		want(t, setting, errOut, says)
+	}
+	invoke(t, "tenant", "set", "shop", "suspended=")
+	_, _, errOut = invoke(t, "vhost", "set", "www.shop.test", "suspended=false")
+	want(t, "open", errOut, "")
+}
+
 func TestTenantSetWarnsOfExclusionsWithoutEffect(t *testing.T) {
 	n := admintest.Start(t, sites, admin.Options{ExclusionProblems: func(list []routes.Exclusion) (out routes.Problems) {
 		for i := range list {

@@ -236,6 +236,19 @@ func TestBadValuesNameWhereTheyWereGiven(t *testing.T) {
 	want(t, "number", len(problems), 6)
 }
 
+// There is no tenant's document that would have to be changed to open the sites again.
+func TestDefaultsSuspendNobody(t *testing.T) {
+	for _, value := range []string{"true", "false"} {
+		_, problems := load(t, "defaults:\n  suspended: "+value+"\n", nil, nil)
+		contains(t, value, problems.Error(), ":2:14: defaults.suspended: only a tenant's or a vhost's document can say that")
+	}
+	for _, s := range settings {
+		if s.path == "defaults.suspended" {
+			t.Error("it is a setting that always fails")
+		}
+	}
+}
+
 // To many readers of YAML the words on and off without quotes are switches.
 func TestGateIsSetByWords(t *testing.T) {
 	for text, mode := range map[string]string{

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,7 +42,7 @@ vhosts:
 		}
 		documents := []string{"tenant other", "tenant shop", "vhost *.shop.test", "vhost a.test"}
 		asked = []string{"a.test", "*.shop.test", "b.shop.test", "unknown.test"}
-		want(documents, []string{"vhost b.shop.test", "vhost unknown.test"})
+		want(documents, []string{"vhost *", "vhost *.test", "vhost b.shop.test", "vhost unknown.test"})
 		want(documents, []string{"vhost b.shop.test"})
 
 		for i := range 2 * inUseGuests {
@@ -58,6 +59,49 @@ vhosts:
 			t.Errorf("after a minute: %d documents and %d hosts", len(got), len(hosts))
 		}
 	})
+}
+
+// A new wildcard is looked for from the first request on that it would answer, as a new host is; strangers make up a bounded number of them.
+func TestWildcardsAboveHostsThatAreAskedForAreLookedFor(t *testing.T) {
+	docs, problems := routes.ParseFile("test.yaml", []byte(`
+vhosts:
+  "*.shop.test": {backends: [http://127.0.0.1:1]}
+  main.test: {aliases: ["*.blog.test", alias.example.org], backends: [http://127.0.0.1:1]}
+`))
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	table, _ := new(routes.Table).With([]routes.Change{docs[0].Change(), docs[1].Change()})
+	look := func(asked ...string) []routes.Key {
+		_, hosts := lookInUse(func() []string { return asked }, func() *routes.Table { return table })()
+		return hosts
+	}
+	for host, want := range map[string][]string{
+		"a.b.new.test":      {"vhost *", "vhost *.b.new.test", "vhost *.new.test", "vhost *.test", "vhost a.b.new.test"},
+		"localhost":         {"vhost *", "vhost localhost"},
+		"a.shop.test":       {"vhost a.shop.test"},
+		"a.b.shop.test":     {"vhost *.b.shop.test", "vhost a.b.shop.test"},
+		"a.b.blog.test":     {"vhost *.b.blog.test", "vhost a.b.blog.test"},
+		"alias.example.org": {"vhost alias.example.org"},
+		"main.test":         nil,
+	} {
+		if got := names(look(host)); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", host, got, want)
+		}
+	}
+	var flood []string
+	for i := range 100 {
+		flood = append(flood, strings.Repeat(fmt.Sprintf("x%d.", i), 40)+"test")
+	}
+	hosts := look(flood...)
+	if len(hosts) != len(flood)+inUseWildcards {
+		t.Errorf("in a flood %d hosts, want %d and %d wildcards", len(hosts), len(flood), inUseWildcards)
+	}
+	for i, key := range hosts {
+		if strings.HasPrefix(key.Name, "*") != (i >= len(flood)) {
+			t.Fatalf("%s is number %d: hosts come first", key.Name, i)
+		}
+	}
 }
 
 func names(keys []routes.Key) (out []string) {

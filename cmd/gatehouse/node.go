@@ -198,7 +198,7 @@ func certificateChange(table *routes.Table, name string) acme.Change {
 	if owner == nil {
 		return acme.Change{Name: name, Removed: true}
 	}
-	change := acme.Change{Name: name, Suspended: owner.Vhost.IsSuspended()}
+	change := acme.Change{Name: name, Suspended: owner.IsSuspended()}
 	t := owner.Vhost.TLS
 	if t == nil {
 		return change

@@ -50,7 +50,7 @@ func TestNoFileThatSettingsNameIsAPipeOrADevice(t *testing.T) {
 		write(t, "conf.d/a.yaml", fmt.Sprintf("vhosts:\n  a.test: {backends: [http://10.0.0.1], tls: {certificate: {cert: ../%s, key: ../%s}}}\n", name, name))
 		code, out, _ = invoke(t, "check")
 		want(t, "certificate", code, exitFailed)
-		contains(t, "certificate", out, "tls.certificate.cert: cannot be read: "+says, "tls.certificate.key: cannot be read: "+says)
+		contains(t, "certificate", out, "tls.certificate.cert: "+name+" cannot be read: "+says, "tls.certificate.key: "+name+" cannot be read: "+says)
 		write(t, "conf.d/a.yaml", "{}\n")
 	}
 }

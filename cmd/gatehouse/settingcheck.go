@@ -29,6 +29,9 @@ func (l *loader) check() {
 	for _, p := range l.cfg.Defaults.Check("") {
 		l.fail("defaults."+p.Field, p.Reason, p.Guess)
 	}
+	if l.cfg.Defaults.Suspended != nil {
+		l.fail(tenantsAlone, "only a tenant's or a vhost's document can say that: remove it", "")
+	}
 	l.checkShared()
 	l.checkECH()
 	l.checkAddresses()

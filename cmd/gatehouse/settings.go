@@ -35,6 +35,9 @@ const envPrefix = "GATEHOUSE_"
 
 var textType = reflect.TypeFor[encoding.TextUnmarshaler]()
 
+// tenantsAlone is what documents of tenants have and their defaults have not: nobody means all sites of nobody.
+const tenantsAlone = "defaults.suspended"
+
 // settings are all values of Config, in the order of the struct.
 var settings = settingsOf(reflect.TypeFor[Config](), "")
 
@@ -50,6 +53,9 @@ func settingsOf(t reflect.Type, above string) []setting {
 			kind = kind.Elem()
 		}
 		path := above + name
+		if path == tenantsAlone {
+			continue
+		}
 		if kind.Kind() == reflect.Struct && !reflect.PointerTo(kind).Implements(textType) {
 			out = append(out, settingsOf(kind, path+".")...)
 			continue

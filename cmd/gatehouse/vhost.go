@@ -142,7 +142,8 @@ func newVhostSet(s *session) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "set NAME PATH=VALUE…", Short: "Change fields of a vhost; PATH= unsets one",
 		Example: "  gatehouse vhost set www.shop.test waf.mode=block cache.enabled=true cache.ttl=60s\n" +
-			"  gatehouse vhost set www.shop.test backends=http://10.0.0.1:9000,http://10.0.0.2:9000 aliases=",
+			"  gatehouse vhost set www.shop.test backends=http://10.0.0.1:9000,http://10.0.0.2:9000 aliases=\n" +
+			`  gatehouse vhost set www.shop.test headers.response='{"set": {"X-Frame-Options": "DENY"}}'`,
 		Args: cobra.MinimumNArgs(2), ValidArgsFunction: s.completeSet(s.completeVhost, reflect.TypeFor[routes.Vhost]()),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			patch, err := patchOf(args[1:])
@@ -153,7 +154,9 @@ func newVhostSet(s *session) *cobra.Command {
 			if err := s.ask(cmd.Context(), http.MethodPatch, vhostPath(args[0])+orYes(yes), patch, &v); err != nil {
 				return err
 			}
-			return errors.Join(s.printChange(v, "vhost "+v.Name+" changed"+restored(v.Restored), v.Where, v.Applied), s.warnOf("vhost "+v.Name, v.Status, v.Problems), s.warnOfLeft(v.Name, v.Left))
+			_, opens := patch.Set["suspended"]
+			return errors.Join(s.printChange(v, "vhost "+v.Name+" changed"+restored(v.Restored), v.Where, v.Applied), s.warnOf("vhost "+v.Name, v.Status, v.Problems), s.warnOfLeft(v.Name, v.Left),
+				s.warnOfSuspension(v.VhostSummary, opens))
 		},
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "also if another tenant takes path vhosts of it out of service")
@@ -200,6 +203,15 @@ func (s *session) warnOfLeft(name string, left []string) error {
 		return nil
 	}
 	_, err := fmt.Fprintf(s.Err, "warning: vhost %s: path vhosts that answer for no request any more: %s\n", name, admin.Some(left))
+	return err
+}
+
+// warnOfSuspension says who else keeps a vhost closed whose own suspension was changed.
+func (s *session) warnOfSuspension(v admin.VhostSummary, changed bool) error {
+	if !changed || v.Status != admin.StatusSuspended || v.Reason == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(s.Err, "warning: vhost %s: suspended %s\n", v.Name, v.Reason)
 	return err
 }
 

@@ -9,18 +9,32 @@ import (
 	"gatehouse/internal/redisconn"
 )
 
+// maxWaiting bounds the keys that wait in an inbox, some 20 MB of them. Who writes faster than is read, for that long, has
+// everything be read again, which takes as long however many keys come and go.
+const maxWaiting = 200_000
+
 // An inbox gathers what the masters tell of, so that nobody waits for whoever
 // acts on it: what is told twice meanwhile is acted upon once.
 type inbox struct {
 	full chan struct{} // holds a token while there is something
+	most int           // keys that wait at most
 
-	mu      sync.Mutex
-	keys    map[string]struct{}
-	flushed bool
-	err     error // a connection has ended
+	mu   sync.Mutex
+	keys map[string]struct{}
+	all  all
+	err  error // a connection has ended
 }
 
-func newInbox() *inbox { return &inbox{full: make(chan struct{}, 1)} }
+// all says why everything has to be read again, and no single keys.
+type all uint8
+
+const (
+	allGood    all = iota // it has not
+	allFlushed            // FLUSHALL, FLUSHDB
+	allTooMany            // keys
+)
+
+func newInbox(most int) *inbox { return &inbox{full: make(chan struct{}, 1), most: most} }
 
 // listen fills the inbox from one connection until that ends, which is told, too.
 func (in *inbox) listen(ctx context.Context, conn *redisconn.Conn, pingEvery time.Duration) {
@@ -54,12 +68,11 @@ func (in *inbox) add(pushes []redisconn.Reply, err error) {
 			continue
 		}
 		// No list of keys means all of them: FLUSHALL, FLUSHDB.
-		in.flushed = in.flushed || keys.Null || pushes[i].TooLarge
+		if keys.Null || pushes[i].TooLarge {
+			in.keys, in.all = nil, allFlushed
+		}
 		for _, key := range keys.Items {
-			if in.keys == nil {
-				in.keys = map[string]struct{}{}
-			}
-			in.keys[key.Text] = struct{}{}
+			in.note(key.Text)
 		}
 	}
 	select {
@@ -68,15 +81,28 @@ func (in *inbox) add(pushes []redisconn.Reply, err error) {
 	}
 }
 
+// note adds a key, with mu held. What is read again as a whole is read after this.
+func (in *inbox) note(key string) {
+	if in.all != allGood {
+		return
+	}
+	if in.keys == nil {
+		in.keys = map[string]struct{}{}
+	}
+	if in.keys[key] = struct{}{}; len(in.keys) > in.most {
+		in.keys, in.all = nil, allTooMany
+	}
+}
+
 // take empties the inbox. The keys are sorted.
-func (in *inbox) take() (keys []string, flushed bool, err error) {
+func (in *inbox) take() (keys []string, why all, err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for key := range in.keys {
 		keys = append(keys, key)
 	}
-	flushed = in.flushed
-	in.keys, in.flushed = nil, false
+	why = in.all
+	in.keys, in.all = nil, allGood
 	slices.Sort(keys)
-	return keys, flushed, in.err
+	return keys, why, in.err
 }

@@ -38,7 +38,8 @@ type Store struct {
 	up     atomic.Pointer[error]
 	inUse  InUse
 
-	pingEvery time.Duration
+	pingEvery  time.Duration
+	maxWaiting int // keys in an inbox
 }
 
 var _ routes.Store = (*Store)(nil)
@@ -48,7 +49,7 @@ var errNotFollowed = errors.New("redis: not connected yet")
 // Open returns a store over a client that the caller closes after the store's
 // last use. Redis may be away.
 func Open(client *redisconn.Client, opts Options) (*Store, error) {
-	s := &Store{client: client, writer: client.Patient(), prefix: opts.Prefix, log: opts.Logger, pingEvery: pingEvery, inUse: opts.InUse}
+	s := &Store{client: client, writer: client.Patient(), prefix: opts.Prefix, log: opts.Logger, pingEvery: pingEvery, maxWaiting: maxWaiting, inUse: opts.InUse}
 	if s.prefix == "" {
 		s.prefix = client.Prefix()
 	}

@@ -86,7 +86,7 @@ func (f *follower) follow(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.session.Close()) }()
 	f.missing = map[routes.Key]time.Time{}
-	f.inbox = newInbox()
+	f.inbox = newInbox(f.store.maxWaiting)
 	f.store.odd.clear()
 	f.reader = reader{prefix: f.store.prefix, session: f.session, odd: &f.store.odd}
 	listeners, refusal, err := f.track(ctx)
@@ -146,7 +146,7 @@ func (f *follower) told(ctx context.Context) error {
 		case <-f.inbox.full:
 			err = f.changed(f.inbox.take())
 		case <-again:
-			err = f.changed(nil, false, nil)
+			err = f.changed(nil, allGood, nil)
 		case <-check.C:
 			err = f.session.Check()
 		}
@@ -199,12 +199,16 @@ func (f *follower) acceptLoss() (bool, error) {
 }
 
 // changed acts on what the inbox had, and looks again for what is missing.
-func (f *follower) changed(keys []string, flushed bool, err error) error {
+func (f *follower) changed(keys []string, why all, err error) error {
 	if err != nil {
 		return err
 	}
-	if flushed {
+	switch why {
+	case allFlushed:
 		f.store.log.Warn("redis was flushed: all routes are read again", "redis", f.store.client.String())
+		return f.full()
+	case allTooMany:
+		f.store.log.Warn("redis changes faster than it is read: all routes are read again", "redis", f.store.client.String(), "keys", f.store.maxWaiting)
 		return f.full()
 	}
 	acceptLoss := f.store.prefix + acceptLossKey

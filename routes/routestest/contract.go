@@ -182,7 +182,7 @@ func testFidelity(t *testing.T, f Fixture) {
 		_, docs := load(t, f.Store)
 		same(t, want.Key, docs[want.Key].Vhost, want.Vhost)
 	}
-	tenant := parse(t, Tenant("shop"), `{"waf": {"mode": "detect", "responses": true, "allowed_methods": ["GET"], "allowed_types": ["text/plain"],
+	tenant := parse(t, Tenant("shop"), `{"suspended": true, "waf": {"mode": "detect", "responses": true, "allowed_methods": ["GET"], "allowed_types": ["text/plain"],
 		"rules": "# two lines\nSecRule ARGS:a \"@streq b\" \"id:1,phase:2,deny\"\n",
 		"exclusions": [{"id": "ex-1", "rules": [942100, "941100-941199"], "target": "ARGS:/^json\\.[0-9]+\\.a$/", "paths": ["/a b", "/c*"], "methods": ["POST"],
 			"note": "why: \"that\"", "until": "2099-01-31"}, {"tags": ["attack-sqli"], "target": "REQUEST_COOKIES:a"}]}}`)
