@@ -14,8 +14,8 @@ type Route struct {
 	// answers for no host.
 	Vhost *Vhost
 
-	instance atomic.Value // nil until it is compiled
-	rare     *rareOfRoute // nil: nothing of it
+	instance atomic.Value                // nil until it is compiled
+	rare     atomic.Pointer[rareOfRoute] // nil: nothing of it
 	// Tenant is the tenant's document in its last good form; nil: none.
 	Tenant *Tenant
 
@@ -41,20 +41,20 @@ func (r *Route) key() string { return r.Name }
 
 // rarely returns the rare part to read of.
 func (r *Route) rarely() *rareOfRoute {
-	if r.rare == nil {
-		return &nothingRare
+	if rare := r.rare.Load(); rare != nil {
+		return rare
 	}
-	return r.rare
+	return &nothingRare
 }
 
 var nothingRare rareOfRoute // which nobody writes to
 
 // toRare returns the rare part to write to, of a route that is not published yet.
 func (r *Route) toRare() *rareOfRoute {
-	if r.rare == nil {
-		r.rare = &rareOfRoute{}
+	if r.rare.Load() == nil {
+		r.rare.Store(&rareOfRoute{})
 	}
-	return r.rare
+	return r.rare.Load()
 }
 
 // Problems is what is wrong with the present document; Vhost is then an
@@ -81,17 +81,26 @@ func (r *Route) Instance(compile func(r *Route, previous any) any) any {
 		b.mu.Unlock()
 	}
 	made := compile(r, previous)
-	if r.rare != nil {
-		r.rare.previous, r.rare.before = nil, nil
+	if rare := r.rare.Load(); rare != nil {
+		rare.previous, rare.before = nil, nil
 	}
 	r.instance.Store(made)
 	return made
 }
 
 // Keep has the route hold something of the server's beside its instance, for those who
-// meet the route before anybody asks for that. Not safe for concurrent use: it is
-// called before the route's table is published, with no nil.
-func (r *Route) Keep(v any) { r.toRare().kept = v }
+// meet the route before anybody asks for that. It is called before the server has the route's
+// table, with no nil; others may read the route meanwhile.
+func (r *Route) Keep(v any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := rareOfRoute{kept: v}
+	if rare := r.rare.Load(); rare != nil {
+		next = *rare
+		next.kept = v
+	}
+	r.rare.Store(&next)
+}
 
 // Kept returns what Keep was given; nil: nothing.
 func (r *Route) Kept() any { return r.rarely().kept }

@@ -219,8 +219,9 @@ func (b *builder) vhost(c *Change) {
 	old, _ := b.vhosts.get(c.Key.Name)
 	if c.Vhost == nil && len(c.Problems) == 0 {
 		if old != nil {
-			b.unclaim(old)
+			b.unclaim(old, nil)
 			b.vhosts.remove(old.Name)
+			b.unwildcard(old.Name)
 			b.moved = append(b.moved, c.Key)
 			b.touched[old.Name] = struct{}{}
 			b.unnest(old.Name)
@@ -239,7 +240,7 @@ func (b *builder) vhost(c *Change) {
 		return
 	}
 	if old != nil {
-		b.unclaim(old)
+		b.unclaim(old, v)
 	}
 	next := old.successor(v, nil, c.Problems)
 	next.Name = c.Key.Name
@@ -258,6 +259,9 @@ func (b *builder) claim(r *Route) {
 		b.wildcard(alias)
 		next := &claims{alias: alias}
 		if c, ok := b.t.hosts.get(alias); ok {
+			if slices.Contains(c.names, r.Name) {
+				continue // its place is kept: see unclaim
+			}
 			next.names = slices.Clone(c.names)
 		}
 		next.names = append(next.names, r.Name)
@@ -295,14 +299,15 @@ func (b *builder) join(tenant string) {
 	b.t.tenants = b.t.tenants.with(&next)
 }
 
-// unclaim takes back what claim entered.
-func (b *builder) unclaim(r *Route) {
+// unclaim takes back what claim entered, but for the places among the claimants of aliases that the next form of the vhost has,
+// too (form; nil: there is none): whoever waits for an alias does not get it because its vhost was changed.
+func (b *builder) unclaim(r *Route, form *Vhost) {
 	if r.Vhost == nil {
 		return
 	}
 	for _, alias := range r.Vhost.Aliases {
 		c, ok := b.t.hosts.get(alias)
-		if !ok {
+		if !ok || form != nil && slices.Contains(form.Aliases, alias) {
 			continue
 		}
 		left := slices.DeleteFunc(slices.Clone(c.names), func(name string) bool { return name == r.Name })
@@ -310,9 +315,9 @@ func (b *builder) unclaim(r *Route) {
 			b.t.hosts = b.t.hosts.with(&claims{alias, left})
 		} else {
 			b.t.hosts = b.t.hosts.without(alias)
+			b.unwildcard(alias)
 		}
 	}
-	// A wildcard's suffix stays: it only says that a look-up is worth it.
 	b.join(r.Vhost.Tenant)
 	e, ok := b.t.tenants.get(r.Vhost.Tenant)
 	if !ok {
@@ -331,7 +336,20 @@ func (b *builder) unclaim(r *Route) {
 }
 
 func (b *builder) wildcard(name string) {
-	if len(name) > 2 && name[:2] == "*." {
+	if isWildcard(name) {
 		b.t.suffix = b.t.suffix.with(wildcard(name))
 	}
 }
+
+// unwildcard takes back what wildcard entered, if the name is nobody's name or alias any more.
+func (b *builder) unwildcard(name string) {
+	if !isWildcard(name) {
+		return
+	}
+	_, named := b.vhosts.get(name)
+	if _, claimed := b.t.hosts.get(name); !named && !claimed {
+		b.t.suffix = b.t.suffix.without(wildcard(name).key())
+	}
+}
+
+func isWildcard(name string) bool { return len(name) > 2 && name[:2] == "*." }

@@ -192,6 +192,69 @@ func TestNameBeatsAliasAndTheFirstAliasStays(t *testing.T) {
 	}
 }
 
+// Who waits for an alias does not get it because its owner's document says something else, too.
+func TestAnAliasStaysWithItsOwnerWhateverElseHeChanges(t *testing.T) {
+	table, _ := with(&Table{}, vhostChange("z.test", "z", "shared.test", "old.test"))
+	table, _ = with(table, vhostChange("a.test", "evil", "shared.test", "old.test"))
+	table, _ = with(table, vhostChange("z.test", "z", "new.test", "shared.test"))
+	for host, want := range map[string]string{"shared.test": "z.test", "new.test": "z.test", "old.test": "a.test"} {
+		if got := owner(table, host); got != want {
+			t.Errorf("%s is answered by %q, want %q", host, got, want)
+		}
+	}
+	// He is gone, comes again, and has to wait.
+	table, _ = with(table, gone(KindVhost, "z.test"))
+	table, _ = with(table, vhostChange("z.test", "z", "shared.test"))
+	if got := owner(table, "shared.test"); got != "a.test" {
+		t.Errorf("shared.test is answered by %q", got)
+	}
+}
+
+// Of wildcards that are gone, as names or as aliases, nothing is left.
+func TestWildcardsThatAreGoneLeaveNothing(t *testing.T) {
+	table, _ := with(&Table{}, vhostChange("*.a.test", ""), vhostChange("b.test", "", "*.b.test", "*.a.test"), vhostChange("c.test", "", "*.b.test"))
+	steps := []struct {
+		change Change
+		left   int
+	}{{gone(KindVhost, "*.a.test"), 2}, {vhostChange("b.test", "", "*.b.test"), 1}, {gone(KindVhost, "b.test"), 1}, {gone(KindVhost, "c.test"), 0}}
+	for i, step := range steps {
+		table, _ = with(table, step.change)
+		if n := table.suffix.len(); n != step.left {
+			t.Errorf("step %d: %d suffixes, want %d", i, n, step.left)
+		}
+	}
+}
+
+// Others read a route while Keep is called, as whoever saves the last good routes does.
+func TestKeepBesideReaders(t *testing.T) {
+	table, _ := with(&Table{}, vhostChange("a.test", ""))
+	r := table.Vhost("a.test")
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		for range 1000 {
+			_, _ = table.Below(r, "/")
+			_ = r.Problems()
+		}
+	}()
+	r.Keep("this")
+	r.Keep("that")
+	<-read
+	if r.Kept() != "that" {
+		t.Errorf("it keeps %v", r.Kept())
+	}
+}
+
+// Extras that say nothing are none: most of a million documents must not have them.
+func TestExtrasThatSayNothingAreNone(t *testing.T) {
+	for _, text := range []string{`{"backends":["http://127.0.0.1:9000"],"strip":false}`, `{"backends":["http://127.0.0.1:9000"],"compress":"","redirect":null}`} {
+		doc := ParseJSON(Key{KindVhost, "a.test"}, "vhost:a.test", []byte(text))
+		if doc.Vhost == nil || doc.Vhost.VhostExtras != nil {
+			t.Errorf("%s: %v, %+v", text, doc.Problems, doc.Vhost)
+		}
+	}
+}
+
 func TestTenantChangeReplacesExactlyItsMembers(t *testing.T) {
 	table, _ := with(&Table{}, tenantChange("shop", "detect"), vhostChange("a.test", "shop"), vhostChange("b.test", "shop"), vhostChange("c.test", "other"), vhostChange("d.test", ""))
 	next, replaced := with(table, tenantChange("shop", "block"))
