@@ -10,7 +10,8 @@ import (
 const (
 	// maxFailures in a row eject a backend that answers.
 	maxFailures = 5
-	// ejection is the first one's time; the n-th in a row lasts n times as long, maxEjection at most.
+	// ejection is the first one's time; the n-th in a row lasts n times as long, maxEjection at most. Each is made longer or shorter
+	// by up to a fifth, the longest ones too: cut off at a bound they would end on all nodes at once.
 	ejection    = 10 * time.Second
 	maxEjection = 300 * time.Second
 	// trialTime is how long a backend whose ejection is over is tried by one request before another may try it, too.

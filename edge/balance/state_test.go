@@ -63,7 +63,7 @@ func TestFiveFailuresInARowEject(t *testing.T) {
 	})
 }
 
-// The n-th ejection without a success in between lasts n times as long, up to five minutes.
+// The n-th ejection without a success in between lasts n times as long, up to five minutes and what chance adds.
 func TestEjectionsGrow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pool(RoundRobin, "dead", "b")
@@ -94,6 +94,25 @@ func TestEjectionsGrow(t *testing.T) {
 		}
 		about(t, try(p, 0, Unreachable), 10*time.Second) // from the beginning
 	})
+}
+
+// Nodes that have ejected a backend together must not all come back to it at once: each time is drawn from 80 % to 120 %, the longest too.
+func TestNoTwoEjectionsLastTheSame(t *testing.T) {
+	for _, inRow := range []int{1, 3, 30, 50} {
+		length := min(time.Duration(inRow)*10*time.Second, 5*time.Minute)
+		shortest, longest := time.Hour, time.Duration(0)
+		for range 300 {
+			p := pool(P2C, "dead", "b")
+			p.Members()[0].State().inRow = inRow - 1
+			got := try(p, 0, Unreachable)
+			about(t, got, length)
+			shortest, longest = min(shortest, got), max(longest, got)
+		}
+		// That 300 draws miss a tenth of the range has a chance of less than 1 in 10^13.
+		if shortest > length*84/100 || longest < length*116/100 {
+			t.Errorf("the %d. lasts %v to %v, want %v to %v", inRow, shortest, longest, length*8/10, length*12/10)
+		}
+	}
 }
 
 // A trial that says nothing, since its client has left, does not keep the backend out.
