@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -192,18 +193,32 @@ const attack = "/?q=%3Cscript%3Ealert(1)%3C/script%3E"
 // the way to every tenant's routes.
 func TestOwnListenersSocketAndRedisAreNoBackends(t *testing.T) {
 	t.Parallel()
-	redis := edgetest.Redis(t)
+	redis := edgetest.Redis(t, "--bind", "127.0.0.1", "127.0.0.2", "-::1") // the URL names one of them
+	_, port, err := net.SplitHostPort(redis.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
 	b := edgetest.NewBackend(t)
 	n := launch(t, "routes: "+redis.URL(), nil)
 	for host, backend := range map[string]string{
+		"redis2.test": "http://127.0.0.2:" + port, "redis6.test": "http://[::1]:" + port,
 		"http.test": "http://" + n.http, "https.test": "https://" + n.https, "admin.test": "http://" + n.admin,
 		"redis.test": "http://" + redis.Addr(), "socket.test": "unix:" + n.dir + "/data/gatehouse.sock", "good.test": b.URL,
 	} {
 		redis.CLI("set", "vhost:"+host, fmt.Sprintf(`{"backends":[%q]}`, backend))
 	}
 	n.within("good.test", 200)
-	for _, host := range []string{"http.test", "https.test", "admin.test", "redis.test", "socket.test"} {
+	for _, host := range []string{"http.test", "https.test", "admin.test", "socket.test"} {
 		n.within(host, 502)
+	}
+	for _, host := range []string{"redis.test", "redis2.test", "redis6.test"} {
+		n.within(host, 502)
+		if got := edgetest.Dial(t, n.http).Do("SET", "SET /pwned HTTP/1.1\r\nHost: "+host+"\r\n\r\n"); got.Status != 502 {
+			t.Errorf("%s: status %d", host, got.Status)
+		}
+	}
+	if got := redis.CLI("EXISTS", "/pwned"); strings.TrimSpace(got) != "0" {
+		t.Error("a request was written into Redis")
 	}
 	if !strings.Contains(n.stderr.String(), "never used as a backend") {
 		t.Error("the log does not say why")

@@ -181,6 +181,30 @@ func TestStickyClientsStayAtTheirBackend(t *testing.T) {
 	}
 }
 
+// By equal cookies whoever visits two sites could tell that both have one backend. A vhost without tenant is its own.
+func TestStickyCookiesDoNotTellThatTwoTenantsHaveOneBackend(t *testing.T) {
+	t.Parallel()
+	b := edgetest.NewBackend(t)
+	var yaml strings.Builder
+	yaml.WriteString("vhosts:\n")
+	for host, tenant := range map[string]string{"a.shop.test": "tenant: shop, ", "b.shop.test": "tenant: shop, ", "www.other.test": "tenant: other, ", "none.test": "", "free.test": ""} {
+		fmt.Fprintf(&yaml, "  %s: {%sbackends: [%s], sticky: {cookie: node}}\n", host, tenant, b.URL)
+	}
+	n := start(t, yaml.String())
+	n.SetStickyKey(StickyKey{1, 2, 3})
+	hosts := map[string]string{} // by the cookie
+	for _, host := range []string{"a.shop.test", "www.other.test", "none.test", "free.test"} {
+		cookie, _ := cookieOf(t, n.get(t, host, "/"))
+		if other := hosts[cookie]; cookie == "" || other != "" {
+			t.Errorf("%s and %s have the cookie %q", host, other, cookie)
+		}
+		hosts[cookie] = host
+	}
+	if cookie, _ := cookieOf(t, n.get(t, "b.shop.test", "/")); hosts[cookie] != "a.shop.test" {
+		t.Errorf("two vhosts of one tenant have different cookies")
+	}
+}
+
 // The cookie is each client's own: what is stored has none, and a hit goes to no backend.
 func TestTheStickyCookieIsNotStored(t *testing.T) {
 	b := edgetest.NewBackendWith(t, edgetest.BackendOptions{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -20,11 +20,16 @@ func NeverBackend(a netip.Addr) bool {
 
 // neverBackends are the metadata services that are not link-local (169.254.169.254 is), and broadcast.
 var neverBackends = []netip.Addr{
-	netip.MustParseAddr("fd00:ec2::254"),   // AWS
-	netip.MustParseAddr("fd20:ce::254"),    // Google
-	netip.MustParseAddr("168.63.129.16"),   // Azure: certificates and settings of the machine
-	netip.MustParseAddr("100.100.100.200"), // Alibaba
-	netip.MustParseAddr("192.0.0.192"),     // Oracle
+	netip.MustParseAddr("fd00:ec2::254"),      // AWS
+	netip.MustParseAddr("fd00:ec2::23"),       // AWS: EKS Pod Identity, beside 169.254.170.23
+	netip.MustParseAddr("fd20:ce::254"),       // Google
+	netip.MustParseAddr("168.63.129.16"),      // Azure: certificates and settings of the machine
+	netip.MustParseAddr("100.100.100.200"),    // Alibaba
+	netip.MustParseAddr("fd00:100::100:200"),  // Alibaba
+	netip.MustParseAddr("192.0.0.192"),        // Oracle, Classic
+	netip.MustParseAddr("fd00:c1::a9fe:a9fe"), // Oracle
+	netip.MustParseAddr("fd00:a9fe:a9fe::1"),  // Akamai (Linode)
+	netip.MustParseAddr("fd00:42::42"),        // Scaleway
 	netip.AddrFrom4([4]byte{255, 255, 255, 255}),
 }
 

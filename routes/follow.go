@@ -174,7 +174,7 @@ func (f *Follower) take(b Batch) {
 	}
 	f.tellPaths(table, next, replaced, first)
 	for _, p := range newProblems(b.Problems, said) {
-		f.log.Warn("bad routes file", "problem", p.Error())
+		f.log.Warn("bad routes", "problem", p.Error())
 	}
 	if first {
 		close(f.first)

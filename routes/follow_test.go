@@ -160,7 +160,7 @@ func TestProblemsAreLoggedOnceNotWithEveryBatch(t *testing.T) {
 	expect := func(what string, files, documents int) {
 		t.Helper()
 		got := log.String()
-		if n, m := strings.Count(got, "bad routes file"), strings.Count(got, "bad document"); n != files || m != documents {
+		if n, m := strings.Count(got, "bad routes"), strings.Count(got, "bad document"); n != files || m != documents {
 			t.Errorf("%s: %d and %d lines, want %d and %d: %s", what, n, m, files, documents, got)
 		}
 		log.Reset()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -34,6 +35,9 @@ func CanonicalHost(host string) (string, error) {
 		return host, nil
 	}
 	if !ascii(host) {
+		if !utf8.ValidString(host) { // ToASCII would read U+FFFD, and make one host of many
+			return "", ErrBadHost
+		}
 		if host, err = idna.Lookup.ToASCII(host); err != nil {
 			return "", ErrBadHost
 		}

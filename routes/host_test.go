@@ -52,6 +52,9 @@ func TestCanonicalHost(t *testing.T) {
 		strings.Repeat("a.", 127):  strings.Repeat("a.", 126) + "a",
 		strings.Repeat("ab.", 100): "",
 		"a\u2025b.test":            "",
+		"\xff\xfe.test":            "",
+		"b\xc3\xbc\xff.test":       "",
+		"\ufffd.test":              "",
 		"%73hop.test":              "",
 	} {
 		got, err := CanonicalHost(host)

@@ -87,9 +87,8 @@ func (b *BackendsConfig) denies(network string, a netip.Addr) string {
 
 // denied says by which rule an address must not be a backend; "": it may.
 func (n *node) denied(network, address string) string {
-	const own = "it is this node's own listener, socket or Redis"
 	if n.ownAddress(network, address) {
-		return own
+		return "it is this node's own listener, socket or Redis"
 	}
 	var ip netip.Addr
 	if network != "unix" {
@@ -98,9 +97,6 @@ func (n *node) denied(network, address string) string {
 			return "it cannot be read: " + err.Error()
 		}
 		ip = ap.Addr()
-		if plain := netip.AddrPortFrom(routes.PlainAddress(ip), ap.Port()); plain != ap && n.ownAddress(network, plain.String()) {
-			return own
-		}
 	}
 	if entry := n.cfg.Backends.denies(network, ip); entry != "" {
 		return "backends.deny has " + entry

@@ -5,6 +5,9 @@ import (
 	"net/netip"
 	"path/filepath"
 	"testing"
+
+	"gatehouse/internal/edgetest"
+	"gatehouse/internal/redisconn"
 )
 
 func TestBackendsThatTheSettingsDeny(t *testing.T) {
@@ -53,6 +56,8 @@ func TestNetworksThatAreNone(t *testing.T) {
 	want(t, "from a flag", cfg.text("backends.allow"), "10.0.0.1/32")
 }
 
+const ownRule = "it is this node's own listener, socket or Redis"
+
 // A backend that is this node itself is a loop, or the way to its admin port. Other spellings lead there, too.
 func TestAttackOwnListenersAreNoBackends(t *testing.T) {
 	t.Parallel()
@@ -94,14 +99,99 @@ func TestAttackOwnListenersAreNoBackends(t *testing.T) {
 			own = append(own, netip.AddrPortFrom(prefix.Addr(), netip.MustParseAddrPort("0.0.0.0:"+everywhere).Port()).String())
 		}
 	}
-	const rule = "it is this node's own listener, socket or Redis"
 	for _, address := range own {
-		want(t, address, n.denied("tcp", address), rule)
+		want(t, address, n.denied("tcp", address), ownRule)
 	}
-	want(t, "the socket", n.denied("unix", cfg.Socket()), rule)
-	want(t, "another spelling of the socket", n.denied("unix", filepath.Dir(cfg.Socket())+"/./"+filepath.Base(cfg.Socket())), rule)
+	want(t, "the socket", n.denied("unix", cfg.Socket()), ownRule)
+	want(t, "another spelling of the socket", n.denied("unix", filepath.Dir(cfg.Socket())+"/./"+filepath.Base(cfg.Socket())), ownRule)
 	for _, address := range []string{"127.0.0.2:" + admin, "127.0.0.1:1", "192.0.2.1:" + everywhere} {
 		want(t, address, n.denied("tcp", address), "")
+	}
+}
+
+// Where Redis listens beside the address that it is named by nobody knows: on this machine all addresses are refused at its port, elsewhere all
+// that its name has. Whoever reaches it writes the routes of all tenants.
+func TestAttackRedisIsNoBackendAtItsOtherAddresses(t *testing.T) {
+	t.Parallel()
+	cfg, problems := load(t, "data: "+t.TempDir()+"\n", nil, nil)
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	names := map[string][]netip.Addr{
+		"here.test":  {netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("::1")},
+		"there.test": {netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("198.51.100.2"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("64:ff9b::198.51.100.3")},
+	}
+	lookup := func(host string) ([]netip.Addr, error) {
+		if ip, err := netip.ParseAddr(host); err == nil {
+			return []netip.Addr{ip}, nil
+		}
+		return names[host], nil
+	}
+	local := []string{"127.0.0.1", "127.0.0.2", "127.255.255.254", "::1", "::ffff:127.0.0.1", "::ffff:127.0.0.2", "64:ff9b::127.0.0.2", "2002:7f00:2::", "0.0.0.0", "::"}
+	interfaces, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	outside := "::1"
+	for _, a := range interfaces {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
+			outside = prefix.Addr().String()
+			local = append(local, outside)
+		}
+	}
+	remote := []string{"198.51.100.1", "198.51.100.2", "198.51.100.3", "2001:db8::1", "::ffff:198.51.100.2", "64:ff9b::198.51.100.2", "2001:db8::1%eth0"}
+	for server, at := range map[string]struct{ refused, others []string }{
+		"127.0.0.1": {local, remote}, "::1": {local, remote}, "127.0.0.2": {local, remote}, "0.0.0.0": {local, remote}, outside: {local, remote},
+		"here.test": {local, remote[1:4]}, "there.test": {remote, local}, "198.51.100.9": {nil, append(local, remote...)},
+	} {
+		client, err := redisconn.Open(redisconn.Options{Addrs: []string{net.JoinHostPort(server, "23379")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		for which, n := range map[string]*node{"routes": {cfg: cfg, redis: client, lookupHost: lookup}, "shared": {cfg: cfg, shared: client, lookupHost: lookup}} {
+			for _, address := range at.refused {
+				want(t, which+" at "+server+": "+address, n.denied("tcp", net.JoinHostPort(address, "23379")), ownRule)
+				want(t, which+" at "+server+": another port of "+address, n.denied("tcp", net.JoinHostPort(address, "23380")), "")
+			}
+			for _, address := range at.others {
+				want(t, which+" at "+server+": "+address, n.denied("tcp", net.JoinHostPort(address, "23379")), "")
+			}
+		}
+	}
+}
+
+// Servers that only Sentinels or a Cluster name are ours likewise.
+func TestAttackServersThatSentinelsNameAreNoBackendsAtOtherAddresses(t *testing.T) {
+	t.Parallel()
+	cfg, problems := load(t, "data: "+t.TempDir()+"\n", nil, nil)
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	master := edgetest.Redis(t)
+	_, port, err := net.SplitHostPort(master.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sentinel := edgetest.Sentinel(t, port)
+	client, err := redisconn.Open(redisconn.Options{Addrs: []string{sentinel.Addr()}, Master: "main"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	n := &node{cfg: cfg, redis: client}
+	edgetest.WaitFor(t, "the master that the Sentinel names", func() bool {
+		session, err := client.Session(t.Context())
+		return err == nil && session.Close() == nil
+	})
+	for _, server := range []string{sentinel.Addr(), master.Addr()} {
+		_, port, err := net.SplitHostPort(server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, address := range []string{"127.0.0.1", "127.0.0.2", "::1"} {
+			want(t, server+", as "+address, n.denied("tcp", net.JoinHostPort(address, port)), ownRule)
+		}
 	}
 }
 

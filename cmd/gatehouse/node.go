@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -72,6 +73,8 @@ type node struct {
 	sharedBlocks *redisblock.Store // nil: without Redis, this node's are its own
 
 	memoryLimit int64 // bytes; 0: none
+
+	lookupHost func(host string) ([]netip.Addr, error) // of Redis; nil: the system's resolver
 
 	servers []*http.Server // of the admin listener and the socket
 	closers []func() error // run last to first

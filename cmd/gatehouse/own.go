@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"gatehouse/internal/redisconn"
+	"gatehouse/routes"
 )
 
 // ownAddress reports whether an address is one of our listeners, our socket or
 // our Redis: a backend there would be a loop, or a way to the routes of all
-// tenants. It is asked when a connection to a backend is opened, not for each
-// request.
+// tenants. All forms of an address are one. It is asked when a connection to a
+// backend is opened, not for each request.
 func (n *node) ownAddress(network, address string) bool {
 	if network == "unix" {
 		return n.ownSocket(address)
@@ -23,6 +24,7 @@ func (n *node) ownAddress(network, address string) bool {
 	if err != nil {
 		return true // what cannot be read cannot be told from ours
 	}
+	ap = netip.AddrPortFrom(routes.PlainAddress(ap.Addr()), ap.Port())
 	for _, ln := range []net.Listener{n.http, n.https, n.admin} {
 		if ln != nil && listensAt(ln.Addr(), ap) {
 			return true
@@ -42,17 +44,21 @@ func (n *node) ownSocket(path string) bool {
 }
 
 // listensAt reports whether a listener takes connections to an address: that
-// very one, or any address of this machine if it listens on all.
+// very one, or any address of this machine if it listens on all. What stands at
+// its port of another address is not ours: a program on loopback behind a
+// listener on the public address.
 func listensAt(listener net.Addr, ap netip.AddrPort) bool {
 	own, ok := listener.(*net.TCPAddr)
 	if !ok || own.Port != int(ap.Port()) {
 		return false
 	}
-	address := ap.Addr().Unmap()
-	if !own.IP.IsUnspecified() {
-		return own.AddrPort().Addr().Unmap() == address
-	}
-	if address.IsLoopback() {
+	address := own.AddrPort().Addr()
+	return address.IsUnspecified() && onThisMachine(ap.Addr()) || routes.PlainAddress(address) == ap.Addr()
+}
+
+// onThisMachine reports whether a plain address leads to this machine.
+func onThisMachine(address netip.Addr) bool {
+	if address.IsLoopback() || address.IsUnspecified() {
 		return true
 	}
 	mine, err := net.InterfaceAddrs()
@@ -60,14 +66,16 @@ func listensAt(listener net.Addr, ap netip.AddrPort) bool {
 		return true // not knowing is no reason to open a loop
 	}
 	for _, a := range mine {
-		if prefix, err := netip.ParsePrefix(a.String()); err == nil && prefix.Addr().Unmap() == address {
+		if prefix, err := netip.ParsePrefix(a.String()); err == nil && routes.PlainAddress(prefix.Addr()) == address {
 			return true
 		}
 	}
 	return false
 }
 
-// redisListensAt looks names up only for an address at Redis' own port.
+// redisListensAt compares with all addresses of a server, and with all of this
+// machine if one of them is: which of them it listens on nobody has told us. It
+// looks names up only for an address at Redis' own port.
 func (n *node) redisListensAt(ap netip.AddrPort) bool {
 	var servers []string
 	for _, client := range []*redisconn.Client{n.redis, n.shared} {
@@ -75,22 +83,30 @@ func (n *node) redisListensAt(ap netip.AddrPort) bool {
 			servers = append(servers, client.Servers()...)
 		}
 	}
+	lookup := n.lookupHost
+	if lookup == nil {
+		lookup = lookupHost
+	}
 	for _, server := range servers {
 		host, port, err := net.SplitHostPort(server)
 		if err != nil || port != strconv.Itoa(int(ap.Port())) {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		cancel()
+		addresses, err := lookup(host)
 		if err != nil {
 			return true // at Redis' port, and perhaps Redis
 		}
 		for _, a := range addresses {
-			if a.Unmap() == ap.Addr().Unmap() {
+			if a = routes.PlainAddress(a); a == ap.Addr() || onThisMachine(a) && onThisMachine(ap.Addr()) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+func lookupHost(host string) ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }

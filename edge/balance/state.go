@@ -10,7 +10,8 @@ import (
 const (
 	// maxFailures in a row eject a backend that answers.
 	maxFailures = 5
-	// ejection is the first one's time; the n-th in a row lasts n times as long, maxEjection at most.
+	// ejection is the first one's time; the n-th in a row lasts n times as long, maxEjection at most. Each is made longer or shorter
+	// by up to a fifth, the longest ones too: cut off at a bound they would end on all nodes at once.
 	ejection    = 10 * time.Second
 	maxEjection = 300 * time.Second
 	// trialTime is how long a backend whose ejection is over is tried by one request before another may try it, too.
@@ -108,6 +109,10 @@ func (s *State) succeed(turn uint32) {
 	}
 }
 
+// ejecting is held from the look at the others to the ejection. It is one for all pools, since backends may be in several; only
+// failures that are about to eject take it.
+var ejecting sync.Mutex
+
 // fail notes a failure and returns for how long it ejects the backend; 0: not at all.
 func (s *State) fail(a attempt, why Outcome, mayEject func() bool) time.Duration {
 	if a.turn != s.turn.Load() || s.out() && !a.trial {
@@ -116,11 +121,13 @@ func (s *State) fail(a attempt, why Outcome, mayEject func() bool) time.Duration
 	if s.failures.Add(1) < maxFailures && why != Unreachable && !a.trial || !mayEject() {
 		return 0
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if a.turn != s.turn.Load() { // another was quicker
+	ejecting.Lock()
+	defer ejecting.Unlock()
+	if a.turn != s.turn.Load() || !mayEject() { // another was quicker, here or at the last of the others
 		return 0
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.turn.Add(1)
 	s.inRow++
 	s.why = why

@@ -2,6 +2,10 @@ package balance
 
 import (
 	"math"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,7 +63,7 @@ func TestFiveFailuresInARowEject(t *testing.T) {
 	})
 }
 
-// The n-th ejection without a success in between lasts n times as long, up to five minutes.
+// The n-th ejection without a success in between lasts n times as long, up to five minutes and what chance adds.
 func TestEjectionsGrow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := pool(RoundRobin, "dead", "b")
@@ -90,6 +94,25 @@ func TestEjectionsGrow(t *testing.T) {
 		}
 		about(t, try(p, 0, Unreachable), 10*time.Second) // from the beginning
 	})
+}
+
+// Nodes that have ejected a backend together must not all come back to it at once: each time is drawn from 80 % to 120 %, the longest too.
+func TestNoTwoEjectionsLastTheSame(t *testing.T) {
+	for _, inRow := range []int{1, 3, 30, 50} {
+		length := min(time.Duration(inRow)*10*time.Second, 5*time.Minute)
+		shortest, longest := time.Hour, time.Duration(0)
+		for range 300 {
+			p := pool(P2C, "dead", "b")
+			p.Members()[0].State().inRow = inRow - 1
+			got := try(p, 0, Unreachable)
+			about(t, got, length)
+			shortest, longest = min(shortest, got), max(longest, got)
+		}
+		// That 300 draws miss a tenth of the range has a chance of less than 1 in 10^13.
+		if shortest > length*84/100 || longest < length*116/100 {
+			t.Errorf("the %d. lasts %v to %v, want %v to %v", inRow, shortest, longest, length*8/10, length*12/10)
+		}
+	}
 }
 
 // A trial that says nothing, since its client has left, does not keep the backend out.
@@ -161,6 +184,65 @@ func TestTheLastOneIsNotEjected(t *testing.T) {
 				t.Errorf("%q: the only untried one was picked %d times of 10", policy, n)
 			}
 		})
+	}
+}
+
+// The other may fail between the look at it and the ejection.
+func TestWhoWasWellAMomentAgoIsLookedAtAgain(t *testing.T) {
+	p := pool(P2C, "a", "b")
+	a, b := p.Begin(p.Members()[0]), p.Begin(p.Members()[1])
+	var other time.Duration
+	length := a.member.state.fail(a.attempt, Unreachable, func() bool {
+		well := p.hasOther(a.member)
+		if other == 0 {
+			other = b.Report(Unreachable)
+		}
+		return well
+	})
+	if length != 0 || other == 0 {
+		t.Errorf("ejected for %v, the other for %v", length, other)
+	}
+}
+
+// The last two that fail in one moment each see the other well. That they are in two pools changes nothing.
+func TestTheLastTwoThatFailTogetherAreNotBothEjected(t *testing.T) {
+	specs := make([]Spec[string], 20_000) // that looking for others takes a while
+	for i := range specs {
+		specs[i].State = NewState()
+		specs[i].State.SetDrained(i >= 2)
+	}
+	slices.Reverse(specs)
+	const rounds = 300
+	var failing sync.WaitGroup
+	var arrived atomic.Int64
+	var ejected [rounds]atomic.Int64
+	for i := range int64(2) {
+		p := New(P2C, specs)
+		own := len(specs) - 1 - int(i)
+		together := func(want int64) {
+			arrived.Add(1)
+			for n := 0; arrived.Load() < want; n++ {
+				if n > 10_000 { // else both would not begin at once
+					runtime.Gosched()
+				}
+			}
+		}
+		failing.Go(func() {
+			for round := range int64(rounds) {
+				together(4*round + 2)
+				if try(p, own, Unreachable) > 0 {
+					ejected[round].Add(1)
+				}
+				together(4*round + 4)
+				try(p, own, Answered)
+			}
+		})
+	}
+	failing.Wait()
+	for round := range ejected {
+		if n := ejected[round].Load(); n != 1 {
+			t.Fatalf("%d of two were ejected, in round %d", n, round)
+		}
 	}
 }
 

@@ -44,6 +44,33 @@ func TestMalformedDataIsReportedAndTouchesNobodyElse(t *testing.T) {
 	}
 }
 
+// A key whose name is no text is no host's: read as such it would be a site that nobody has written.
+func TestKeysThatAreNoTextAreMisnamed(t *testing.T) {
+	t.Parallel()
+	server := edgetest.Redis(t)
+	follows := map[string]*routestest.Followed{
+		"told":   routestest.Follow(t, open(t, server, ""), ""),
+		"polled": routestest.Follow(t, openURL(t, noTracking(server), Options{}), ""),
+	}
+	raws := []string{"frontend:b\xc3\xbc\xff.test", "vhost:\xff\xfe.test"}
+	server.CLI("RPUSH", raws[0], "shop", "http://127.0.0.1:9000")
+	server.CLI("SET", raws[1], `{"backends":["http://127.0.0.1:9000"]}`)
+	server.CLI("SET", "vhost:later.test", `{"backends":["http://127.0.0.1:9000"]}`)
+	follows["anew"] = routestest.Follow(t, open(t, server, ""), "")
+	for how, w := range follows {
+		w.UntilBackend("later.test", "http://127.0.0.1:9000")
+		w.Until(how+": both are reported", func(*routes.Table) bool { return len(w.Status().Problems) == len(raws) })
+		for i, p := range w.Status().Problems {
+			if p.File != raws[i] || !strings.Contains(p.Reason, "cannot be a host") {
+				t.Errorf("%s: %q: %s", how, p.File, p.Reason)
+			}
+		}
+		if n := w.Table().Len(); n != 1 {
+			t.Errorf("%s: %d vhosts", how, n)
+		}
+	}
+}
+
 var malformed = map[string]struct {
 	spoil func(server *edgetest.RedisServer, host string)
 	want  string
