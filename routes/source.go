@@ -13,6 +13,9 @@ type Change struct {
 	Tenant   *Tenant
 	Vhost    *Vhost
 	Problems Problems
+	// Draft, where Store.Edit tells of a bad document: the JSON that its store has of it, whatever is wrong with that; empty:
+	// it has none, or it is not an object.
+	Draft string
 }
 
 // Gone reports whether the document is there no more.
@@ -62,7 +65,8 @@ type Store interface {
 	// has been checked. Comments around it are kept where the store has any.
 	Put(ctx context.Context, doc Document) error
 	// Edit puts what change makes of a document as it stands in the store, which need not be what the
-	// last batch said. Present has neither Tenant nor Vhost if there is no such document, and problems if it is bad.
+	// last batch said. Present has neither Tenant nor Vhost if there is no such document, and problems if it is bad, with a Draft
+	// in stores of JSON.
 	// If somebody else writes it meanwhile, nothing is written and change is called again with
 	// that: no change is lost. An error of change ends it, and is returned as it is.
 	Edit(ctx context.Context, key Key, change func(present Change) (Document, error)) error

@@ -7,7 +7,8 @@
 //	                 one rpush. The id is the tenant if it can be a tenant's name
 //	                 and nothing else names one; else it means nothing.
 //	vhost:<host>     STRING, a vhost as JSON. Each field that it has replaces
-//	                 what the list says; `"tenant": ""` says: no tenant.
+//	                 what the list says; `"tenant": ""` says: no tenant, and
+//	                 redirect or respond: none of its URLs.
 //	tenant:<id>      STRING, a tenant as JSON.
 //	gatehouse:accept-loss  any value: what is gone is really gone (see Watch).
 //
