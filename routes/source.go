@@ -36,6 +36,12 @@ type Batch struct {
 	// Places says in which parts of the source, such as the masters of a Cluster, a document can be, for a
 	// Full batch that is not Trusted: each part can be lost by itself. Nil: it is one.
 	Places func(Key) [2]int
+	// Owners remembers for all nodes to whom aliases belong that several vhosts claim, and returns whom it
+	// remembers of each alias that it knows: also beside an error, if that concerns some alone. Unsure tells of a vhost whose document is bad, and never was good: it may
+	// claim the alias. Called before the batch's table acts and while the batch is being yielded; nil: the source remembers nothing.
+	Owners func(disputes []Dispute, unsure func(vhost string) bool) (map[string]string, error)
+	// Disputes: what Owners remembers has changed.
+	Disputes bool
 	// Problems that belong to no document, such as a file that is not YAML. Each
 	// batch replaces those of the batch before.
 	Problems Problems

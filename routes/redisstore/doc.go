@@ -10,6 +10,8 @@
 //	                 what the list says; `"tenant": ""` says: no tenant, and
 //	                 redirect or respond: none of its URLs.
 //	tenant:<id>      STRING, a tenant as JSON.
+//	gatehouse:aliases  HASH, who has each alias that several vhosts claim; nodes
+//	                 that follow write it, and those that start ask it.
 //	gatehouse:accept-loss  any value: what is gone is really gone (see Watch).
 //
 // Hosts in keys are made canonical: frontend:WWW.Shop.test:80, as old hipache
