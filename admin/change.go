@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"time"
 
 	"gatehouse/routes"
@@ -148,17 +149,40 @@ func readDocument(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 // refused says what is wrong with a document that a client sent. The positions
 // go: the client's text is not what a person wrote.
 func refused(key routes.Key, problems routes.Problems) error {
+	out := unplaced(problems)
+	return &apiError{http.StatusUnprocessableEntity, key.String() + " is not changed: " + out[0].Error(), out}
+}
+
+func unplaced(problems routes.Problems) routes.Problems {
 	out := make(routes.Problems, len(problems))
 	for i, p := range problems {
 		out[i] = &routes.Problem{Field: p.Field, Reason: p.Reason, Guess: p.Guess}
 	}
-	return &apiError{http.StatusUnprocessableEntity, key.String() + " is not changed: " + out[0].Error(), out}
+	return out
 }
 
 // broken refuses to patch a document whose present form is bad: the patch would
 // put the last good form in place of what somebody is working on.
 func broken(key routes.Key, problems routes.Problems) error {
 	return &apiError{http.StatusConflict, key.String() + " is broken, mend it first where it stands (a single value cannot be set in it): " + problems[0].Error(), problems}
+}
+
+// mend patches a document whose present form is bad, of which the store has a draft. What is still wrong then is
+// refused: nothing of what somebody is working on may go, or act in part.
+func (p *Patch) mend(key routes.Key, present *routes.Change, kind reflect.Type) ([]byte, error) {
+	raw, err := p.applyJSON([]byte(present.Draft), kind)
+	if err != nil {
+		return nil, err
+	}
+	doc := routes.ParseJSON(key, "", raw)
+	if len(doc.Problems) == 0 && doc.Vhost != nil {
+		doc.Problems = doc.Vhost.Check("")
+	}
+	if len(doc.Problems) > 0 {
+		out := unplaced(doc.Problems)
+		return nil, &apiError{http.StatusConflict, key.String() + " is broken, and this does not mend it: set what is wrong in the same call, or mend it where it stands: " + out[0].Error(), out}
+	}
+	return raw, nil
 }
 
 func exists(key routes.Key, where string) error {

@@ -39,11 +39,15 @@ func (p *Patch) apply(doc any) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("present document: %w", err)
 	}
+	return p.applyJSON(raw, reflect.TypeOf(doc).Elem())
+}
+
+// applyJSON is apply to the JSON of a document of type kind, which may be a bad one.
+func (p *Patch) applyJSON(raw []byte, kind reflect.Type) ([]byte, error) {
 	tree := map[string]any{}
 	if err := json.Unmarshal(raw, &tree); err != nil {
 		return nil, fmt.Errorf("present document: %w", err)
 	}
-	kind := reflect.TypeOf(doc).Elem()
 	for _, path := range slices.Sorted(maps.Keys(p.Set)) { // "cache" before "cache.ttl"
 		if err := setPath(tree, kind, "", path, p.Set[path]); err != nil {
 			return nil, err

@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"net/http"
+	"reflect"
 	"slices"
 
 	"gatehouse/routes"
@@ -120,6 +121,9 @@ func (a *API) patchTenant(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return a.writeTenant(w, r, key, func(present routes.Change) ([]byte, error) {
+		if present.Draft != "" {
+			return patch.mend(key, &present, reflect.TypeFor[routes.Tenant]())
+		}
 		if err := a.presentTenant(key, &present); err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -246,6 +247,9 @@ func (a *API) patchVhost(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return a.writeVhost(w, r, key, func(present routes.Change) ([]byte, error) {
+		if present.Draft != "" {
+			return patch.mend(key, &present, reflect.TypeFor[routes.Vhost]())
+		}
 		if err := a.presentVhost(key, &present); err != nil {
 			return nil, err
 		}

@@ -36,3 +36,42 @@ func TestChangesOnTwoNodesAreAllKept(t *testing.T) {
 		}
 	}
 }
+
+// A site of hipache's list is made a redirect and a proxy again by verbs, and what somebody has broken with redis-cli is mended by one.
+func TestSiteOfAListIsARedirectAndIsMendedByVerbs(t *testing.T) {
+	t.Parallel()
+	redis, b := edgetest.Redis(t), edgetest.NewBackend(t)
+	redis.CLI("rpush", "frontend:shop.test", "shop", b.URL)
+	n := launch(t, "routes: "+redis.URL(), nil)
+	run := func(code int, says string, args ...string) {
+		t.Helper()
+		if out, got := n.run(args...); got != code || !strings.Contains(out, says) {
+			t.Errorf("%v: exit %d, want %d and %q\n%s", args, got, code, says, out)
+		}
+	}
+	run(0, "", "vhost", "set", "shop.test", "backends=", "redirect.to=https://x.test")
+	if got := n.get("shop.test", "/a"); got.Status != 301 || got.Header.Get("Location") != "https://x.test/a" {
+		t.Errorf("the redirect: %d %v", got.Status, got.Header)
+	}
+	run(0, "", "vhost", "set", "shop.test", "redirect=", "backends="+b.URL)
+	if got := n.get("shop.test", "/a"); got.Status != 200 {
+		t.Errorf("a proxy again: %d", got.Status)
+	}
+
+	redis.CLI("set", "vhost:shop.test", `{"balanc": "random", "cache": {"ttl": "x"}}`)
+	edgetest.WaitFor(t, "the broken document to be seen", func() bool {
+		out, _ := n.run("vhost", "list")
+		return strings.Contains(out, "broken")
+	})
+	run(1, `this does not mend it: set what is wrong in the same call, or mend it where it stands: unknown key "balanc"`, "vhost", "set", "shop.test", "cache.ttl=1m")
+	run(0, "", "vhost", "set", "shop.test", "cache.ttl=1m", "balanc=")
+	if got := redis.CLI("get", "vhost:shop.test"); got != `{"cache":{"ttl":"1m"}}` {
+		t.Error("mended:", got)
+	}
+	redis.CLI("set", "tenant:shop", `{"waf": {"mode": "blok"}}`)
+	edgetest.WaitFor(t, "the broken tenant to be seen", func() bool {
+		out, _ := n.run("tenant", "list")
+		return strings.Contains(out, "broken")
+	})
+	run(0, "", "tenant", "set", "shop", "waf.mode=block")
+}

@@ -154,7 +154,8 @@ func (f *Follower) take(b Batch) {
 	}
 	f.mu.Unlock()
 
-	next, replaced, moved := table.with(changes)
+	next, built := table.with(changes, b.Full || b.Disputes, f.agree(&b))
+	replaced, moved := built.replaced(), built.moved
 	f.table.Store(next)
 	f.opts.Apply(next, replaced)
 	if len(replaced) > 0 || len(moved) > 0 {
@@ -162,6 +163,9 @@ func (f *Follower) take(b Batch) {
 	}
 	f.mu.Lock()
 	f.unsaved.add(moved...)
+	if built.disowned {
+		f.unsaved.all() // the snapshot has who has an alias before who only claims it
+	}
 	dirty := f.unsaved.any()
 	f.mu.Unlock()
 	if dirty {
@@ -178,6 +182,20 @@ func (f *Follower) take(b Batch) {
 	}
 	if first {
 		close(f.first)
+	}
+}
+
+// agree asks the source to whom disputed aliases belong; nil: it does not know.
+func (f *Follower) agree(b *Batch) agree {
+	if b.Owners == nil {
+		return nil
+	}
+	return func(disputes []Dispute, unsure func(string) bool) map[string]string {
+		owners, err := b.Owners(disputes, unsure)
+		if err != nil {
+			f.log.Warn("aliases that several vhosts claim are not agreed upon with other nodes: who came first here has them", "aliases", len(disputes), "first", disputes[0].Alias, "err", err)
+		}
+		return owners
 	}
 }
 

@@ -13,6 +13,9 @@ type Change struct {
 	Tenant   *Tenant
 	Vhost    *Vhost
 	Problems Problems
+	// Draft, where Store.Edit tells of a bad document: the JSON that its store has of it, whatever is wrong with that; empty:
+	// it has none, or it is not an object.
+	Draft string
 }
 
 // Gone reports whether the document is there no more.
@@ -33,6 +36,12 @@ type Batch struct {
 	// Places says in which parts of the source, such as the masters of a Cluster, a document can be, for a
 	// Full batch that is not Trusted: each part can be lost by itself. Nil: it is one.
 	Places func(Key) [2]int
+	// Owners remembers for all nodes to whom aliases belong that several vhosts claim, and returns whom it
+	// remembers of each alias that it knows: also beside an error, if that concerns some alone. Unsure tells of a vhost whose document is bad, and never was good: it may
+	// claim the alias. Called before the batch's table acts and while the batch is being yielded; nil: the source remembers nothing.
+	Owners func(disputes []Dispute, unsure func(vhost string) bool) (map[string]string, error)
+	// Disputes: what Owners remembers has changed.
+	Disputes bool
 	// Problems that belong to no document, such as a file that is not YAML. Each
 	// batch replaces those of the batch before.
 	Problems Problems
@@ -62,7 +71,8 @@ type Store interface {
 	// has been checked. Comments around it are kept where the store has any.
 	Put(ctx context.Context, doc Document) error
 	// Edit puts what change makes of a document as it stands in the store, which need not be what the
-	// last batch said. Present has neither Tenant nor Vhost if there is no such document, and problems if it is bad.
+	// last batch said. Present has neither Tenant nor Vhost if there is no such document, and problems if it is bad, with a Draft
+	// in stores of JSON.
 	// If somebody else writes it meanwhile, nothing is written and change is called again with
 	// that: no change is lost. An error of change ends it, and is returned as it is.
 	Edit(ctx context.Context, key Key, change func(present Change) (Document, error)) error

@@ -13,7 +13,9 @@ type Table struct {
 	hosts   trie[*claims]      // by alias
 	suffix  trie[wildcard]     // by what they end in, for each wildcard, name or alias
 	tenants trie[*tenantEntry] // by id
-	below   trie[*pathSet]     // by name of their host's vhost, which need not be there
+	// disputed are those of hosts with several claimants, few or none.
+	disputed trie[*claims]
+	below    trie[*pathSet] // by name of their host's vhost, which need not be there
 }
 
 // claims are the names of the vhosts that claim an alias, first come first.
@@ -124,15 +126,15 @@ func (t *Table) Tenant(name string) (doc *Tenant, problems Problems, known bool)
 // With returns the table after the changes, and which routes are others now. A
 // change that repeats what is there replaces nothing.
 func (t *Table) With(changes []Change) (*Table, []Replaced) {
-	next, replaced, _ := t.with(changes)
-	return next, replaced
+	next, b := t.with(changes, false, nil)
+	return next, b.replaced()
 }
 
-// with is With, and also returns which documents have another good form, or none
-// any more, in the order of the changes.
-func (t *Table) with(changes []Change) (*Table, []Replaced, []Key) {
+// with is With. The builder also has which documents have another good form, or none
+// any more, in the order of the changes; see builder.own for the rest.
+func (t *Table) with(changes []Change, whole bool, ask agree) (*Table, *builder) {
 	next := *t
-	b := builder{t: &next, before: t, vhosts: draft[*Route]{trie: t.vhosts}, touched: map[string]struct{}{}}
+	b := &builder{t: &next, before: t, vhosts: draft[*Route]{trie: t.vhosts}, touched: map[string]struct{}{}}
 	for i := range changes {
 		switch changes[i].Key.Kind {
 		case KindTenant:
@@ -145,17 +147,20 @@ func (t *Table) with(changes []Change) (*Table, []Replaced, []Key) {
 	for tenant := range b.joining {
 		b.join(tenant)
 	}
-	return &next, b.replaced(), b.moved
+	b.own(whole, ask)
+	return &next, b
 }
 
 // builder applies changes to a table that nobody else sees yet.
 type builder struct {
 	t       *Table
 	before  *Table
-	touched map[string]struct{}          // names of vhosts whose route is another one now
-	moved   []Key                        // documents with another good form
-	vhosts  draft[*Route]                // of t
-	joining map[string]map[string]*Vhost // tenant → new members, by name, that it does not have yet
+	touched map[string]struct{} // names of vhosts whose route is another one now
+	moved   []Key               // documents with another good form
+	// disowned: an alias has been given to another vhost than the order of the changes would have.
+	disowned bool
+	vhosts   draft[*Route]                // of t
+	joining  map[string]map[string]*Vhost // tenant → new members, by name, that it does not have yet
 }
 
 func (b *builder) replaced() []Replaced {
@@ -265,7 +270,7 @@ func (b *builder) claim(r *Route) {
 			next.names = slices.Clone(c.names)
 		}
 		next.names = append(next.names, r.Name)
-		b.t.hosts = b.t.hosts.with(next)
+		b.claimed(next)
 	}
 	if r.Vhost.Tenant == "" {
 		return
@@ -311,10 +316,8 @@ func (b *builder) unclaim(r *Route, form *Vhost) {
 			continue
 		}
 		left := slices.DeleteFunc(slices.Clone(c.names), func(name string) bool { return name == r.Name })
-		if len(left) > 0 {
-			b.t.hosts = b.t.hosts.with(&claims{alias, left})
-		} else {
-			b.t.hosts = b.t.hosts.without(alias)
+		b.claimed(&claims{alias, left})
+		if len(left) == 0 {
 			b.unwildcard(alias)
 		}
 	}

@@ -54,6 +54,10 @@ func TestDocumentedACLIsEnough(t *testing.T) {
 			untilLen(w, 1)
 			test.cli("SET", "edge:gatehouse:accept-loss", "1")
 			w.Until("it has a life", func(*routes.Table) bool { return test.cli("TTL", "edge:gatehouse:accept-loss") != "-1" })
+			test.cli("SET", "edge:vhost:b.test", `{"backends":["http://127.0.0.1:9001"],"aliases":["alias.test"]}`)
+			w.Until("the alias is there", func(t *routes.Table) bool { return t.Match("alias.test") != nil })
+			test.cli("SET", "edge:vhost:a.test", `{"backends":["http://127.0.0.1:9001"],"aliases":["alias.test"]}`)
+			w.Until("whose an alias is, is noted", func(*routes.Table) bool { return test.cli("HGET", "edge:gatehouse:aliases", "alias.test") == "b.test" })
 			if err := s.Put(t.Context(), routes.ParseJSON(routestest.Vhost("c.test"), "", []byte(`{"backends":["http://b.test"]}`))); err == nil {
 				t.Error("a user that may only read has written")
 			}

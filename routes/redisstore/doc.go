@@ -7,8 +7,11 @@
 //	                 one rpush. The id is the tenant if it can be a tenant's name
 //	                 and nothing else names one; else it means nothing.
 //	vhost:<host>     STRING, a vhost as JSON. Each field that it has replaces
-//	                 what the list says; `"tenant": ""` says: no tenant.
+//	                 what the list says; `"tenant": ""` says: no tenant, and
+//	                 redirect or respond: none of its URLs.
 //	tenant:<id>      STRING, a tenant as JSON.
+//	gatehouse:aliases  HASH, who has each alias that several vhosts claim; nodes
+//	                 that follow write it, and those that start ask it.
 //	gatehouse:accept-loss  any value: what is gone is really gone (see Watch).
 //
 // Hosts in keys are made canonical: frontend:WWW.Shop.test:80, as old hipache

@@ -29,19 +29,14 @@ func (v *value) problem(format string, args ...any) *routes.Problem {
 // compose makes the change of one document from the values that its keys have,
 // the canonical keys first; none: it is gone.
 func compose(doc routes.Key, values []value) routes.Change {
-	var list, text *value
+	list, text, ignored := partsOf(values)
 	var beside routes.Problems
-	for i := range values {
-		v := &values[i]
-		slot := &text
+	for _, v := range ignored {
+		first := text
 		if v.key.part == partList {
-			slot = &list
+			first = list
 		}
-		if *slot == nil {
-			*slot = v
-			continue
-		}
-		beside = append(beside, v.problem("it names the same host as %s and is ignored: delete one of them", (*slot).key.raw))
+		beside = append(beside, v.problem("it names the same host as %s and is ignored: delete one of them", first.key.raw))
 	}
 	var change routes.Change
 	if doc.Kind == routes.KindTenant {
@@ -51,6 +46,23 @@ func compose(doc routes.Key, values []value) routes.Change {
 	}
 	change.Problems = append(change.Problems, beside...)
 	return change
+}
+
+// partsOf are the values that count, the first of each part (nil: there is none), and the others.
+func partsOf(values []value) (list, text *value, ignored []*value) {
+	for i := range values {
+		v := &values[i]
+		slot := &text
+		if v.key.part == partList {
+			slot = &list
+		}
+		if *slot == nil {
+			*slot = v
+		} else {
+			ignored = append(ignored, v)
+		}
+	}
+	return list, text, ignored
 }
 
 func tenantChange(doc routes.Key, text *value) routes.Change {
@@ -129,19 +141,34 @@ func namedFiles(site *routes.Vhost, source string) (out routes.Problems) {
 
 // mergeList fills what vhost: leaves open from hipache's list.
 func mergeList(site *routes.Vhost, list, text *value) routes.Problems {
+	if bad := mergeID(site, list, text); len(bad) > 0 {
+		return bad
+	}
+	if site.Redirect() != nil || site.Respond() != nil { // in the place of backends, of which no list can be rid
+		return nil
+	}
+	return mergeURLs(site, list)
+}
+
+func mergeID(site *routes.Vhost, list, text *value) routes.Problems {
 	if list.bad != "" {
 		return routes.Problems{list.problem("%s", list.bad)}
 	}
-	id, urls := list.list[0], list.list[1:]
+	id := list.list[0]
 	if strings.Contains(id, "://") {
 		return routes.Problems{list.problem("the first element is the site's id (its tenant), and %q is a backend: LPUSH the id before it", id)}
 	}
 	if site.Tenant == "" && !saysTenant(text) && routes.CheckTenantName(id) == nil {
 		site.Tenant = unique.Make(id).Value() // many sites have the same
 	}
+	return nil
+}
+
+func mergeURLs(site *routes.Vhost, list *value) routes.Problems {
 	if len(site.Backends) > 0 {
 		return nil
 	}
+	urls := list.list[1:]
 	if len(urls) > maxBackends {
 		return routes.Problems{list.problem("more than %d backends", maxBackends)}
 	}

@@ -34,7 +34,9 @@ func TestVhostIsMergedOverTheListFieldByField(t *testing.T) {
 		{name: "an empty tenant is none", list: []string{"shop", "http://a"}, text: `{"tenant":""}`, backends: "http://a"},
 		{name: "no list", text: `{"backends":["http://c"]}`, backends: "http://c"},
 		{name: "a redirect needs no backend", text: `{"redirect":{"to":"https://b.test"}}`},
-		{name: "a redirect beside the list's backends", list: []string{"shop", "http://a"}, text: `{"redirect":{"to":"https://b.test"}}`, problem: "vhost:www.shop.test: redirect: stands in the place of backends"},
+		{name: "a redirect stands in the place of the list's backends", list: []string{"shop", "http://a"}, text: `{"redirect":{"to":"https://b.test"}}`, tenant: "shop"},
+		{name: "so does an answer, even of bad ones", list: []string{"shop", "nonsense"}, text: `{"respond":{"status":404}}`, tenant: "shop"},
+		{name: "a redirect beside backends of the same document", list: []string{"shop", "http://a"}, text: `{"backends":["http://a"],"redirect":{"to":"https://b.test"}}`, problem: "vhost:www.shop.test:1:37: redirect: stands in the place of backends"},
 		{name: "a file of the node", text: `{"respond":{"file":"/etc/hostname"}}`, problem: "respond.file: a document in Redis names no file of a node"},
 		{name: "another tenant's client key", text: `{"backends":["http://a",{"url":"https://b","tls":{"client_cert":"/etc/c.pem","client_key":"/etc/c.key"}}]}`, problem: "backends[1].tls.client_cert: a document in Redis names no file of a node"},
 		{name: "a client key of a folder above", text: `{"backends":[{"url":"https://b","tls":{"client_cert":"../c.pem","client_key":"../c.key"}}]}`, problem: "backends[0].tls.client_key: "},
@@ -179,6 +181,9 @@ func TestPutOverAListWritesOnlyWhatDiffers(t *testing.T) {
 		{`{"tenant":"other","backends":["http://127.0.0.1:9000"]}`, `{"tenant":"other"}`},
 		{`{"backends":["http://127.0.0.1:9000"]}`, `{"tenant":""}`},
 		{`{"backends":["http://127.0.0.1:9000"],"balance":"random"}`, `{"tenant":"","balance":"random"}`},
+		{`{"backends":["http://127.0.0.1:9000"],"headers":{"response":{"set":{"X-A":"x,}y"}}}}`, `{"tenant":"","headers":{"response":{"set":{"X-A":"x,}y"}}}}`},
+		{`{"tenant":"shop","redirect":{"to":"https://x.test"}}`, `{"redirect":{"to":"https://x.test"}}`},
+		{`{"respond":{"status":404}}`, `{"tenant":"","respond":{"status":404}}`},
 		{`{"tenant":"shop","backends":["http://127.0.0.1:9001"]}`, `{"backends":["http://127.0.0.1:9001"]}`},
 		{`{"tenant":"shop","backends":["http://127.0.0.1:9000"]}`, ``},
 	} {
@@ -206,6 +211,64 @@ func TestPutOverAListWritesOnlyWhatDiffers(t *testing.T) {
 	}
 	if n := server.CLI("DBSIZE"); n != "0" {
 		t.Errorf("%s keys are left", n)
+	}
+}
+
+// Whoever changes one value of a bad document has all that its keys hold, and nothing that was made of it.
+func TestDraftOfABadDocumentIsWhatItsKeysHold(t *testing.T) {
+	t.Parallel()
+	const host = "www.shop.test"
+	doc := routestest.Vhost(host)
+	for _, test := range []struct {
+		name       string
+		list       []string
+		text, want string
+	}{
+		{"a word that is none", []string{"shop", "http://a"}, `{"waf":{"mode":"blok"},"x":[1]}`, `{"backends":["http://a"],"tenant":"shop","waf":{"mode":"blok"},"x":[1]}`},
+		{"no tenant", []string{"shop", "http://a"}, `{"tenant":"","balance":"x"}`, `{"backends":["http://a"],"balance":"x","tenant":""}`},
+		{"two answers", []string{"shop", "http://a"}, `{"redirect":{},"respond":{}}`, `{"redirect":{},"respond":{},"tenant":"shop"}`},
+		{"a bad list", []string{"shop", "nonsense"}, ``, `{"backends":["nonsense"],"tenant":"shop"}`},
+		{"without a list", nil, `{"backends":["nonsense"]}`, `{"backends":["nonsense"]}`},
+		{"no JSON", []string{"shop", "http://a"}, `{`, ``},
+		{"no object", []string{"shop", "http://a"}, `[1]`, ``},
+		{"a list without an id", []string{"http://a"}, `{}`, ``},
+		{"nothing", nil, ``, ``},
+	} {
+		var values []value
+		if test.list != nil {
+			values = append(values, value{key: rawKey{frontendKey + host, partList, doc}, list: test.list})
+		}
+		if test.text != "" {
+			values = append(values, value{key: rawKey{vhostKey + host, partJSON, doc}, text: test.text})
+		}
+		if c := compose(doc, values); c.Vhost != nil {
+			t.Errorf("%s: it is good: %+v", test.name, c.Vhost)
+		}
+		if got := draft(doc, values); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+	}
+}
+
+// What a key says can be good by itself and bad beside what the others hold.
+func TestPutIsJudgedAsItWillBeRead(t *testing.T) {
+	t.Parallel()
+	server := edgetest.Redis(t)
+	s := open(t, server, "")
+	const host = "www.shop.test"
+	err := s.Put(t.Context(), routes.ParseJSON(routestest.Vhost(host), "", []byte(`{"tenant":"shop"}`)))
+	if err == nil || !strings.Contains(err.Error(), "it would not be a good document, nothing is changed") {
+		t.Error(err)
+	}
+	if n := server.CLI("EXISTS", "vhost:"+host); n != "0" {
+		t.Error("it was written")
+	}
+	server.CLI("RPUSH", "frontend:bad.test", "shop", "nonsense")
+	if err := s.Put(t.Context(), routes.ParseJSON(routestest.Vhost("bad.test"), "", []byte(`{"tenant":"shop","backends":["http://127.0.0.1:9000"]}`))); err != nil {
+		t.Error("over a list with bad URLs:", err)
+	}
+	if got := server.CLI("GET", "vhost:bad.test"); got != `{"backends":["http://127.0.0.1:9000"]}` {
+		t.Error("over a list with bad URLs:", got)
 	}
 }
 

@@ -228,7 +228,7 @@ func (p *poller) inUse() error {
 		changes = slices.DeleteFunc(changes, gone)
 	}
 	if len(changes) > 0 {
-		p.yield(routes.Batch{Changes: changes, Problems: p.reader.problems()})
+		p.tell(routes.Batch{Changes: changes, Problems: p.reader.problems()}, false)
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ type reader struct {
 }
 
 // all reads every document. The change of each is in the batch, in the order of
-// the names, so that all nodes settle conflicts between aliases alike.
+// the names, so that nodes that start settle conflicts between aliases alike, where Redis does not remember them (aliasesKey).
 func (r *reader) all() (routes.Batch, error) {
 	docs, err := r.names()
 	if err != nil {

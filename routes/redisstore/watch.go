@@ -32,7 +32,7 @@ const (
 //  1. Connect to every master, and have each tell of every change from now on.
 //  2. Read everything: a Full batch. It is not Trusted, since the data may be
 //     lost and not deleted, unless gatehouse:accept-loss is set.
-//  3. Read the keys that the masters name and yield their documents.
+//  3. Read the keys that the masters name and yield their documents, or that other nodes have agreed on who has an alias.
 //
 // A server that does not tell of changes is polled: see poll. A flush is answered
 // with 2. When a connection is lost, a server does not answer within about five
@@ -119,7 +119,7 @@ func (f *follower) track(ctx context.Context) (conns []*redisconn.Conn, refusal,
 	}
 	prefix := f.store.prefix
 	for _, conn := range conns {
-		refusal, err = conn.Track(prefix+frontendKey, prefix+vhostKey, prefix+tenantKey, prefix+acceptLossKey)
+		refusal, err = conn.Track(prefix+frontendKey, prefix+vhostKey, prefix+tenantKey, prefix+acceptLossKey, prefix+aliasesKey)
 		if err != nil || refusal != nil {
 			for _, conn := range conns {
 				err = errors.Join(err, conn.Close())
@@ -171,7 +171,7 @@ func (f *follower) full() error {
 	batch.Trusted = accept
 	f.synced = true
 	f.store.setUp(nil)
-	f.yield(batch)
+	f.tell(batch, false)
 	return nil
 }
 
@@ -224,18 +224,24 @@ func (f *follower) changed(keys []string, why all, err error) error {
 		}
 		f.accepted = there
 	}
+	told := false
+	if i, ok := slices.BinarySearch(keys, f.store.prefix+aliasesKey); ok {
+		keys, told = slices.Delete(keys, i, i+1), true
+	}
 	for doc := range f.missing {
 		keys = append(keys, canonical(f.store.prefix, doc, partJSON))
 	}
-	if len(keys) == 0 {
-		return nil
+	if len(keys) > 0 {
+		batch, err := f.reader.some(keys)
+		if err != nil {
+			return err
+		}
+		batch.Changes = slices.DeleteFunc(batch.Changes, f.perhaps)
+		f.tell(batch, false)
 	}
-	batch, err := f.reader.some(keys)
-	if err != nil {
-		return err
+	if told {
+		f.tell(routes.Batch{Problems: f.reader.problems()}, true)
 	}
-	batch.Changes = slices.DeleteFunc(batch.Changes, f.perhaps)
-	f.yield(batch)
 	return nil
 }
 

@@ -80,7 +80,11 @@ func (s *Store) Edit(ctx context.Context, doc routes.Key, change func(routes.Cha
 
 // edited is the JSON that has to stand in the key target.
 func (s *Store) edited(doc routes.Key, target string, values []value, change func(routes.Change) (routes.Document, error)) ([]byte, error) {
-	want, err := change(compose(doc, values))
+	present := compose(doc, values)
+	if present.Vhost == nil && present.Tenant == nil {
+		present.Draft = draft(doc, values)
+	}
+	want, err := change(present)
 	if err != nil {
 		return nil, err
 	}
@@ -96,14 +100,22 @@ func (s *Store) edited(doc routes.Key, target string, values []value, change fun
 	if err != nil {
 		return nil, err
 	}
-	parsed := routes.ParseJSON(doc, target, body)
-	if len(parsed.Problems) == 0 && parsed.Vhost != nil {
-		parsed.Problems = namedFiles(parsed.Vhost, target)
-	}
-	if len(parsed.Problems) > 0 {
-		return nil, fmt.Errorf("write %s: it would not be a good document, nothing is changed: %w", target, parsed.Problems)
+	// Judged as it will be read: beside what the other keys hold.
+	if next := compose(doc, written(doc, target, body, values)); next.Vhost == nil && next.Tenant == nil {
+		return nil, fmt.Errorf("write %s: it would not be a good document, nothing is changed: %w", target, next.Problems)
 	}
 	return body, nil
+}
+
+// written are the values once body stands in the key target.
+func written(doc routes.Key, target string, body []byte, values []value) []value {
+	out := []value{{key: rawKey{target, partJSON, doc}, text: string(body)}} // the canonical key: before others of its part
+	for _, v := range values {
+		if v.key.raw != target {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 // present reads what the keys hold.
@@ -152,26 +164,30 @@ func overlay(want *routes.Vhost, doc routes.Key, values []value) ([]byte, error)
 	body, err := json.Marshal(&over)
 	if err == nil && want.Tenant == "" && front.Tenant != "" {
 		// Leaving the field out would mean the list's id.
-		body = append([]byte(`{"tenant":"",`), body[1:]...)
-		body = bytes.Replace(body, []byte(",}"), []byte("}"), 1)
+		head := `{"tenant":""`
+		if string(body) != "{}" {
+			head += ","
+		}
+		body = append([]byte(head), body[1:]...)
 	}
 	return body, err
 }
 
-// frontend returns what the host's list alone says, or nil if there is none
-// that can be read.
+// frontend returns what the host's list alone says, or nil if there is none. URLs that are bad are none:
+// the vhost then has to say something in their place.
 func frontend(doc routes.Key, values []value) (*routes.Vhost, error) {
-	for i := range values {
-		if values[i].key.part != partList {
-			continue
-		}
-		front := &routes.Vhost{Name: doc.Name}
-		if bad := mergeList(front, &values[i], nil); len(bad) > 0 {
-			return nil, bad
-		}
-		return front, nil
+	list, _, _ := partsOf(values)
+	if list == nil {
+		return nil, nil
 	}
-	return nil, nil
+	front := &routes.Vhost{Name: doc.Name}
+	if bad := mergeID(front, list, nil); len(bad) > 0 {
+		return nil, bad
+	}
+	if bad := mergeURLs(front, list); len(bad) > 0 {
+		front.Backends = nil
+	}
+	return front, nil
 }
 
 func sameJSON(a, b any) bool {
