@@ -113,11 +113,20 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 // connect connects, and counts the connection until it is closed.
 func (d *dialer) connect(ctx context.Context, network, addr string) (net.Conn, error) {
 	d.count(addr, 1)
-	closed := sync.OnceFunc(func() { d.count(addr, -1) })
+	at := addr
+	closed := sync.OnceFunc(func() {
+		d.count(addr, -1)
+		if at != addr {
+			d.count(at, -1)
+		}
+	})
 	conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
 	if err != nil {
 		closed()
 		return nil, err
+	}
+	if at = conn.RemoteAddr().String(); at != addr { // a name may lead elsewhere by now, or to one of many at a time
+		d.count(at, 1)
 	}
 	if tcp, is := conn.(*net.TCPConn); is {
 		return &counted{tcp, closed}, nil
@@ -166,7 +175,7 @@ func sorted(lists ...[]string) []string {
 }
 
 // Servers are the host:port of the servers that the URL names, of those that Sentinels or a Cluster name at present, and of all that
-// there are connections with, sorted.
+// there are connections with, those by name under their addresses, too; sorted.
 func (c *Client) Servers() []string {
 	d := c.dialer
 	d.mu.Lock()

@@ -95,6 +95,31 @@ func TestServersAreThoseOfOpenConnections(t *testing.T) {
 	}
 }
 
+// Where a name has led counts as long as the connection is open, whatever the name leads to by then.
+func TestAServerIsKnownByNameAndByAddress(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	_, port, err := net.SplitHostPort(redis.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := net.JoinHostPort("localhost", port)
+	c := client(t, "redis://"+named)
+	conn, err := c.dialTo(t.Context(), named)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Servers(); !slices.Equal(got, []string{redis.Addr(), named}) {
+		t.Errorf("servers %v", got)
+	}
+	if err := conn.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := c.Servers(); !slices.Equal(got, []string{named}) {
+		t.Errorf("closed, and servers %v", got)
+	}
+}
+
 // The replicas that Sentinels know are servers, the master of before a failover among them: no connection leads there.
 func TestServersAreTheReplicasOfTheSentinels(t *testing.T) {
 	t.Parallel()
