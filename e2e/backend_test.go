@@ -102,3 +102,36 @@ func TestABackendIsDrainedOnAllNodes(t *testing.T) {
 		}
 	}
 }
+
+// Who waits for a drained backend after an upgrade waits for what is under way in the process before, too, with or without a Redis.
+func TestADrainWaitsForTheProcessBeforeAnUpgrade(t *testing.T) {
+	t.Parallel()
+	for _, shared := range []bool{false, true} {
+		t.Run(fmt.Sprintf("shared=%v", shared), func(t *testing.T) {
+			t.Parallel()
+			one, other := edgetest.NewBackend(t), edgetest.NewBackend(t)
+			settings := ""
+			if shared {
+				settings = "redis: " + edgetest.Redis(t).URL()
+			}
+			n := launch(t, settings, map[string]string{"site.yaml": "vhosts: {a.test: {balance: round_robin, backends: [" + one.URL + ", " + other.URL + "]}}"})
+			s := succeed(n)
+			ws := edgetest.Dial(t, n.http)
+			for ws.UpgradeWebSocket("a.test", "/ws"); one.Deliveries("/ws") == 0; ws.UpgradeWebSocket("a.test", "/ws") {
+				ws = edgetest.Dial(t, n.http)
+			}
+			was := s.pid
+			s.upgrade()
+			if out, code := n.run("backend", "drain", one.URL, "--wait", "1500ms"); code != 1 || !strings.Contains(out, "1 requests are still under way") {
+				t.Errorf("with a WebSocket in the process before: exit %d\n%s", code, out)
+			}
+			ws.WebSocketEcho("still there")
+			ws.Close()
+			if out, code := n.run("backend", "drain", one.URL, "--wait", "60s"); code != 0 || !strings.Contains(out, "nothing is under way") {
+				t.Errorf("after its end: exit %d\n%s", code, out)
+			}
+			s.gone(was)
+			s.finish()
+		})
+	}
+}

@@ -139,8 +139,8 @@ func TestAFullDiskDoesNotKeepTheDrainsOfOthersAway(t *testing.T) {
 		}
 		shared.keys = []Key{{1}}
 		follow()
-		if last := n.applied[len(n.applied)-1]; len(last) != 1 || shared.reports["full"].Version != version || n.keys[len(n.keys)-1] != (Key{1}) {
-			t.Errorf("drained %v, reported %+v", last, shared.reports["full"])
+		if last := n.applied[len(n.applied)-1]; len(last) != 1 || shared.reports[n.process].Version != version || n.keys[len(n.keys)-1] != (Key{1}) {
+			t.Errorf("drained %v, reported %+v", last, shared.reports[n.process])
 		}
 		if err := n.Set(t.Context(), Drain{URL: "http://b"}, true); !errors.Is(err, ErrUnsaved) || len(n.Drains()) != 2 {
 			t.Errorf("a drain of its own: error %v, drained %v", err, n.Drains())

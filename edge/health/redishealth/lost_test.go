@@ -127,7 +127,14 @@ func TestADrainThatCannotBeReadStays(t *testing.T) {
 		redis.CLIInput("MULTI\nHSET " + hash + " http://x {\nHSET " + hash + " http://y '{\"url\": \"http://x\"}'\nHSET " + hash + " http://new 1\nHDEL " + hash + " http://z\n" +
 			"SET " + versionKey + " " + version + "\nEXEC\n")
 		edgetest.WaitFor(t, "it to be read", func() bool {
-			return strings.Contains(redis.CLI("GET", "edge:gatehouse:{backends}:node:a"), version)
+			standing, err := a.Standing(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, report := range standing.Reports { // its own
+				return report.Version == version
+			}
+			return false
 		})
 		a.await(t, "http://x", "http://y")
 	}
