@@ -85,7 +85,7 @@ func TestFindingsOfRemovedTargetsGo(t *testing.T) {
 		if len(shared.findings()) != 2 {
 			t.Fatalf("down: %v", shared.findings())
 		}
-		untold := target("http://untold").id().String()
+		untold := target("http://untold").place().String()
 		if err := shared.Tell(t.Context(), map[string]*Finding{untold: {Told: time.Now()}}); err != nil {
 			t.Fatal(err)
 		}

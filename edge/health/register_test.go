@@ -95,7 +95,7 @@ func TestAFlushMakesNoBackendUp(t *testing.T) {
 	follower := NewProber(ProberOptions{Found: func(Target, *Finding) {}})
 	follower.Add(target("http://a"))
 	n := open(t, Options{Shared: shared, Prober: follower})
-	id := target("http://a").id().String()
+	id := target("http://a").place().String()
 	if _, err := shared.Restore(t.Context(), nil, map[string]Finding{id: {Reason: "sick"}}); err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ type Shared interface {
 	Leased(ctx context.Context, name string) (bool, error)
 	// Release gives it back.
 	Release(ctx context.Context, name, owner string) error
-	// Tell adds findings to what is shared, or takes them out (nil), by id, and makes a new version, unless all is lost.
+	// Tell adds findings to what is shared, or takes them out (nil), by place, and makes a new version, unless all is lost.
 	Tell(ctx context.Context, findings map[string]*Finding) error
 	// Report says for a few seconds how a process stands.
 	Report(ctx context.Context, process string, r Report) error
@@ -39,7 +39,7 @@ type Snapshot struct {
 	Version string // empty: nobody has shared anything yet, or all is lost
 	Drains  []Drain
 	Unread  map[string]error   // drains that cannot be read, by Drain.Key: why not
-	Down    map[string]Finding // by the id of a target
+	Down    map[string]Finding // by the place of a target
 	// DownUnread is why the findings cannot be read; nil: Down are all that there are.
 	DownUnread error
 }

@@ -3,7 +3,7 @@
 // The keys, each after the prefix of the URL, all in one slot of a Cluster:
 //
 //	gatehouse:{backends}:drains       HASH of drained backends: by URL, or tenant and URL with a space between them, the JSON of health.Drain
-//	gatehouse:{backends}:down         HASH of what active checks have found down: by target, the JSON of health.Finding
+//	gatehouse:{backends}:down         HASH of what active checks have found down: by a hash of vhost and backend, the JSON of health.Finding
 //	gatehouse:{backends}:version      STRING, another text with each change of the above
 //	gatehouse:{backends}:key          STRING, 64 hex digits: what sticky cookies are keyed by
 //	gatehouse:{backends}:nodes        SET of the processes: a node's name, a slash and what no other process has
