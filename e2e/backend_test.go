@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -133,5 +135,24 @@ func TestADrainWaitsForTheProcessBeforeAnUpgrade(t *testing.T) {
 			s.gone(was)
 			s.finish()
 		})
+	}
+}
+
+// A node that finds its list of drained backends damaged says so and serves.
+func TestADamagedListOfDrainedBackendsStopsNoNode(t *testing.T) {
+	t.Parallel()
+	b := edgetest.NewBackend(t)
+	n := prepare(t, "", map[string]string{"site.yaml": vhost("a.test", b.URL)})
+	file := filepath.Join(n.dir, "data", "backends.json")
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+	n.within("a.test", 200)
+	if _, err := os.Stat(file + ".damaged"); err != nil {
+		t.Error(err)
 	}
 }

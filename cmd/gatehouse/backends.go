@@ -18,7 +18,7 @@ import (
 const backendsFile = "backends.json"
 
 // openBackends makes what knows which backends are drained, here and on the nodes that share a Redis.
-func (n *node) openBackends() (err error) {
+func (n *node) openBackends() error {
 	o := health.Options{
 		File: n.cfg.dataFile(backendsFile), Node: cmp.Or(n.cfg.Node, "gatehouse"), Logger: n.log,
 		Prober: n.edge.Prober(), Apply: n.edge.SetDrains, InFlight: n.edge.DrainedInFlight,
@@ -27,8 +27,8 @@ func (n *node) openBackends() (err error) {
 	if n.shared != nil {
 		o.Shared = redishealth.New(n.shared)
 	}
-	n.backends, err = health.Open(o)
-	return err
+	n.backends = health.Open(o)
+	return nil
 }
 
 // backendsAPI is what the API needs to know and drain backends.

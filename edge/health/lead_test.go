@@ -18,10 +18,7 @@ func joined(t *testing.T, shared Shared, name string) (p *Prober, stop func()) {
 	})
 	p.Add(target("http://a"))
 	p.Add(target("http://z"))
-	r, err := Open(Options{Shared: shared, Node: name, Prober: p})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := Open(Options{Shared: shared, Node: name, Prober: p})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- r.Run(ctx) }()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -56,9 +57,9 @@ type Register struct {
 	reportedThat string // version
 }
 
-// Open reads the file and applies what is in it. A file that cannot be read, or is none of ours, is an error: without it
-// backends that are being repaired would get requests.
-func Open(o Options) (*Register, error) {
+// Open reads the file and applies what is in it. One that cannot be read, or is none of ours, is put aside and said so: drains of a node
+// that is alone are lost with it, but that is no reason to serve nobody.
+func Open(o Options) *Register {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -74,18 +75,28 @@ func Open(o Options) (*Register, error) {
 	r := &Register{opts: o, log: o.Logger, process: newProcess(o.Node)}
 	state, err := readFile(o.File)
 	if err != nil {
-		return nil, err
+		r.putAside(err)
 	}
 	if state.Key == (Key{}) {
 		_, _ = rand.Read(state.Key[:]) // never fails (crypto/rand)
-		if err := writeFile(o.File, state); err != nil {
-			return nil, err
-		}
+		r.noteFile(writeFile(o.File, state))
 	}
 	r.state = state
 	o.UseKey(state.Key)
 	o.Apply(state.Drains)
-	return r, nil
+	return r
+}
+
+// aside is put behind the name of a file that cannot be read.
+const aside = ".damaged"
+
+// putAside keeps what cannot be read for whoever can make something of it: the next change would put another file in its place.
+func (r *Register) putAside(why error) {
+	kept := r.opts.File + aside
+	if err := os.Rename(r.opts.File, kept); err != nil {
+		why, kept = errors.Join(why, err), ""
+	}
+	r.log.Error("drained backends lost: none is drained until they are drained again, or Redis is followed", "err", why, "kept", kept)
 }
 
 // Drains returns the drains in force, by URL and tenant. They must not be changed.

@@ -85,10 +85,7 @@ func join(t *testing.T, redis *edgetest.RedisServer, name, file string) (n *node
 func joinWith(t *testing.T, redis *edgetest.RedisServer, o health.Options) (r *health.Register, stop func()) {
 	t.Helper()
 	o.Shared = store(t, redis)
-	r, err := health.Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r = health.Open(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
