@@ -71,6 +71,33 @@ func TestChangesOfTargetsLetChecksConclude(t *testing.T) {
 	})
 }
 
+// Who has other targets now gives the lease of those before back: a node that still has them need not wait for its end.
+func TestTheLeaseOfFormerTargetsIsGivenBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shared := &memory{}
+		p, stop := joined(t, shared, "a")
+		defer stop()
+		time.Sleep(leaseBeat * 3 / 2)
+		leased := func(digest string) bool {
+			out, err := shared.Leased(t.Context(), digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
+		former := p.Digest()
+		if !leased(former) {
+			t.Fatal("nobody has the lease")
+		}
+		p.Add(target("http://new"))
+		time.Sleep(leaseBeat) // a lease lives for several
+		if leased(former) || !leased(p.Digest()) || !p.Leading() {
+			t.Errorf("after a change the former lease is held: %v, that of the present targets: %v", leased(former), leased(p.Digest()))
+		}
+	})
+}
+
 // What was found of a target does not outlive it.
 func TestFindingsOfRemovedTargetsGo(t *testing.T) {
 	t.Parallel()
