@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -100,5 +102,57 @@ func TestABackendIsDrainedOnAllNodes(t *testing.T) {
 		if out, code := nodes[0].run(args...); code != 1 || out == "" {
 			t.Errorf("%v: exit %d\n%s", args, code, out)
 		}
+	}
+}
+
+// Who waits for a drained backend after an upgrade waits for what is under way in the process before, too, with or without a Redis.
+func TestADrainWaitsForTheProcessBeforeAnUpgrade(t *testing.T) {
+	t.Parallel()
+	for _, shared := range []bool{false, true} {
+		t.Run(fmt.Sprintf("shared=%v", shared), func(t *testing.T) {
+			t.Parallel()
+			one, other := edgetest.NewBackend(t), edgetest.NewBackend(t)
+			settings := ""
+			if shared {
+				settings = "redis: " + edgetest.Redis(t).URL()
+			}
+			n := launch(t, settings, map[string]string{"site.yaml": "vhosts: {a.test: {balance: round_robin, backends: [" + one.URL + ", " + other.URL + "]}}"})
+			s := succeed(n)
+			ws := edgetest.Dial(t, n.http)
+			for ws.UpgradeWebSocket("a.test", "/ws"); one.Deliveries("/ws") == 0; ws.UpgradeWebSocket("a.test", "/ws") {
+				ws = edgetest.Dial(t, n.http)
+			}
+			was := s.pid
+			s.upgrade()
+			if out, code := n.run("backend", "drain", one.URL, "--wait", "1500ms"); code != 1 || !strings.Contains(out, "1 requests are still under way") {
+				t.Errorf("with a WebSocket in the process before: exit %d\n%s", code, out)
+			}
+			ws.WebSocketEcho("still there")
+			ws.Close()
+			if out, code := n.run("backend", "drain", one.URL, "--wait", "60s"); code != 0 || !strings.Contains(out, "nothing is under way") {
+				t.Errorf("after its end: exit %d\n%s", code, out)
+			}
+			s.gone(was)
+			s.finish()
+		})
+	}
+}
+
+// A node that finds its list of drained backends damaged says so and serves.
+func TestADamagedListOfDrainedBackendsStopsNoNode(t *testing.T) {
+	t.Parallel()
+	b := edgetest.NewBackend(t)
+	n := prepare(t, "", map[string]string{"site.yaml": vhost("a.test", b.URL)})
+	file := filepath.Join(n.dir, "data", "backends.json")
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+	n.within("a.test", 200)
+	if _, err := os.Stat(file + ".damaged"); err != nil {
+		t.Error(err)
 	}
 }

@@ -76,6 +76,33 @@ func TestActiveChecksTakeABackendOut(t *testing.T) {
 	}
 }
 
+// A change of how a backend is checked does not bring it back into service.
+func TestAChangeOfCheckSettingsLeavesABackendOut(t *testing.T) {
+	t.Parallel()
+	sick := edgetest.NewBackendWith(t, edgetest.BackendOptions{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Backend", "checked")
+		if r.URL.Path == "/healthz" {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})})
+	_, urls := named(t, 2)
+	const check = "health: {path: /healthz, interval: 1s, rise: 1, fall: 1%s}"
+	n := start(t, shopSite(sick.URL+", "+urls, fmt.Sprintf(check, ""), "balance: round_robin"))
+	n.checkAll(t)
+	edgetest.WaitFor(t, "it to be down", func() bool { return n.Prober().Down() == 1 })
+	for _, further := range []string{", timeout: 900ms", ", status: 200", ", body: well"} {
+		n.apply(t, shopSite(sick.URL+", "+urls, fmt.Sprintf(check, further), "balance: round_robin"))
+		if got := n.Backends("", sick.URL); len(got) != 1 || got[0].Down == nil {
+			t.Errorf("%s: %+v", further, got)
+		}
+		for range 6 {
+			if who := n.who(t, "www.shop.test", "/"); who == "checked" {
+				t.Fatalf("%s: it gets a request", further)
+			}
+		}
+	}
+}
+
 // What a check finds wrong, it says.
 func TestChecksSayWhatIsWrong(t *testing.T) {
 	t.Parallel()

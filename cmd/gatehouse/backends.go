@@ -18,7 +18,7 @@ import (
 const backendsFile = "backends.json"
 
 // openBackends makes what knows which backends are drained, here and on the nodes that share a Redis.
-func (n *node) openBackends() (err error) {
+func (n *node) openBackends() error {
 	o := health.Options{
 		File: n.cfg.dataFile(backendsFile), Node: cmp.Or(n.cfg.Node, "gatehouse"), Logger: n.log,
 		Prober: n.edge.Prober(), Apply: n.edge.SetDrains, InFlight: n.edge.DrainedInFlight,
@@ -27,8 +27,8 @@ func (n *node) openBackends() (err error) {
 	if n.shared != nil {
 		o.Shared = redishealth.New(n.shared)
 	}
-	n.backends, err = health.Open(o)
-	return err
+	n.backends = health.Open(o)
+	return nil
 }
 
 // backendsAPI is what the API needs to know and drain backends.
@@ -50,10 +50,9 @@ func (n *node) listBackends(ctx context.Context, host, url string) (admin.Backen
 		row.Health, row.Detail = healthText(&b)
 		if d := b.Drain; d != nil {
 			row.Admin, row.By, row.Since = admin.AdminDrained, d.By, &d.Since
-			row.InFlight, row.Nodes = 0, map[string]int64{}
-			for node, report := range standing.Reports {
-				row.Nodes[node] = report.InFlight[d.Key()]
-				row.InFlight += row.Nodes[node]
+			row.InFlight, row.Nodes = 0, standing.InFlight(d)
+			for _, inFlight := range row.Nodes {
+				row.InFlight += inFlight
 			}
 		}
 		out.Backends = append(out.Backends, row)
@@ -63,11 +62,7 @@ func (n *node) listBackends(ctx context.Context, host, url string) (admin.Backen
 
 func (n *node) underWay(ctx context.Context, url, tenant string) admin.UnderWay {
 	standing, err := n.backends.Standing(ctx)
-	d := health.Drain{URL: url, Tenant: tenant}
-	out := admin.UnderWay{Nodes: map[string]int64{}}
-	for node, report := range standing.Reports {
-		out.Nodes[node] = report.InFlight[d.Key()]
-	}
+	out := admin.UnderWay{Nodes: standing.InFlight(&health.Drain{URL: url, Tenant: tenant})}
 	if err != nil {
 		out.Problem = unknownInFlight + err.Error()
 	}

@@ -153,10 +153,16 @@ func (n *node) startHeir(ctx context.Context) (*heir, error) {
 	add("https", n.fixed["https"], n.https)
 	add("admin", n.fixed["admin"], n.admin)
 	add(privateName, false, n.socket)
+	leaving, err := n.backends.Leave()
+	if err != nil {
+		n.log.Warn("backend drain --wait of the new process will not know of this one's requests", "err", err)
+	}
 	h, err := s.start(ctx)
 	if err != nil {
+		leaving.Close()
 		return nil, err
 	}
+	n.leaving = leaving
 	n.socket.Keep(h.Private)
 	return h, nil
 }

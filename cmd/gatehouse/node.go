@@ -68,6 +68,7 @@ type node struct {
 	access       *edge.AccessLog
 	edge         *edge.Server
 	backends     *health.Register
+	leaving      *health.Leaving // once handed; nil: what nodes share says the same
 	api          *admin.API
 	blocks       *iplist.Blocks
 	sharedBlocks *redisblock.Store // nil: without Redis, this node's are its own

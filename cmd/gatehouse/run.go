@@ -328,6 +328,7 @@ func (n *node) run(ctx context.Context, usr2 <-chan os.Signal) error {
 	if h != nil {
 		n.log.Info("draining, handed over", "to", h.process.Pid)
 		w.begin(w.all, "lease", func() error { w.stopData(); return h.lease.Close() })
+		w.begin(w.all, "backends left", func() error { return n.leaving.Run(w.all) })
 		drained = n.drainHanded(h)
 	} else {
 		n.log.Info("draining", "accepting", time.Duration(n.cfg.Limits.DrainAccept), "then_at_most", time.Duration(n.cfg.Limits.DrainGrace),

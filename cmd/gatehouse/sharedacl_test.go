@@ -106,13 +106,16 @@ func shareHealth(t *testing.T, client *redisconn.Client, cli func(...string) str
 	if err := shareLease(ctx, s, "digest", "edge:gatehouse:{backends}:prober:", cli); err != nil {
 		return err
 	}
-	for _, node := range []string{"here", "gone"} {
-		if err := s.Report(ctx, node, health.Report{}); err != nil {
+	for _, process := range []string{"n/here", "n/gone", "n/ended"} {
+		if err := s.Report(ctx, process, health.Report{}); err != nil {
 			return err
 		}
 	}
-	cli("DEL", "edge:gatehouse:{backends}:node:gone")
-	if got, err := s.Reports(ctx); err != nil || len(got) != 1 {
+	if err := s.Withdraw(ctx, "n/ended"); err != nil {
+		return err
+	}
+	cli("DEL", "edge:gatehouse:{backends}:node:n/gone")
+	if got, _, err := s.Reports(ctx); err != nil || len(got) != 1 {
 		t.Errorf("%v %v", got, err)
 	}
 	_, err := s.Change(ctx, health.Drain{URL: "http://a.test"}, false)

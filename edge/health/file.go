@@ -41,7 +41,7 @@ func readFile(path string) (s saved, err error) {
 		err = json.Unmarshal(data, &s)
 	}
 	if err != nil {
-		return saved{}, fmt.Errorf("drained backends: %s: %w (remove it, and no backend is drained)", path, err)
+		return saved{}, fmt.Errorf("drained backends: %s: %w", path, err)
 	}
 	s.Drains = sorted(s.Drains)
 	return s, nil

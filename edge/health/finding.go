@@ -20,20 +20,20 @@ func (f Finding) told() Finding {
 	return f
 }
 
-// Findings returns what is down, by id, as far as this node knows, to be told now.
+// Findings returns what is down, by place, as far as this node knows, to be told now.
 func (p *Prober) Findings() map[string]Finding {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	out := map[string]Finding{}
-	for _, e := range p.targets {
+	for _, e := range p.places {
 		if e.finding != nil {
-			out[e.id.String()] = e.finding.told()
+			out[e.place.String()] = e.finding.told()
 		}
 	}
 	return out
 }
 
-// Learn takes over what others have found, by id. Where this node leads, its own word counts: what is told otherwise, or has been for
+// Learn takes over what others have found, by place. Where this node leads, its own word counts: what is told otherwise, or has been for
 // long, is told anew, and what nobody has told anew is taken out.
 func (p *Prober) Learn(down map[string]Finding) {
 	p.mu.Lock()
@@ -50,18 +50,18 @@ func (p *Prober) Learn(down map[string]Finding) {
 			p.pending[id] = nil
 		}
 	}
-	for _, e := range p.targets {
-		id := e.id.String()
-		f, told := down[id]
+	for _, e := range p.places {
+		place := e.place.String()
+		f, told := down[place]
 		if told != (e.finding != nil) || told && time.Since(f.Told) > findingLife/2 {
-			p.pending[id] = e.finding
+			p.pending[place] = e.finding
 		}
 	}
 }
 
 // adopt makes what others have found the finding of a target.
 func (p *Prober) adopt(e *probed) {
-	f, down := p.theirs[e.id.String()]
+	f, down := p.theirs[e.place.String()]
 	if down == (e.finding != nil) {
 		return
 	}
@@ -71,7 +71,7 @@ func (p *Prober) adopt(e *probed) {
 	p.opts.Found(e.Target, e.finding)
 }
 
-// Untold returns what others are to be told, by id; nil: that it is up. Told says that they were.
+// Untold returns what others are to be told, by place; nil: that it is up. Told says that they were.
 func (p *Prober) Untold() map[string]*Finding {
 	p.mu.Lock()
 	defer p.mu.Unlock()

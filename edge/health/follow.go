@@ -11,6 +11,7 @@ func (r *Register) followShared(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
+	defer r.withdraw(ctx)
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
 	for {
@@ -50,33 +51,6 @@ func (r *Register) follow(ctx context.Context) error {
 		return err
 	}
 	return r.shareKey(ctx)
-}
-
-// shareReport says how this node stands, if that is news.
-func (r *Register) shareReport(ctx context.Context) error {
-	report := r.report()
-	if len(report.InFlight) == 0 && report.Version == r.reportedThat && time.Since(r.wasReported) < reportEvery {
-		return nil
-	}
-	if err := r.opts.Shared.Report(ctx, r.opts.Node, report); err != nil {
-		return err
-	}
-	r.wasReported, r.reportedThat = time.Now(), report.Version
-	return nil
-}
-
-// report is how this node stands.
-func (r *Register) report() Report {
-	r.mu.Lock()
-	out, drains := Report{Version: r.version}, r.state.Drains
-	r.mu.Unlock()
-	for _, d := range drains {
-		if out.InFlight == nil {
-			out.InFlight = map[string]int64{}
-		}
-		out.InFlight[d.Key()] = r.opts.InFlight(d)
-	}
-	return out
 }
 
 func (r *Register) shareKey(ctx context.Context) error {

@@ -2,8 +2,6 @@ package health
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"time"
 )
 
@@ -21,9 +19,6 @@ func (r *Register) lead(ctx context.Context) {
 		p.Lead(true)
 		return
 	}
-	var nonce [6]byte
-	_, _ = rand.Read(nonce[:]) // never fails (crypto/rand)
-	owner := r.opts.Node + "/" + hex.EncodeToString(nonce[:])
 	ticker := time.NewTicker(leaseBeat)
 	defer ticker.Stop()
 	var turn turn
@@ -31,10 +26,10 @@ func (r *Register) lead(ctx context.Context) {
 		digest := p.Digest()
 		if held != "" && held != digest {
 			r.tellFindings(ctx) // that what was removed is not down: another may check from now on, or nobody
-			r.release(ctx, held, owner)
+			r.release(ctx, held)
 			held = ""
 		}
-		leads, err := r.lease(ctx, &turn, owner, turn.mayAsk(digest, p.Leading()))
+		leads, err := r.lease(ctx, &turn, turn.mayAsk(digest, p.Leading()))
 		switch {
 		case err == nil:
 			heard = time.Now()
@@ -49,7 +44,7 @@ func (r *Register) lead(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			if held != "" {
-				r.release(context.WithoutCancel(ctx), held, owner)
+				r.release(context.WithoutCancel(ctx), held)
 			}
 			return
 		case <-ticker.C:
@@ -75,7 +70,7 @@ func (t *turn) mayAsk(digest string, leads bool) bool {
 }
 
 // lease asks for the lease of the present targets, or looks whether somebody has it.
-func (r *Register) lease(ctx context.Context, turn *turn, owner string, ask bool) (leads bool, err error) {
+func (r *Register) lease(ctx context.Context, turn *turn, ask bool) (leads bool, err error) {
 	if turn.digest == "" {
 		turn.led = time.Time{}
 		return false, nil
@@ -84,7 +79,7 @@ func (r *Register) lease(ctx context.Context, turn *turn, owner string, ask bool
 	defer cancel()
 	led := ask
 	if ask {
-		leads, err = r.opts.Shared.Lease(ctx, turn.digest, owner, leaseLife)
+		leads, err = r.opts.Shared.Lease(ctx, turn.digest, r.process, leaseLife)
 	} else {
 		led, err = r.opts.Shared.Leased(ctx, turn.digest)
 	}
@@ -94,10 +89,10 @@ func (r *Register) lease(ctx context.Context, turn *turn, owner string, ask bool
 	return leads, err
 }
 
-func (r *Register) release(ctx context.Context, digest, owner string) {
+func (r *Register) release(ctx context.Context, digest string) {
 	ctx, cancel := context.WithTimeout(ctx, leaseBeat)
 	defer cancel()
-	if err := r.opts.Shared.Release(ctx, digest, owner); err != nil {
+	if err := r.opts.Shared.Release(ctx, digest, r.process); err != nil {
 		r.log.Debug("lease not given back: it ends by itself", "err", err)
 	}
 }

@@ -18,10 +18,7 @@ func joined(t *testing.T, shared Shared, name string) (p *Prober, stop func()) {
 	})
 	p.Add(target("http://a"))
 	p.Add(target("http://z"))
-	r, err := Open(Options{Shared: shared, Node: name, Prober: p})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := Open(Options{Shared: shared, Node: name, Prober: p})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- r.Run(ctx) }()
@@ -74,6 +71,33 @@ func TestChangesOfTargetsLetChecksConclude(t *testing.T) {
 	})
 }
 
+// Who has other targets now gives the lease of those before back: a node that still has them need not wait for its end.
+func TestTheLeaseOfFormerTargetsIsGivenBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		shared := &memory{}
+		p, stop := joined(t, shared, "a")
+		defer stop()
+		time.Sleep(leaseBeat * 3 / 2)
+		leased := func(digest string) bool {
+			out, err := shared.Leased(t.Context(), digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
+		former := p.Digest()
+		if !leased(former) {
+			t.Fatal("nobody has the lease")
+		}
+		p.Add(target("http://new"))
+		time.Sleep(leaseBeat) // a lease lives for several
+		if leased(former) || !leased(p.Digest()) || !p.Leading() {
+			t.Errorf("after a change the former lease is held: %v, that of the present targets: %v", leased(former), leased(p.Digest()))
+		}
+	})
+}
+
 // What was found of a target does not outlive it.
 func TestFindingsOfRemovedTargetsGo(t *testing.T) {
 	t.Parallel()
@@ -85,7 +109,7 @@ func TestFindingsOfRemovedTargetsGo(t *testing.T) {
 		if len(shared.findings()) != 2 {
 			t.Fatalf("down: %v", shared.findings())
 		}
-		untold := target("http://untold").id().String()
+		untold := target("http://untold").place().String()
 		if err := shared.Tell(t.Context(), map[string]*Finding{untold: {Told: time.Now()}}); err != nil {
 			t.Fatal(err)
 		}

@@ -30,12 +30,22 @@ type Target struct {
 }
 
 // id is the same for the same target on all nodes.
-func (t Target) id() targetID {
+func (t Target) id() targetID { return idOf(t) }
+
+// place is what a finding is of: a vhost's backend, however it is checked. It has one target at a time, two while its settings change.
+func (t Target) place() targetID {
+	return idOf(Target{Tenant: t.Tenant, Vhost: t.Vhost, URL: t.URL, TLS: t.TLS})
+}
+
+// findingsByPlace has nodes of builds that keep findings under other ids neither share a lease with this one nor take its findings for theirs.
+const findingsByPlace = "2"
+
+func idOf(t Target) targetID {
 	text, err := json.Marshal(t)
 	if err != nil {
 		panic(err) // of texts and numbers
 	}
-	sum := sha256.Sum256(text)
+	sum := sha256.Sum256(append(text, findingsByPlace...))
 	return targetID(sum[:16])
 }
 
@@ -63,17 +73,18 @@ type Prober struct {
 
 	mu      sync.Mutex
 	targets map[Target]*probed
+	places  map[targetID]*probed // the latest of each
 	lanes   lanes
 	leading bool
 	digest  targetID            // of all targets: the exclusive or of their ids
-	pending map[string]*Finding // by id: what others are to be told; nil: it is up
-	theirs  map[string]Finding  // by id: what others have told last
+	pending map[string]*Finding // by place: what others are to be told; nil: it is up
+	theirs  map[string]Finding  // by place: what others have told last
 }
 
 // probed is a target and what is known of it.
 type probed struct {
 	Target
-	id        targetID
+	id, place targetID
 	due       time.Time
 	lane      *lane
 	at        int // in the lane's queue; -1: it is not there
@@ -92,11 +103,12 @@ func NewProber(o ProberOptions) *Prober {
 	}
 	return &Prober{
 		opts: o, log: o.Logger, wake: make(chan struct{}, 1),
-		targets: map[Target]*probed{}, lanes: lanes{byOwner: map[string]*lane{}}, pending: map[string]*Finding{},
+		targets: map[Target]*probed{}, places: map[targetID]*probed{}, lanes: lanes{byOwner: map[string]*lane{}}, pending: map[string]*Finding{},
 	}
 }
 
-// Add has a target checked from now on. What others have found of it counts until then.
+// Add has a target checked from now on. What is known of its place counts until then: what others have found, or what was found by other settings,
+// whose target is to be removed after that.
 func (p *Prober) Add(t Target) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -104,13 +116,28 @@ func (p *Prober) Add(t Target) {
 		return
 	}
 	id := t.id()
-	e := &probed{Target: t, id: id, at: -1}
+	e := &probed{Target: t, id: id, place: t.place(), at: -1}
 	e.due = time.Now().Add(e.offset())
-	p.targets[t] = e
+	if before := p.places[e.place]; before != nil {
+		p.succeed(e, before)
+	} else {
+		p.adopt(e)
+	}
+	p.targets[t], p.places[e.place] = e, e
 	p.digest = p.digest.xor(id)
-	p.adopt(e)
 	p.lanes.push(e)
 	p.stir()
+}
+
+// succeed has a target begin where another of its place is: whoever changes settings neither brings back what is down nor, at every change, puts
+// off the next check.
+func (p *Prober) succeed(e, before *probed) {
+	if before.at >= 0 && before.due.Before(e.due) {
+		e.due = before.due
+	}
+	if e.finding = before.finding; e.finding != nil {
+		p.opts.Found(e.Target, e.finding)
+	}
 }
 
 // offset spreads the first checks of many targets over the interval.
@@ -130,8 +157,12 @@ func (p *Prober) Remove(t Target) {
 	p.digest = p.digest.xor(e.id)
 	e.gone = true
 	p.lanes.remove(e)
+	if p.places[e.place] != e {
+		return // another has taken over what is known
+	}
+	delete(p.places, e.place)
 	if p.leading && e.finding != nil {
-		p.pending[e.id.String()] = nil
+		p.pending[e.place.String()] = nil
 	}
 }
 
@@ -142,11 +173,11 @@ func (id targetID) xor(other targetID) targetID {
 	return id
 }
 
-// Down returns how many targets are down.
+// Down returns how many places are down.
 func (p *Prober) Down() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, e := range p.targets {
+	for _, e := range p.places {
 		if e.finding != nil {
 			n++
 		}
@@ -243,7 +274,7 @@ func (p *Prober) check(ctx context.Context, e *probed) {
 	}
 	p.lanes.ended(e)
 	p.stir()
-	if e.gone {
+	if p.places[e.place] != e { // it is gone, or about to be: another has taken over
 		return
 	}
 	if ctx.Err() == nil && p.leading {
@@ -269,6 +300,6 @@ func (p *Prober) note(e *probed, err error) {
 		e.finding = &Finding{URL: e.URL, Vhost: e.Vhost, Reason: err.Error(), Since: time.Now().UTC().Truncate(time.Second)}
 		p.log.Warn("backend is down", "vhost", e.Vhost, "tenant", e.Tenant, "backend", e.URL, "err", err)
 	}
-	p.pending[e.id.String()] = e.finding
+	p.pending[e.place.String()] = e.finding
 	p.opts.Found(e.Target, e.finding)
 }

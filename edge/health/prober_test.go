@@ -267,7 +267,7 @@ func TestLanesEndWithTheirTargets(t *testing.T) {
 // What one node finds another acts by, and goes on from when it is its turn.
 func TestFindingsAreTakenOver(t *testing.T) {
 	probe(t, func(t *testing.T, p *probing) {
-		id := target("http://a").id().String()
+		id := target("http://a").place().String()
 		p.Learn(map[string]Finding{id: {Reason: "sick"}})
 		p.Add(target("http://a"))
 		p.Add(target("http://b"))
@@ -294,6 +294,106 @@ func TestFindingsAreTakenOver(t *testing.T) {
 		synctest.Wait()
 		if untold := p.Untold(); len(untold) != 1 || untold[id] != nil || p.isDown("http://a") {
 			t.Errorf("that it is up is not told: %v", untold)
+		}
+	})
+}
+
+// changed is a target after a change of its settings.
+func changed(timeout time.Duration) Target {
+	out := target("http://a")
+	out.Timeout = timeout
+	return out
+}
+
+// Whoever changes how a backend is checked brings it neither back nor down: that takes as many checks by the new settings as they say.
+func TestAChangeOfSettingsForgetsNothing(t *testing.T) {
+	t.Parallel()
+	probe(t, func(t *testing.T, p *probing) {
+		place := target("http://a").place().String()
+		p.Lead(true)
+		p.set("http://a", true)
+		p.Add(target("http://a"))
+		time.Sleep(12 * time.Second)
+		synctest.Wait()
+		if untold := p.Untold(); untold[place] == nil {
+			t.Fatalf("it is not down: %v", untold)
+		}
+		p.Add(changed(time.Minute))
+		p.Remove(target("http://a"))
+		p.set("http://a", false)
+		if untold := p.Untold(); p.Down() != 1 || !p.isDown("http://a") || len(untold) != 0 {
+			t.Errorf("after a change %d backends are down, told is %v", p.Down(), untold)
+		}
+		p.Learn(map[string]Finding{place: {Told: time.Now()}})
+		before := len(p.checks("http://a"))
+		for p.Down() > 0 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		if n := len(p.checks("http://a")) - before; n != 2 {
+			t.Errorf("it is up after %d checks, want 2", n)
+		}
+		p.set("http://a", true)
+		p.Add(changed(time.Hour))
+		p.Remove(changed(time.Minute))
+		before = len(p.checks("http://a"))
+		for p.Down() == 0 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		if n := len(p.checks("http://a")) - before; n != 3 {
+			t.Errorf("it is down after %d checks, want 3", n)
+		}
+		p.Remove(changed(time.Hour))
+		if untold := p.Untold(); len(untold) != 1 || untold[place] != nil || p.Down() != 0 {
+			t.Errorf("removed, %d are down, told is %v", p.Down(), untold)
+		}
+	})
+}
+
+// A node that follows another keeps what that has found while settings change, whichever of the two hears of them first.
+func TestFollowersKeepFindingsWhenSettingsChange(t *testing.T) {
+	t.Parallel()
+	probe(t, func(t *testing.T, p *probing) {
+		down := map[string]Finding{target("http://a").place().String(): {Reason: "sick"}}
+		p.Add(target("http://a"))
+		p.Learn(down)
+		p.Add(changed(time.Minute))
+		p.Remove(target("http://a"))
+		for range 2 {
+			if p.Down() != 1 || !p.isDown("http://a") {
+				t.Error("it is up")
+			}
+			p.Learn(down)
+		}
+	})
+}
+
+// Settings that change more often than a backend is checked do not put its checks off.
+func TestChangesOfSettingsDoNotPutChecksOff(t *testing.T) {
+	t.Parallel()
+	probe(t, func(t *testing.T, p *probing) {
+		p.Lead(true)
+		last := target("http://a")
+		p.Add(last)
+		timeout := last.Timeout
+		for range 30 {
+			time.Sleep(100 * time.Millisecond)
+			var next Target
+			for { // one whose first check comes later than the next change
+				timeout += time.Second
+				next = changed(timeout)
+				if (&probed{Target: next, id: next.id()}).offset() > time.Second {
+					break
+				}
+			}
+			p.Add(next)
+			p.Remove(last)
+			last = next
+		}
+		synctest.Wait()
+		if n := len(p.checks("http://a")); n == 0 {
+			t.Error("it is not checked within an interval")
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -17,7 +18,7 @@ type Options struct {
 	File string
 	// Shared brings them to other nodes; nil: this one is alone.
 	Shared Shared
-	// Node names this one among them.
+	// Node names this one among them. Others may have the same name: it is without a slash, behind which processes are told apart.
 	Node string
 	// Apply is told of all drains whenever they change. It must not block, and is not called at the same time twice.
 	Apply func(drains []Drain)
@@ -33,13 +34,15 @@ type Options struct {
 
 // A Register holds the drains of one node. It is safe for concurrent use.
 type Register struct {
-	opts Options
-	log  *slog.Logger
+	opts    Options
+	log     *slog.Logger
+	process string // Options.Node, a slash and what no other process has
 
 	changing sync.Mutex // held from a change of state to the end of what follows from it
 	mu       sync.Mutex
 	state    saved
-	version  string // of what is shared; empty: nothing was read yet
+	version  string           // of what is shared; empty: nothing was read yet
+	unsaid   map[string]error // reports that cannot be read, by process; each was told
 
 	// With changing held.
 	keyed      bool             // the key is the shared one
@@ -54,9 +57,9 @@ type Register struct {
 	reportedThat string // version
 }
 
-// Open reads the file and applies what is in it. A file that cannot be read, or is none of ours, is an error: without it
-// backends that are being repaired would get requests.
-func Open(o Options) (*Register, error) {
+// Open reads the file and applies what is in it. One that cannot be read, or is none of ours, is put aside and said so: drains of a node
+// that is alone are lost with it, but that is no reason to serve nobody.
+func Open(o Options) *Register {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -69,21 +72,31 @@ func Open(o Options) (*Register, error) {
 	if o.InFlight == nil {
 		o.InFlight = func(Drain) int64 { return 0 }
 	}
-	r := &Register{opts: o, log: o.Logger}
+	r := &Register{opts: o, log: o.Logger, process: newProcess(o.Node)}
 	state, err := readFile(o.File)
 	if err != nil {
-		return nil, err
+		r.putAside(err)
 	}
 	if state.Key == (Key{}) {
 		_, _ = rand.Read(state.Key[:]) // never fails (crypto/rand)
-		if err := writeFile(o.File, state); err != nil {
-			return nil, err
-		}
+		r.noteFile(writeFile(o.File, state))
 	}
 	r.state = state
 	o.UseKey(state.Key)
 	o.Apply(state.Drains)
-	return r, nil
+	return r
+}
+
+// aside is put behind the name of a file that cannot be read.
+const aside = ".damaged"
+
+// putAside keeps what cannot be read for whoever can make something of it: the next change would put another file in its place.
+func (r *Register) putAside(why error) {
+	kept := r.opts.File + aside
+	if err := os.Rename(r.opts.File, kept); err != nil {
+		why, kept = errors.Join(why, err), ""
+	}
+	r.log.Error("drained backends lost: none is drained until they are drained again, or Redis is followed", "err", why, "kept", kept)
 }
 
 // Drains returns the drains in force, by URL and tenant. They must not be changed.
@@ -93,7 +106,7 @@ func (r *Register) Drains() []Drain {
 	return r.state.Drains
 }
 
-// Reload takes over what another process has written into the file meanwhile.
+// Reload takes over what another process has written into the file meanwhile, and leaves the file alone: that process may be writing.
 func (r *Register) Reload() error {
 	r.changing.Lock()
 	defer r.changing.Unlock()
@@ -104,7 +117,11 @@ func (r *Register) Reload() error {
 	r.mu.Lock()
 	version := r.version
 	r.mu.Unlock()
-	return r.keep(state, version)
+	if state.Key == (Key{}) { // the file is gone
+		state.Key = r.key()
+	}
+	r.take(state, version)
+	return nil
 }
 
 // ErrUnsaved is wrapped where Redis and this node have a drain that the node's file has not.
@@ -163,24 +180,29 @@ func (r *Register) keep(state saved, version string) error {
 	r.mu.Lock()
 	before := r.state
 	r.mu.Unlock()
-	newKey, newDrains := before.Key != state.Key, !slices.Equal(before.Drains, state.Drains)
 	var unsaved error
-	if newKey || newDrains || r.unsaved {
+	if before.Key != state.Key || !slices.Equal(before.Drains, state.Drains) || r.unsaved {
 		if unsaved = writeFile(r.opts.File, state); unsaved != nil && r.opts.Shared == nil {
 			return unsaved
 		}
 		r.noteFile(unsaved)
 	}
+	r.take(state, version)
+	return unsaved
+}
+
+// take has requests go by a state.
+func (r *Register) take(state saved, version string) {
 	r.mu.Lock()
+	before := r.state
 	r.state, r.version = state, version
 	r.mu.Unlock()
-	if newKey {
+	if before.Key != state.Key {
 		r.opts.UseKey(state.Key)
 	}
-	if newDrains {
+	if !slices.Equal(before.Drains, state.Drains) {
 		r.opts.Apply(state.Drains)
 	}
-	return unsaved
 }
 
 // noteFile logs when the file cannot be written, and when it can again.
@@ -205,51 +227,4 @@ func (r *Register) Run(ctx context.Context) error {
 		probing.Go(func() { r.lead(ctx) })
 	}
 	return r.followShared(ctx)
-}
-
-// Standing is how the nodes stand.
-type Standing struct {
-	Reports map[string]Report // by node, this one among them
-	// Behind are nodes that do not act by the present drains yet.
-	Behind []string
-}
-
-// Standing asks the nodes that share a Redis how they stand.
-func (r *Register) Standing(ctx context.Context) (Standing, error) {
-	own := r.report() // newer than what was reported
-	out := Standing{Reports: map[string]Report{}}
-	var err error
-	if r.opts.Shared != nil {
-		if out.Reports, err = r.opts.Shared.Reports(ctx); err != nil {
-			out.Reports = map[string]Report{}
-		}
-	}
-	out.Reports[r.opts.Node] = own
-	for node, report := range out.Reports {
-		if report.Version != own.Version {
-			out.Behind = append(out.Behind, node)
-		}
-	}
-	slices.Sort(out.Behind)
-	return out, err
-}
-
-// Await waits until all nodes act by the present drains, or ctx ends, and returns who does not.
-func (r *Register) Await(ctx context.Context) (behind []string, err error) {
-	ticker := time.NewTicker(pollEvery / 10)
-	defer ticker.Stop()
-	for {
-		var s Standing
-		if s, err = r.Standing(ctx); err == nil && len(s.Behind) == 0 {
-			return nil, nil
-		}
-		if err == nil {
-			behind = s.Behind
-		}
-		select {
-		case <-ctx.Done():
-			return behind, err
-		case <-ticker.C:
-		}
-	}
 }

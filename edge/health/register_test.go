@@ -2,6 +2,7 @@ package health
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"gatehouse/internal/edgetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -26,10 +29,7 @@ func open(t *testing.T, o Options) *node {
 	n := &node{}
 	o.Apply = func(d []Drain) { n.applied = append(n.applied, d) }
 	o.UseKey = func(k Key) { n.keys = append(n.keys, k) }
-	var err error
-	if n.Register, err = Open(o); err != nil {
-		t.Fatal(err)
-	}
+	n.Register = Open(o)
 	return n
 }
 
@@ -61,15 +61,47 @@ func TestDrainsSurviveARestart(t *testing.T) {
 	}
 }
 
-func TestAFileThatCannotBeReadSaysWhatToDo(t *testing.T) {
+// A file that is damaged, as after a full disk, keeps nobody from being served: it is put aside, and the next one is good.
+func TestADamagedFileIsPutAside(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "backends.json")
-	for _, text := range []string{"", "{", `{"sticky_key": "12"}`, `{"drains": 1}`} {
+	for _, text := range []string{"", "{", `{"sticky_key": "ab`, `{"sticky_key": "12"}`, `{"drains": 1}`} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(Options{File: file}); err == nil || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "remove it") {
-			t.Errorf("%q: %v", text, err)
+		var log edgetest.Output
+		n := open(t, Options{File: file, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if kept, err := os.ReadFile(file + aside); err != nil || string(kept) != text {
+			t.Errorf("%q: kept is %q, %v", text, kept, err)
 		}
+		if said := log.String(); !strings.Contains(said, "drained backends lost") || !strings.Contains(said, file+aside) {
+			t.Errorf("%q: said is %s", text, said)
+		}
+		if err := n.Set(t.Context(), Drain{URL: "http://a"}, true); err != nil {
+			t.Error(err)
+		}
+		if again := open(t, Options{File: file}); len(again.Drains()) != 1 || again.keys[0] != n.keys[0] || n.keys[0] == (Key{}) {
+			t.Errorf("%q: the next process knows %v", text, again.Drains())
+		}
+	}
+}
+
+// Nor does a disk that is full at start.
+func TestAFileThatCannotBeWrittenAtStartIsWrittenLater(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	n := open(t, Options{File: filepath.Join(dir, "backends.json")})
+	if err := n.Set(t.Context(), Drain{URL: "http://a"}, true); err == nil {
+		t.Error("drained, and the next process would not know")
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Set(t.Context(), Drain{URL: "http://a"}, true); err != nil {
+		t.Error(err)
+	}
+	if again := open(t, n.opts); again.keys[0] != n.keys[0] || len(again.Drains()) != 1 {
+		t.Error("it is not written when it can be")
 	}
 }
 
@@ -95,7 +127,7 @@ func TestAFlushMakesNoBackendUp(t *testing.T) {
 	follower := NewProber(ProberOptions{Found: func(Target, *Finding) {}})
 	follower.Add(target("http://a"))
 	n := open(t, Options{Shared: shared, Prober: follower})
-	id := target("http://a").id().String()
+	id := target("http://a").place().String()
 	if _, err := shared.Restore(t.Context(), nil, map[string]Finding{id: {Reason: "sick"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -139,8 +171,8 @@ func TestAFullDiskDoesNotKeepTheDrainsOfOthersAway(t *testing.T) {
 		}
 		shared.keys = []Key{{1}}
 		follow()
-		if last := n.applied[len(n.applied)-1]; len(last) != 1 || shared.reports["full"].Version != version || n.keys[len(n.keys)-1] != (Key{1}) {
-			t.Errorf("drained %v, reported %+v", last, shared.reports["full"])
+		if last := n.applied[len(n.applied)-1]; len(last) != 1 || shared.reports[n.process].Version != version || n.keys[len(n.keys)-1] != (Key{1}) {
+			t.Errorf("drained %v, reported %+v", last, shared.reports[n.process])
 		}
 		if err := n.Set(t.Context(), Drain{URL: "http://b"}, true); !errors.Is(err, ErrUnsaved) || len(n.Drains()) != 2 {
 			t.Errorf("a drain of its own: error %v, drained %v", err, n.Drains())

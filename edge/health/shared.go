@@ -24,12 +24,14 @@ type Shared interface {
 	Leased(ctx context.Context, name string) (bool, error)
 	// Release gives it back.
 	Release(ctx context.Context, name, owner string) error
-	// Tell adds findings to what is shared, or takes them out (nil), by id, and makes a new version, unless all is lost.
+	// Tell adds findings to what is shared, or takes them out (nil), by place, and makes a new version, unless all is lost.
 	Tell(ctx context.Context, findings map[string]*Finding) error
-	// Report says for a few seconds how a node stands.
-	Report(ctx context.Context, node string, r Report) error
-	// Reports returns what nodes have said lately.
-	Reports(ctx context.Context) (map[string]Report, error)
+	// Report says for a few seconds how a process stands.
+	Report(ctx context.Context, process string, r Report) error
+	// Withdraw takes back at once what a process has said: it ends.
+	Withdraw(ctx context.Context, process string) error
+	// Reports returns what processes have said lately, and of whose report cannot be read: why not.
+	Reports(ctx context.Context) (reports map[string]Report, unread map[string]error, err error)
 }
 
 // A Snapshot is what is shared at a time.
@@ -37,12 +39,12 @@ type Snapshot struct {
 	Version string // empty: nobody has shared anything yet, or all is lost
 	Drains  []Drain
 	Unread  map[string]error   // drains that cannot be read, by Drain.Key: why not
-	Down    map[string]Finding // by the id of a target
+	Down    map[string]Finding // by the place of a target
 	// DownUnread is why the findings cannot be read; nil: Down are all that there are.
 	DownUnread error
 }
 
-// A Report is how a node stands.
+// A Report is how a process stands, of which there may be several of one node: beside the one that serves another that drains.
 type Report struct {
 	Version string `json:"version"` // that it acts by
 	// InFlight is how many requests are on their way to what is drained, by Drain.Key.

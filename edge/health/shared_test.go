@@ -150,8 +150,15 @@ func (m *memory) Report(_ context.Context, node string, r Report) error {
 	return nil
 }
 
-func (m *memory) Reports(context.Context) (map[string]Report, error) {
+func (m *memory) Withdraw(_ context.Context, process string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return maps.Clone(m.reports), nil
+	delete(m.reports, process)
+	return nil
+}
+
+func (m *memory) Reports(context.Context) (map[string]Report, map[string]error, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.reports), nil, nil
 }

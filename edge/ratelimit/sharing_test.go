@@ -99,6 +99,30 @@ func share(t *testing.T, b *book) (*Limiter, *Sharing) {
 	return l, s
 }
 
+// What was given back was not taken: nodes that hear of it would owe it.
+func TestATokenThatWasGivenBackIsNotReported(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBook(2)
+		l, _ := share(t, b)
+		r := NewRate(1, time.Hour, 16) // a report for each two tokens
+		for range 8 {
+			taken(l, 1, r, time.Now(), 1)
+			l.GiveBack(1, r, time.Now())
+		}
+		taken(l, 1, r, time.Now(), 1)
+		time.Sleep(time.Second)
+		if rounds := b.reported(); len(rounds) != 0 {
+			t.Errorf("with one token taken: %+v", rounds)
+		}
+		taken(l, 1, r, time.Now(), 1)
+		time.Sleep(time.Second)
+		if rounds := b.reported(); len(rounds) != 1 || rounds[0][0].Taken != 2 {
+			t.Errorf("with two tokens taken: %+v", rounds)
+		}
+	})
+}
+
 func TestWhatOthersTakeIsLearned(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

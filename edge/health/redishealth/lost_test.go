@@ -112,6 +112,23 @@ func TestNodesHaveOneKeyAfterAFlush(t *testing.T) {
 	})
 }
 
+// A node whose file is damaged has the drains that Redis has.
+func TestADamagedFileLosesNoDrainThatRedisHas(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	a, _ := join(t, redis, "a", "")
+	if err := a.Set(t.Context(), health.Drain{URL: "http://x"}, true); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "backends.json")
+	if err := os.WriteFile(file, []byte(`{"sticky_key": "ab`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, _ := join(t, redis, "b", file)
+	b.await(t, "http://x")
+	edgetest.WaitFor(t, "one key for both", func() bool { return a.sticky() == b.sticky() })
+}
+
 // A drain that somebody has spoiled by hand is none that was taken back.
 func TestADrainThatCannotBeReadStays(t *testing.T) {
 	t.Parallel()
@@ -127,7 +144,14 @@ func TestADrainThatCannotBeReadStays(t *testing.T) {
 		redis.CLIInput("MULTI\nHSET " + hash + " http://x {\nHSET " + hash + " http://y '{\"url\": \"http://x\"}'\nHSET " + hash + " http://new 1\nHDEL " + hash + " http://z\n" +
 			"SET " + versionKey + " " + version + "\nEXEC\n")
 		edgetest.WaitFor(t, "it to be read", func() bool {
-			return strings.Contains(redis.CLI("GET", "edge:gatehouse:{backends}:node:a"), version)
+			standing, err := a.Standing(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, report := range standing.Reports { // its own
+				return report.Version == version
+			}
+			return false
 		})
 		a.await(t, "http://x", "http://y")
 	}

@@ -198,24 +198,35 @@ func (s *Store) Key(ctx context.Context, fresh health.Key) (health.Key, error) {
 }
 
 // Report implements health.Shared.
-func (s *Store) Report(ctx context.Context, node string, r health.Report) error {
+func (s *Store) Report(ctx context.Context, process string, r health.Report) error {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
 	_, err = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		pipe.SAdd(ctx, s.nodes, node)
-		pipe.Set(ctx, s.nodePrefix+node, text, reportLife)
+		pipe.SAdd(ctx, s.nodes, process)
+		pipe.Set(ctx, s.nodePrefix+process, text, reportLife)
 		return nil
 	})
 	return wrap(err)
 }
 
-// Reports implements health.Shared. Nodes that are gone are forgotten.
-func (s *Store) Reports(ctx context.Context) (map[string]health.Report, error) {
+// Withdraw implements health.Shared.
+func (s *Store) Withdraw(ctx context.Context, process string) error {
+	_, err := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		pipe.Del(ctx, s.nodePrefix+process)
+		pipe.SRem(ctx, s.nodes, process)
+		return nil
+	})
+	return wrap(err)
+}
+
+// Reports implements health.Shared. Processes that are gone are forgotten.
+func (s *Store) Reports(ctx context.Context) (reports map[string]health.Report, unread map[string]error, err error) {
+	reports, unread = map[string]health.Report{}, map[string]error{}
 	nodes, err := s.client.SMembers(ctx, s.nodes).Result()
 	if err != nil || len(nodes) == 0 {
-		return map[string]health.Report{}, wrap(err)
+		return reports, unread, wrap(err)
 	}
 	keys := make([]string, len(nodes))
 	for i, node := range nodes {
@@ -223,24 +234,24 @@ func (s *Store) Reports(ctx context.Context) (map[string]health.Report, error) {
 	}
 	values, err := s.client.MGet(ctx, keys...).Result()
 	if err != nil {
-		return nil, wrap(err)
+		return nil, nil, wrap(err)
 	}
-	out := map[string]health.Report{}
 	for i, value := range values {
 		text, there := value.(string)
 		if !there {
 			if err := s.client.SRem(ctx, s.nodes, nodes[i]).Err(); err != nil {
-				return nil, wrap(err)
+				return nil, nil, wrap(err)
 			}
 			continue
 		}
 		var r health.Report
 		if err := json.Unmarshal([]byte(text), &r); err != nil {
-			return nil, fmt.Errorf("redis: %s: %w", keys[i], err)
+			unread[nodes[i]] = fmt.Errorf("redis: %s: %w", keys[i], err)
+			continue
 		}
-		out[nodes[i]] = r
+		reports[nodes[i]] = r
 	}
-	return out, nil
+	return reports, unread, nil
 }
 
 func wrap(err error) error {

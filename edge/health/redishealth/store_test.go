@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -84,10 +85,7 @@ func join(t *testing.T, redis *edgetest.RedisServer, name, file string) (n *node
 func joinWith(t *testing.T, redis *edgetest.RedisServer, o health.Options) (r *health.Register, stop func()) {
 	t.Helper()
 	o.Shared = store(t, redis)
-	r, err := health.Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r = health.Open(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
@@ -124,7 +122,7 @@ func TestADrainActsOnAllNodes(t *testing.T) {
 	t.Logf("on both nodes after %v", time.Since(begin).Round(time.Millisecond))
 	b.await(t, "http://x")
 	s, err := a.Standing(t.Context())
-	if err != nil || len(s.Reports) != 2 || s.Reports["b"].InFlight["http://x"] != int64(len("http://x")) {
+	if err != nil || len(s.Reports) != 2 || s.InFlight(&health.Drain{URL: "http://x"})["b"] != int64(len("http://x")) {
 		t.Errorf("standing %+v, %v", s, err)
 	}
 
@@ -176,11 +174,71 @@ func TestNodesThatAreGoneAreForgotten(t *testing.T) {
 		}
 	}
 	redis.CLI("DEL", "edge:gatehouse:{backends}:node:b")
-	if reports, err := s.Reports(t.Context()); err != nil || len(reports) != 1 || reports["a"].Version != "1" {
+	if reports, _, err := s.Reports(t.Context()); err != nil || len(reports) != 1 || reports["a"].Version != "1" {
 		t.Errorf("%v %v", reports, err)
 	}
 	if got := redis.CLI("SMEMBERS", "edge:gatehouse:{backends}:nodes"); got != "a" {
 		t.Errorf("nodes %q", got)
+	}
+}
+
+// A node that ends in order is not waited for.
+func TestANodeThatEndsIsForgottenAtOnce(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	a, _ := join(t, redis, "a", "")
+	_, stopB := join(t, redis, "b", "")
+	reported := func() int {
+		reports, _, err := a.shared.Reports(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(reports)
+	}
+	edgetest.WaitFor(t, "both to report", func() bool { return reported() == 2 })
+	stopB()
+	if n := reported(); n != 1 {
+		t.Errorf("%d nodes after one has ended", n)
+	}
+}
+
+// Two nodes may have one name, and a node has two processes after an upgrade: what is under way in each counts.
+func TestProcessesOfOneNameAreCountedEach(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	a, _ := join(t, redis, "host", "")
+	join(t, redis, "host", "")
+	d := health.Drain{URL: "http://x"}
+	if err := a.Set(t.Context(), d, true); err != nil {
+		t.Fatal(err)
+	}
+	edgetest.WaitFor(t, "both to be counted", func() bool {
+		s, err := a.Standing(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		under := s.InFlight(&d)
+		return len(under) == 1 && under["host"] == 2*int64(len(d.URL))
+	})
+}
+
+// What somebody has written where nodes say how they stand keeps nobody waiting.
+func TestReportsThatCannotBeReadAreLeftOut(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	a, _ := join(t, redis, "a", "")
+	redis.CLI("SADD", "edge:gatehouse:{backends}:nodes", "junk")
+	redis.CLI("SET", "edge:gatehouse:{backends}:node:junk", "junk")
+	if err := a.Set(t.Context(), health.Drain{URL: "http://x"}, true); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if behind, err := a.Await(t.Context()); err != nil || len(behind) > 0 {
+			t.Fatalf("behind %v, %v", behind, err)
+		}
+	}
+	if n := strings.Count(a.log.String(), "node:junk"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, a.log.String())
 	}
 }
 
