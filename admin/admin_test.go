@@ -376,6 +376,23 @@ func TestPatchThatUnsetsTheLastFieldRemovesTheMapping(t *testing.T) {
 	}
 }
 
+// Redis may hang, or hold a million: one question for each line of a list would be too many.
+func TestListsAskTheStoreForNoPlace(t *testing.T) {
+	n := admintest.Start(t, twoTenants, admin.Options{})
+	c := onSocket(t, n)
+	var vhosts admin.VhostList
+	var tenants admin.TenantList
+	want(t, "vhosts", c.call("GET", "/vhosts", "", &vhosts), 200)
+	want(t, "tenants", c.call("GET", "/tenants", "", &tenants), 200)
+	want(t, "questions", n.Store.Asked(), 0)
+	for _, tenant := range tenants.Tenants {
+		want(t, "place of tenant "+tenant.Name, tenant.Where != "", tenant.HasDocument)
+	}
+	var v admin.VhostDetail
+	want(t, "show", c.call("GET", "/vhosts/www.shop.test", "", &v), 200)
+	want(t, "place", v.Where, "memory:vhost:www.shop.test")
+}
+
 func TestRefusedPatchesChangeNothing(t *testing.T) {
 	n := admintest.Start(t, twoTenants+"\n  broken.test: {backends: [ftp://10.0.0.1]}\n", admin.Options{})
 	before, _ := n.Store.Document(routes.Key{Kind: routes.KindVhost, Name: "www.shop.test"})

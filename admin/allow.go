@@ -94,7 +94,7 @@ func (a *API) allow(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	out := AllowResult{
-		Event: events[0], Document: key.String(), Where: a.where(key), Exclusions: proposed.exclusions, Notes: proposed.notes,
+		Event: events[0], Document: key.String(), Where: a.where(r.Context(), key), Exclusions: proposed.exclusions, Notes: proposed.notes,
 		Node: a.opts.Node,
 	}
 	if out.Replay, err = a.replay(r.Context(), key, proposed.exclusions, events); err != nil {
@@ -149,7 +149,7 @@ func (a *API) saveAllowed(ctx context.Context, key routes.Key, out *AllowResult)
 	if err != nil {
 		return err
 	}
-	out.Saved, out.Applied, out.TookMS, out.Where = true, applied, milliseconds(begin), a.where(key)
+	out.Saved, out.Applied, out.TookMS, out.Where = true, applied, milliseconds(begin), a.where(ctx, key)
 	return nil
 }
 
@@ -198,7 +198,7 @@ func (a *API) undo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := UndoResult{Document: key.String(), Where: a.where(key)}
+	out := UndoResult{Document: key.String(), Where: a.where(r.Context(), key)}
 	begin := time.Now()
 	out.Applied, err = a.editExclusions(r.Context(), key, func(list []routes.Exclusion) ([]routes.Exclusion, error) {
 		kept := list[:0:0]

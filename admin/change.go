@@ -61,7 +61,7 @@ func (a *API) store(ctx context.Context, key routes.Key, change edit) (doc route
 		return doc, false, fmt.Errorf("write %s: %w", key, err)
 	}
 	applied = a.await(ctx, func(t *routes.Table) bool { return shows(t, &doc) })
-	a.log.Info("document written", "document", key.String(), "where", a.where(key), "applied", applied, "held_before", held)
+	a.log.Info("document written", "document", key.String(), "where", a.where(ctx, key), "applied", applied, "held_before", held)
 	return doc, applied, nil
 }
 
@@ -97,7 +97,7 @@ func (a *API) remove(w http.ResponseWriter, r *http.Request, key routes.Key, lef
 	}
 	a.changing.Lock()
 	defer a.changing.Unlock()
-	out := Removed{Name: key.Name, Where: a.where(key)}
+	out := Removed{Name: key.Name, Where: a.where(r.Context(), key)}
 	var err error
 	if out.Left, err = left(); err != nil {
 		return err

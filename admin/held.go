@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"net/http"
 
 	"gatehouse/routes"
@@ -18,11 +19,11 @@ func (a *API) heldProblem(key routes.Key) routes.Problems {
 }
 
 // placeOf is where a document stands, or that it stands nowhere any more.
-func (a *API) placeOf(key routes.Key) string {
+func (a *API) placeOf(ctx context.Context, key routes.Key) string {
 	if a.opts.Held(key) {
 		return heldReason + "; a change by set writes it back"
 	}
-	return a.where(key)
+	return a.where(ctx, key)
 }
 
 // restore has a change begin with what is served where the source has lost the document, so that it is written back whole.

@@ -38,20 +38,26 @@ type TenantDetail struct {
 func (a *API) listTenants(w http.ResponseWriter, _ *http.Request) error {
 	table := a.opts.Table()
 	out := TenantList{Tenants: []TenantSummary{}}
+	places := a.places()
 	for name := range table.Tenants() {
-		detail, _ := a.tenantDetail(table, name)
+		where := ""
+		key := routes.Key{Kind: routes.KindTenant, Name: name}
+		if doc, problems, _ := table.Tenant(name); (doc != nil || len(problems) > 0) && !a.opts.Held(key) { // else no document stands anywhere
+			where = places(key)
+		}
+		detail, _ := a.tenantDetail(table, name, where)
 		out.Tenants = append(out.Tenants, detail.TenantSummary)
 	}
 	slices.SortFunc(out.Tenants, func(x, y TenantSummary) int { return cmp.Compare(x.Name, y.Name) })
 	return writeJSON(w, http.StatusOK, out)
 }
 
-func (a *API) tenantDetail(table *routes.Table, name string) (d TenantDetail, known bool) {
+func (a *API) tenantDetail(table *routes.Table, name, where string) (d TenantDetail, known bool) {
 	doc, problems, known := table.Tenant(name)
 	d.Document, d.Problems = doc, problems
 	d.TenantSummary = TenantSummary{
 		Name: name, Vhosts: table.Members(name), HasDocument: doc != nil, Status: StatusOK,
-		Where: a.where(routes.Key{Kind: routes.KindTenant, Name: name}),
+		Where: where,
 	}
 	base := cmp.Or(doc, a.opts.Defaults, &routes.Tenant{})
 	inForce := base.WAF.Over(routes.DefaultWAF)
@@ -85,7 +91,7 @@ func (a *API) showTenant(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	detail, known := a.tenantDetail(a.opts.Table(), key.Name)
+	detail, known := a.tenantDetail(a.opts.Table(), key.Name, a.where(r.Context(), key))
 	if !known {
 		return &apiError{http.StatusNotFound, "there is no " + key.String(), nil}
 	}
@@ -101,7 +107,7 @@ func (a *API) putTenant(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	where := a.placeOf(key) // the store is busy when it is needed
+	where := a.placeOf(r.Context(), key) // the store is busy when it is needed
 	return a.writeTenant(w, r, key, func(present routes.Change) ([]byte, error) {
 		if present.Tenant != nil && r.Header.Get("If-None-Match") == "*" {
 			return nil, exists(key, where)
@@ -152,7 +158,7 @@ func (a *API) writeTenant(w http.ResponseWriter, r *http.Request, key routes.Key
 	if err != nil {
 		return err
 	}
-	detail, _ := a.tenantDetail(a.opts.Table(), key.Name)
+	detail, _ := a.tenantDetail(a.opts.Table(), key.Name, a.where(r.Context(), key))
 	if !applied {
 		detail.Document = doc.Tenant // show what was written
 	}

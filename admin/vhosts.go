@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"reflect"
@@ -33,7 +34,8 @@ type VhostSummary struct {
 	Cache  bool   `json:"cache"` // in force
 	Status string `json:"status"`
 	Reason string `json:"reason,omitempty"` // why the status is not ok; of suspended it says all
-	Where  string `json:"where,omitempty"`  // FILE:LINE or key of the document
+	// Where is FILE:LINE or key of the document; in a list not of vhosts in Redis, which alone knows it.
+	Where string `json:"where,omitempty"`
 }
 
 // VhostList is the answer of GET /vhosts, by name.
@@ -62,18 +64,16 @@ type VhostDetail struct {
 func (a *API) listVhosts(w http.ResponseWriter, _ *http.Request) error {
 	table := a.opts.Table()
 	out := VhostList{Vhosts: make([]VhostSummary, 0, table.Len())}
+	places := a.places()
 	for route := range table.Vhosts() {
-		out.Vhosts = append(out.Vhosts, a.summary(table, route))
+		out.Vhosts = append(out.Vhosts, a.summary(table, route, places(routes.Key{Kind: routes.KindVhost, Name: route.Name})))
 	}
 	slices.SortFunc(out.Vhosts, func(x, y VhostSummary) int { return cmp.Compare(x.Name, y.Name) })
 	return writeJSON(w, http.StatusOK, out)
 }
 
-func (a *API) summary(table *routes.Table, route *routes.Route) VhostSummary {
-	s := VhostSummary{
-		Name: route.Name, Aliases: []string{}, Backends: []string{}, Status: StatusOK,
-		Where: a.where(routes.Key{Kind: routes.KindVhost, Name: route.Name}),
-	}
+func (a *API) summary(table *routes.Table, route *routes.Route, where string) VhostSummary {
+	s := VhostSummary{Name: route.Name, Aliases: []string{}, Backends: []string{}, Status: StatusOK, Where: where}
 	if v := route.Vhost; v != nil {
 		settings := route.Settings(a.opts.Defaults)
 		s.Aliases = append(s.Aliases, v.Aliases...)
@@ -176,16 +176,25 @@ func (a *API) exclusionWarnings(w *routes.WAF) routes.Problems {
 	return out
 }
 
-func (a *API) where(key routes.Key) string {
+func (a *API) where(ctx context.Context, key routes.Key) string {
 	if a.opts.Store == nil {
 		return ""
 	}
-	return a.opts.Store.Where(key)
+	return a.opts.Store.Where(ctx, key)
 }
 
-func (a *API) vhostDetail(table *routes.Table, route *routes.Route) VhostDetail {
-	d := VhostDetail{VhostSummary: a.summary(table, route), Document: route.Vhost}
-	held := a.heldProblem(routes.Key{Kind: routes.KindVhost, Name: route.Name})
+// places is where for many documents; see routes.Store.
+func (a *API) places() func(routes.Key) string {
+	if a.opts.Store == nil {
+		return func(routes.Key) string { return "" }
+	}
+	return a.opts.Store.Places()
+}
+
+func (a *API) vhostDetail(ctx context.Context, table *routes.Table, route *routes.Route) VhostDetail {
+	key := routes.Key{Kind: routes.KindVhost, Name: route.Name}
+	d := VhostDetail{VhostSummary: a.summary(table, route, a.where(ctx, key)), Document: route.Vhost}
+	held := a.heldProblem(key)
 	d.Problems = slices.Concat(route.Problems(), table.Conflicts(route), held, a.warningsOf(route))
 	if route.Vhost != nil {
 		d.Effective = effective(route, a.opts.Defaults, suspendedBy(table, route))
@@ -203,7 +212,7 @@ func (a *API) showVhost(w http.ResponseWriter, r *http.Request) error {
 	if route == nil {
 		return a.noVhost(table, key)
 	}
-	return writeJSON(w, http.StatusOK, a.vhostDetail(table, route))
+	return writeJSON(w, http.StatusOK, a.vhostDetail(r.Context(), table, route))
 }
 
 // noVhost says that there is no such vhost and, where another one answers for
@@ -228,7 +237,7 @@ func (a *API) putVhost(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	where := a.placeOf(key) // the store is busy when it is needed
+	where := a.placeOf(r.Context(), key) // the store is busy when it is needed
 	return a.writeVhost(w, r, key, func(present routes.Change) ([]byte, error) {
 		if (present.Vhost != nil || len(present.Problems) > 0) && r.Header.Get("If-None-Match") == "*" {
 			return nil, exists(key, where)
@@ -296,7 +305,7 @@ func (a *API) writeVhost(w http.ResponseWriter, r *http.Request, key routes.Key,
 	if route == nil || !applied { // show what was written
 		route = &routes.Route{Name: key.Name, Vhost: doc.Vhost}
 	}
-	detail := a.vhostDetail(table, route)
+	detail := a.vhostDetail(r.Context(), table, route)
 	detail.Applied, detail.Left, detail.Restored = &applied, left, held
 	return writeJSON(w, http.StatusOK, detail)
 }

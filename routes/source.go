@@ -79,8 +79,11 @@ type Store interface {
 	// Delete removes a document; ErrNotFound if it is not there.
 	Delete(ctx context.Context, key Key) error
 	// Where names the place of a document for people ("conf.d/shop.yaml:3", "vhost:www.shop.test"),
-	// or "" if it is not there.
-	Where(key Key) string
+	// or "" if it is not there, or the store does not answer in time.
+	Where(ctx context.Context, key Key) string
+	// Places is Where for those who ask for many documents: it waits for nobody, and says "" where nothing but the store
+	// itself knows the place.
+	Places() func(key Key) string
 }
 
 func equalVhosts(a, b *Vhost) bool   { return a == b || reflect.DeepEqual(a, b) }

@@ -20,6 +20,7 @@ type Store struct {
 	wake    chan struct{}
 	putErr  error
 	deaf    bool
+	asked   int           // how often Where was called
 	lost    chan struct{} // closed once the watcher was told that all is gone; nil: it is not
 }
 
@@ -148,13 +149,35 @@ func (s *Store) Delete(_ context.Context, key routes.Key) error {
 }
 
 // Where implements routes.Store.
-func (s *Store) Where(key routes.Key) string {
+func (s *Store) Where(_ context.Context, key routes.Key) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.asked++
+	return s.place(key)
+}
+
+// Asked returns how often Where was called.
+func (s *Store) Asked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
+}
+
+// place is that of a document, with mu held.
+func (s *Store) place(key routes.Key) string {
 	if _, ok := s.docs[key]; !ok {
 		return ""
 	}
 	return "memory:" + key.Kind.String() + ":" + key.Name
+}
+
+// Places implements routes.Store.
+func (s *Store) Places() func(routes.Key) string {
+	return func(key routes.Key) string {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.place(key)
+	}
 }
 
 func (s *Store) changed(c routes.Change) {

@@ -53,13 +53,15 @@ const (
 	MaxListNetworks = 500_000
 )
 
-// A LineError says which line of a list is bad, from 1.
+// A LineError says which line of a list is bad, from 1. Its text does not quote the line: a tenant's document may name a list that
+// its owner may not read, and what is wrong with it is shown to him. Err does, for who can read the list.
 type LineError struct {
 	Line int
+	Want string
 	Err  error
 }
 
-func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
+func (e *LineError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Want) }
 
 func (e *LineError) Unwrap() error { return e.Err }
 
@@ -82,10 +84,11 @@ func ParseList(text []byte) (*Networks, error) {
 		}
 		p, err := routes.ParseNetwork(string(line))
 		if err != nil {
-			return nil, &LineError{number, err}
+			return nil, &LineError{number, `want an address or a network without bits beyond its prefix, such as "10.0.0.0/8"`, err}
 		}
 		if n.count++; n.count > MaxListNetworks {
-			return nil, &LineError{number, fmt.Errorf("more than %d networks", MaxListNetworks)}
+			err := fmt.Errorf("more than %d networks", MaxListNetworks)
+			return nil, &LineError{number, err.Error(), err}
 		}
 		n.table.Insert(p)
 	}

@@ -60,6 +60,19 @@ func TestABadLineMakesTheListBadAndIsNamed(t *testing.T) {
 	}
 }
 
+// A tenant's document may name any file of the node as a list: what is said of it is shown to the tenant.
+func TestAttackALineOfAFileIsReadAsABadList(t *testing.T) {
+	for _, line := range []string{"root:x:0:0:root:/root:/bin/bash", "10.9.8.7/8", "::ffff:10.9.8.7/90", "fe80::1%secret"} {
+		_, err := ParseList([]byte("192.0.2.1\n" + line + "\n"))
+		bad, ok := errors.AsType[*LineError](err)
+		if !ok || strings.Contains(err.Error(), "root") || strings.Contains(err.Error(), "9.8.7") || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v", line, err)
+		} else if !strings.Contains(bad.Err.Error(), line) {
+			t.Errorf("%q: who can read the list is not told: %v", line, bad.Err)
+		}
+	}
+}
+
 func FuzzParseList(f *testing.F) {
 	for _, seed := range []string{"10.0.0.0/8\n", "# x\n::1;y\r\n", "::ffff:1.2.3.4/120", "10.0.0.0/8\x00", "\ufeff1.1.1.1"} {
 		f.Add([]byte(seed))

@@ -83,15 +83,21 @@ func (s *Store) serving() map[routes.Key]string {
 }
 
 // Where returns FILE:LINE of the document that is in force, or "".
-func (s *Store) Where(key routes.Key) string {
+func (s *Store) Where(_ context.Context, key routes.Key) string { return s.Places()(key) }
+
+// Places looks at the folder once for all documents.
+func (s *Store) Places() func(routes.Key) string {
 	files, err := s.scan()
 	if err != nil {
+		return func(routes.Key) string { return "" }
+	}
+	entries := s.placedView(files).entries
+	return func(key routes.Key) string {
+		if e := entries[key]; e != nil {
+			return e.place
+		}
 		return ""
 	}
-	if e := s.placedView(files).entries[key]; e != nil {
-		return e.place
-	}
-	return ""
 }
 
 // placedView gathers the files again only if one of them has changed.

@@ -239,7 +239,7 @@ func TestNewDocumentsGetFilesOfTheirOwn(t *testing.T) {
 			t.Errorf("%s: %v", key, err)
 			continue
 		}
-		if where := s.Where(key); where != filepath.Join(dir, name)+":2" {
+		if where := s.Where(t.Context(), key); where != filepath.Join(dir, name)+":2" {
 			t.Errorf("%s is at %q, want %s:2", key, where, name)
 		}
 		if err := s.Delete(context.Background(), key); err != nil {
@@ -317,10 +317,10 @@ func TestDeleteRemovesEveryCopyInOneFile(t *testing.T) {
 	if err := s.Delete(context.Background(), routestest.Vhost("a.test")); err != nil {
 		t.Fatal(err)
 	}
-	if where := s.Where(routestest.Vhost("a.test")); where != "" {
+	if where := s.Where(t.Context(), routestest.Vhost("a.test")); where != "" {
 		t.Errorf("it is still at %s", where)
 	}
-	if s.Where(routestest.Vhost("x.test")) == "" {
+	if s.Where(t.Context(), routestest.Vhost("x.test")) == "" {
 		t.Error("x.test is gone too")
 	}
 }

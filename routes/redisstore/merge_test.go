@@ -127,7 +127,7 @@ func TestKeysOfOldHipacheDataAreCanonicalised(t *testing.T) {
 	if got := w.Status().Problems.Error(); !strings.Contains(got, "frontend:not a host") {
 		t.Errorf("the key that names no host is not reported: %q", got)
 	}
-	if where := s.Where(routestest.Vhost("www.shop.test")); where != "frontend:WWW.Shop.test:80" {
+	if where := s.Where(t.Context(), routestest.Vhost("www.shop.test")); where != "frontend:WWW.Shop.test:80" {
 		t.Errorf("it is at %q", where)
 	}
 	server.CLI("DEL", "frontend:not a host")

@@ -223,8 +223,8 @@ func (s *Store) Delete(ctx context.Context, doc routes.Key) error {
 
 // Where returns the key of a document, vhost: before frontend:, or "" if there
 // is none or Redis does not answer in time.
-func (s *Store) Where(doc routes.Key) string {
-	ctx, cancel := context.WithTimeout(context.Background(), redisconn.DialTimeout+redisconn.CallTimeout)
+func (s *Store) Where(ctx context.Context, doc routes.Key) string {
+	ctx, cancel := context.WithTimeout(ctx, redisconn.DialTimeout+redisconn.CallTimeout)
 	defer cancel()
 	found := ""
 	for _, key := range s.odd.keysOf(s.prefix, doc) {
@@ -237,6 +237,16 @@ func (s *Store) Where(doc routes.Key) string {
 		}
 	}
 	return found
+}
+
+// Places knows those of tenants, which have one key. Which keys a vhost has is not kept in memory: there may be a million.
+func (s *Store) Places() func(routes.Key) string {
+	return func(doc routes.Key) string {
+		if doc.Kind == routes.KindVhost {
+			return ""
+		}
+		return canonical(s.prefix, doc, partJSON)
+	}
 }
 
 // failed says in words what a refusal of the server means.

@@ -216,10 +216,14 @@ func testDeleteMissing(t *testing.T, f Fixture) {
 
 func testWhere(t *testing.T, f Fixture) {
 	f.Write(t, Vhost("www.shop.test"), site("http://127.0.0.1:9000"))
-	if where := f.Store.Where(Vhost("www.shop.test")); !strings.Contains(where, "www.shop.test") {
+	if where := f.Store.Where(t.Context(), Vhost("www.shop.test")); !strings.Contains(where, "www.shop.test") {
 		t.Errorf("the vhost is at %q", where)
 	}
-	if where := f.Store.Where(Vhost("nobody.test")); where != "" {
+	places := f.Store.Places()
+	if place, where := places(Vhost("www.shop.test")), f.Store.Where(t.Context(), Vhost("www.shop.test")); place != "" && place != where {
+		t.Errorf("place %q, but where %q", place, where)
+	}
+	if where := f.Store.Where(t.Context(), Vhost("nobody.test")); where != "" {
 		t.Errorf("a vhost that is not there is at %q", where)
 	}
 }
