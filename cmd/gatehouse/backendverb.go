@@ -185,7 +185,7 @@ func (s *session) printDrained(out *admin.DrainResult, left int64, wait time.Dur
 		fmt.Fprintf(s.Out, "%s is drained\n", what)
 	}
 	for _, node := range out.Behind {
-		fmt.Fprintf(s.Err, "gatehouse: %s does not act by it yet\n", printable(node))
+		fmt.Fprintf(s.Err, "gatehouse: %s does not act by it yet: it may go on sending requests there (one that was killed, or that Redis does not hear, counts for two minutes)\n", printable(node))
 	}
 	if out.Problem != "" {
 		fmt.Fprintf(s.Err, "gatehouse: %s\n", printable(out.Problem))

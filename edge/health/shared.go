@@ -26,7 +26,7 @@ type Shared interface {
 	Release(ctx context.Context, name, owner string) error
 	// Tell adds findings to what is shared, or takes them out (nil), by place, and makes a new version, unless all is lost.
 	Tell(ctx context.Context, findings map[string]*Finding) error
-	// Report says for a few seconds how a process stands.
+	// Report says how a process stands, until it says so anew or withdraws, or for two minutes.
 	Report(ctx context.Context, process string, r Report) error
 	// Withdraw takes back at once what a process has said: it ends.
 	Withdraw(ctx context.Context, process string) error

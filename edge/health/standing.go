@@ -98,6 +98,9 @@ func (r *Register) Await(ctx context.Context) (behind []string, err error) {
 		}
 		select {
 		case <-ctx.Done():
+			if len(behind) > 0 {
+				err = nil // of the last look, which the end of the time cut short
+			}
 			return behind, err
 		case <-ticker.C:
 		}

@@ -7,7 +7,7 @@
 //	gatehouse:{backends}:version      STRING, another text with each change of the above
 //	gatehouse:{backends}:key          STRING, 64 hex digits: what sticky cookies are keyed by
 //	gatehouse:{backends}:nodes        SET of the processes: a node's name, a slash and what no other process has
-//	gatehouse:{backends}:node:<p>     STRING, how that process stands, the JSON of health.Report, for a few seconds
+//	gatehouse:{backends}:node:<p>     STRING, how that process stands, the JSON of health.Report, for two minutes
 //	gatehouse:{backends}:prober:<d>   STRING, the process that checks for all who have the same targets; d is their digest
 //
 // A node asks for the version twice a second, and for the rest when that has changed, and every 10 seconds. A user limited by

@@ -15,8 +15,9 @@ import (
 	"gatehouse/internal/redisconn"
 )
 
-// reportLife is how long a node that is not heard of any more is counted.
-const reportLife = 5 * time.Second
+// reportLife is how long a process counts that is not heard of any more and has not withdrawn: it may be cut off from Redis, and go on sending
+// requests to what is drained meanwhile.
+const reportLife = 2 * time.Minute
 
 // A Store is a health.Shared in Redis. It is safe for concurrent use, and holds nothing that would have to be closed.
 type Store struct {

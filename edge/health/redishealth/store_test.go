@@ -202,6 +202,29 @@ func TestANodeThatEndsIsForgottenAtOnce(t *testing.T) {
 	}
 }
 
+// A node that is cut off from Redis may go on sending requests to what is drained: it counts.
+func TestANodeThatIsNotHeardOfDoesNotActByADrain(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	a, _ := join(t, redis, "a", "")
+	if err := store(t, redis).Report(t.Context(), "b/0", health.Report{Version: "before"}); err != nil {
+		t.Fatal(err)
+	}
+	for key := range strings.FieldsSeq(redis.CLI("KEYS", "edge:gatehouse:{backends}:node:*")) {
+		if life := redis.CLI("TTL", key); life != "120" && life != "119" {
+			t.Errorf("%s has %s seconds", key, life)
+		}
+	}
+	if err := a.Set(t.Context(), health.Drain{URL: "http://x"}, true); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if behind, err := a.Await(ctx); err != nil || !slices.Equal(behind, []string{"b"}) {
+		t.Errorf("behind %v, %v", behind, err)
+	}
+}
+
 // Two nodes may have one name, and a node has two processes after an upgrade: what is under way in each counts.
 func TestProcessesOfOneNameAreCountedEach(t *testing.T) {
 	t.Parallel()
