@@ -33,6 +33,9 @@ type Batch struct {
 	// Places says in which parts of the source, such as the masters of a Cluster, a document can be, for a
 	// Full batch that is not Trusted: each part can be lost by itself. Nil: it is one.
 	Places func(Key) [2]int
+	// Doubt reports whether the absence of a document need not be meant, be it that of one alone: a server that makes
+	// room deletes what it likes. Such documents are held, unless the batch is Trusted. Nil: each absence is as the other fields say.
+	Doubt func(Key) bool
 	// Problems that belong to no document, such as a file that is not YAML. Each
 	// batch replaces those of the batch before.
 	Problems Problems

@@ -238,11 +238,16 @@ func (n *node) notReady() []string {
 }
 
 // warnings lists what an operator should mend though the node serves.
-func (n *node) warnings() []string {
+func (n *node) warnings() (out []string) {
 	if problem, serving := n.certs.SealProblem(); problem != "" && serving {
-		return []string{problem}
+		out = append(out, problem)
 	}
-	return nil
+	if store, can := n.store.(interface{ Warning() string }); can { // Redis
+		if warning := store.Warning(); warning != "" {
+			out = append(out, warning)
+		}
+	}
+	return out
 }
 
 // redactedRoutes is the routes' place without a password.

@@ -38,6 +38,9 @@ type Store struct {
 	up     atomic.Pointer[error]
 	inUse  InUse
 
+	evictions evictions // of Watch
+	removed   *removals
+
 	pingEvery  time.Duration
 	maxWaiting int // keys in an inbox
 }
@@ -49,7 +52,7 @@ var errNotFollowed = errors.New("redis: not connected yet")
 // Open returns a store over a client that the caller closes after the store's
 // last use. Redis may be away.
 func Open(client *redisconn.Client, opts Options) (*Store, error) {
-	s := &Store{client: client, writer: client.Patient(), prefix: opts.Prefix, log: opts.Logger, pingEvery: pingEvery, maxWaiting: maxWaiting, inUse: opts.InUse}
+	s := &Store{client: client, writer: client.Patient(), prefix: opts.Prefix, log: opts.Logger, pingEvery: pingEvery, maxWaiting: maxWaiting, inUse: opts.InUse, removed: newRemovals()}
 	if s.prefix == "" {
 		s.prefix = client.Prefix()
 	}

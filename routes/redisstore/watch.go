@@ -76,6 +76,8 @@ type follower struct {
 	accepted bool
 	// missing are documents that have lost their keys, and since when.
 	missing map[routes.Key]time.Time
+	// lost are which parts of documents are known to have gone, until that is judged.
+	lost map[routes.Key]parts
 }
 
 func (f *follower) follow(ctx context.Context) (err error) {
@@ -85,10 +87,10 @@ func (f *follower) follow(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.session.Close()) }()
-	f.missing = map[routes.Key]time.Time{}
+	f.missing, f.lost = map[routes.Key]time.Time{}, map[routes.Key]parts{}
 	f.inbox = newInbox(f.store.maxWaiting)
 	f.store.odd.clear()
-	f.reader = reader{prefix: f.store.prefix, session: f.session, odd: &f.store.odd}
+	f.reader = reader{prefix: f.store.prefix, session: f.session, odd: &f.store.odd, evictions: &f.store.evictions}
 	listeners, refusal, err := f.track(ctx)
 	if err != nil {
 		return err
@@ -147,8 +149,12 @@ func (f *follower) told(ctx context.Context) error {
 			err = f.changed(f.inbox.take())
 		case <-again:
 			err = f.changed(nil, allGood, nil)
+		case <-f.store.removed.some:
+			err = f.removed()
 		case <-check.C:
-			err = f.session.Check()
+			if err = f.session.Check(); err == nil {
+				err = f.look()
+			}
 		}
 		if err != nil {
 			return err
@@ -158,17 +164,30 @@ func (f *follower) told(ctx context.Context) error {
 
 // full reads everything, trusted if accept-loss is set.
 func (f *follower) full() error {
+	begin := time.Now()
+	if err := f.look(); err != nil {
+		return err
+	}
 	accept, err := f.acceptLoss()
 	if err != nil {
 		return err
+	}
+	if accept {
+		f.store.evictions.forget()
 	}
 	batch, err := f.reader.all()
 	if err != nil {
 		return err
 	}
+	if err := f.look(); err != nil { // what was read may have been evicted meanwhile, or before it was read
+		return err
+	}
 	f.accepted = accept
 	clear(f.missing)
+	clear(f.lost)
 	batch.Trusted = accept
+	batch.Doubt = f.store.evictions.doubt(f.session, f.store.prefix, f.store.evictions.since)
+	f.store.evictions.since = begin
 	f.synced = true
 	f.store.setUp(nil)
 	f.yield(batch)
@@ -224,6 +243,7 @@ func (f *follower) changed(keys []string, why all, err error) error {
 		}
 		f.accepted = there
 	}
+	told := len(keys)
 	for doc := range f.missing {
 		keys = append(keys, canonical(f.store.prefix, doc, partJSON))
 	}
@@ -234,7 +254,11 @@ func (f *follower) changed(keys []string, why all, err error) error {
 	if err != nil {
 		return err
 	}
+	f.note(keys[:told])
 	batch.Changes = slices.DeleteFunc(batch.Changes, f.perhaps)
+	if err := f.judge(&batch); err != nil {
+		return err
+	}
 	f.yield(batch)
 	return nil
 }

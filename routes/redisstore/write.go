@@ -42,6 +42,7 @@ func (s *Store) Edit(ctx context.Context, doc routes.Key, change func(routes.Cha
 	}
 	for range editTries {
 		var refused error // by change, or what it made
+		bare := false     // the list says it all
 		err := s.writer.Watch(ctx, func(tx *redis.Tx) error {
 			var from redis.Cmdable = tx
 			if s.client.Cluster() {
@@ -55,8 +56,9 @@ func (s *Store) Edit(ctx context.Context, doc routes.Key, change func(routes.Cha
 			if body, refused = s.edited(doc, target, values, change); refused != nil {
 				return nil
 			}
+			bare = string(body) == "{}" && doc.Kind == routes.KindVhost
 			sent, err := tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
-				if string(body) == "{}" && doc.Kind == routes.KindVhost {
+				if bare {
 					p.Del(ctx, target)
 				} else {
 					p.Set(ctx, target, body, 0)
@@ -72,6 +74,9 @@ func (s *Store) Edit(ctx context.Context, doc routes.Key, change func(routes.Cha
 			return refused
 		}
 		if !errors.Is(err, redis.TxFailedErr) {
+			if err == nil && bare {
+				s.removed.add(doc)
+			}
 			return s.failed("write "+target, err)
 		}
 	}
@@ -80,7 +85,7 @@ func (s *Store) Edit(ctx context.Context, doc routes.Key, change func(routes.Cha
 
 // edited is the JSON that has to stand in the key target.
 func (s *Store) edited(doc routes.Key, target string, values []value, change func(routes.Change) (routes.Document, error)) ([]byte, error) {
-	want, err := change(compose(doc, values))
+	want, err := change(s.evictions.halved(compose(doc, values), values))
 	if err != nil {
 		return nil, err
 	}
@@ -202,6 +207,7 @@ func (s *Store) Delete(ctx context.Context, doc routes.Key) error {
 	if n == 0 {
 		return fmt.Errorf("%s: %w", doc, routes.ErrNotFound)
 	}
+	s.removed.add(doc)
 	return nil
 }
 
