@@ -43,33 +43,35 @@ func (s *Store) Edit(ctx context.Context, doc routes.Key, change func(routes.Cha
 	for range editTries {
 		var refused error // by change, or what it made
 		bare := false     // the list says it all
-		err := s.writer.Watch(ctx, func(tx *redis.Tx) error {
-			var from redis.Cmdable = tx
-			if s.client.Cluster() {
-				from = s.writer
-			}
-			values, err := present(ctx, from, keys)
-			if err != nil {
-				return err
-			}
-			var body []byte
-			if body, refused = s.edited(doc, target, values, change); refused != nil {
-				return nil
-			}
-			bare = string(body) == "{}" && doc.Kind == routes.KindVhost
-			sent, err := tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
-				if bare {
-					p.Del(ctx, target)
-				} else {
-					p.Set(ctx, target, body, 0)
+		err := s.withMaster(ctx, func() error {
+			return s.writer.Watch(ctx, func(tx *redis.Tx) error {
+				var from redis.Cmdable = tx
+				if s.client.Cluster() {
+					from = s.writer
 				}
-				return nil
-			})
-			if redis.HasErrorPrefix(err, "EXECABORT") && len(sent) > 0 {
-				return sent[0].Err() // why the server did not take it
-			}
-			return err
-		}, raws...)
+				values, err := present(ctx, from, keys)
+				if err != nil {
+					return err
+				}
+				var body []byte
+				if body, refused = s.edited(doc, target, values, change); refused != nil {
+					return nil
+				}
+				bare = string(body) == "{}" && doc.Kind == routes.KindVhost
+				sent, err := tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
+					if bare {
+						p.Del(ctx, target)
+					} else {
+						p.Set(ctx, target, body, 0)
+					}
+					return nil
+				})
+				if redis.HasErrorPrefix(err, "EXECABORT") && len(sent) > 0 {
+					return sent[0].Err() // why the server did not take it
+				}
+				return err
+			}, raws...)
+		})
 		if refused != nil {
 			return refused
 		}
@@ -198,7 +200,11 @@ func (s *Store) Delete(ctx context.Context, doc routes.Key) error {
 	}
 	var n int64
 	for _, keys := range together {
-		deleted, err := s.writer.Del(ctx, keys...).Result()
+		var deleted int64
+		err := s.withMaster(ctx, func() (err error) {
+			deleted, err = s.writer.Del(ctx, keys...).Result()
+			return err
+		})
 		if err != nil {
 			return s.failed("delete "+strings.Join(keys, ", "), err)
 		}
