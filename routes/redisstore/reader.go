@@ -28,6 +28,8 @@ type reader struct {
 	between func() error
 	// seen is told of all that values visits; nil: nobody is.
 	seen func(routes.Key, []value)
+	// tell is told how far a reading is; nil: nobody is.
+	tell func(progress string)
 	// asked are the raw keys of the last reading of some, and whether they were absent.
 	asked map[string]bool
 	// evictions knows which documents have lost a part; nil: none.
@@ -88,6 +90,9 @@ func (r *reader) scan(master int, docs *[]routes.Key, misnamed map[string]*route
 			if key, ok := r.sort(item.Text, misnamed); ok {
 				*docs = append(*docs, key)
 			}
+		}
+		if r.tell != nil {
+			r.tell(fmt.Sprintf("%d names so far", len(*docs)))
 		}
 		if cursor == "0" {
 			return nil
@@ -203,6 +208,7 @@ func (r *reader) values(docs []routes.Key, visit func(routes.Key, []value)) erro
 	var keys []rawKey
 	var commands [][]string
 	var found []value
+	done := 0
 	for batch := range slices.Chunk(docs, readBatch) {
 		keys, commands = keys[:0], commands[:0]
 		for _, doc := range batch {
@@ -236,6 +242,9 @@ func (r *reader) values(docs []routes.Key, visit func(routes.Key, []value)) erro
 			if r.seen != nil {
 				r.seen(doc, found)
 			}
+		}
+		if done += len(batch); r.tell != nil {
+			r.tell(fmt.Sprintf("%d of %d so far", done, len(docs)))
 		}
 		if err := r.pause(); err != nil {
 			return err

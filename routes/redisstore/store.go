@@ -38,7 +38,8 @@ type Store struct {
 	up     atomic.Pointer[error]
 	inUse  InUse
 
-	evictions evictions // of Watch
+	progress  atomic.Pointer[string] // of the first reading of a session; nil: there is none under way
+	evictions evictions              // of Watch
 	removed   *removals
 
 	pingEvery  time.Duration
@@ -63,8 +64,17 @@ func Open(client *redisconn.Client, opts Options) (*Store, error) {
 	return s, nil
 }
 
-// Up returns nil while the store is followed by Watch, else why it is not.
-func (s *Store) Up() error { return *s.up.Load() }
+// Up returns nil while the store is followed by Watch, else why it is not, or how far the reading is that comes first.
+func (s *Store) Up() error {
+	err := *s.up.Load()
+	if progress := s.progress.Load(); err != nil && progress != nil {
+		return errors.New("redis: reading routes: " + *progress)
+	}
+	return err
+}
+
+// tell says how far the first reading is.
+func (s *Store) tell(progress string) { s.progress.Store(&progress) }
 
 func (s *Store) setUp(err error) { s.up.Store(&err) }
 

@@ -48,7 +48,7 @@ func (s *Store) Watch(ctx context.Context, yield func(routes.Batch)) error {
 			s.setUp(ctx.Err())
 			return ctx.Err()
 		}
-		if s.Up() == nil || errors.Is(s.Up(), errNotFollowed) {
+		if before := *s.up.Load(); before == nil || errors.Is(before, errNotFollowed) {
 			s.log.Error("redis routes are not followed: the last good ones go on serving", "redis", s.client.String(), "err", err)
 		}
 		s.setUp(err)
@@ -87,10 +87,12 @@ func (f *follower) follow(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.session.Close()) }()
+	f.store.tell("connected")
+	defer f.store.progress.Store(nil)
 	f.missing, f.lost = map[routes.Key]time.Time{}, map[routes.Key]parts{}
 	f.inbox = newInbox(f.store.maxWaiting)
 	f.store.odd.clear()
-	f.reader = reader{prefix: f.store.prefix, session: f.session, odd: &f.store.odd, evictions: &f.store.evictions}
+	f.reader = reader{prefix: f.store.prefix, session: f.session, odd: &f.store.odd, evictions: &f.store.evictions, tell: f.store.tell}
 	listeners, refusal, err := f.track(ctx)
 	if err != nil {
 		return err
@@ -165,9 +167,6 @@ func (f *follower) told(ctx context.Context) error {
 // full reads everything, trusted if accept-loss is set.
 func (f *follower) full() error {
 	begin := time.Now()
-	if err := f.look(); err != nil {
-		return err
-	}
 	accept, err := f.acceptLoss()
 	if err != nil {
 		return err
@@ -179,7 +178,8 @@ func (f *follower) full() error {
 	if err != nil {
 		return err
 	}
-	if err := f.look(); err != nil { // what was read may have been evicted meanwhile, or before it was read
+	// After the reading: what was evicted until now may be missing in it, or be told of next.
+	if err := f.look(); err != nil {
 		return err
 	}
 	f.accepted = accept
@@ -188,7 +188,7 @@ func (f *follower) full() error {
 	batch.Trusted = accept
 	batch.Doubt = f.store.evictions.doubt(f.session, f.store.prefix, f.store.evictions.since)
 	f.store.evictions.since = begin
-	f.synced = true
+	f.synced, f.reader.tell = true, nil
 	f.store.setUp(nil)
 	f.yield(batch)
 	return nil
