@@ -44,6 +44,7 @@ func TestVhostListTellsOfRedirectsAndOfFilesOfBackends(t *testing.T) {
 		"page.test": {`{"respond": {"status": 410, "body": "gone"}}`, "respond 410", admin.StatusOK, ""},
 		"ok.test":   {`{"respond": {"body": "ok"}}`, "respond 200", admin.StatusOK, ""},
 		"tls.test":  {`{"backends": [{"url": "https://127.0.0.1:9", "tls": {"ca": "/nowhere/ca.pem"}}]}`, "", admin.StatusWarning, "backends[0].tls.ca: new connections fail"},
+		"free.test": {`{"tenant": "owner-a.id-0123456789abcdef01234567", "respond": {"body": "ok"}}`, "respond 200", admin.StatusWarning, "tenant: the id of its list is no tenant's name"},
 	} {
 		var v admin.VhostDetail
 		want(t, name, c.call("PUT", "/vhosts/"+name, tt.body, &v), 200)

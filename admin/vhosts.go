@@ -128,6 +128,9 @@ func (a *API) warningsOf(route *routes.Route) routes.Problems {
 		return nil
 	}
 	var out routes.Problems
+	if p := route.FreeIDProblem(); p != nil {
+		out = append(out, p)
+	}
 	if v.TLS != nil && v.TLS.Certificate != nil {
 		if err := a.opts.CertificateProblem(route.Name); err != nil {
 			out = append(out, &routes.Problem{Field: "tls.certificate", Reason: "not served: " + err.Error()})

@@ -41,6 +41,7 @@ const AcceptLossKey = "gatehouse:accept-loss"
 //     both kinds, are held, loudly, until the source's next trusted batch (in
 //     Redis: SET of FollowerOptions.AcceptLoss; of a folder: the first one of a
 //     run, or the next folder in its place that has documents).
+//   - What the source says may have gone by itself (Batch.Doubt) is held likewise.
 //   - The last good state is written to a file, whole or not at all.
 type Follower struct {
 	opts  FollowerOptions
@@ -135,8 +136,9 @@ func (f *Follower) Run(ctx context.Context) error {
 // take folds one batch into the table.
 func (f *Follower) take(b Batch) {
 	table := f.table.Load()
-	changes := b.Changes
 	f.mu.Lock()
+	b.Changes = f.believed(table, &b)
+	changes := b.Changes
 	for _, c := range b.Changes {
 		if _, held := f.held[c.Key]; held {
 			delete(f.held, c.Key) // it is there again, or was really deleted
@@ -243,18 +245,23 @@ func (f *Follower) absences(table *Table, b *Batch) []Change {
 		clear(f.held)
 	}
 	lost := !b.Trusted && parts.most()
-	var out []Change
+	var out, doubted []Change
 	for kind, gone := range absent {
 		if lost { // also the few of the other kind: sites are not served without their tenant's rules
 			f.hold(kind, gone, total[kind])
 			continue
 		}
 		for _, c := range gone {
-			if _, held := f.held[c.Key]; !held {
+			switch _, held := f.held[c.Key]; {
+			case held:
+			case b.doubts(c.Key):
+				doubted = append(doubted, c)
+			default:
 				out = append(out, c)
 			}
 		}
 	}
+	f.holdDoubted(doubted)
 	return out
 }
 

@@ -42,6 +42,9 @@ type Batch struct {
 	Owners func(disputes []Dispute, unsure func(vhost string) bool) (map[string]string, error)
 	// Disputes: what Owners remembers has changed.
 	Disputes bool
+	// Doubt reports whether the absence of a document need not be meant, be it that of one alone: a server that makes
+	// room deletes what it likes. Such documents are held, unless the batch is Trusted. Nil: each absence is as the other fields say.
+	Doubt func(Key) bool
 	// Problems that belong to no document, such as a file that is not YAML. Each
 	// batch replaces those of the batch before.
 	Problems Problems

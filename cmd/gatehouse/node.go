@@ -232,8 +232,12 @@ func (n *node) notReady() []string {
 		why = append(why, "draining")
 	}
 	// The edge's table comes a moment after the follower's, a large one long enough to matter.
-	if n.edge.Table() == nil || !n.follower.Status().Synced && n.follower.Table().Len() == 0 {
-		why = append(why, "no routes have been loaded yet")
+	if status := n.follower.Status(); n.edge.Table() == nil || !status.Synced && n.follower.Table().Len() == 0 {
+		reason := "no routes have been loaded yet"
+		if status.Up != nil {
+			reason += ": " + status.Up.Error()
+		}
+		why = append(why, reason)
 	}
 	if problem, serving := n.certs.SealProblem(); !serving { // all names have the internal CA's certificates
 		why = append(why, problem)
@@ -242,11 +246,16 @@ func (n *node) notReady() []string {
 }
 
 // warnings lists what an operator should mend though the node serves.
-func (n *node) warnings() []string {
+func (n *node) warnings() (out []string) {
 	if problem, serving := n.certs.SealProblem(); problem != "" && serving {
-		return []string{problem}
+		out = append(out, problem)
 	}
-	return nil
+	if store, can := n.store.(interface{ Warning() string }); can { // Redis
+		if warning := store.Warning(); warning != "" {
+			out = append(out, warning)
+		}
+	}
+	return out
 }
 
 // redactedRoutes is the routes' place without a password.

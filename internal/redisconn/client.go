@@ -94,6 +94,30 @@ func (c *Client) Close() error {
 	return err
 }
 
+// Failover reports whether another server may become the master: with Sentinels, and in a Cluster.
+func (c *Client) Failover() bool { return c.opts.Cluster || c.opts.Master != "" }
+
+// Renew has the calls of a Cluster go to the masters of now: go-redis asks who they are once a minute, or when a server says
+// that it is none, which a dead one does not. With Sentinels each new connection asks.
+func (c *Client) Renew(ctx context.Context) error {
+	var errs []error
+	for _, client := range []redis.UniversalClient{c.UniversalClient, c.patient} {
+		if cluster, is := client.(*redis.ClusterClient); is {
+			errs = append(errs, cluster.ForEachMaster(ctx, func(context.Context, *redis.Client) error { return nil }))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// renewBehind is Renew that nobody waits for.
+func (c *Client) renewBehind() {
+	for _, client := range []redis.UniversalClient{c.UniversalClient, c.patient} {
+		if cluster, is := client.(*redis.ClusterClient); is {
+			cluster.ReloadState(context.Background())
+		}
+	}
+}
+
 // Prefix stands before every key that the adapters use.
 func (c *Client) Prefix() string { return c.opts.Prefix }
 

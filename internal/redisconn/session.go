@@ -41,6 +41,7 @@ func (c *Client) Session(ctx context.Context) (*Session, error) {
 	if s.topology, err = c.discover(ctx); err != nil {
 		return nil, err
 	}
+	c.renewBehind() // a session begins where masters were lost, or others are
 	if s.conns, err = s.Dial(ctx); err != nil {
 		return nil, err
 	}

@@ -52,6 +52,9 @@ func TestDocumentedACLIsEnough(t *testing.T) {
 			w.UntilBackend("b.test", "http://127.0.0.1:9001")
 			test.cli("DEL", "edge:frontend:a.test")
 			untilLen(w, 1)
+			if warning := s.Warning(); warning != "" {
+				t.Errorf("a warning of a server that evicts nothing: %s", warning)
+			}
 			test.cli("SET", "edge:gatehouse:accept-loss", "1")
 			w.Until("it has a life", func(*routes.Table) bool { return test.cli("TTL", "edge:gatehouse:accept-loss") != "-1" })
 			test.cli("SET", "edge:vhost:b.test", `{"backends":["http://127.0.0.1:9001"],"aliases":["alias.test"]}`)

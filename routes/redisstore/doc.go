@@ -4,8 +4,8 @@
 // The keys, each after the prefix of the URL:
 //
 //	frontend:<host>  LIST [id, url, …], exactly hipache's: a site is live with
-//	                 one rpush. The id is the tenant if it can be a tenant's name
-//	                 and nothing else names one; else it means nothing.
+//	                 one rpush. The id is the tenant if nothing else names one; of
+//	                 one that no tenant can have see routes.TenantOfID.
 //	vhost:<host>     STRING, a vhost as JSON. Each field that it has replaces
 //	                 what the list says; `"tenant": ""` says: no tenant, and
 //	                 redirect or respond: none of its URLs.

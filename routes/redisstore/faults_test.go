@@ -322,3 +322,34 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 	}
 }
+
+// A reading that takes long says how far it is, and why nothing is served meanwhile.
+func TestFirstReadingTellsHowFarItIs(t *testing.T) {
+	t.Parallel()
+	server := edgetest.Redis(t)
+	fill(server, 2*readBatch)
+	s := open(t, server, "")
+	session, err := s.client.Session(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	r := reader{session: session, odd: &s.odd, tell: func(progress string) {
+		s.tell(progress)
+		told = append(told, s.Up().Error())
+	}}
+	if _, err := r.all(); err != nil {
+		t.Fatal(err)
+	}
+	if err := session.Close(); err != nil {
+		t.Error(err)
+	}
+	all := strings.Join(told, "\n")
+	for _, want := range []string{"redis: reading routes: 2000 names so far", "redis: reading routes: 1000 of 2000 so far"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("it does not say %q:\n%s", want, all)
+		}
+	}
+	w := routestest.Follow(t, s, "")
+	untilUp(w, true)
+}

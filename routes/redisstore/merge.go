@@ -158,8 +158,8 @@ func mergeID(site *routes.Vhost, list, text *value) routes.Problems {
 	if strings.Contains(id, "://") {
 		return routes.Problems{list.problem("the first element is the site's id (its tenant), and %q is a backend: LPUSH the id before it", id)}
 	}
-	if site.Tenant == "" && !saysTenant(text) && routes.CheckTenantName(id) == nil {
-		site.Tenant = unique.Make(id).Value() // many sites have the same
+	if site.Tenant == "" && !saysTenant(text) {
+		site.Tenant = unique.Make(routes.TenantOfID(id, site.Name)).Value() // many sites have the same
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func TestVhostIsMergedOverTheListFieldByField(t *testing.T) {
 		problem  string // wanted in the problems; then no vhost
 	}{
 		{name: "a list alone is a site of the tenant that its id names", list: []string{"shop", "http://a", "http://b"}, tenant: "shop", backends: "http://a http://b"},
-		{name: "an id that no tenant can have says nothing", list: []string{"my site, 2013", "http://a"}, backends: "http://a"},
+		{name: "an id that no tenant can have is a tenant of its own", list: []string{"my site, 2013", "http://a"}, tenant: routes.TenantOfID("my site, 2013", host), backends: "http://a"},
 		{name: "the cache alone keeps backends and tenant", list: []string{"shop", "http://a"}, text: `{"cache":{"enabled":true}}`, tenant: "shop", backends: "http://a", cache: true},
 		{name: "backends replace the list's", list: []string{"shop", "http://a"}, text: `{"backends":["http://c"]}`, tenant: "shop", backends: "http://c"},
 		{name: "backends replace even bad ones", list: []string{"shop", "nonsense"}, text: `{"backends":["http://c"]}`, tenant: "shop", backends: "http://c"},
@@ -76,6 +76,28 @@ func TestVhostIsMergedOverTheListFieldByField(t *testing.T) {
 				t.Errorf("got %+v, backends %v", c.Vhost, urls)
 			}
 		})
+	}
+}
+
+// A path of a host is its owner's, whatever form hipache's ids have.
+func TestPathsOfAnotherFreeIDAreAConflict(t *testing.T) {
+	t.Parallel()
+	for _, ids := range [][2]string{{"owner a", "owner b"}, {"a/b", "user@example.com"}, {"Mein-Büro", ""}, {strings.Repeat("x", 3000), strings.Repeat("x", 3001)}} {
+		var changes []routes.Change
+		for i, host := range []string{"p.test", "p.test/x", "p.test/y"} {
+			doc := routestest.Vhost(host)
+			changes = append(changes, compose(doc, []value{{key: rawKey{frontendKey + host, partList, doc}, list: []string{ids[i%2], "http://a"}}}))
+		}
+		table, _ := new(routes.Table).With(changes)
+		if p := table.PathProblem(table.Vhost("p.test/x").Vhost); p == nil {
+			t.Errorf("%.20q serves a path on the host of %.20q", ids[1], ids[0])
+		}
+		if p := table.PathProblem(table.Vhost("p.test/y").Vhost); p != nil {
+			t.Errorf("%.20q does not serve a path on its host: %v", ids[0], p)
+		}
+		if p := table.Vhost("p.test").FreeIDProblem(); p == nil || !strings.Contains(p.Reason, "1 to 64 letters") {
+			t.Errorf("the warning of %.20q is %v", ids[0], p)
+		}
 	}
 }
 

@@ -83,6 +83,8 @@ func (f *follower) poll(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-p.store.removed.some:
+			p.nextLook = time.Time{}
 		case <-time.After(pollEvery / 5):
 		}
 	}
@@ -112,6 +114,7 @@ func (p *poller) pass() error {
 }
 
 func (p *poller) compare() error {
+	begin := time.Now()
 	docs, err := p.reader.names()
 	if err != nil {
 		return err
@@ -122,6 +125,7 @@ func (p *poller) compare() error {
 	}
 	p.size = p.dbsize()
 	if sum+p.sumOfMisnamed() == p.sum {
+		p.store.evictions.since = begin
 		return nil
 	}
 	return p.full()
@@ -176,6 +180,12 @@ func (p *poller) look(ctx context.Context) error {
 		if err := p.session.Check(); err != nil {
 			return err
 		}
+		if err := p.follower.look(); err != nil {
+			return err
+		}
+	}
+	if err := p.removed(); err != nil {
+		return err
 	}
 	there, err := p.acceptLoss()
 	if err != nil {
@@ -210,7 +220,7 @@ func (p *poller) inUse() error {
 		if sum == before || sum == 0 && !seen { // what was never there is no news
 			return
 		}
-		change := compose(doc, values)
+		change := p.reader.compose(doc, values)
 		if p.perhaps(change) {
 			known[doc] = before // look again
 			return
@@ -227,9 +237,17 @@ func (p *poller) inUse() error {
 		}
 		changes = slices.DeleteFunc(changes, gone)
 	}
-	if len(changes) > 0 {
-		p.tell(routes.Batch{Changes: changes, Problems: p.reader.problems()}, false)
+	if len(changes) == 0 {
+		return nil
 	}
+	batch := routes.Batch{Changes: changes, Problems: p.reader.problems()}
+	if slices.ContainsFunc(changes, gone) {
+		if err := p.follower.look(); err != nil {
+			return err
+		}
+		batch.Doubt = p.store.evictions.doubt(p.session, p.store.prefix, p.store.evictions.since)
+	}
+	p.tell(batch, false)
 	return nil
 }
 

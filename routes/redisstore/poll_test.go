@@ -76,6 +76,27 @@ func TestPollingBelievesNoFlush(t *testing.T) {
 	untilLen(w, 1)
 }
 
+// What a verb removes is gone on its node, however much is held.
+func TestVerbRemovesWherePolledSitesAreHeld(t *testing.T) {
+	t.Parallel()
+	server := edgetest.Redis(t)
+	fill(server, 3)
+	s := openURL(t, noTracking(server), Options{})
+	w := routestest.Follow(t, s, "")
+	untilLen(w, 3)
+	server.CLI("DEL", "frontend:h0.test", "frontend:h1.test")
+	untilHeld(w, 2)
+	put(t, s, "new.test", "http://127.0.0.1:9001")
+	untilLen(w, 4)
+	if err := s.Delete(t.Context(), routestest.Vhost("new.test")); err != nil {
+		t.Fatal(err)
+	}
+	untilLen(w, 3)
+	if w.Table().Match("new.test") != nil || w.Status().Held != 2 {
+		t.Errorf("it is served on, or %d are held", w.Status().Held)
+	}
+}
+
 // With so many sites that a pass takes long, what is in use is still followed.
 func TestWhatIsInUseIsPolledDuringAPass(t *testing.T) {
 	t.Parallel()

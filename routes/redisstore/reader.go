@@ -28,11 +28,18 @@ type reader struct {
 	between func() error
 	// seen is told of all that values visits; nil: nobody is.
 	seen func(routes.Key, []value)
+	// tell is told how far a reading is; nil: nobody is.
+	tell func(progress string)
+	// asked are the raw keys of the last reading of some, and whether they were absent.
+	asked map[string]bool
+	// evictions knows which documents have lost a part; nil: none.
+	evictions *evictions
 }
 
 // all reads every document. The change of each is in the batch, in the order of
 // the names, so that nodes that start settle conflicts between aliases alike, where Redis does not remember them (aliasesKey).
 func (r *reader) all() (routes.Batch, error) {
+	r.asked = nil
 	docs, err := r.names()
 	if err != nil {
 		return routes.Batch{}, err
@@ -84,6 +91,9 @@ func (r *reader) scan(master int, docs *[]routes.Key, misnamed map[string]*route
 				*docs = append(*docs, key)
 			}
 		}
+		if r.tell != nil {
+			r.tell(fmt.Sprintf("%d names so far", len(*docs)))
+		}
 		if cursor == "0" {
 			return nil
 		}
@@ -109,7 +119,9 @@ func (r *reader) places() func(routes.Key) [2]int {
 // some reads the documents that raw keys belong to.
 func (r *reader) some(raws []string) (routes.Batch, error) {
 	var docs []routes.Key
+	r.asked = make(map[string]bool, len(raws))
 	for _, raw := range raws {
+		r.asked[raw] = false
 		doc, ok := r.sort(raw, r.misnamed)
 		if ok {
 			docs = append(docs, doc)
@@ -177,8 +189,17 @@ func compareKeys(a, b routes.Key) int {
 // read reads the present state of the documents.
 func (r *reader) read(docs []routes.Key) ([]routes.Change, error) {
 	out := make([]routes.Change, 0, len(docs))
-	err := r.values(docs, func(doc routes.Key, values []value) { out = append(out, compose(doc, values)) })
+	err := r.values(docs, func(doc routes.Key, values []value) { out = append(out, r.compose(doc, values)) })
 	return out, err
+}
+
+// compose is compose, but for what an eviction has left of a document.
+func (r *reader) compose(doc routes.Key, values []value) routes.Change {
+	change := compose(doc, values)
+	if r.evictions == nil {
+		return change
+	}
+	return r.evictions.halved(change, values)
 }
 
 // values reads what the keys of each document hold, and visits the documents in
@@ -187,6 +208,7 @@ func (r *reader) values(docs []routes.Key, visit func(routes.Key, []value)) erro
 	var keys []rawKey
 	var commands [][]string
 	var found []value
+	done := 0
 	for batch := range slices.Chunk(docs, readBatch) {
 		keys, commands = keys[:0], commands[:0]
 		for _, doc := range batch {
@@ -209,14 +231,20 @@ func (r *reader) values(docs []routes.Key, visit func(routes.Key, []value)) erro
 				}
 				if there {
 					found = append(found, v)
-				} else {
-					r.odd.remove(keys[next])
+					continue
+				}
+				r.odd.remove(keys[next])
+				if _, asked := r.asked[keys[next].raw]; asked {
+					r.asked[keys[next].raw] = true
 				}
 			}
 			visit(doc, found)
 			if r.seen != nil {
 				r.seen(doc, found)
 			}
+		}
+		if done += len(batch); r.tell != nil {
+			r.tell(fmt.Sprintf("%d of %d so far", done, len(docs)))
 		}
 		if err := r.pause(); err != nil {
 			return err

@@ -38,6 +38,10 @@ type Store struct {
 	up     atomic.Pointer[error]
 	inUse  InUse
 
+	progress  atomic.Pointer[string] // of the first reading of a session; nil: there is none under way
+	evictions evictions              // of Watch
+	removed   *removals
+
 	pingEvery  time.Duration
 	maxWaiting int // keys in an inbox
 }
@@ -49,7 +53,7 @@ var errNotFollowed = errors.New("redis: not connected yet")
 // Open returns a store over a client that the caller closes after the store's
 // last use. Redis may be away.
 func Open(client *redisconn.Client, opts Options) (*Store, error) {
-	s := &Store{client: client, writer: client.Patient(), prefix: opts.Prefix, log: opts.Logger, pingEvery: pingEvery, maxWaiting: maxWaiting, inUse: opts.InUse}
+	s := &Store{client: client, writer: client.Patient(), prefix: opts.Prefix, log: opts.Logger, pingEvery: pingEvery, maxWaiting: maxWaiting, inUse: opts.InUse, removed: newRemovals()}
 	if s.prefix == "" {
 		s.prefix = client.Prefix()
 	}
@@ -60,8 +64,17 @@ func Open(client *redisconn.Client, opts Options) (*Store, error) {
 	return s, nil
 }
 
-// Up returns nil while the store is followed by Watch, else why it is not.
-func (s *Store) Up() error { return *s.up.Load() }
+// Up returns nil while the store is followed by Watch, else why it is not, or how far the reading is that comes first.
+func (s *Store) Up() error {
+	err := *s.up.Load()
+	if progress := s.progress.Load(); err != nil && progress != nil {
+		return errors.New("redis: reading routes: " + *progress)
+	}
+	return err
+}
+
+// tell says how far the first reading is.
+func (s *Store) tell(progress string) { s.progress.Store(&progress) }
 
 func (s *Store) setUp(err error) { s.up.Store(&err) }
 

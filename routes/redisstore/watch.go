@@ -48,7 +48,7 @@ func (s *Store) Watch(ctx context.Context, yield func(routes.Batch)) error {
 			s.setUp(ctx.Err())
 			return ctx.Err()
 		}
-		if s.Up() == nil || errors.Is(s.Up(), errNotFollowed) {
+		if before := *s.up.Load(); before == nil || errors.Is(before, errNotFollowed) {
 			s.log.Error("redis routes are not followed: the last good ones go on serving", "redis", s.client.String(), "err", err)
 		}
 		s.setUp(err)
@@ -76,6 +76,8 @@ type follower struct {
 	accepted bool
 	// missing are documents that have lost their keys, and since when.
 	missing map[routes.Key]time.Time
+	// lost are which parts of documents are known to have gone, until that is judged.
+	lost map[routes.Key]parts
 }
 
 func (f *follower) follow(ctx context.Context) (err error) {
@@ -85,10 +87,12 @@ func (f *follower) follow(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.session.Close()) }()
-	f.missing = map[routes.Key]time.Time{}
+	f.store.tell("connected")
+	defer f.store.progress.Store(nil)
+	f.missing, f.lost = map[routes.Key]time.Time{}, map[routes.Key]parts{}
 	f.inbox = newInbox(f.store.maxWaiting)
 	f.store.odd.clear()
-	f.reader = reader{prefix: f.store.prefix, session: f.session, odd: &f.store.odd}
+	f.reader = reader{prefix: f.store.prefix, session: f.session, odd: &f.store.odd, evictions: &f.store.evictions, tell: f.store.tell}
 	listeners, refusal, err := f.track(ctx)
 	if err != nil {
 		return err
@@ -147,8 +151,12 @@ func (f *follower) told(ctx context.Context) error {
 			err = f.changed(f.inbox.take())
 		case <-again:
 			err = f.changed(nil, allGood, nil)
+		case <-f.store.removed.some:
+			err = f.removed()
 		case <-check.C:
-			err = f.session.Check()
+			if err = f.session.Check(); err == nil {
+				err = f.look()
+			}
 		}
 		if err != nil {
 			return err
@@ -158,18 +166,29 @@ func (f *follower) told(ctx context.Context) error {
 
 // full reads everything, trusted if accept-loss is set.
 func (f *follower) full() error {
+	begin := time.Now()
 	accept, err := f.acceptLoss()
 	if err != nil {
 		return err
+	}
+	if accept {
+		f.store.evictions.forget()
 	}
 	batch, err := f.reader.all()
 	if err != nil {
 		return err
 	}
+	// After the reading: what was evicted until now may be missing in it, or be told of next.
+	if err := f.look(); err != nil {
+		return err
+	}
 	f.accepted = accept
 	clear(f.missing)
+	clear(f.lost)
 	batch.Trusted = accept
-	f.synced = true
+	batch.Doubt = f.store.evictions.doubt(f.session, f.store.prefix, f.store.evictions.since)
+	f.store.evictions.since = begin
+	f.synced, f.reader.tell = true, nil
 	f.store.setUp(nil)
 	f.tell(batch, false)
 	return nil
@@ -228,6 +247,7 @@ func (f *follower) changed(keys []string, why all, err error) error {
 	if i, ok := slices.BinarySearch(keys, f.store.prefix+aliasesKey); ok {
 		keys, told = slices.Delete(keys, i, i+1), true
 	}
+	count := len(keys)
 	for doc := range f.missing {
 		keys = append(keys, canonical(f.store.prefix, doc, partJSON))
 	}
@@ -236,7 +256,11 @@ func (f *follower) changed(keys []string, why all, err error) error {
 		if err != nil {
 			return err
 		}
+		f.note(keys[:count])
 		batch.Changes = slices.DeleteFunc(batch.Changes, f.perhaps)
+		if err := f.judge(&batch); err != nil {
+			return err
+		}
 		f.tell(batch, false)
 	}
 	if told {

@@ -42,36 +42,43 @@ func (s *Store) Edit(ctx context.Context, doc routes.Key, change func(routes.Cha
 	}
 	for range editTries {
 		var refused error // by change, or what it made
-		err := s.writer.Watch(ctx, func(tx *redis.Tx) error {
-			var from redis.Cmdable = tx
-			if s.client.Cluster() {
-				from = s.writer
-			}
-			values, err := present(ctx, from, keys)
-			if err != nil {
-				return err
-			}
-			var body []byte
-			if body, refused = s.edited(doc, target, values, change); refused != nil {
-				return nil
-			}
-			sent, err := tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
-				if string(body) == "{}" && doc.Kind == routes.KindVhost {
-					p.Del(ctx, target)
-				} else {
-					p.Set(ctx, target, body, 0)
+		bare := false     // the list says it all
+		err := s.withMaster(ctx, func() error {
+			return s.writer.Watch(ctx, func(tx *redis.Tx) error {
+				var from redis.Cmdable = tx
+				if s.client.Cluster() {
+					from = s.writer
 				}
-				return nil
-			})
-			if redis.HasErrorPrefix(err, "EXECABORT") && len(sent) > 0 {
-				return sent[0].Err() // why the server did not take it
-			}
-			return err
-		}, raws...)
+				values, err := present(ctx, from, keys)
+				if err != nil {
+					return err
+				}
+				var body []byte
+				if body, refused = s.edited(doc, target, values, change); refused != nil {
+					return nil
+				}
+				bare = string(body) == "{}" && doc.Kind == routes.KindVhost
+				sent, err := tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
+					if bare {
+						p.Del(ctx, target)
+					} else {
+						p.Set(ctx, target, body, 0)
+					}
+					return nil
+				})
+				if redis.HasErrorPrefix(err, "EXECABORT") && len(sent) > 0 {
+					return sent[0].Err() // why the server did not take it
+				}
+				return err
+			}, raws...)
+		})
 		if refused != nil {
 			return refused
 		}
 		if !errors.Is(err, redis.TxFailedErr) {
+			if err == nil && bare {
+				s.removed.add(doc)
+			}
 			return s.failed("write "+target, err)
 		}
 	}
@@ -84,7 +91,7 @@ func (s *Store) edited(doc routes.Key, target string, values []value, change fun
 	if present.Vhost == nil && present.Tenant == nil {
 		present.Draft = draft(doc, values)
 	}
-	want, err := change(present)
+	want, err := change(s.evictions.halved(present, values))
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +216,11 @@ func (s *Store) Delete(ctx context.Context, doc routes.Key) error {
 	}
 	var n int64
 	for _, keys := range together {
-		deleted, err := s.writer.Del(ctx, keys...).Result()
+		var deleted int64
+		err := s.withMaster(ctx, func() (err error) {
+			deleted, err = s.writer.Del(ctx, keys...).Result()
+			return err
+		})
 		if err != nil {
 			return s.failed("delete "+strings.Join(keys, ", "), err)
 		}
@@ -218,6 +229,7 @@ func (s *Store) Delete(ctx context.Context, doc routes.Key) error {
 	if n == 0 {
 		return fmt.Errorf("%s: %w", doc, routes.ErrNotFound)
 	}
+	s.removed.add(doc)
 	return nil
 }
 
