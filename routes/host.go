@@ -34,6 +34,9 @@ func CanonicalHost(host string) (string, error) {
 		return host, nil
 	}
 	if !ascii(host) {
+		if len(host) > longestHost {
+			return "", ErrBadHost
+		}
 		if host, err = idna.Lookup.ToASCII(host); err != nil {
 			return "", ErrBadHost
 		}
@@ -44,6 +47,9 @@ func CanonicalHost(host string) (string, error) {
 	}
 	return host, nil
 }
+
+// longestHost is more bytes than a name of 253 has in Unicode: the time that takes to encode grows with its square.
+const longestHost = 1024
 
 // cutPort takes ":port" off. The port, where given, is a decimal of at most 65535.
 func cutPort(host string) (string, error) {

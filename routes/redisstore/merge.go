@@ -10,7 +10,7 @@ import (
 )
 
 // maxBackends bounds the list of a frontend: key.
-const maxBackends = 1000
+const maxBackends = routes.MaxBackends
 
 // A value is what one key of a document holds.
 type value struct {

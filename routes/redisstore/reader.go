@@ -253,8 +253,8 @@ func valueOf(key rawKey, reply *redisconn.Reply) (value, bool, error) {
 		}
 	case reply.Failed:
 		return v, false, fmt.Errorf("redis: read %s: %w", key.raw, reply.Err())
-	case reply.TooLarge:
-		v.bad = fmt.Sprintf("it is too large: at most %d MiB are read", redisconn.MaxReply>>20)
+	case reply.TooLarge || len(reply.Text) > routes.MaxDocument:
+		v.bad = fmt.Sprintf("it is too large: at most %d MiB are read", routes.MaxDocument>>20)
 	case key.part == partList:
 		for i := range reply.Items {
 			v.list = append(v.list, reply.Items[i].Text)
