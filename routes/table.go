@@ -16,14 +16,6 @@ type Table struct {
 	below   trie[*pathSet]     // by name of their host's vhost, which need not be there
 }
 
-// claims are the names of the vhosts that claim an alias, first come first.
-type claims struct {
-	alias string
-	names []string
-}
-
-func (c *claims) key() string { return c.alias }
-
 // A wildcard is a name such as "*.shop.test", whose key is ".shop.test".
 type wildcard string
 
@@ -141,6 +133,7 @@ func (t *Table) with(changes []Change) (*Table, []Replaced, []Key) {
 			b.vhost(&changes[i])
 		}
 	}
+	b.sealClaims()
 	next.vhosts = b.vhosts.seal()
 	for tenant := range b.joining {
 		b.join(tenant)
@@ -155,6 +148,7 @@ type builder struct {
 	touched map[string]struct{}          // names of vhosts whose route is another one now
 	moved   []Key                        // documents with another good form
 	vhosts  draft[*Route]                // of t
+	claims  map[string]*openClaims       // by alias, of those with many claimants
 	joining map[string]map[string]*Vhost // tenant → new members, by name, that it does not have yet
 }
 
@@ -257,15 +251,7 @@ func (b *builder) claim(r *Route) {
 	b.wildcard(r.Name)
 	for _, alias := range r.Vhost.Aliases {
 		b.wildcard(alias)
-		next := &claims{alias: alias}
-		if c, ok := b.t.hosts.get(alias); ok {
-			if slices.Contains(c.names, r.Name) {
-				continue // its place is kept: see unclaim
-			}
-			next.names = slices.Clone(c.names)
-		}
-		next.names = append(next.names, r.Name)
-		b.t.hosts = b.t.hosts.with(next)
+		b.claimAlias(alias, r.Name)
 	}
 	if r.Vhost.Tenant == "" {
 		return
@@ -305,17 +291,15 @@ func (b *builder) unclaim(r *Route, form *Vhost) {
 	if r.Vhost == nil {
 		return
 	}
-	for _, alias := range r.Vhost.Aliases {
-		c, ok := b.t.hosts.get(alias)
-		if !ok || form != nil && slices.Contains(form.Aliases, alias) {
-			continue
+	keeps := map[string]struct{}{}
+	if form != nil {
+		for _, alias := range form.Aliases {
+			keeps[alias] = struct{}{}
 		}
-		left := slices.DeleteFunc(slices.Clone(c.names), func(name string) bool { return name == r.Name })
-		if len(left) > 0 {
-			b.t.hosts = b.t.hosts.with(&claims{alias, left})
-		} else {
-			b.t.hosts = b.t.hosts.without(alias)
-			b.unwildcard(alias)
+	}
+	for _, alias := range r.Vhost.Aliases {
+		if _, ok := keeps[alias]; !ok {
+			b.unclaimAlias(alias, r.Name)
 		}
 	}
 	b.join(r.Vhost.Tenant)
