@@ -27,12 +27,18 @@ func (v *value) problem(format string, args ...any) *routes.Problem {
 }
 
 // compose makes the change of one document from the values that its keys have,
-// the canonical keys first; none: it is gone.
+// the canonical keys first; none: it is gone. Where a canonical key is there, of either kind, one of another spelling is neither
+// merged into it nor can it break it, whatever it holds: who may write names that are free, compared letter by letter, would take a
+// site over by frontend:WWW.Shop.test or frontend:www.shop.test:8080. Only such keys are a document together, as old hipache data has them.
 func compose(doc routes.Key, values []value) routes.Change {
 	var list, text *value
 	var beside routes.Problems
 	for i := range values {
 		v := &values[i]
+		if first := &values[0]; v.key.odd() && !first.key.odd() {
+			beside = append(beside, v.problem("it names the same host as %s and is ignored: delete it, or bring what it says into that", first.key.raw))
+			continue
+		}
 		slot := &text
 		if v.key.part == partList {
 			slot = &list

@@ -159,10 +159,10 @@ func overlay(want *routes.Vhost, doc routes.Key, values []value) ([]byte, error)
 }
 
 // frontend returns what the host's list alone says, or nil if there is none
-// that can be read.
+// that can be read, or only one that is ignored once there is the key to be written: see compose.
 func frontend(doc routes.Key, values []value) (*routes.Vhost, error) {
 	for i := range values {
-		if values[i].key.part != partList {
+		if values[i].key.part != partList || values[i].key.odd() {
 			continue
 		}
 		front := &routes.Vhost{Name: doc.Name}
@@ -210,17 +210,17 @@ func (s *Store) Delete(ctx context.Context, doc routes.Key) error {
 func (s *Store) Where(doc routes.Key) string {
 	ctx, cancel := context.WithTimeout(context.Background(), redisconn.DialTimeout+redisconn.CallTimeout)
 	defer cancel()
-	found := ""
+	var found rawKey
 	for _, key := range s.odd.keysOf(s.prefix, doc) {
 		n, err := s.client.Exists(ctx, key.raw).Result()
 		if err != nil {
 			return ""
 		}
-		if n > 0 && (found == "" || key.part == partJSON && strings.HasPrefix(found, s.prefix+frontendKey)) {
-			found = key.raw
+		if n > 0 && (found.raw == "" || key.part == partJSON && found.part == partList && key.odd() == found.odd()) {
+			found = key
 		}
 	}
-	return found
+	return found.raw
 }
 
 // failed says in words what a refusal of the server means.
