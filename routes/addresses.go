@@ -43,8 +43,10 @@ func (a *Addresses) Lists() []string {
 		return nil
 	}
 	var out []string
+	seen := map[string]bool{}
 	for _, entry := range slices.Concat(a.Allow, a.Deny) {
-		if IsAddressList(entry) && !slices.Contains(out, entry) {
+		if IsAddressList(entry) && !seen[entry] {
+			seen[entry] = true
 			out = append(out, entry)
 		}
 	}

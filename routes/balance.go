@@ -22,7 +22,7 @@ type Sticky struct {
 // checkBalance checks what is said of the choice among backends.
 func checkBalance(v *Vhost) []finding {
 	out := oneOf("balance", v.Balance(), balances)
-	for i, b := range v.Backends {
+	for i, b := range v.Backends[:min(len(v.Backends), MaxBackends)] {
 		if b.Weight < 0 || b.Weight > MaxWeight {
 			out = append(out, finding{
 				field:  "backends[" + strconv.Itoa(i) + "].weight",

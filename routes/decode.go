@@ -17,14 +17,15 @@ import (
 )
 
 // A Decoder reads YAML (or JSON, which is YAML) into Go values strictly and
-// reports everything that is wrong with a place, not only the first thing: an
+// reports what is wrong with a place, not only the first thing (maxProblems of them): an
 // unknown key, a key given twice, a value of the wrong kind, a zero that would
 // count as not set (tag `zero`). Field names are the `json` tags. The zero value is not usable; see NewDecoder.
 type Decoder struct {
 	file      string
 	source    []byte
 	root      ast.Node
-	problems  Problems
+	problems  Problems                // maxProblems at most
+	more      int                     // for which there was no room
 	positions map[string]*token.Token // field path → where its value stands
 }
 
@@ -140,49 +141,6 @@ func (d *Decoder) Decode(into any) {
 	d.value(d.root, "", reflect.ValueOf(into).Elem())
 }
 
-// Problems returns what is wrong so far, in the order of the text.
-func (d *Decoder) Problems() Problems {
-	slices.SortStableFunc(d.problems, func(a, b *Problem) int {
-		if a.Line != b.Line {
-			return a.Line - b.Line
-		}
-		return a.Column - b.Column
-	})
-	return d.problems
-}
-
-// Report adds a problem with the value of a field; the position is that of the
-// field or of the nearest field above it.
-func (d *Decoder) Report(field, reason, guess string) {
-	d.problems = append(d.problems, d.Problem(field, reason, guess))
-}
-
-// Problem returns what Report would add, for those who find a problem later.
-func (d *Decoder) Problem(field, reason, guess string) *Problem {
-	var at *token.Token
-	for path := field; ; path = path[:max(0, strings.LastIndexAny(path, ".["))] {
-		if at = d.positions[path]; at != nil || path == "" {
-			break
-		}
-	}
-	p := d.problemAt(at, field, reason)
-	p.Guess = guess
-	return p
-}
-
-func (d *Decoder) problemAt(at *token.Token, field, reason string) *Problem {
-	p := &Problem{File: d.file, Field: field, Reason: reason}
-	if at != nil && at.Position != nil {
-		p.Line, p.Column = at.Position.Line, at.Position.Column
-		p.Excerpt = Excerpt(d.source, p.Line, p.Column)
-	}
-	return p
-}
-
-func (d *Decoder) fail(n ast.Node, field, format string, args ...any) {
-	d.problems = append(d.problems, d.problemAt(n.GetToken(), field, fmt.Sprintf(format, args...)))
-}
-
 var (
 	textType    = reflect.TypeFor[encoding.TextUnmarshaler]()
 	backendType = reflect.TypeFor[Backend]()
@@ -251,18 +209,19 @@ func (d *Decoder) mapping(n ast.Node, path string, v reflect.Value) {
 		at := join(path, e.Key)
 		index, known := fields[e.Key]
 		switch {
+		case !known && d.full():
 		case !known:
-			p := d.problemAt(e.Token, "", fmt.Sprintf("unknown key %q%s", e.Key, inside(path)))
+			p := d.problemAt(e.Token, "", fmt.Sprintf("unknown key %q%s", shortText(e.Key), inside(path)))
 			p.Guess = Nearest(e.Key, keys(fields))
 			d.problems = append(d.problems, p)
 		case seen[e.Key]:
-			d.problems = append(d.problems, d.problemAt(e.Token, at, "given twice"))
+			d.failAt(e.Token, at, "given twice")
 		default:
 			seen[e.Key] = true
-			before := len(d.problems)
+			before := d.found()
 			field := fieldAt(v, index)
 			d.value(e.Value, at, field)
-			if len(d.problems) == before {
+			if d.found() == before {
 				d.explicitZero(e.Value, at, field, v.Type().FieldByIndex(index).Tag.Get(zeroTag))
 			}
 		}
@@ -280,7 +239,7 @@ func (d *Decoder) table(n ast.Node, path string, v reflect.Value) {
 	for _, e := range entries {
 		at, key := join(path, e.Key), reflect.ValueOf(e.Key)
 		if v.MapIndex(key).IsValid() {
-			d.problems = append(d.problems, d.problemAt(e.Token, at, "given twice"))
+			d.failAt(e.Token, at, "given twice")
 			continue
 		}
 		value := reflect.New(v.Type().Elem()).Elem()

@@ -87,17 +87,3 @@ func (b *builder) disputes(whole bool) []Dispute {
 	}
 	return out
 }
-
-// claimed enters who claims an alias.
-func (b *builder) claimed(c *claims) {
-	if len(c.names) > 0 {
-		b.t.hosts = b.t.hosts.with(c)
-	} else {
-		b.t.hosts = b.t.hosts.without(c.alias)
-	}
-	if len(c.names) > 1 {
-		b.t.disputed = b.t.disputed.with(c)
-	} else if b.t.disputed.len() > 0 {
-		b.t.disputed = b.t.disputed.without(c.alias)
-	}
-}

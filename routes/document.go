@@ -75,9 +75,11 @@ func ParseFile(name string, source []byte) ([]Document, Problems) {
 		case "vhosts":
 			kind = KindVhost
 		default:
-			p := d.problemAt(section.Token, "", fmt.Sprintf("unknown key %q", section.Key))
-			p.Guess = Nearest(section.Key, names)
-			d.problems = append(d.problems, p)
+			if !d.full() {
+				p := d.problemAt(section.Token, "", fmt.Sprintf("unknown key %q", shortText(section.Key)))
+				p.Guess = Nearest(section.Key, names)
+				d.problems = append(d.problems, p)
+			}
 			continue
 		}
 		docs = append(docs, d.section(kind, section)...)

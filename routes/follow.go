@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -174,9 +173,7 @@ func (f *Follower) take(b Batch) {
 		f.markDirty()
 	}
 	for _, c := range b.Changes {
-		for _, p := range newProblems(c.Problems, table.problems(c.Key)) {
-			f.log.Warn("bad document", "document", c.Key.String(), "problem", p.Error())
-		}
+		f.tellProblems(c.Key, newProblems(c.Problems, table.problems(c.Key)))
 	}
 	f.tellPaths(table, next, replaced, first)
 	for _, p := range newProblems(b.Problems, said) {
@@ -204,13 +201,33 @@ func (f *Follower) agree(b *Batch) agree {
 // newProblems returns those that were not there before: each is logged once, not
 // with every batch.
 func newProblems(now, before Problems) Problems {
+	if len(now) == 0 {
+		return nil
+	}
+	said := make(map[Problem]struct{}, len(before))
+	for _, p := range before {
+		said[*p] = struct{}{}
+	}
 	var out Problems
 	for _, p := range now {
-		if !slices.ContainsFunc(before, func(b *Problem) bool { return *b == *p }) {
+		if _, ok := said[*p]; !ok {
 			out = append(out, p)
 		}
 	}
 	return out
+}
+
+// maxTold is how many problems of one document a change of it has in the log; whoever asks for it sees maxProblems.
+const maxTold = 5
+
+func (f *Follower) tellProblems(key Key, problems Problems) {
+	for i, p := range problems {
+		if i == maxTold {
+			f.log.Warn("bad document has more problems than the log says", "document", key.String())
+			return
+		}
+		f.log.Warn("bad document", "document", key.String(), "problem", p.Error())
+	}
 }
 
 // absences returns the removals that a full batch implies, with f.mu held.

@@ -35,7 +35,7 @@ func CanonicalHost(host string) (string, error) {
 		return host, nil
 	}
 	if !ascii(host) {
-		if !utf8.ValidString(host) { // ToASCII would read U+FFFD, and make one host of many
+		if len(host) > longestHost || !utf8.ValidString(host) { // ToASCII would read U+FFFD, and make one host of many
 			return "", ErrBadHost
 		}
 		if host, err = idna.Lookup.ToASCII(host); err != nil {
@@ -48,6 +48,9 @@ func CanonicalHost(host string) (string, error) {
 	}
 	return host, nil
 }
+
+// longestHost is more bytes than a name of 253 has in Unicode: the time that takes to encode grows with its square.
+const longestHost = 1024
 
 // cutPort takes ":port" off. The port, where given, is a decimal of at most 65535.
 func cutPort(host string) (string, error) {

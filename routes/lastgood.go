@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 )
@@ -108,7 +109,7 @@ func (rec *lastGoodRecord) parse(path string) Document {
 	if rec.Gone {
 		return Document{Key: key}
 	}
-	return ParseJSON(key, path+" ("+key.String()+")", rec.Document)
+	return parseJSON(key, path+" ("+key.String()+")", rec.Document, math.MaxInt)
 }
 
 // lastGoodOf makes the record of a document as the table has it.

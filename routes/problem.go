@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // A Problem is one thing wrong with a document or a file. It says where and, as
@@ -74,7 +75,8 @@ func problemsOf(file string, err error) Problems {
 }
 
 // Excerpt shows line (from 1) of source with a caret under column (from 1,
-// counted in runes). Tabs are kept so that the caret stands where it should.
+// counted in runes). Tabs are kept so that the caret stands where it should. Of a long
+// line it copies only what is about the column: a document of Redis is one line.
 func Excerpt(source []byte, line, column int) string {
 	for range line - 1 {
 		end := bytes.IndexByte(source, '\n')
@@ -83,12 +85,21 @@ func Excerpt(source []byte, line, column int) string {
 		}
 		source = source[end+1:]
 	}
-	source, _, _ = bytes.Cut(source, []byte("\n"))
-	text := strings.TrimRight(string(source), "\r")
-	const widest = 160
-	if r := []rune(text); len(r) > widest {
-		text = string(r[:widest]) + "…"
+	if end := bytes.IndexByte(source, '\n'); end >= 0 {
+		source = source[:end]
 	}
+	source = bytes.TrimRight(source, "\r")
+	const widest = 160
+	before, after := "", ""
+	if column > widest {
+		skip := column - 1 - widest/2
+		source = source[runesEnd(source, skip):]
+		before, column = "…", column-skip+1
+	}
+	if end := runesEnd(source, widest); end < len(source) {
+		source, after = source[:end], "…"
+	}
+	text := before + string(source) + after
 	var pad strings.Builder
 	for i, r := range []rune(text) {
 		if i >= column-1 {
@@ -103,9 +114,22 @@ func Excerpt(source []byte, line, column int) string {
 	return fmt.Sprintf("%s | %s\n%s | %s^", number, text, strings.Repeat(" ", len(number)), pad.String())
 }
 
+// runesEnd returns where the first n runes of text end, in bytes; that is its end if it has no more.
+func runesEnd(text []byte, n int) int {
+	end := 0
+	for ; n > 0 && end < len(text); n-- {
+		_, size := utf8.DecodeRune(text[end:])
+		end += size
+	}
+	return end
+}
+
 // Nearest returns the candidate that word was probably meant to be: the one at
 // the smallest edit distance, if that is at most half of the word and at most 3.
 func Nearest(word string, candidates []string) string {
+	if len(word) > longestWord {
+		return "" // nobody meant one of ours, and the distance takes as long as the word is
+	}
 	best, bestDistance := "", max(1, min(3, len(word)/2))+1
 	for _, c := range candidates {
 		if d := editDistance(strings.ToLower(word), strings.ToLower(c)); d < bestDistance {
@@ -114,6 +138,9 @@ func Nearest(word string, candidates []string) string {
 	}
 	return best
 }
+
+// longestWord is more than any name or value of a document has.
+const longestWord = 64
 
 // editDistance is the number of insertions, deletions, replacements and swaps of
 // neighbours that turn a into b (optimal string alignment).

@@ -47,6 +47,9 @@ func checkRules(field, text string) []finding {
 // reportWithin reports a finding within a text of several lines at its own line of the file where
 // the text stands as it is: in a block that begins with |.
 func (d *Decoder) reportWithin(f finding) {
+	if d.full() {
+		return
+	}
 	d.Report(f.field, f.reason, f.guess)
 	at := d.positions[f.field]
 	if at == nil || at.Position == nil || at.Type != token.LiteralType {

@@ -18,14 +18,6 @@ type Table struct {
 	below    trie[*pathSet] // by name of their host's vhost, which need not be there
 }
 
-// claims are the names of the vhosts that claim an alias, first come first.
-type claims struct {
-	alias string
-	names []string
-}
-
-func (c *claims) key() string { return c.alias }
-
 // A wildcard is a name such as "*.shop.test", whose key is ".shop.test".
 type wildcard string
 
@@ -143,6 +135,7 @@ func (t *Table) with(changes []Change, whole bool, ask agree) (*Table, *builder)
 			b.vhost(&changes[i])
 		}
 	}
+	b.sealClaims()
 	next.vhosts = b.vhosts.seal()
 	for tenant := range b.joining {
 		b.join(tenant)
@@ -160,6 +153,7 @@ type builder struct {
 	// disowned: an alias has been given to another vhost than the order of the changes would have.
 	disowned bool
 	vhosts   draft[*Route]                // of t
+	claims   map[string]*openClaims       // by alias, of those with many claimants
 	joining  map[string]map[string]*Vhost // tenant → new members, by name, that it does not have yet
 }
 
@@ -262,15 +256,7 @@ func (b *builder) claim(r *Route) {
 	b.wildcard(r.Name)
 	for _, alias := range r.Vhost.Aliases {
 		b.wildcard(alias)
-		next := &claims{alias: alias}
-		if c, ok := b.t.hosts.get(alias); ok {
-			if slices.Contains(c.names, r.Name) {
-				continue // its place is kept: see unclaim
-			}
-			next.names = slices.Clone(c.names)
-		}
-		next.names = append(next.names, r.Name)
-		b.claimed(next)
+		b.claimAlias(alias, r.Name)
 	}
 	if r.Vhost.Tenant == "" {
 		return
@@ -310,15 +296,15 @@ func (b *builder) unclaim(r *Route, form *Vhost) {
 	if r.Vhost == nil {
 		return
 	}
-	for _, alias := range r.Vhost.Aliases {
-		c, ok := b.t.hosts.get(alias)
-		if !ok || form != nil && slices.Contains(form.Aliases, alias) {
-			continue
+	keeps := map[string]struct{}{}
+	if form != nil {
+		for _, alias := range form.Aliases {
+			keeps[alias] = struct{}{}
 		}
-		left := slices.DeleteFunc(slices.Clone(c.names), func(name string) bool { return name == r.Name })
-		b.claimed(&claims{alias, left})
-		if len(left) == 0 {
-			b.unwildcard(alias)
+	}
+	for _, alias := range r.Vhost.Aliases {
+		if _, ok := keeps[alias]; !ok {
+			b.unclaimAlias(alias, r.Name)
 		}
 	}
 	b.join(r.Vhost.Tenant)

@@ -35,10 +35,10 @@ func (t *Tenant) Check(source string) Problems {
 
 func asProblems(source string, findings []finding) Problems {
 	var out Problems
-	for _, f := range findings {
-		out = append(out, &Problem{File: source, Field: f.field, Reason: f.reason, Guess: f.guess})
+	for _, f := range findings[:min(len(findings), maxProblems)] {
+		out = append(out, &Problem{File: source, Field: said(f.field), Reason: said(f.reason), Guess: said(f.guess)})
 	}
-	return out
+	return withRest(source, out, len(findings)-len(out))
 }
 
 func checkTenant(t *Tenant, mode checkMode) []finding {
@@ -55,16 +55,7 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 		}
 	}
 	out = append(out, checkAnswer(v, mode)...)
-	for i, b := range v.Backends {
-		field := "backends[" + strconv.Itoa(i) + "]"
-		if b.URL == "" {
-			out = append(out, finding{field: field, missing: true, reason: "a backend needs a url, such as http://127.0.0.1:9000"})
-		} else if err := checkBackend(b.URL); err != nil {
-			out = append(out, finding{field: field, reason: err.Error()})
-		}
-		out = append(out, checkConcurrency(field+".concurrency", b.Concurrency)...)
-		out = append(out, checkBackendTLS(field+".tls", b.URL, b.TLS, mode)...)
-	}
+	out = append(out, checkBackends(v, mode)...)
 	out = append(out, checkName(name, v)...)
 	out = append(out, checkAliases(name, v)...)
 	out = append(out, checkBalance(v)...)
@@ -79,20 +70,49 @@ func checkVhost(name string, v *Vhost, mode checkMode) []finding {
 	return append(out, checkTLS(v.TLS, mode)...)
 }
 
+func checkBackends(v *Vhost, mode checkMode) []finding {
+	if len(v.Backends) > MaxBackends {
+		return []finding{{field: "backends", reason: fmt.Sprintf("more than %d backends", MaxBackends)}} // and not a line for each
+	}
+	var out []finding
+	for i, b := range v.Backends {
+		field := "backends[" + strconv.Itoa(i) + "]"
+		if b.URL == "" {
+			out = append(out, finding{field: field, missing: true, reason: "a backend needs a url, such as http://127.0.0.1:9000"})
+		} else if err := checkBackend(b.URL); err != nil {
+			out = append(out, finding{field: field, reason: err.Error()})
+		}
+		out = append(out, checkConcurrency(field+".concurrency", b.Concurrency)...)
+		out = append(out, checkBackendTLS(field+".tls", b.URL, b.TLS, mode)...)
+	}
+	return out
+}
+
+const (
+	// MaxBackends is how many backends a vhost may have.
+	MaxBackends = 1000
+	maxAliases  = 1000 // of a vhost
+	maxMethods  = 50   // of a list
+	maxApps     = 20   // of a list, also with some twice
+)
+
 // checkAliases also writes the canonical form of each alias back.
 func checkAliases(name string, v *Vhost) []finding {
 	var out []finding
-	seen := []string{name}
+	if len(v.Aliases) > maxAliases {
+		return []finding{{field: "aliases", reason: fmt.Sprintf("%d aliases: at most %d; a wildcard may stand for many", len(v.Aliases), maxAliases)}}
+	}
+	seen := map[string]bool{name: true}
 	for i, alias := range v.Aliases {
 		field := "aliases[" + strconv.Itoa(i) + "]"
 		canonical, err := CanonicalName(alias)
 		switch {
 		case err != nil:
-			out = append(out, finding{field: field, reason: fmt.Sprintf("bad host %q: %v", alias, err)})
-		case slices.Contains(seen, canonical):
+			out = append(out, finding{field: field, reason: fmt.Sprintf("bad host %q: %v", shortText(alias), err)})
+		case seen[canonical]:
 			out = append(out, finding{field: field, reason: fmt.Sprintf("host %q stands here a second time", alias)})
 		default:
-			seen = append(seen, canonical)
+			seen[canonical] = true
 			v.Aliases[i] = canonical
 		}
 	}
@@ -138,6 +158,9 @@ func checkProfile(field, profile string) []finding {
 }
 
 func checkApps(field string, apps []string) []finding {
+	if len(apps) > maxApps {
+		return []finding{{field: field, reason: fmt.Sprintf("%d entries: at most %d", len(apps), maxApps)}}
+	}
 	var out []finding
 	for i, app := range apps {
 		at := field + "[" + strconv.Itoa(i) + "]"
@@ -154,11 +177,14 @@ func checkApps(field string, apps []string) []finding {
 }
 
 func checkMethods(field string, methods []string) []finding {
+	if len(methods) > maxMethods {
+		return []finding{{field: field, reason: fmt.Sprintf("%d methods: at most %d", len(methods), maxMethods)}}
+	}
 	var out []finding
 	for i, m := range methods {
 		at := field + "[" + strconv.Itoa(i) + "]"
 		if !isToken(m) {
-			out = append(out, finding{field: at, reason: fmt.Sprintf("bad method %q: want one word, such as GET", m)})
+			out = append(out, finding{field: at, reason: fmt.Sprintf("bad method %q: want one word, such as GET", shortText(m))})
 		} else if m != strings.ToUpper(m) {
 			out = append(out, finding{
 				field: at, guess: strings.ToUpper(m),

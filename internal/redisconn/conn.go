@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"strconv"
@@ -171,7 +172,18 @@ func (c *Conn) Do(commands ...[]string) ([]Reply, error) {
 	return c.within(StepTimeout, commands...)
 }
 
+// Read is Do for replies that may be large, each up to MaxReply: once those that are kept take more than room bytes, the
+// others are read past, and have Left. The first one never has.
+func (c *Conn) Read(room int, commands ...[]string) ([]Reply, error) {
+	return c.exchange(StepTimeout, room, commands)
+}
+
 func (c *Conn) within(limit time.Duration, commands ...[]string) ([]Reply, error) {
+	return c.exchange(limit, math.MaxInt, commands)
+}
+
+func (c *Conn) exchange(limit time.Duration, room int, commands [][]string) ([]Reply, error) {
+	defer func() { c.decoder.leave = false }()
 	if err := c.send(commands); err != nil {
 		return nil, fmt.Errorf("redis at %s: %w", c.addr, err)
 	}
@@ -187,6 +199,8 @@ func (c *Conn) within(limit time.Duration, commands ...[]string) ([]Reply, error
 			}
 			continue
 		}
+		room -= reply.size()
+		c.decoder.leave = room < 0
 		out = append(out, reply)
 	}
 	return out, nil

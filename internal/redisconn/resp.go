@@ -33,6 +33,8 @@ type Reply struct {
 	Failed bool
 	// TooLarge: the value, or one within it, was longer than what is kept.
 	TooLarge bool
+	// Left: there was no room for it; see Conn.Read. It has to be asked for again.
+	Left bool
 
 	push bool
 }
@@ -58,12 +60,16 @@ func (r *Reply) size() int {
 type decoder struct {
 	r      *bufio.Reader
 	budget int
+	// leave: what a reply holds is passed over, and left says that there was something.
+	leave, left bool
 }
 
 // read returns the next reply or push.
 func (d *decoder) read() (Reply, error) {
-	d.budget = MaxReply
-	return d.value(0)
+	d.budget, d.left = MaxReply, false
+	reply, err := d.value(0)
+	reply.Left = d.left
+	return reply, err
 }
 
 func (d *decoder) value(depth int) (Reply, error) {
@@ -138,8 +144,9 @@ func (d *decoder) bulk(text string, failed bool) (Reply, error) {
 		return Reply{Null: true}, nil
 	}
 	out := Reply{Failed: failed}
-	if n > d.budget {
-		out.TooLarge = true
+	if tooLarge := n > d.budget; tooLarge || d.leave && !failed {
+		out.TooLarge = tooLarge
+		d.left = d.left || !tooLarge
 		if _, err := d.r.Discard(n); err != nil {
 			return Reply{}, err
 		}
@@ -170,6 +177,10 @@ func (d *decoder) array(text string, each, depth int, push bool) (Reply, error) 
 		return Reply{Null: true, push: push}, nil
 	}
 	n *= each
+	if push { // which comes in between, and only once
+		defer func(leave bool) { d.leave = leave }(d.leave)
+		d.leave = false
+	}
 	// The count is only a claim: space is made as the items come.
 	out := Reply{push: push, Items: make([]Reply, 0, min(n, 256))}
 	for range n {
@@ -178,7 +189,9 @@ func (d *decoder) array(text string, each, depth int, push bool) (Reply, error) 
 			return Reply{}, err
 		}
 		out.TooLarge = out.TooLarge || item.TooLarge
-		out.Items = append(out.Items, item)
+		if d.left = d.left || d.leave; !d.leave {
+			out.Items = append(out.Items, item)
+		}
 	}
 	return out, nil
 }

@@ -88,6 +88,25 @@ func TestValueThatIsTooLargeIsSkippedAndTold(t *testing.T) {
 	}
 }
 
+func TestWhatIsLeftOutKeepsTheStreamInStep(t *testing.T) {
+	d := decoder{leave: true, r: bufio.NewReader(strings.NewReader(
+		"$3\r\nabc\r\n*2\r\n$1\r\na\r\n$0\r\n\r\n$-1\r\n*0\r\n-MOVED 1 a:1\r\n!5\r\nERR x\r\n>2\r\n+invalidate\r\n*1\r\n$3\r\nfoo\r\n$1\r\nz\r\n"))}
+	for i, want := range []Reply{
+		{Left: true},
+		{Left: true, Items: []Reply{}},
+		{Null: true},
+		{Items: []Reply{}},
+		{Failed: true, Text: "MOVED 1 a:1"},
+		{Failed: true, Text: "ERR x"},
+		{push: true, Items: []Reply{{Text: "invalidate"}, {Items: []Reply{{Text: "foo"}}}}},
+		{Left: true},
+	} {
+		if got, err := d.read(); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%d: got %+v, %v, want %+v", i, got, err, want)
+		}
+	}
+}
+
 func FuzzReply(f *testing.F) {
 	for _, seed := range []string{
 		"+OK\r\n", "-ERR\r\n", ">2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nfoo\r\n", "%1\r\n+a\r\n*2\r\n:1\r\n_\r\n",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -199,8 +200,13 @@ const (
 // Do is Conn.Do of commands whose second word is a key: each goes to the
 // master that has it, also while slots move.
 func (s *Session) Do(commands ...[]string) ([]Reply, error) {
+	return s.Read(math.MaxInt, commands...)
+}
+
+// Read is Do with the bound of Conn.Read, of which each master has an equal part.
+func (s *Session) Read(room int, commands ...[]string) ([]Reply, error) {
 	if !s.client.opts.Cluster {
-		return s.conns[0].Do(commands...)
+		return s.conns[0].Read(room, commands...)
 	}
 	out := make([]Reply, len(commands))
 	todo := make([]int, len(commands))
@@ -208,7 +214,7 @@ func (s *Session) Do(commands ...[]string) ([]Reply, error) {
 		todo[i] = i
 	}
 	for range redirects {
-		if err := s.round(commands, todo, out); err != nil {
+		if err := s.round(room/len(s.conns), commands, todo, out); err != nil {
 			return nil, err
 		}
 		from := s.conns[s.turn%len(s.conns)]
@@ -262,8 +268,8 @@ func redirection(r *Reply) (again bool, addr string) {
 	return false, ""
 }
 
-// round sends each of the commands todo to its master, to all masters at once.
-func (s *Session) round(commands [][]string, todo []int, out []Reply) error {
+// round sends each of the commands todo to its master, to all masters at once. room is each one's.
+func (s *Session) round(room int, commands [][]string, todo []int, out []Reply) error {
 	parts := make([][]int, len(s.conns))
 	for _, i := range todo {
 		at := s.MasterOf(commands[i][1])
@@ -285,7 +291,7 @@ func (s *Session) round(commands [][]string, todo []int, out []Reply) error {
 				mine[k] = commands[i]
 			}
 			var replies []Reply
-			replies, errs[at] = s.conns[at].Do(mine...)
+			replies, errs[at] = s.conns[at].Read(room, mine...)
 			for k := range replies {
 				out[part[k]] = replies[k]
 			}

@@ -15,8 +15,8 @@
 //	gatehouse:accept-loss  any value: what is gone is really gone (see Watch).
 //
 // Hosts in keys are made canonical: frontend:WWW.Shop.test:80, as old hipache
-// data has it, is the list of www.shop.test. If the canonical key exists too it
-// wins, and the other is reported.
+// data has it, is the list of www.shop.test. If a canonical key exists too, of either
+// kind, all others are ignored, whatever they hold, and reported.
 //
 // Any Redis serves: one server, a master that Sentinels name, a Cluster. Changes
 // come by client-side caching in broadcasting mode (CLIENT TRACKING ON BCAST)

@@ -45,6 +45,9 @@ func canonical(prefix string, doc routes.Key, p part) string {
 	return prefix + vhostKey + doc.Name
 }
 
+// odd reports whether a key is spelled otherwise than the canonical one of its document.
+func (k rawKey) odd() bool { return !strings.HasSuffix(k.raw, canonical("", k.doc, k.part)) }
+
 // parseKey says what a raw key means. ok is false for a key that is none of
 // ours; a key that is, but whose name cannot be one, is an error.
 func parseKey(prefix, raw string) (key rawKey, ok bool, err error) {
@@ -84,7 +87,10 @@ func hostOf(name string) (string, error) {
 		return routes.CanonicalVhost(host + path)
 	}
 	if rest, wildcard := strings.CutPrefix(name, "*"); wildcard {
-		host, _, _ := strings.Cut(rest, ":")
+		host, port, _ := strings.Cut(rest, ":")
+		if strings.Trim(port, "0123456789") != "" {
+			return "", routes.ErrBadHost
+		}
 		return routes.CanonicalName("*" + strings.TrimSuffix(host, "."))
 	}
 	return routes.CanonicalHost(name)

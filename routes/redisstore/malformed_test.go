@@ -82,7 +82,9 @@ var malformed = map[string]struct {
 	"bytes.test": {set("\x00\xff\xfe"), "not JSON"},
 	"large.test": {func(s *edgetest.RedisServer, host string) {
 		s.CLIInput(`{"backends":["http://127.0.0.1:9000"],"compress":"`+strings.Repeat("x", 10<<20)+`"}`, "-x", "SET", "vhost:"+host)
-	}, "too large: at most 4 MiB"},
+	}, "too large: at most 1 MiB"},
+	"larger.test": {set(`{"backends":["http://127.0.0.1:9000"],"compress":"` + strings.Repeat("x", 2<<20) + `"}`), "too large: at most 1 MiB"},
+	"many.test":   {set(`{"aliases":[` + strings.Repeat("1,", 400_000) + `1]}`), "more than 100000 values"},
 	"long.test": {func(s *edgetest.RedisServer, host string) {
 		s.CLI("DEL", "vhost:"+host)
 		s.CLI(append([]string{"RPUSH", "frontend:" + host, "shop"}, strings.Fields(strings.Repeat("http://127.0.0.1:9000 ", 2000))...)...)

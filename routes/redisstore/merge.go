@@ -10,7 +10,7 @@ import (
 )
 
 // maxBackends bounds the list of a frontend: key.
-const maxBackends = 1000
+const maxBackends = routes.MaxBackends
 
 // A value is what one key of a document holds.
 type value struct {
@@ -27,11 +27,17 @@ func (v *value) problem(format string, args ...any) *routes.Problem {
 }
 
 // compose makes the change of one document from the values that its keys have,
-// the canonical keys first; none: it is gone.
+// the canonical keys first; none: it is gone. Where a canonical key is there, of either kind, one of another spelling is neither
+// merged into it nor can it break it, whatever it holds: who may write names that are free, compared letter by letter, would take a
+// site over by frontend:WWW.Shop.test or frontend:www.shop.test:8080. Only such keys are a document together, as old hipache data has them.
 func compose(doc routes.Key, values []value) routes.Change {
 	list, text, ignored := partsOf(values)
 	var beside routes.Problems
 	for _, v := range ignored {
+		if first := &values[0]; v.key.odd() && !first.key.odd() {
+			beside = append(beside, v.problem("it names the same host as %s and is ignored: delete it, or bring what it says into that", first.key.raw))
+			continue
+		}
 		first := text
 		if v.key.part == partList {
 			first = list
@@ -48,7 +54,7 @@ func compose(doc routes.Key, values []value) routes.Change {
 	return change
 }
 
-// partsOf are the values that count, the first of each part (nil: there is none), and the others.
+// partsOf are the values that count, the first of each part (nil: there is none), and the others: see compose.
 func partsOf(values []value) (list, text *value, ignored []*value) {
 	for i := range values {
 		v := &values[i]
@@ -56,10 +62,10 @@ func partsOf(values []value) (list, text *value, ignored []*value) {
 		if v.key.part == partList {
 			slot = &list
 		}
-		if *slot == nil {
-			*slot = v
-		} else {
+		if *slot != nil || v.key.odd() && !values[0].key.odd() {
 			ignored = append(ignored, v)
+		} else {
+			*slot = v
 		}
 	}
 	return list, text, ignored

@@ -172,6 +172,88 @@ func TestKeysOfOldHipacheDataAreCanonicalised(t *testing.T) {
 	w.UntilBackend("second.test", "")
 }
 
+// Whoever may write names that are free, compared letter by letter, has no part in a site that is there by its canonical name.
+func TestAttackOddSpellingTakesNoSiteOver(t *testing.T) {
+	t.Parallel()
+	server := edgetest.Redis(t)
+	server.CLI("SET", "vhost:v.test", `{"backends":["http://127.0.0.1:9000"]}`)
+	server.CLI("RPUSH", "frontend:l.test", "shop", "http://127.0.0.1:9000")
+	server.CLI("SET", "vhost:*.w.test", `{"tenant":"shop","backends":["http://127.0.0.1:9000"]}`)
+	s := open(t, server, "")
+	w := routestest.Follow(t, s, "")
+	for _, odd := range []struct {
+		host, key string
+		write     []string
+	}{
+		{"v.test", "frontend:v.test:8080", []string{"RPUSH", "evil", "http://127.0.0.1:6666"}},
+		{"v.test", "frontend:V.test", []string{"SET", "x"}},
+		{"v.test", "vhost:v.test.", []string{"SET", "not JSON"}},
+		{"l.test", "vhost:L.test", []string{"SET", `{"tenant":"evil","backends":["http://127.0.0.1:6666"]}`}},
+		{"l.test", "vhost:l.test:80", []string{"SADD", "x"}},
+		{"*.w.test", "frontend:*.W.test", []string{"RPUSH", "evil", "http://127.0.0.1:6666"}},
+	} {
+		server.CLI(append([]string{odd.write[0], odd.key}, odd.write[1:]...)...)
+		r := w.UntilProblem(odd.host, odd.key+": it names the same host as ")
+		if r.Vhost == nil || r.Vhost.Tenant == "evil" || r.Vhost.Backends[0].URL != "http://127.0.0.1:9000" {
+			t.Errorf("%s: the site is %+v", odd.key, r.Vhost)
+		}
+	}
+	// And so it is for whoever reads it all anew.
+	batch, err := s.Load(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range batch.Changes {
+		if c.Vhost == nil || c.Vhost.Tenant == "evil" || c.Vhost.Backends[0].URL != "http://127.0.0.1:9000" {
+			t.Errorf("%s: %+v, %v", c.Key, c.Vhost, c.Problems)
+		}
+	}
+	if where := s.Where(t.Context(), routestest.Vhost("l.test")); where != "frontend:l.test" {
+		t.Errorf("l.test is at %s", where)
+	}
+	for _, key := range []string{"frontend:*.w.test:frontend:*.w.test", "vhost:*.w.test:vhost:*.w.test"} {
+		if _, ok, err := parseKey("", key); !ok || err == nil {
+			t.Errorf("%s means a host", key)
+		}
+	}
+}
+
+// What a verb writes under the canonical name stands alone: the list under another spelling is ignored from then on.
+func TestPutBesideAListOfAnotherSpellingWritesTheWhole(t *testing.T) {
+	t.Parallel()
+	server := edgetest.Redis(t)
+	server.CLI("RPUSH", "frontend:WWW.Shop.test:80", "shop", "http://127.0.0.1:9000")
+	s := open(t, server, "")
+	w := routestest.Follow(t, s, "")
+	w.UntilBackend("www.shop.test", "http://127.0.0.1:9000")
+	key := routestest.Vhost("www.shop.test")
+	err := s.Edit(context.Background(), key, func(present routes.Change) (routes.Document, error) {
+		v := *present.Vhost
+		v.Cache = &routes.Cache{Enabled: new(bool)}
+		return routes.Document{Key: key, Vhost: &v}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := w.UntilProblem("www.shop.test", "frontend:WWW.Shop.test:80: it names the same host as vhost:www.shop.test")
+	if r.Vhost == nil || r.Vhost.Tenant != "shop" || r.Vhost.Cache == nil || r.Vhost.Backends[0].URL != "http://127.0.0.1:9000" {
+		t.Errorf("%+v", r.Vhost)
+	}
+}
+
+// Each further spelling would be read with each change of the site.
+func TestSpellingsOfOneHostAreBounded(t *testing.T) {
+	var odd oddKeys
+	doc := routestest.Vhost("www.shop.test")
+	for i := range 10_000 {
+		odd.add(rawKey{fmt.Sprintf("frontend:www.shop.test:%04d", 9999-i), partList, doc})
+	}
+	keys := odd.keysOf("", doc)
+	if len(keys) != maxOdd+2 || keys[2].raw != "frontend:www.shop.test:0000" {
+		t.Errorf("%d keys: %v", len(keys), keys)
+	}
+}
+
 func TestKeyOfAnotherTypeIsAProblemOfItsSiteOnly(t *testing.T) {
 	server := edgetest.Redis(t)
 	server.CLI("RPUSH", "frontend:a.test", "shop", "http://127.0.0.1:9000")

@@ -12,8 +12,12 @@ import (
 // zero value is empty. Safe for concurrent use.
 type oddKeys struct {
 	mu   sync.Mutex
-	keys map[routes.Key][]rawKey // sorted
+	keys map[routes.Key][]rawKey // sorted; maxOdd of a document at most
 }
+
+// maxOdd is how many further spellings of a document's keys are read: of a name of 60 letters there are as many as anybody
+// likes, and each is read with each change. The first are kept, so that all nodes go by the same.
+const maxOdd = 8
 
 func (o *oddKeys) clear() {
 	o.mu.Lock()
@@ -39,7 +43,7 @@ func (o *oddKeys) add(key rawKey) {
 		}
 		return 1
 	})
-	o.keys[key.doc] = keys
+	o.keys[key.doc] = keys[:min(len(keys), maxOdd)]
 }
 
 func (o *oddKeys) remove(key rawKey) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,7 +15,11 @@ import (
 
 const (
 	scanCount = "2000" // keys that the server looks at per step: about two milliseconds of its time
-	readBatch = 1000   // documents per pipeline, between whose commands the server looks after others
+	readBatch = 1000   // documents per pipeline at most, between whose commands the server looks after others
+	// firstBatch is of how many the first one is, of whose size nothing is known: the next are twice as many, or as many as there was room for.
+	firstBatch = 64
+	// readRoom is how many bytes of a batch are kept: a thousand values of some megabytes each would be more than the node has.
+	readRoom = 16 << 20
 )
 
 // A reader reads documents in one session.
@@ -22,6 +27,7 @@ type reader struct {
 	prefix  string
 	session *redisconn.Session
 	odd     *oddKeys
+	batch   int // documents that the next pipeline is for; 0: firstBatch
 	// misnamed are keys of ours whose name cannot be a host or a tenant.
 	misnamed map[string]*routes.Problem
 	// between is called after each step of a long reading; nil: nothing is.
@@ -207,9 +213,12 @@ func (r *reader) compose(doc routes.Key, values []value) routes.Change {
 func (r *reader) values(docs []routes.Key, visit func(routes.Key, []value)) error {
 	var keys []rawKey
 	var commands [][]string
-	var found []value
-	done := 0
-	for batch := range slices.Chunk(docs, readBatch) {
+	read, total := 0, len(docs)
+	for len(docs) > 0 {
+		if r.batch == 0 {
+			r.batch = firstBatch
+		}
+		batch := docs[:min(len(docs), r.batch)]
 		keys, commands = keys[:0], commands[:0]
 		for _, doc := range batch {
 			for _, key := range r.odd.keysOf(r.prefix, doc) {
@@ -217,40 +226,75 @@ func (r *reader) values(docs []routes.Key, visit func(routes.Key, []value)) erro
 				commands = append(commands, command(key))
 			}
 		}
-		replies, err := r.session.Do(commands...)
+		room := readRoom
+		if len(batch) == 1 {
+			room = math.MaxInt // of a few values
+		}
+		replies, err := r.session.Read(room, commands...)
 		if err != nil {
 			return err
 		}
-		next := 0 // of keys: those of a document stand together
-		for _, doc := range batch {
-			found = found[:0]
-			for ; next < len(keys) && keys[next].doc == doc; next++ {
-				v, there, err := valueOf(keys[next], &replies[next])
-				if err != nil {
-					return err
-				}
-				if there {
-					found = append(found, v)
-					continue
-				}
-				r.odd.remove(keys[next])
-				if _, asked := r.asked[keys[next].raw]; asked {
-					r.asked[keys[next].raw] = true
-				}
-			}
-			visit(doc, found)
-			if r.seen != nil {
-				r.seen(doc, found)
-			}
+		done, size, err := r.visit(batch, keys, replies, visit)
+		if err != nil {
+			return err
 		}
-		if done += len(batch); r.tell != nil {
-			r.tell(fmt.Sprintf("%d of %d so far", done, len(docs)))
+		switch docs = docs[done:]; {
+		case done < len(batch):
+			r.batch = max(1, done)
+		case len(batch) == r.batch && size < readRoom/4:
+			r.batch = min(2*r.batch, readBatch)
+		}
+		if read += done; r.tell != nil {
+			r.tell(fmt.Sprintf("%d of %d so far", read, total))
 		}
 		if err := r.pause(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// visit visits the documents of a batch up to one that there was no room for, and returns how many they are and how large.
+func (r *reader) visit(batch []routes.Key, keys []rawKey, replies []redisconn.Reply, visit func(routes.Key, []value)) (done, size int, err error) {
+	var found []value
+	next := 0 // of keys: those of a document stand together
+	for _, doc := range batch {
+		found = found[:0]
+		for ; next < len(keys) && keys[next].doc == doc; next++ {
+			if replies[next].Left {
+				return done, size, nil
+			}
+			v, there, err := valueOf(keys[next], &replies[next])
+			if err != nil {
+				return done, size, err
+			}
+			size += sizeOf(&replies[next])
+			replies[next] = redisconn.Reply{} // what was read goes when it has been visited
+			if there {
+				found = append(found, v)
+				continue
+			}
+			r.odd.remove(keys[next])
+			if _, asked := r.asked[keys[next].raw]; asked {
+				r.asked[keys[next].raw] = true
+			}
+		}
+		visit(doc, found)
+		if r.seen != nil {
+			r.seen(doc, found)
+		}
+		done++
+	}
+	return done, size, nil
+}
+
+// sizeOf is how many bytes of text a reply has.
+func sizeOf(reply *redisconn.Reply) int {
+	n := len(reply.Text)
+	for i := range reply.Items {
+		n += len(reply.Items[i].Text)
+	}
+	return n
 }
 
 // pause lets the poll look after what is in use in the middle of a long pass.
@@ -281,8 +325,9 @@ func valueOf(key rawKey, reply *redisconn.Reply) (value, bool, error) {
 		}
 	case reply.Failed:
 		return v, false, fmt.Errorf("redis: read %s: %w", key.raw, reply.Err())
-	case reply.TooLarge:
-		v.bad = fmt.Sprintf("it is too large: at most %d MiB are read", redisconn.MaxReply>>20)
+	case reply.TooLarge || sizeOf(reply) > routes.MaxDocument:
+		v.bad = fmt.Sprintf("it is too large: at most %d MiB are read", routes.MaxDocument>>20)
+		return v, true, nil
 	case key.part == partList:
 		for i := range reply.Items {
 			v.list = append(v.list, reply.Items[i].Text)

@@ -180,11 +180,12 @@ func overlay(want *routes.Vhost, doc routes.Key, values []value) ([]byte, error)
 	return body, err
 }
 
-// frontend returns what the host's list alone says, or nil if there is none. URLs that are bad are none:
+// frontend returns what the host's list alone says, or nil if there is none, or only one that is ignored once there is the key to be
+// written: see compose. URLs that are bad are none:
 // the vhost then has to say something in their place.
 func frontend(doc routes.Key, values []value) (*routes.Vhost, error) {
 	list, _, _ := partsOf(values)
-	if list == nil {
+	if list == nil || list.key.odd() {
 		return nil, nil
 	}
 	front := &routes.Vhost{Name: doc.Name}
@@ -238,17 +239,17 @@ func (s *Store) Delete(ctx context.Context, doc routes.Key) error {
 func (s *Store) Where(ctx context.Context, doc routes.Key) string {
 	ctx, cancel := context.WithTimeout(ctx, redisconn.DialTimeout+redisconn.CallTimeout)
 	defer cancel()
-	found := ""
+	var found rawKey
 	for _, key := range s.odd.keysOf(s.prefix, doc) {
 		n, err := s.client.Exists(ctx, key.raw).Result()
 		if err != nil {
 			return ""
 		}
-		if n > 0 && (found == "" || key.part == partJSON && strings.HasPrefix(found, s.prefix+frontendKey)) {
-			found = key.raw
+		if n > 0 && (found.raw == "" || key.part == partJSON && found.part == partList && key.odd() == found.odd()) {
+			found = key
 		}
 	}
-	return found
+	return found.raw
 }
 
 // Places knows those of tenants, which have one key. Which keys a vhost has is not kept in memory: there may be a million.
