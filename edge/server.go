@@ -25,6 +25,7 @@ import (
 	"gatehouse/edge/upstream"
 	"gatehouse/edge/waf"
 	"gatehouse/edge/wire"
+	"gatehouse/internal/seldom"
 	"gatehouse/routes"
 )
 
@@ -116,6 +117,7 @@ type Server struct {
 
 	authorities authorities
 	files       routes.FileReader // that documents name
+	failures    seldom.Teller     // of requests
 	addresses   addresses
 	ignored     ignoredOnce // exclusions without effect that were logged
 
