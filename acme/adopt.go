@@ -3,6 +3,8 @@ package acme
 import (
 	"os"
 	"path/filepath"
+
+	"gatehouse/routes"
 )
 
 // plainFile is a name's record while a node is alone, sealedFile where it shares.
@@ -12,7 +14,7 @@ func (v *vault) sealedFile(name string) string { return filepath.Join(v.dir, nam
 // adopt takes over what a node has from before it shared anything: it need not be ordered again. Once it is sealed, and that opens, nothing is left in
 // plain: else the folder, and each copy of it, had the key all the same.
 func (v *vault) adopt(name string) (*leaf, error) {
-	text, err := readCapped(v.plainFile(name), maxPairBytes)
+	text, err := routes.ReadFile(v.plainFile(name), maxPairBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +32,7 @@ func (v *vault) adopt(name string) (*leaf, error) {
 
 // plain is what the folder has in plain of a name, of whatever issuer.
 func (v *vault) plain(name string) (*leaf, error) {
-	text, err := readCapped(v.plainFile(name), maxPairBytes)
+	text, err := routes.ReadFile(v.plainFile(name), maxPairBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +45,7 @@ func (v *vault) plain(name string) (*leaf, error) {
 
 // sealed is likewise what it has sealed.
 func (v *vault) sealed(name string) (*leaf, error) {
-	text, err := readCapped(v.sealedFile(name), maxPairBytes)
+	text, err := routes.ReadFile(v.sealedFile(name), maxPairBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -23,8 +23,8 @@ func TestBadNewFileKeepsTheLastGoodCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	change(t, cert, other.CertPEM) // its key has not come yet
-	m.files.poll()
-	m.files.poll()
+	m.files.poll(t.Context())
+	m.files.poll(t.Context())
 	if err := m.Problem("A.test."); err == nil || !strings.Contains(err.Error(), "key does not match") {
 		t.Errorf("problem is %v", err)
 	}
@@ -38,7 +38,7 @@ func TestBadNewFileKeepsTheLastGoodCertificate(t *testing.T) {
 		t.Errorf("status is %+v", st)
 	}
 	change(t, key, other.KeyPEM)
-	m.files.poll()
+	m.files.poll(t.Context())
 	if err := m.Problem("a.test"); err != nil {
 		t.Errorf("problem stays: %v", err)
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"gatehouse/routes"
 )
 
 const (
@@ -114,7 +116,7 @@ func (e *echKeys) look(ctx context.Context, now time.Time, ask bool) {
 // used: what is published has to outlive a restart. One that cannot be sealed anew is, beside the error.
 func (e *echKeys) load(epoch int64, make bool) ([]byte, error) {
 	file, place := e.file(epoch), echPlace(epoch)
-	key, err := readCapped(file, maxECHFile)
+	key, err := routes.ReadFile(file, maxECHFile)
 	if errors.Is(err, os.ErrNotExist) {
 		if !make || e.shared != nil {
 			return nil, nil

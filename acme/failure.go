@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"gatehouse/routes"
 )
 
 // A failure is what is known of the orders of a name or set that failed, one after the other, on whatever node.
@@ -110,7 +112,7 @@ func (v *vault) failure(ctx context.Context, name string) (f failure, err error)
 			return f, err
 		}
 		text = found[0]
-	} else if text, err = readCapped(v.failFile(name), maxPairBytes); err != nil {
+	} else if text, err = routes.ReadFile(v.failFile(name), maxPairBytes); err != nil {
 		return f, ignoreAbsent(err)
 	}
 	if text == nil {

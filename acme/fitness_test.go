@@ -103,7 +103,7 @@ func TestUnusableCertificateDoesNotReplaceAWorkingOne(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			m.files.poll()
+			m.files.poll(t.Context())
 			if got := served(t, m, "www.shop.test"); !got.Equal(good.TLS.Leaf) {
 				t.Error("the one that works is not served any more")
 			}

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"gatehouse/routes"
 )
 
 const (
@@ -72,7 +74,7 @@ func newGate(trustFile string) (*gate, error) {
 
 // rootsWith returns the system's roots and those of a PEM file.
 func rootsWith(file string) (*x509.CertPool, error) {
-	text, err := readCapped(file, maxTrustBytes)
+	text, err := routes.ReadFile(file, maxTrustBytes)
 	if err != nil {
 		return nil, fmt.Errorf("acme: trust: %w", err)
 	}

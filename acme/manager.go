@@ -161,7 +161,7 @@ func (m *Manager) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			m.files.poll()
+			m.files.poll(ctx)
 			m.stapler.sweep()
 		}
 	}

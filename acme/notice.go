@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"gatehouse/routes"
 )
 
 // The events of a Notice.
@@ -54,7 +56,7 @@ func newNotices(o Options) *notices {
 		return n
 	}
 	n.file = filepath.Join(o.Data, "told.json")
-	text, err := readCapped(n.file, maxTold)
+	text, err := routes.ReadFile(n.file, maxTold)
 	if err == nil {
 		err = json.Unmarshal(text, &n.until)
 	}

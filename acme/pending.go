@@ -11,6 +11,8 @@ import (
 	"time"
 
 	xacme "golang.org/x/crypto/acme"
+
+	"gatehouse/routes"
 )
 
 // A pending is an order that an issuer has taken and that has not come to its end. It is noted, so that whoever stands in for a node that was ended
@@ -40,7 +42,7 @@ func (v *vault) pending(ctx context.Context, name string) *pending {
 		if err = insist(ctx, func(ctx context.Context) (err error) { found, err = v.shared.Read(ctx, orderKey(name)); return err }); err == nil && found[0] != nil {
 			text, _, err = v.keys.open(orderKey(name), found[0])
 		}
-	} else if text, err = readCapped(v.orderFile(name), maxPairBytes); errors.Is(err, os.ErrNotExist) {
+	} else if text, err = routes.ReadFile(v.orderFile(name), maxPairBytes); errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
 	p := new(pending)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ocsp"
+
+	"gatehouse/routes"
 )
 
 func ocspKey(l *leaf) string { return "gatehouse:{acme}:ocsp:" + hex.EncodeToString(l.digest[:16]) }
@@ -94,7 +96,7 @@ func (s *stapler) fetch(ctx context.Context, l *leaf) (*ocsp.Response, error) {
 
 // load reads the stored response and verifies it as if it came from the network.
 func (s *stapler) load(l *leaf) (*ocsp.Response, error) {
-	der, err := readCapped(s.file(l), ocspBodyLimit)
+	der, err := routes.ReadFile(s.file(l), ocspBodyLimit)
 	if err != nil {
 		return nil, err
 	}

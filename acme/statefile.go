@@ -3,11 +3,9 @@ package acme
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 )
 
 // tempPrefix begins the names of files that are being written.
@@ -70,37 +68,4 @@ func ignoreAbsent(err error) error {
 		return nil
 	}
 	return err
-}
-
-// readCapped reads a file that a user named. More than limit bytes is an error, and
-// so is what is no regular file: a pipe would block, and some devices never end.
-func readCapped(path string, limit int64) ([]byte, error) {
-	// Not even opened, as that alone may set a device going.
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	// Without O_NONBLOCK a pipe that has just taken its place would block.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err = f.Stat(); err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s has more than %d bytes", path, limit)
-	}
-	return data, nil
 }

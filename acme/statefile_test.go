@@ -22,11 +22,11 @@ func TestCertificatePathsToPipesAndDevicesAreRefused(t *testing.T) {
 	_, cert, key := pairFiles(t, edgetest.NewCA(t), edgetest.LeafOptions{}, "a.test")
 	m := newManager(t, Options{})
 	for path, says := range map[string]string{
-		"/dev/zero": "is not a regular file", pipe: "is not a regular file", dir: "is not a regular file", large: "has more than 1048576 bytes",
+		"/dev/zero": "is not a regular file", pipe: "is not a regular file", dir: "is not a regular file", large: "is larger than 1024 KiB",
 	} {
 		for _, paths := range [][2]string{{path, key}, {cert, path}} {
 			m.Update([]Change{{Name: "a.test", CertFile: paths[0], KeyFile: paths[1]}})
-			if err := m.Problem("a.test"); err == nil || !strings.Contains(err.Error(), path+" "+says) {
+			if err := m.Problem("a.test"); err == nil || !strings.Contains(err.Error(), path+": "+says) {
 				t.Errorf("%v: problem is %v", paths, err)
 			}
 		}
@@ -36,7 +36,7 @@ func TestCertificatePathsToPipesAndDevicesAreRefused(t *testing.T) {
 		t.Error(err)
 	}
 	for _, path := range []string{pipe, "/dev/zero"} {
-		if _, err := rootsWith(path); err == nil || !strings.Contains(err.Error(), "acme: trust: "+path+" is not a regular file") {
+		if _, err := rootsWith(path); err == nil || !strings.Contains(err.Error(), "acme: trust: read "+path+": is not a regular file") {
 			t.Errorf("roots of %s: %v", path, err)
 		}
 	}

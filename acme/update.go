@@ -19,6 +19,9 @@ type Change struct {
 	// empty leaves the choice to the issuer; one without the other is a problem.
 	CertFile, KeyFile string
 
+	// Owner is whose files they are: reading those of one does not hold up those of another.
+	Owner string
+
 	// Set has the name share one certificate with all others of the same Set, which is the name of their vhost: one order, renewed as one. Changes of
 	// names that are new to a Set belong into one Update, or the certificate is ordered twice. Empty: the name has a certificate of its own.
 	Set string
@@ -32,13 +35,15 @@ type Change struct {
 }
 
 // Update applies changes of the table, in order; a name that is there already is
-// changed. Certificate files are read before it returns. If they are bad, the last
+// changed. Certificate files are read before it returns, but nothing waits for one that takes
+// longer than a second. If they are bad, the last
 // good certificate is served on and Problem tells why. An exact name without files
 // is ordered from the ACME issuer, if there is one; a wildcard only with Options.DNSHook or DNS, "*" never.
 func (m *Manager) Update(changes []Change) {
 	m.updating.Lock()
 	defer m.updating.Unlock()
 	joining := map[string]Change{} // by name: into which set
+	pairs := m.files.pairsOf(changes)
 	for _, c := range changes {
 		name, ok := canonicalPattern(c.Name)
 		delete(joining, name)
@@ -48,7 +53,7 @@ func (m *Manager) Update(changes []Change) {
 		case c.Removed:
 			m.remove(name)
 		default:
-			m.add(name, c, joining)
+			m.add(name, c, joining, pairs)
 		}
 	}
 	m.join(joining)
@@ -68,14 +73,14 @@ func (m *Manager) join(joining map[string]Change) {
 }
 
 // add tells of one name. Of a set it only notes that in joining.
-func (m *Manager) add(name string, c Change, joining map[string]Change) {
+func (m *Manager) add(name string, c Change, joining map[string]Change, pairs map[pairPaths]*filePair) {
 	isNew := m.fleet != nil && !m.store.isTold(name)
 	if m.store.tell(name); isNew {
 		m.fleet.newcomers.add(name)
 	}
 	order := m.issuer != nil && m.issuer.orders(name)
 	if c.CertFile != "" || c.KeyFile != "" {
-		m.files.attach(name, pairPaths{cert: c.CertFile, key: c.KeyFile})
+		m.files.attach(name, pairPaths{cert: c.CertFile, key: c.KeyFile}, pairs)
 		if order {
 			// Files without a usable certificate leave the issued one in place.
 			m.issuer.unwant(name, m.store.file(name) != nil)

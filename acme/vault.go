@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"gatehouse/routes"
 )
 
 // A vault is where a node keeps issued certificates, account keys and what it knows of failed orders: in its folder, and
@@ -58,7 +60,7 @@ func (v *vault) file(name string) string {
 
 // local reads a name's certificate from the folder. The error is os.ErrNotExist if there is none.
 func (v *vault) local(name string) (*leaf, error) {
-	text, err := readCapped(v.file(name), maxPairBytes)
+	text, err := routes.ReadFile(v.file(name), maxPairBytes)
 	if errors.Is(err, os.ErrNotExist) && v.shared != nil {
 		return v.adopt(name)
 	}
@@ -198,7 +200,7 @@ func (v *vault) restore(ctx context.Context, name string, l *leaf) {
 	if time.Now().After(l.notAfter) {
 		return
 	}
-	packed, err := readCapped(v.file(name), maxPairBytes)
+	packed, err := routes.ReadFile(v.file(name), maxPairBytes)
 	if err == nil {
 		_, err = v.share(ctx, name, packed, l.rank())
 	}
@@ -209,7 +211,7 @@ func (v *vault) restore(ctx context.Context, name string, l *leaf) {
 
 // keepLocal writes what came from the others into the folder.
 func (v *vault) keepLocal(name string, packed []byte) {
-	if old, err := readCapped(v.file(name), maxPairBytes); err == nil && string(old) == string(packed) {
+	if old, err := routes.ReadFile(v.file(name), maxPairBytes); err == nil && string(old) == string(packed) {
 		return
 	}
 	if err := writeFile(v.file(name), packed, 0o600); err != nil {
@@ -292,7 +294,7 @@ func (v *vault) reseal(ctx context.Context, name string, there Ranked, fresh []b
 func (v *vault) secret(ctx context.Context, key, file string, make func() ([]byte, error)) ([]byte, error) {
 	path := filepath.Join(v.dir, file)
 	if v.shared == nil {
-		text, err := readCapped(path, maxPairBytes)
+		text, err := routes.ReadFile(path, maxPairBytes)
 		if err == nil || !errors.Is(err, os.ErrNotExist) {
 			return text, err
 		}
@@ -341,7 +343,7 @@ func (v *vault) secret(ctx context.Context, key, file string, make func() ([]byt
 			return nil, err
 		}
 	}
-	if there, err := readCapped(path+".sealed", maxPairBytes); err == nil && bytes.Equal(there, sealed) {
+	if there, err := routes.ReadFile(path+".sealed", maxPairBytes); err == nil && bytes.Equal(there, sealed) {
 		return text, nil
 	}
 	return text, writeFile(path+".sealed", sealed, 0o600)
@@ -349,12 +351,12 @@ func (v *vault) secret(ctx context.Context, key, file string, make func() ([]byt
 
 // ownSecret is the secret as this node's folder has it, sealed or from before anything was shared, else a new one.
 func (v *vault) ownSecret(key, path string, make func() ([]byte, error)) ([]byte, error) {
-	if sealed, err := readCapped(path+".sealed", maxPairBytes); err == nil {
+	if sealed, err := routes.ReadFile(path+".sealed", maxPairBytes); err == nil {
 		if text, _, err := v.keys.open(key, sealed); err == nil {
 			return text, nil
 		}
 	}
-	text, err := readCapped(path, maxPairBytes)
+	text, err := routes.ReadFile(path, maxPairBytes)
 	if !errors.Is(err, os.ErrNotExist) {
 		return text, err
 	}

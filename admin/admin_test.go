@@ -554,6 +554,29 @@ func TestTheSocketTakesNothingThatComesThroughAProxy(t *testing.T) {
 	}
 }
 
+// A vhost localhost of another Gatehouse on this machine, with our admin listener as its backend, is no way to metrics and profiles; other proxies may
+// stand before the metrics.
+func TestThePublicListenerTakesNothingThatComesThroughAGatehouse(t *testing.T) {
+	t.Parallel()
+	c := onTCP(t, admintest.Start(t, twoTenants, admin.Options{}).Public)
+	for _, row := range []struct {
+		field, value      string
+		metrics, profiles int
+	}{
+		{"Via", "1.1 gatehouse-0123", 403, 403},
+		{"Via", "2.0 other, 1.1 Gatehouse-0123 (comment)", 403, 403},
+		{"CDN-Loop", "other; a=b,gatehouse-0123", 403, 403},
+		{"Via", "1.1 nginx", 200, 403},
+		{"X-Forwarded-For", "192.0.2.1", 200, 403},
+		{"Accept", "*/*", 200, 200},
+	} {
+		for path, status := range map[string]int{"/metrics": row.metrics, "/readyz": row.metrics, "/debug/pprof/goroutine?debug=1": row.profiles} {
+			var text string
+			want(t, path+", "+row.field+": "+row.value, c.call("GET", path, "", &text, row.field, row.value, "Host", "localhost"), status)
+		}
+	}
+}
+
 // gated is the gate of rules that nobody asks for anything else.
 type gated struct {
 	admin.Ruleset

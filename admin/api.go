@@ -92,6 +92,8 @@ type Options struct {
 type API struct {
 	opts Options
 	log  *slog.Logger
+	// files are those that documents name, to tell what is wrong with them.
+	files routes.FileReader
 
 	changing sync.Mutex // held from reading the present document until its change is in the table
 	draining sync.Mutex // held until a drain acts: two who drain one each must not drain both of two

@@ -15,7 +15,9 @@ import (
 // it lets resolve to our address (DNS rebinding; refused by the Host field). A unix
 // socket cannot be reached from a page, but by a proxy of the same user to which
 // somebody names it as a backend: a Gatehouse refuses its own socket there, and
-// cannot know that of another node.
+// cannot know that of another node. Nor does it know that node's TCP listener, which
+// other proxies may stand before, for whoever collects metrics: it refuses what came
+// through a Gatehouse.
 func (a *API) guard(next http.Handler) http.Handler {
 	sameOrigin := http.NewCrossOriginProtection().Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -24,6 +26,8 @@ func (a *API) guard(next http.Handler) http.Handler {
 		switch {
 		case onSocket && proxied(r.Header):
 			a.refuse(w, r, http.StatusForbidden, "this is the private API of a gatehouse, and takes nothing that comes through a proxy")
+		case throughGatehouse(r.Header):
+			a.refuse(w, r, http.StatusForbidden, "this is the admin listener of a gatehouse, and takes nothing that comes through one")
 		case !a.ourHost(r.Host):
 			a.refuse(w, r, http.StatusMisdirectedRequest, "ask by address, by a name without dots or by the node's name")
 		case onSocket:
@@ -48,6 +52,26 @@ func proxied(h http.Header) bool {
 	}
 	return false
 }
+
+// throughGatehouse reports whether a request came through a Gatehouse, which has its name in Via and CDN-Loop whatever the vhost
+// does with fields.
+func throughGatehouse(h http.Header) bool {
+	for _, name := range []string{"Via", "Cdn-Loop"} {
+		for _, value := range h[name] {
+			for entry := range strings.SplitSeq(value, ",") {
+				for word := range strings.FieldsSeq(entry) { // the protocol, the name, a comment
+					if len(word) >= len(nodePrefix) && strings.EqualFold(word[:len(nodePrefix)], nodePrefix) {
+						return true
+					}
+				}
+			}
+		}
+	}
+	return false
+}
+
+// nodePrefix is what the edge begins the name of each node with.
+const nodePrefix = "gatehouse-"
 
 // ourHost reports whether host can only be meant for us: an address, a name that
 // no public zone can hold (no dot, as container networks have them; localhost and

@@ -88,7 +88,11 @@ func (a *API) plainly(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		err := error(&apiError{http.StatusForbidden, "profiles are for this machine: ask over loopback, or over the node's socket", nil})
-		if fromThisMachine(r) {
+		switch {
+		case !fromThisMachine(r):
+		case proxied(r.Header):
+			err = &apiError{http.StatusForbidden, "profiles are for this machine, and not for whoever comes through a proxy on it", nil}
+		default:
 			err = h(w, r)
 		}
 		if err == nil {

@@ -127,6 +127,10 @@ func (a *API) warningsOf(route *routes.Route) routes.Problems {
 	if v == nil {
 		return nil
 	}
+	owner := v.Tenant
+	if owner == "" {
+		owner = route.Name
+	}
 	var out routes.Problems
 	if p := route.FreeIDProblem(); p != nil {
 		out = append(out, p)
@@ -145,12 +149,12 @@ func (a *API) warningsOf(route *routes.Route) routes.Problems {
 		out = append(out, &routes.Problem{Field: "addresses", Reason: err.Error()})
 	}
 	if v.Respond() != nil {
-		if _, err := v.Respond().Page(); err != nil {
+		if _, err := v.Respond().PageFor(owner, &a.files); err != nil {
 			out = append(out, &routes.Problem{Field: "respond.file", Reason: "cannot be read: " + err.Error()})
 		}
 	}
 	for i, b := range v.Backends {
-		if field, err := BackendTLSProblem(b.TLS); err != nil {
+		if field, err := BackendTLSProblem(owner, &a.files, b.TLS); err != nil {
 			out = append(out, &routes.Problem{Field: fmt.Sprintf("backends[%d].tls.%s", i, field), Reason: "new connections fail: " + err.Error()})
 		}
 	}

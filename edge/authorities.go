@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,8 +27,9 @@ type bundle struct {
 // Vhosts that name the same share it.
 type authority struct {
 	from  routes.ClientAuth
+	owner string                // who named it first
 	users int                   // guarded by authorities.mu
-	stamp fs.FileInfo           // of the file when it was last read; nil: it could not be; guarded likewise
+	stamp fs.FileInfo           // of the file when it was last read; nil: it could not be; guarded by authorities.reading
 	err   atomic.Pointer[error] // why the present file is not used; nil: it is
 	good  atomic.Pointer[bundle]
 }
@@ -35,9 +38,13 @@ type authority struct {
 // change. A bad file is set aside with its error, and the last good one stays.
 // It is safe for concurrent use.
 type authorities struct {
-	log *slog.Logger
+	log   *slog.Logger
+	files *routes.FileReader
 
-	mu   sync.Mutex
+	// reading is held by whoever polls, which may take long; who takes both takes it first. Nobody else reads a source that is in all.
+	reading sync.Mutex
+
+	mu   sync.Mutex // not held while a file is read
 	all  map[string]*authority
 	held map[termsKey]*authTerms
 }
@@ -95,6 +102,7 @@ func (a *authorities) hold(route *routes.Route, newTerms func(grade, *clientAuth
 	if c == nil {
 		return
 	}
+	fresh := a.unknown(c, ownerOf(route.Vhost.Tenant, route.Name))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.all == nil {
@@ -102,9 +110,8 @@ func (a *authorities) hold(route *routes.Route, newTerms func(grade, *clientAuth
 	}
 	source := a.all[c.CA]
 	if source == nil {
-		source = &authority{from: routes.ClientAuth{CA: c.CA}}
+		source = fresh
 		a.all[c.CA] = source
-		a.read(source)
 	}
 	key := termsKey{gradeOf(route.Vhost.TLS), c.Mode == routes.AuthRequired, c.Tells(), source}
 	held := a.held[key]
@@ -115,6 +122,19 @@ func (a *authorities) hold(route *routes.Route, newTerms func(grade, *clientAuth
 	held.users++
 	source.users++
 	route.Keep(held)
+}
+
+// unknown reads a source that nobody else names; nil: somebody does. Calls of hold follow each other, with those of release.
+func (a *authorities) unknown(c *routes.ClientAuth, owner string) *authority {
+	a.mu.Lock()
+	known := a.all[c.CA] != nil
+	a.mu.Unlock()
+	if known {
+		return nil
+	}
+	source := &authority{from: routes.ClientAuth{CA: c.CA}, owner: owner}
+	a.read(source)
+	return source
 }
 
 // release ends what hold began; requests that still have the route go on with it.
@@ -137,10 +157,10 @@ func (a *authorities) release(route *routes.Route) {
 	}
 }
 
-// read reads a source and notes the outcome, with mu held. What is new is logged.
+// read reads a source and notes the outcome. What is new is logged, and so is a file that takes too long.
 func (a *authorities) read(source *authority) {
 	before, old := source.err.Load(), source.good.Load()
-	list, err := source.load()
+	list, err := source.load(a.files)
 	if err != nil {
 		source.err.Store(&err)
 		if before == nil || (*before).Error() != err.Error() {
@@ -161,11 +181,11 @@ func (a *authorities) read(source *authority) {
 
 // load reads the certificates and how a change of the file will show: first that, or a
 // change between the two would go unseen.
-func (source *authority) load() (list []*x509.Certificate, err error) {
-	if source.stamp, err = stampOf(&source.from); err != nil {
+func (source *authority) load(files *routes.FileReader) (list []*x509.Certificate, err error) {
+	if source.stamp, err = source.stampNow(files); err != nil {
 		return nil, err
 	}
-	return source.from.Authorities()
+	return source.from.AuthoritiesFor(source.owner, files)
 }
 
 func bundleOf(list []*x509.Certificate) *bundle {
@@ -187,23 +207,26 @@ func (source *authority) name() string {
 	return source.from.CA
 }
 
-// stampOf is how a change of the file shows; nil of a text.
-func stampOf(c *routes.ClientAuth) (fs.FileInfo, error) {
-	if c.Inline() {
+// stampNow is how a change of the file shows; nil of a text.
+func (source *authority) stampNow(files *routes.FileReader) (fs.FileInfo, error) {
+	if source.from.Inline() {
 		return nil, nil
 	}
-	return os.Stat(c.CA)
+	return files.Stat(source.owner, source.from.CA)
 }
 
-// poll reads the files again that have changed, and those that were bad.
-func (a *authorities) poll() {
+// poll reads the files again that have changed, and those that were bad, until ctx ends.
+func (a *authorities) poll(ctx context.Context) {
+	a.reading.Lock()
+	defer a.reading.Unlock()
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, source := range a.all {
-		if source.from.Inline() {
+	sources := slices.Collect(maps.Values(a.all))
+	a.mu.Unlock()
+	for _, source := range sources {
+		if source.from.Inline() || ctx.Err() != nil {
 			continue
 		}
-		now, err := stampOf(&source.from)
+		now, err := source.stampNow(a.files)
 		if was := source.stamp; err == nil && source.err.Load() == nil && was != nil && os.SameFile(was, now) && was.ModTime().Equal(now.ModTime()) && was.Size() == now.Size() {
 			continue
 		}
@@ -225,7 +248,7 @@ func (s *Server) FollowAuthorities(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
-			s.authorities.poll()
+			s.authorities.poll(ctx)
 		}
 	}
 }

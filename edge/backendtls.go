@@ -25,8 +25,8 @@ func tlsKey(t *routes.BackendTLS) string {
 
 // backendTLS is the configuration of connections to a backend; nil: the default, which
 // verifies. Files are read in each handshake, of which there are few: a new certificate
-// acts without more, and one that cannot be read fails this handshake alone.
-func (s *Server) backendTLS(b *routes.Backend) (*tls.Config, error) {
+// acts without more, and one that cannot be read, or not in time, fails this handshake alone.
+func (s *Server) backendTLS(owner string, b *routes.Backend) (*tls.Config, error) {
 	t := b.TLS
 	if t == nil {
 		return s.opts.BackendTLS, nil
@@ -43,7 +43,7 @@ func (s *Server) backendTLS(b *routes.Backend) (*tls.Config, error) {
 	if t.ClientCert != "" {
 		config.SessionTicketsDisabled = true // a session that is resumed goes on under the certificate that it began with, which may be gone
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return clientPair(t)
+			return s.clientPair(owner, t)
 		}
 	}
 	switch {
@@ -52,7 +52,7 @@ func (s *Server) backendTLS(b *routes.Backend) (*tls.Config, error) {
 	case t.CA != "":
 		config.InsecureSkipVerify = true // for VerifyConnection takes its place
 		name := config.ServerName        // cs has none where it is an address, which is not sent
-		config.VerifyConnection = func(cs tls.ConnectionState) error { return verifyBackend(t, name, cs) }
+		config.VerifyConnection = func(cs tls.ConnectionState) error { return s.verifyBackend(owner, t, name, cs) }
 	}
 	return config, nil
 }
@@ -61,12 +61,12 @@ func (s *Server) backendTLS(b *routes.Backend) (*tls.Config, error) {
 const maxPairFile = 1 << 20
 
 // clientPair reads what the backend gets to see. A pipe or a device in the place of a file would hold the handshake, or fill the memory.
-func clientPair(t *routes.BackendTLS) (*tls.Certificate, error) {
-	cert, err := routes.ReadFile(t.ClientCert, maxPairFile)
+func (s *Server) clientPair(owner string, t *routes.BackendTLS) (*tls.Certificate, error) {
+	cert, err := s.files.Read(owner, t.ClientCert, maxPairFile)
 	if err != nil {
 		return nil, fmt.Errorf("backend's tls.client_cert: %w", err)
 	}
-	key, err := routes.ReadFile(t.ClientKey, maxPairFile)
+	key, err := s.files.Read(owner, t.ClientKey, maxPairFile)
 	if err != nil {
 		return nil, fmt.Errorf("backend's tls.client_key: %w", err)
 	}
@@ -78,8 +78,8 @@ func clientPair(t *routes.BackendTLS) (*tls.Certificate, error) {
 }
 
 // verifyBackend is what crypto/tls does, by the authorities that the backend's CA holds now.
-func verifyBackend(t *routes.BackendTLS, name string, cs tls.ConnectionState) error {
-	authorities, err := t.Authorities()
+func (s *Server) verifyBackend(owner string, t *routes.BackendTLS, name string, cs tls.ConnectionState) error {
+	authorities, err := t.AuthoritiesFor(owner, &s.files)
 	if err != nil {
 		return fmt.Errorf("backend's tls.ca: %w", err)
 	}

@@ -175,7 +175,7 @@ func TestClientCertificateThatIsNoFileIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{pipe, "/dev/zero"} {
-		if pair, err := clientPair(&routes.BackendTLS{ClientCert: path, ClientKey: path}); pair != nil || !errors.Is(err, routes.ErrNotRegular) {
+		if pair, err := new(Server).clientPair("vhost a.test", &routes.BackendTLS{ClientCert: path, ClientKey: path}); pair != nil || !errors.Is(err, routes.ErrNotRegular) {
 			t.Errorf("%s: %v, %v", path, pair, err)
 		}
 	}

@@ -60,7 +60,7 @@ func (s *Server) openPools(st *site, route *routes.Route, old *site) error {
 
 // poolOptions are how an owner's backends are reached, for requests and for checks.
 func (s *Server) poolOptions(owner string, b *routes.Backend, connect, firstByte time.Duration) (upstream.Options, error) {
-	config, err := s.backendTLS(b)
+	config, err := s.backendTLS(owner, b)
 	return upstream.Options{
 		Address: b.URL, ConnectTimeout: connect, FirstByteTimeout: firstByte, MaxIdle: idleToBackend,
 		ResponseHeader: s.opts.Limits.ResponseHeader, ResponseFields: s.opts.Limits.ResponseHeaderFields,

@@ -166,7 +166,7 @@ func TestChangesActOnOpenConnections(t *testing.T) {
 		}
 		if len(c.cas) > 0 {
 			write(c.cas...)
-			g.authorities.poll()
+			g.authorities.poll(t.Context())
 		} else {
 			g.become(t, site(c.after))
 		}

@@ -12,8 +12,10 @@ import (
 	"sync"
 	"time"
 
+	"gatehouse/edge/upstream"
 	"gatehouse/edge/wire"
 	"gatehouse/internal/octets"
+	"gatehouse/internal/seldom"
 )
 
 // observe is the outermost link: whatever happens below it ends in one access
@@ -46,12 +48,43 @@ func (r *request) account() {
 	s.opts.AccessLog.write(r, took)
 	switch {
 	case r.response.cut && !byClient(r.record.Err):
-		s.log.Warn("response cut", "id", r.ID, "vhost", r.record.Route, "backend", r.record.Backend,
-			"status", r.response.status, "bytes", r.response.sent, "err", r.record.Err)
+		if t, ok := r.tell("cut"); ok {
+			s.log.Warn("response cut", append([]any{
+				"id", r.ID, "vhost", r.record.Route, "backend", r.record.Backend,
+				"status", r.response.status, "bytes", r.response.sent, "err", r.record.Err,
+			}, t.Args()...)...)
+		}
 	case r.record.Err != nil && r.response.status >= 500 && !expected(r.record.Err):
-		s.log.Warn("request failed", "id", r.ID, "tenant", r.record.Tenant, "vhost", r.record.Route, "backend", r.record.Backend,
-			"status", r.response.status, "err", r.record.Err)
+		if t, ok := r.tell("failed"); ok {
+			s.log.Warn("request failed", append([]any{
+				"id", r.ID, "tenant", r.record.Tenant, "vhost", r.record.Route, "backend", r.record.Backend,
+				"status", r.response.status, "err", r.record.Err,
+			}, t.Args()...)...)
+		}
 	}
+}
+
+// A failure is alike for requests that fail at the same vhost in the same way, whichever of its backends that is.
+type failure struct {
+	what, vhost string
+	status      int
+	reason      string
+}
+
+// tell reports whether the log is told of a request that failed: the access log has each, and one dead backend would else fill it.
+func (r *request) tell(what string) (seldom.Telling, bool) {
+	f := failure{what: what, vhost: r.record.Route, status: r.response.status}
+	if e, ok := errors.AsType[*httpError](r.record.Err); ok {
+		f.reason = e.reason
+	}
+	if e, ok := errors.AsType[*upstream.Error](r.record.Err); ok {
+		f.reason = e.Op // the text of the cause may have ports in it, others each time
+	}
+	owner := ""
+	if r.site != nil {
+		owner = r.site.owner
+	}
+	return r.srv.failures.Tell(owner, f)
 }
 
 // expected reports whether an error is no news to the operator, whatever its

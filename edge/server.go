@@ -25,6 +25,7 @@ import (
 	"gatehouse/edge/upstream"
 	"gatehouse/edge/waf"
 	"gatehouse/edge/wire"
+	"gatehouse/internal/seldom"
 	"gatehouse/routes"
 )
 
@@ -115,6 +116,8 @@ type Server struct {
 	presets    presetSets
 
 	authorities authorities
+	files       routes.FileReader // that documents name
+	failures    seldom.Teller     // of requests
 	addresses   addresses
 	ignored     ignoredOnce // exclusions without effect that were logged
 
@@ -148,7 +151,7 @@ func New(opts Options) (*Server, error) {
 	s.names = upstream.NewResolver(upstream.ResolverOptions{Lookup: opts.LookupHost, Observe: s.lookedUp})
 	s.via = viaProtocol + nodePrefix + s.newID()
 	s.handle = chain(s.links(), s.forward)
-	s.authorities.log = s.log
+	s.authorities.log, s.authorities.files = s.log, &s.files
 	s.limits.sharing = opts.RateSharing
 	var key StickyKey
 	_, _ = rand.Read(key[:]) // never fails (crypto/rand)

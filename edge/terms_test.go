@@ -331,7 +331,7 @@ func TestTicketsDoNotOutliveAChangeOfTerms(t *testing.T) {
 					if err := os.WriteFile(file, append(append([]byte{}, ca.PEM...), second.PEM...), 0o600); err != nil {
 						t.Fatal(err)
 					}
-					g.authorities.poll()
+					g.authorities.poll(t.Context())
 				case c.after == "":
 					g.remove("a.test")
 				default:

@@ -46,6 +46,14 @@ func (r *Respond) Page() ([]byte, error) {
 	return ReadFile(r.File, MaxPage)
 }
 
+// PageFor is Page with the file read by files, for an owner.
+func (r *Respond) PageFor(owner string, files *FileReader) ([]byte, error) {
+	if r.File == "" {
+		return []byte(r.Body), nil
+	}
+	return files.Read(owner, r.File, MaxPage)
+}
+
 // checkAnswer makes sure that a vhost says in one way what its requests are answered by.
 func checkAnswer(v *Vhost, mode checkMode) []finding {
 	var given []string

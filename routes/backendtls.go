@@ -30,6 +30,11 @@ func (t *BackendTLS) Authorities() ([]*x509.Certificate, error) {
 	return (&ClientAuth{CA: t.CA}).Authorities()
 }
 
+// AuthoritiesFor is Authorities with the file read by r, for an owner.
+func (t *BackendTLS) AuthoritiesFor(owner string, r *FileReader) ([]*x509.Certificate, error) {
+	return (&ClientAuth{CA: t.CA}).AuthoritiesFor(owner, r)
+}
+
 // Inline reports whether CA is the text of certificates, not the path of a file.
 func (t *BackendTLS) Inline() bool { return (&ClientAuth{CA: t.CA}).Inline() }
 

@@ -40,10 +40,19 @@ func (c *ClientAuth) Tells() bool { return c.Header == nil || *c.Header }
 // Authorities reads the certificates that CA names or holds. An error of the file is
 // that of ReadFile; the others are those of ParseAuthorities.
 func (c *ClientAuth) Authorities() ([]*x509.Certificate, error) {
+	return c.authorities(ReadFile)
+}
+
+// AuthoritiesFor is Authorities with the file read by r, for an owner.
+func (c *ClientAuth) AuthoritiesFor(owner string, r *FileReader) ([]*x509.Certificate, error) {
+	return c.authorities(func(path string, limit int64) ([]byte, error) { return r.Read(owner, path, limit) })
+}
+
+func (c *ClientAuth) authorities(read func(path string, limit int64) ([]byte, error)) ([]*x509.Certificate, error) {
 	if c.Inline() {
 		return ParseAuthorities([]byte(c.CA))
 	}
-	text, err := ReadFile(c.CA, maxAuthorities)
+	text, err := read(c.CA, maxAuthorities)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package routes
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -49,5 +50,40 @@ func TestFileIsReadUpToTheLimit(t *testing.T) {
 	// Its size is 0 until it is read.
 	if _, err := ReadFile("/proc/self/smaps", 1<<10); err == nil || !strings.Contains(err.Error(), "larger than 1 KiB") {
 		t.Errorf("a file that hides its size: got %v", err)
+	}
+}
+
+func TestHugeSparseFileIsNotRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 1<<40); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadFile(path, 1<<20); err == nil || !strings.Contains(err.Error(), "larger than 1024 KiB") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// /proc/kmsg, for instance, says that it is regular and has its readers wait, as a pipe does.
+func TestWhatHasItsReadersWaitIsNotRead(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	if _, err := w.WriteString("x"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(unwaiting{r}); !errors.Is(err, ErrNotRegular) {
+		t.Errorf("got %v", err)
+	}
+	if info, err := os.Stat("/proc/kmsg"); err != nil || !info.Mode().IsRegular() || os.Geteuid() != 0 {
+		return
+	}
+	if _, err := ReadFile("/proc/kmsg", 1<<20); err == nil {
+		t.Error("/proc/kmsg was read to its end")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -103,7 +104,7 @@ func (n *node) drainBackend(ctx context.Context, r admin.DrainRequest, drained b
 	}
 	if drained && !r.Yes { // on another node somebody may have drained the others at the same time
 		if bare, _ := n.edge.LeftBare(d); len(bare) > 0 {
-			return admin.DrainResult{}, errors.Join(lastBackend(d, bare), n.backends.Set(context.WithoutCancel(ctx), d, false))
+			return admin.DrainResult{}, errors.Join(n.lastBackend(d, bare, wouldBeBare), n.backends.Set(context.WithoutCancel(ctx), d, false))
 		}
 	}
 	return out, unsaved
@@ -123,9 +124,9 @@ func (n *node) mayDrain(d health.Drain, yes, drained bool) error {
 	bare, unwell := n.edge.LeftBare(d)
 	switch {
 	case len(bare) > 0:
-		return lastBackend(d, bare)
+		return n.lastBackend(d, bare, wouldBeBare)
 	case len(unwell) > 0:
-		return fmt.Errorf("%s is not drained: %w that is well of %s; --yes drains it all the same", d.URL, admin.ErrLastBackend, some(unwell))
+		return n.lastBackend(d, unwell, wouldBeUnwell)
 	}
 	return nil
 }
@@ -150,8 +151,58 @@ func isDrained(drains []health.Drain, d *health.Drain) error {
 	return fmt.Errorf("%w (see gatehouse backend list)", err)
 }
 
-func lastBackend(d health.Drain, bare []string) error {
-	return fmt.Errorf("%s is not drained: %w of %s, which would answer 503; --yes drains it all the same", d.URL, admin.ErrLastBackend, some(bare))
+// What becomes of vhosts that would have no backend left, or none that is well.
+const (
+	wouldBeBare   = " of %s, which would answer 503"
+	wouldBeUnwell = " that is well of %s"
+)
+
+// lastBackend is why a drain is refused for the sake of vhosts. Some may be another tenant's, who names the same URL: whoever drains it for his own
+// is told how.
+func (n *node) lastBackend(d health.Drain, vhosts []string, would string) error {
+	table := n.table()
+	whose := map[string]string{}
+	for _, name := range vhosts {
+		if route := table.Vhost(name); route != nil && route.Vhost != nil {
+			whose[name] = route.Vhost.Tenant
+		}
+	}
+	var naming []string
+	if d.Tenant == "" {
+		for _, b := range n.edge.Backends("", d.URL) {
+			if len(b.Vhosts) > 0 {
+				naming = append(naming, b.Tenant)
+			}
+		}
+	}
+	return refusedDrain(d, vhosts, would, whose, naming)
+}
+
+// refusedDrain is lastBackend's error: whose says which tenants the vhosts are of, naming which name the backend.
+func refusedDrain(d health.Drain, vhosts []string, would string, whose map[string]string, naming []string) error {
+	named, bereft := make([]string, len(vhosts)), map[string]bool{}
+	for i, name := range vhosts {
+		named[i] = name
+		if tenant := whose[name]; tenant != "" && d.Tenant == "" {
+			named[i] += " (tenant " + tenant + ")"
+		}
+		bereft[whose[name]] = true
+	}
+	var spared []string
+	for _, tenant := range naming {
+		if tenant != "" && !bereft[tenant] && !slices.Contains(spared, tenant) {
+			spared = append(spared, tenant)
+		}
+	}
+	slices.Sort(spared)
+	hint := "--yes drains it all the same"
+	switch {
+	case len(spared) == 1:
+		hint = "--tenant " + spared[0] + " drains it as that tenant's alone, " + hint
+	case len(spared) > 1:
+		hint = "--tenant drains it as one tenant's alone (" + some(spared) + " have others), " + hint
+	}
+	return fmt.Errorf("%s is not drained: %w"+would+"; %s", d.URL, admin.ErrLastBackend, some(named), hint)
 }
 
 func ofTenant(tenant string) string {

@@ -50,7 +50,7 @@ func (c *checker) backendTLS(d placed) {
 			continue
 		}
 		at := "backends[" + itoa(i) + "].tls."
-		if field, err := admin.BackendTLSProblem(b.TLS); err != nil {
+		if field, err := admin.BackendTLSProblem("", &routes.FileReader{}, b.TLS); err != nil {
 			path := map[string]string{"ca": b.TLS.CA, "client_cert": b.TLS.ClientCert, "client_key": b.TLS.ClientKey}[field]
 			c.add(d.entry.problem(at+field, unreadableFile(path, err)))
 		}

@@ -211,6 +211,9 @@ func certificateChange(table *routes.Table, name string) acme.Change {
 	switch {
 	case t.Certificate != nil:
 		change.CertFile, change.KeyFile = t.Certificate.Cert, t.Certificate.Key
+		if change.Owner = "vhost " + owner.Name; owner.Vhost.Tenant != "" {
+			change.Owner = "tenant " + owner.Vhost.Tenant
+		}
 	case t.OneCertificate:
 		change.Set = owner.Name
 	}

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"gatehouse/internal/seldom"
 )
 
 // A Target is one backend as one vhost has it checked.
@@ -70,6 +72,8 @@ type Prober struct {
 	opts ProberOptions
 	log  *slog.Logger
 	wake chan struct{} // something is due earlier than before
+
+	told seldom.Teller // changes
 
 	mu      sync.Mutex
 	targets map[Target]*probed
@@ -283,6 +287,12 @@ func (p *Prober) check(ctx context.Context, e *probed) {
 	}
 }
 
+// A change is that a backend was found down, or up again: no two are alike.
+type change struct {
+	finding *Finding
+	up      bool
+}
+
 // note counts, and acts once there were enough in a row.
 func (p *Prober) note(e *probed, err error) {
 	if err == nil {
@@ -290,15 +300,20 @@ func (p *Prober) note(e *probed, err error) {
 		if e.finding == nil || e.good < e.Rise {
 			return
 		}
+		was := e.finding
 		e.finding = nil
-		p.log.Info("backend is up again", "vhost", e.Vhost, "tenant", e.Tenant, "backend", e.URL)
+		if t, ok := p.told.Tell(e.owner(), change{was, true}); ok {
+			p.log.Info("backend is up again", append([]any{"vhost", e.Vhost, "tenant", e.Tenant, "backend", e.URL}, t.Args()...)...)
+		}
 	} else {
 		e.good, e.bad = 0, e.bad+1
 		if e.finding != nil || e.bad < e.Fall {
 			return
 		}
 		e.finding = &Finding{URL: e.URL, Vhost: e.Vhost, Reason: err.Error(), Since: time.Now().UTC().Truncate(time.Second)}
-		p.log.Warn("backend is down", "vhost", e.Vhost, "tenant", e.Tenant, "backend", e.URL, "err", err)
+		if t, ok := p.told.Tell(e.owner(), change{e.finding, false}); ok { // one owner may have thousands
+			p.log.Warn("backend is down", append([]any{"vhost", e.Vhost, "tenant", e.Tenant, "backend", e.URL, "err", err}, t.Args()...)...)
+		}
 	}
 	p.pending[e.place.String()] = e.finding
 	p.opts.Found(e.Target, e.finding)

@@ -72,7 +72,7 @@ var errNoTurn = errors.New("not asked for yet: others are being waited for")
 
 func (one *list) firstRead(l *Lists, owner string) {
 	if !one.isURL {
-		if one.readFile(l); one.networks.Load() == nil {
+		if one.readFile(l, owner); one.networks.Load() == nil {
 			one.restore(l)
 		}
 		return
@@ -121,7 +121,8 @@ func (one *list) reread(l *Lists) (changed bool) {
 	one.mu.Lock()
 	defer one.unlock(l)
 	path := strings.TrimPrefix(one.entry, "file:")
-	now, err := os.Stat(path)
+	owner := l.ownerOf(one)
+	now, err := l.files.Stat(owner, path)
 	was := one.stamp
 	if err == nil && was != nil && os.SameFile(was, now) && was.ModTime().Equal(now.ModTime()) && was.Size() == now.Size() {
 		if !one.unkept || !one.due(time.Now()) {
@@ -133,17 +134,17 @@ func (one *list) reread(l *Lists) (changed bool) {
 			return false // it may be half written, as yet empty
 		}
 	}
-	return one.readFile(l)
+	return one.readFile(l, owner)
 }
 
 // readFile reads the file, with mu held.
-func (one *list) readFile(l *Lists) (changed bool) {
+func (one *list) readFile(l *Lists, owner string) (changed bool) {
 	path := strings.TrimPrefix(one.entry, "file:")
 	var err error
-	if one.stamp, err = os.Stat(path); err != nil { // first: a change between the two would go unseen
+	if one.stamp, err = l.files.Stat(owner, path); err != nil { // first: a change between the two would go unseen
 		return one.failed(l, withoutPath(err))
 	}
-	text, err := routes.ReadFile(path, MaxListBytes)
+	text, err := l.files.Read(owner, path, MaxListBytes)
 	if err != nil {
 		one.stamp = nil
 		return one.failed(l, withoutPath(err))

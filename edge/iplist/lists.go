@@ -58,6 +58,7 @@ type Lists struct {
 	client *http.Client
 	// firsts and fetches are what requests have a slot of.
 	firsts, fetches *slots
+	files           routes.FileReader
 
 	mu    sync.Mutex // held for maps only, never while anything is read
 	rules map[*routes.Addresses]*Rules
@@ -172,6 +173,16 @@ func (l *Lists) Close(r *Rules) {
 			one.forget(l)
 		}
 	}
+}
+
+// ownerOf is one of those who name a list: who has it read.
+func (l *Lists) ownerOf(one *list) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for r := range one.rules {
+		return r.owner
+	}
+	return ""
 }
 
 // held are the lists in use.

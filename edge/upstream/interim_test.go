@@ -126,3 +126,28 @@ func TestADrippingBodyPasses(t *testing.T) {
 	})
 	wantOK(t, newPool(t, Options{Address: b.url(), FirstByteTimeout: stall, StallTimeout: stall}), get("/"))
 }
+
+// A backend could else hold a request for 33 times the limit.
+func TestInterimAnswersDoNotExtendTheWaitForTheAnswer(t *testing.T) {
+	t.Parallel()
+	const limit = 400 * time.Millisecond
+	b := serve(t, func(s *session) {
+		if s.request() == nil {
+			return
+		}
+		for range 20 {
+			if !s.say("HTTP/1.1 103 Early Hints\r\n\r\n") {
+				return
+			}
+			time.Sleep(limit / 4) // part of the script
+		}
+		s.say(okAnswer)
+	})
+	p := newPool(t, Options{Address: b.url(), FirstByteTimeout: limit})
+	for _, req := range []*Request{get("/"), post("abc"), post(strings.Repeat("x", 100_000))} {
+		_, _, err := fetch(t, p, req)
+		if e := wantError(t, err, OpHead); !e.Timeout || e.Repeatable {
+			t.Errorf("%+v", e)
+		}
+	}
+}

@@ -37,7 +37,7 @@ type Options struct {
 	ConnectTimeout time.Duration
 
 	// FirstByteTimeout bounds the time from the last byte of the request to the end of the
-	// answer's head; each interim answer (1xx) starts it anew. It also bounds each single write of
+	// final answer's head; interim answers (1xx) do not extend it. It also bounds each single write of
 	// the request. 0 means 60 s. Like StallTimeout, it may be exceeded by an eighth.
 	FirstByteTimeout time.Duration
 

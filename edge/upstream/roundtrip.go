@@ -128,7 +128,7 @@ func (x *exchange) send(req *Request, out []byte) (sent bool, err error) {
 	return true, nil
 }
 
-// receive reads interim heads and the final one, and decides how the body ends (RFC 9112 §6.3).
+// receive reads interim heads and the final one, all within one FirstByteTimeout, and decides how the body ends (RFC 9112 §6.3).
 func (x *exchange) receive(req *Request) error {
 	var h head
 	surplus := false // an interim answer that announces content is not trusted with a next request
@@ -155,9 +155,6 @@ func (x *exchange) receive(req *Request) error {
 		if (h.status == 102 || h.status == 103) && req.Informational != nil {
 			req.Informational(h.status, h.fields)
 		}
-		if err := x.extend(); err != nil {
-			return err
-		}
 	}
 	if x.sender != nil {
 		x.sender.answer()
@@ -170,15 +167,6 @@ func (x *exchange) receive(req *Request) error {
 	x.keep = !h.http10 && !h.close && !surplus
 	x.frame(&h, req.Method)
 	return nil
-}
-
-// extend starts FirstByteTimeout anew after an interim answer.
-func (x *exchange) extend() error {
-	if x.sender != nil {
-		x.sender.extend()
-		return nil
-	}
-	return x.c.readWithin(x.pool.opts.FirstByteTimeout, time.Now())
 }
 
 // frame sets where the body ends. An answer without one is over already.

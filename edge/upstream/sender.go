@@ -152,15 +152,6 @@ func (s *sender) settleRead() {
 	_ = s.c.nc.SetReadDeadline(time.Now().Add(wait)) // fails on a closed connection only: the reader sees that itself
 }
 
-// extend gives the backend a new FirstByteTimeout after an interim answer, if the request is sent.
-func (s *sender) extend() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.finished() && s.err == nil {
-		_ = s.c.nc.SetReadDeadline(time.Now().Add(s.timeout)) // see settleRead
-	}
-}
-
 // answer notes that the final head has come.
 func (s *sender) answer() {
 	s.mu.Lock()
