@@ -78,7 +78,7 @@ func sameBackends(pool *balance.Pool[*upstream.Pool], specs []balance.Spec[*upst
 func (r *request) pickBackend() (backendAttempt, bool) {
 	pool := r.site.pool
 	if r.site.sticky == nil {
-		return r.pick(nil)
+		return r.pick(nil, false)
 	}
 	tags := r.site.sticky.tagsFor(r.srv.stickyKey.Load(), r.site)
 	if m := tags.member(r); m != nil {
@@ -86,19 +86,9 @@ func (r *request) pickBackend() (backendAttempt, bool) {
 			return a, true // it may have to wait there: what the client left at that backend is nowhere else
 		}
 	}
-	a, ok := r.pick(nil)
+	a, ok := r.pick(nil, false)
 	if ok {
 		r.stickTo(tags, a.Member())
-	}
-	return a, ok
-}
-
-// pickOther chooses the backend that is asked after first could not answer.
-func (r *request) pickOther(first *backendMember) (backendAttempt, bool) {
-	tried := [...]*backendMember{first}
-	a, ok := r.pick(tried[:])
-	if ok && r.site.sticky != nil {
-		r.stickTo(r.site.sticky.tagsFor(r.srv.stickyKey.Load(), r.site), a.Member())
 	}
 	return a, ok
 }
