@@ -77,3 +77,36 @@ func TestBlocksOfANodeThatIsAlone(t *testing.T) {
 		t.Errorf("%d with a bad list", got)
 	}
 }
+
+// What somebody has written by hand and does not act, or has put in the place of blocks, is said where he looks; and with the latter no block goes.
+func TestBlocksInRedisThatDoNotActAreSaid(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	n := launch(t, "routes: "+redis.URL(), nil)
+	edgetest.WaitFor(t, "the node to follow blocks", func() bool { return strings.Contains(n.stderr.String(), "blocks in redis are followed") })
+	said := func(parts ...string) func() bool {
+		return func() bool {
+			for _, verb := range [][]string{{"block", "list"}, {"block", "list", "-o", "json"}, {"health"}} {
+				out := n.must(verb...)
+				for _, part := range parts {
+					if !strings.Contains(out, part) {
+						return false
+					}
+				}
+			}
+			return true
+		}
+	}
+	n.must("block", "add", "192.0.2.0/24")
+	redis.CLI("hset", "block:{*}", "10.0.0.1/8", "")
+	edgetest.WaitFor(t, "the field to be said", said("10.0.0.1/8", "bits beyond its prefix"))
+	redis.CLI("set", "block:{*}", "x")
+	edgetest.WaitFor(t, "the key to be said", said("block:{*}", "WRONGTYPE", "delete it"))
+	redis.CLI("del", "block:{*}")
+	edgetest.WaitFor(t, "the block to be back", func() bool {
+		return redis.CLI("hkeys", "block:{*}") == "192.0.2.0/24" && strings.HasSuffix(n.must("health"), "ready\n")
+	})
+	if out := n.must("block", "list"); !strings.Contains(out, "192.0.2.0/24") || strings.Contains(out, "gatehouse:") {
+		t.Error(out)
+	}
+}

@@ -238,11 +238,11 @@ func (n *node) notReady() []string {
 }
 
 // warnings lists what an operator should mend though the node serves.
-func (n *node) warnings() []string {
+func (n *node) warnings() (out []string) {
 	if problem, serving := n.certs.SealProblem(); problem != "" && serving {
-		return []string{problem}
+		out = append(out, problem)
 	}
-	return nil
+	return append(out, adminBlocks{n}.warnings()...)
 }
 
 // redactedRoutes is the routes' place without a password.
