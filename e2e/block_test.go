@@ -71,7 +71,14 @@ func TestBlocksOfANodeThatIsAlone(t *testing.T) {
 	n.write("drop.txt", "127.0.0.0/8 # all of us\n")
 	n.within("shop.test", 403)
 	t.Logf("the file acts after %v", time.Since(begin))
+	if out := n.must("health"); out != "ready\n" {
+		t.Errorf("health with a good list: %s", out)
+	}
 	n.write("drop.txt", "oops\n")
+	edgetest.WaitFor(t, "health to warn of the list", func() bool {
+		out := n.must("health")
+		return strings.Contains(out, "warning: addresses: ") && strings.Contains(out, "drop.txt: the last good one is in force: line 1")
+	})
 	edgetest.WaitFor(t, "the log", func() bool { return strings.Contains(n.stderr.String(), "list of addresses not usable") })
 	if got := n.status("shop.test", "/"); got != 403 {
 		t.Errorf("%d with a bad list", got)

@@ -242,6 +242,9 @@ func (n *node) warnings() (out []string) {
 	if problem, serving := n.certs.SealProblem(); problem != "" && serving {
 		out = append(out, problem)
 	}
+	for _, err := range n.edge.ProcessAddressProblems() {
+		out = append(out, "addresses: "+err.Error())
+	}
 	return append(out, adminBlocks{n}.warnings()...)
 }
 
