@@ -173,9 +173,12 @@ func backendOutcome(answer *upstream.Response, err error) balance.Outcome {
 // Why a backend was ejected, as counted.
 var ejectionReasons = map[balance.Outcome]string{balance.Unreachable: "unreachable", balance.Failed: "failing"}
 
-// report passes the outcome on, and tells when it ejects the backend.
+// report passes the outcome on, and tells when it ejects the backend, or brings it back.
 func (s *Server) report(r *request, attempt *backendAttempt, o balance.Outcome) {
 	length := attempt.Report(o)
+	if attempt.BroughtBack() {
+		s.log.Info("backend is back", "vhost", r.site.name, "tenant", r.site.tenant, "backend", attempt.Member().Backend.String())
+	}
 	if length == 0 {
 		return
 	}

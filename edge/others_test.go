@@ -3,6 +3,7 @@ package edge
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -75,6 +76,28 @@ func TestMoreThanHalfDeadIsNoticedByNobody(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// The log says once that a backend is back, however many requests it then answers.
+func TestTheLogSaysThatABackendIsBack(t *testing.T) {
+	t.Parallel()
+	backends, urls := named(t, 4)
+	n := start(t, shopSite(urls, "balance: round_robin"))
+	for _, b := range backends[1:] { // so many that nobody has to wait for the end of an ejection
+		b.Stop()
+	}
+	n.askAll(t, 1, 20, "GET")
+	if log := n.log.String(); strings.Count(log, "backend ejected") != 3 || strings.Contains(log, "backend is back") {
+		t.Fatal(log)
+	}
+	for _, b := range backends[1:] {
+		b.Start()
+	}
+	n.askAll(t, 4, 100, "GET")
+	log := n.log.String()
+	if back := strings.Count(log, "backend is back"); back < 2 || back > 3 {
+		t.Errorf("%d are said to be back: %s", back, log)
 	}
 }
 

@@ -83,6 +83,7 @@ type attempt struct {
 	turn    uint32
 	trial   bool // it tries whether a backend that was ejected is back
 	despite bool // see DespiteHealth
+	back    bool // see BroughtBack
 }
 
 // Member is who gets the request; nil: the attempt is none.
@@ -91,12 +92,15 @@ func (a *Attempt[B]) Member() *Member[B] { return a.member }
 // DespiteHealth reports whether the member was out when it was picked, and this is no trial.
 func (a *Attempt[B]) DespiteHealth() bool { return a.despite }
 
+// BroughtBack reports whether the answer that was reported has ended an ejection.
+func (a *Attempt[B]) BroughtBack() bool { return a.back }
+
 // Report says what became of it. It returns for how long that has ejected the backend; 0: not at all. The last backend of
 // a pool that could serve is not ejected.
 func (a *Attempt[B]) Report(o Outcome) (ejected time.Duration) {
 	switch o {
 	case Answered:
-		a.member.state.succeed(a.turn)
+		a.back = a.member.state.succeed(a.turn)
 	case Failed, Unreachable:
 		return a.member.state.fail(a.attempt, o, func() bool { return a.pool.hasOther(a.member) })
 	}
@@ -180,7 +184,7 @@ func (p *Pool[B]) begin(m *Member[B], whateverItsHealth bool) (Attempt[B], bool)
 		return Attempt[B]{}, false
 	}
 	m.state.inFlight.Add(1)
-	return Attempt[B]{attempt{m.state.turn.Load(), trial, !ok || m.check.Down()}, p, m}, true
+	return Attempt[B]{attempt{m.state.turn.Load(), trial, !ok || m.check.Down(), false}, p, m}, true
 }
 
 // How well candidates have to be.

@@ -92,20 +92,21 @@ func (s *State) claim() (trial, ok bool) {
 	return ok, ok
 }
 
-// succeed notes an answer to an attempt of that turn.
-func (s *State) succeed(turn uint32) {
+// succeed notes an answer to an attempt of that turn, and reports whether it is the one that has ended an ejection.
+func (s *State) succeed(turn uint32) (back bool) {
 	if s.failures.Load() != 0 { // a plain store would bounce the cache line on every request
 		s.failures.Store(0)
 	}
 	if s.until.Load() == 0 {
-		return
+		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if turn == s.turn.Load() { // else it began before the ejection: old connections may outlive a listener
-		s.inRow = 0
-		s.until.Store(0)
+	if turn != s.turn.Load() { // it began before the ejection: old connections may outlive a listener
+		return false
 	}
+	s.inRow = 0
+	return s.until.Swap(0) != 0
 }
 
 // fail notes a failure and returns for how long it ejects the backend; 0: not at all.

@@ -243,6 +243,35 @@ func TestWhatIsKnownToBeDownIsTheLastChoice(t *testing.T) {
 	}
 }
 
+// Of many answers behind an ejection one has ended it.
+func TestOneAnswerBringsABackendBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pool(RoundRobin, "dead", "b")
+		for range 3 {
+			older := p.Begin(p.Members()[0])
+			time.Sleep(try(p, 0, Unreachable))
+			older.Report(Answered)
+			back := older.BroughtBack()
+			older.Done()
+			var flying []Attempt[string]
+			for range 10 {
+				flying = append(flying, p.Begin(p.Members()[0]))
+			}
+			for i := range flying {
+				flying[i].Report(Answered)
+				if back != (i > 0) {
+					t.Errorf("before answer %d it is back: %v", i, back)
+				}
+				back = back || flying[i].BroughtBack()
+				if i > 0 && flying[i].BroughtBack() {
+					t.Errorf("answer %d brings it back once more", i)
+				}
+				flying[i].Done()
+			}
+		}
+	})
+}
+
 // What one pool learns of a backend, another one with the same state knows, and one that replaces it.
 func TestStateOutlivesPools(t *testing.T) {
 	state := NewState()
