@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -174,7 +175,13 @@ func backendOutcome(answer *upstream.Response, err error) balance.Outcome {
 var ejectionReasons = map[balance.Outcome]string{balance.Unreachable: "unreachable", balance.Failed: "failing"}
 
 // report passes the outcome on, and tells when it ejects the backend, or brings it back.
-func (s *Server) report(r *request, attempt *backendAttempt, o balance.Outcome) {
+func (s *Server) report(r *request, attempt *backendAttempt, answer *upstream.Response, err error) {
+	o := backendOutcome(answer, err)
+	reason := ""
+	if o == balance.Failed || o == balance.Unreachable {
+		reason = failureText(answer, err)
+		attempt.Member().State().Note(reason) // first: whoever sees the failure sees why
+	}
 	length := attempt.Report(o)
 	if attempt.BroughtBack() {
 		s.log.Info("backend is back", "vhost", r.site.name, "tenant", r.site.tenant, "backend", attempt.Member().Backend.String())
@@ -184,5 +191,17 @@ func (s *Server) report(r *request, attempt *backendAttempt, o balance.Outcome) 
 	}
 	s.metrics.ejections.WithLabelValues(r.site.tenant, ejectionReasons[o]).Inc()
 	s.log.Warn("backend ejected", "vhost", r.site.name, "tenant", r.site.tenant, "backend", attempt.Member().Backend.String(),
-		"why", ejectionReasons[o], "for", length.Round(100*time.Millisecond))
+		"why", ejectionReasons[o], "for", length.Round(100*time.Millisecond), "last", reason)
+}
+
+// failureText is what a failure was, for the operator.
+func failureText(answer *upstream.Response, err error) string {
+	if err == nil {
+		return fmt.Sprintf("answered %d", answer.Status)
+	}
+	if up, ok := errors.AsType[*upstream.Error](err); ok && up.Timeout && up.Op != upstream.OpConnect {
+		return "no answer in time"
+	}
+	text := strings.TrimPrefix(err.Error(), "backend ")
+	return text[:min(len(text), 200)]
 }

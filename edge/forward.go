@@ -129,7 +129,7 @@ func (s *Server) ask(r *request, attempt *backendAttempt, out *upstream.Request)
 		return nil, err
 	}
 	answer, err := backend.RoundTrip(context.Background(), out) // ended by its lifeline
-	s.report(r, attempt, backendOutcome(answer, err))
+	s.report(r, attempt, answer, err)
 	if err != nil {
 		r.outbound.leaveBackendPlace()
 		attempt.Done()

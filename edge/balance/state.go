@@ -36,6 +36,7 @@ type State struct {
 	until    atomic.Int64  // when the ejection ends, or a trial after it; 0: a request has succeeded since
 	turn     atomic.Uint32 // counts ejections: an older attempt says nothing about a newer one
 	drained  atomic.Bool
+	reason   atomic.Pointer[string]
 
 	mu    sync.Mutex // for the two below
 	inRow int        // ejections without a success in between
@@ -58,6 +59,17 @@ func (s *State) Drained() bool { return s.drained.Load() }
 
 // Failures is how many failures there were in a row.
 func (s *State) Failures() int64 { return s.failures.Load() }
+
+// Note remembers what the last failure was, in words.
+func (s *State) Note(reason string) { s.reason.Store(&reason) }
+
+// Reason is what was noted last; empty: nothing was.
+func (s *State) Reason() string {
+	if reason := s.reason.Load(); reason != nil {
+		return *reason
+	}
+	return ""
+}
 
 // Ejected returns for how much longer the backend is ejected, and whether that is for being unreachable, or for its answers;
 // 0 and Unknown: it is not.
