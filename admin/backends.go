@@ -33,9 +33,11 @@ type Backend struct {
 	Health string `json:"health"`
 	Detail string `json:"detail,omitempty"`
 	// InFlight is how many requests are on their way to it, upgraded connections among them; of a drained one those of all nodes
-	// and, by node, Nodes.
-	InFlight int64            `json:"in_flight"`
-	Nodes    map[string]int64 `json:"nodes,omitempty"`
+	// and, by node, Nodes, with those that wait for it.
+	InFlight int64 `json:"in_flight"`
+	// Waiting is how many wait on this node, since the backend has as many as its concurrency allows. 0 where it is drained.
+	Waiting int64            `json:"waiting"`
+	Nodes   map[string]int64 `json:"nodes,omitempty"`
 }
 
 // What Backend.Admin and Backend.Health say.

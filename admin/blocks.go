@@ -24,6 +24,27 @@ type Blocks interface {
 	List() []Block
 	// Problem returns why blocks of other nodes are not heard of; nil: they are, or there are none.
 	Problem() error
+	// Faults returns what stands in Redis among blocks and does not act as it stands there, some of it if that is much.
+	Faults() []BlockFault
+}
+
+// A BlockFault is a field of blocks in Redis, or all of a key, that does not act: somebody has made it by hand.
+type BlockFault struct {
+	Key    string `json:"key,omitempty"`    // absent: all keys together
+	Tenant string `json:"tenant,omitempty"` // absent: everybody's
+	Field  string `json:"field,omitempty"`  // absent: all of the key
+	Reason string `json:"reason"`
+}
+
+// String says where, and what.
+func (f *BlockFault) String() string {
+	switch {
+	case f.Key == "":
+		return f.Reason
+	case f.Field == "":
+		return f.Key + ": " + f.Reason
+	}
+	return fmt.Sprintf("%s: %q does not act: %s", f.Key, f.Field, f.Reason)
 }
 
 // A Block keeps a network out.
@@ -75,6 +96,8 @@ type BlockList struct {
 	Blocks []Block   `json:"blocks"`
 	// Problem is why blocks of other nodes may be missing; empty: none are.
 	Problem string `json:"problem,omitempty"`
+	// Faults are what does not act of that in Redis, at most 100.
+	Faults []BlockFault `json:"faults,omitempty"`
 }
 
 // maxBlock bounds the JSON of a request.
@@ -174,6 +197,11 @@ func (a *API) listBlocks(w http.ResponseWriter, r *http.Request) error {
 	for _, b := range a.opts.Blocks.List() {
 		if tenant == "" || b.Tenant == tenant {
 			out.Blocks = append(out.Blocks, b)
+		}
+	}
+	for _, f := range a.opts.Blocks.Faults() {
+		if tenant == "" || f.Key == "" || f.Tenant == tenant {
+			out.Faults = append(out.Faults, f)
 		}
 	}
 	if err := a.opts.Blocks.Problem(); err != nil {

@@ -13,8 +13,9 @@ import (
 
 // blocks are Blocks that a test can break.
 type blocks struct {
-	list []admin.Block
-	err  error
+	list   []admin.Block
+	faults []admin.BlockFault
+	err    error
 }
 
 func (b *blocks) Add(_ context.Context, one admin.Block) error {
@@ -33,6 +34,8 @@ func (b *blocks) Remove(context.Context, netip.Prefix, string) (bool, error) {
 func (b *blocks) List() []admin.Block { return b.list }
 
 func (b *blocks) Problem() error { return b.err }
+
+func (b *blocks) Faults() []admin.BlockFault { return b.faults }
 
 func TestBlocksThatRedisDoesNotTakeAreSaidNotToAct(t *testing.T) {
 	b := &blocks{}
@@ -61,8 +64,10 @@ func TestBlocksThatRedisDoesNotTakeAreSaidNotToAct(t *testing.T) {
 	want(t, "away", c.call("POST", "/blocks/remove", `{"network": "192.0.2.1"}`, &text), 503)
 	contains(t, "away", text, "blocked as before")
 	var list admin.BlockList
+	b.faults = []admin.BlockFault{{Key: "block:{*}", Field: "x"}, {Key: "block:{shop}", Tenant: "shop"}, {Reason: "too many"}}
 	want(t, "list", c.call("GET", "/blocks?tenant=shop", "", &list), 200)
 	want(t, "problem", list.Problem, "redis does not answer")
+	want(t, "faults of the tenant and of all", len(list.Faults) == 2 && list.Faults[0].Key == "block:{shop}" && list.Faults[1].Reason == "too many", true)
 	b.err = nil
 	want(t, "absent", c.call("POST", "/blocks/remove", `{"network": "192.0.2.1"}`, &text), 404)
 

@@ -71,9 +71,49 @@ func TestBlocksOfANodeThatIsAlone(t *testing.T) {
 	n.write("drop.txt", "127.0.0.0/8 # all of us\n")
 	n.within("shop.test", 403)
 	t.Logf("the file acts after %v", time.Since(begin))
+	if out := n.must("health"); out != "ready\n" {
+		t.Errorf("health with a good list: %s", out)
+	}
 	n.write("drop.txt", "oops\n")
+	edgetest.WaitFor(t, "health to warn of the list", func() bool {
+		out := n.must("health")
+		return strings.Contains(out, "warning: addresses: ") && strings.Contains(out, "drop.txt: the last good one is in force: line 1")
+	})
 	edgetest.WaitFor(t, "the log", func() bool { return strings.Contains(n.stderr.String(), "list of addresses not usable") })
 	if got := n.status("shop.test", "/"); got != 403 {
 		t.Errorf("%d with a bad list", got)
+	}
+}
+
+// What somebody has written by hand and does not act, or has put in the place of blocks, is said where he looks; and with the latter no block goes.
+func TestBlocksInRedisThatDoNotActAreSaid(t *testing.T) {
+	t.Parallel()
+	redis := edgetest.Redis(t)
+	n := launch(t, "routes: "+redis.URL(), nil)
+	edgetest.WaitFor(t, "the node to follow blocks", func() bool { return strings.Contains(n.stderr.String(), "blocks in redis are followed") })
+	said := func(parts ...string) func() bool {
+		return func() bool {
+			for _, verb := range [][]string{{"block", "list"}, {"block", "list", "-o", "json"}, {"health"}} {
+				out := n.must(verb...)
+				for _, part := range parts {
+					if !strings.Contains(out, part) {
+						return false
+					}
+				}
+			}
+			return true
+		}
+	}
+	n.must("block", "add", "192.0.2.0/24")
+	redis.CLI("hset", "block:{*}", "10.0.0.1/8", "")
+	edgetest.WaitFor(t, "the field to be said", said("10.0.0.1/8", "bits beyond its prefix"))
+	redis.CLI("set", "block:{*}", "x")
+	edgetest.WaitFor(t, "the key to be said", said("block:{*}", "WRONGTYPE", "delete it"))
+	redis.CLI("del", "block:{*}")
+	edgetest.WaitFor(t, "the block to be back", func() bool {
+		return redis.CLI("hkeys", "block:{*}") == "192.0.2.0/24" && strings.HasSuffix(n.must("health"), "ready\n")
+	})
+	if out := n.must("block", "list"); !strings.Contains(out, "192.0.2.0/24") || strings.Contains(out, "gatehouse:") {
+		t.Error(out)
 	}
 }

@@ -269,3 +269,13 @@ func (s *Server) AddressProblem(vhost string) error {
 	}
 	return errors.Join(st.addresses.vhost.Problem(), st.addresses.tenant.Problem())
 }
+
+// ProcessAddressProblems returns what is wrong with the lists that the process settings name; those of their defaults count once somebody has
+// asked for a vhost that has them. It does not block.
+func (s *Server) ProcessAddressProblems() []error {
+	out := s.addresses.process.Problems()
+	if s.opts.Defaults != nil {
+		out = append(out, s.addresses.lists.Problems(s.opts.Defaults.Addresses)...)
+	}
+	return out
+}

@@ -108,11 +108,16 @@ type BackendStatus struct {
 	// different settings of TLS or in less time, that is of those for which it is the longest.
 	Ejected time.Duration
 	Why     string
+	// Reason is what the last failure was, of those that Ejected or Failures tell of; empty: there was none.
+	Reason string
 	// Down is what active checks have found, of the first of the vhosts for which they did; nil: nothing.
 	Down *health.Finding
 	// Failures is how many there were in a row without an ejection.
 	Failures int64
+	// InFlight is how many requests are on their way to it, and Waiting how many have to wait, since it has as many as it may. Those of a drained one
+	// that wait count as on their way.
 	InFlight int64
+	Waiting  int64
 }
 
 // Backends returns how the backends stand that are configured or drained, by URL, tenant and vhost. host limits them to those of
@@ -140,6 +145,9 @@ func (s *Server) Backends(host, url string) []BackendStatus {
 			if !slices.Contains(row.Vhosts[max(0, len(row.Vhosts)-1):], v.Name) { // a URL that is there twice
 				row.Vhosts = append(row.Vhosts, v.Name)
 			}
+			if p := (placesKey{key.owner, key.url, configured.Concurrency}); p.most > 0 && !slices.Contains(row.places, p) {
+				row.places = append(row.places, p)
+			}
 			if t, ok := targetOf(v, &configured); ok && row.Down == nil {
 				row.Down = s.checks.wrong(t)
 			}
@@ -160,6 +168,8 @@ func (s *Server) Backends(host, url string) []BackendStatus {
 type backendRow struct {
 	BackendStatus
 	keys []backendKey
+	// places are those of vhosts that say how many may be there; each once.
+	places []placesKey
 }
 
 // ofRow is the key of its row.
@@ -177,10 +187,21 @@ func (s *Server) standing(rows map[backendKey]*backendRow, drains health.Drained
 				continue
 			}
 			if left, why := state.Ejected(); left > row.Ejected {
-				row.Ejected, row.Why = left, ejectionReasons[why]
+				row.Ejected, row.Why, row.Reason = left, ejectionReasons[why], state.Reason()
 			}
-			row.Failures = max(row.Failures, state.Failures())
+			if failures := state.Failures(); failures > row.Failures {
+				row.Failures = failures
+				if row.Ejected == 0 {
+					row.Reason = state.Reason()
+				}
+			}
 			row.InFlight += state.InFlight()
+		}
+		if row.Drain == nil {
+			for _, key := range row.places {
+				row.Waiting += s.places.waiting(key)
+			}
+			row.InFlight = max(row.InFlight-row.Waiting, 0) // one may have come there in between
 		}
 		out = append(out, row.BackendStatus)
 	}

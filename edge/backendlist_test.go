@@ -296,3 +296,49 @@ func TestDrainsFollowTheirStates(t *testing.T) {
 		}
 	}
 }
+
+// Who waits for a place at a backend is not there yet.
+func TestWhoWaitsForABackendIsNotInFlightThere(t *testing.T) {
+	t.Parallel()
+	busy := newBusyBackend(t)
+	n := start(t, shopSite(fmt.Sprintf("{url: %q, concurrency: 1}", busy.URL)), withPlaces(100, 5, time.Minute))
+	var clients []*edgetest.RawConn
+	for range 3 {
+		clients = append(clients, n.send(t, "www.shop.test", "/"))
+	}
+	busy.waitFor(t, 1)
+	edgetest.WaitFor(t, "two to wait", func() bool {
+		got := n.Backends("", "")
+		return len(got) == 1 && got[0].InFlight == 1 && got[0].Waiting == 2
+	})
+	close(busy.let)
+	for _, c := range clients {
+		if got := c.Receive("GET"); got.Status != 200 {
+			t.Errorf("status %d", got.Status)
+		}
+	}
+	edgetest.WaitFor(t, "all to end", func() bool {
+		got := n.Backends("", "")
+		return got[0].InFlight == 0 && got[0].Waiting == 0
+	})
+}
+
+// Failing and ejected come with the last failure.
+func TestTheListSaysWhatTheLastFailureWas(t *testing.T) {
+	t.Parallel()
+	failing := edgetest.NewBackendWith(t, edgetest.BackendOptions{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })})
+	dead, urls := named(t, 2)
+	n := start(t, "vhosts:\n  a.test: {backends: ["+failing.URL+"]}\n  b.test: {backends: ["+urls+"], balance: round_robin}\n")
+	dead[0].Stop()
+	for _, host := range []string{"a.test", "b.test", "b.test"} {
+		n.get(t, host, "/")
+	}
+	reasons := map[string]string{}
+	for _, b := range n.Backends("", "") {
+		reasons[b.URL] = b.Reason
+	}
+	if reasons[failing.URL] != "answered 502" || !strings.HasSuffix(reasons[dead[0].URL], "connection refused") || reasons[dead[1].URL] != "" {
+		t.Error(reasons)
+	}
+	n.waitFor(t, n.log, "connection refused")
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -78,7 +79,7 @@ func sameBackends(pool *balance.Pool[*upstream.Pool], specs []balance.Spec[*upst
 func (r *request) pickBackend() (backendAttempt, bool) {
 	pool := r.site.pool
 	if r.site.sticky == nil {
-		return r.pick(nil)
+		return r.pick(nil, false)
 	}
 	tags := r.site.sticky.tagsFor(r.srv.stickyKey.Load(), r.site)
 	if m := tags.member(r); m != nil {
@@ -86,19 +87,9 @@ func (r *request) pickBackend() (backendAttempt, bool) {
 			return a, true // it may have to wait there: what the client left at that backend is nowhere else
 		}
 	}
-	a, ok := r.pick(nil)
+	a, ok := r.pick(nil, false)
 	if ok {
 		r.stickTo(tags, a.Member())
-	}
-	return a, ok
-}
-
-// pickOther chooses the backend that is asked after first could not answer.
-func (r *request) pickOther(first *backendMember) (backendAttempt, bool) {
-	tried := [...]*backendMember{first}
-	a, ok := r.pick(tried[:])
-	if ok && r.site.sticky != nil {
-		r.stickTo(r.site.sticky.tagsFor(r.srv.stickyKey.Load(), r.site), a.Member())
 	}
 	return a, ok
 }
@@ -183,13 +174,34 @@ func backendOutcome(answer *upstream.Response, err error) balance.Outcome {
 // Why a backend was ejected, as counted.
 var ejectionReasons = map[balance.Outcome]string{balance.Unreachable: "unreachable", balance.Failed: "failing"}
 
-// report passes the outcome on, and tells when it ejects the backend.
-func (s *Server) report(r *request, attempt *backendAttempt, o balance.Outcome) {
+// report passes the outcome on, and tells when it ejects the backend, or brings it back.
+func (s *Server) report(r *request, attempt *backendAttempt, answer *upstream.Response, err error) {
+	o := backendOutcome(answer, err)
+	reason := ""
+	if o == balance.Failed || o == balance.Unreachable {
+		reason = failureText(answer, err)
+		attempt.Member().State().Note(reason) // first: whoever sees the failure sees why
+	}
 	length := attempt.Report(o)
+	if attempt.BroughtBack() {
+		s.log.Info("backend is back", "vhost", r.site.name, "tenant", r.site.tenant, "backend", attempt.Member().Backend.String())
+	}
 	if length == 0 {
 		return
 	}
 	s.metrics.ejections.WithLabelValues(r.site.tenant, ejectionReasons[o]).Inc()
 	s.log.Warn("backend ejected", "vhost", r.site.name, "tenant", r.site.tenant, "backend", attempt.Member().Backend.String(),
-		"why", ejectionReasons[o], "for", length.Round(100*time.Millisecond))
+		"why", ejectionReasons[o], "for", length.Round(100*time.Millisecond), "last", reason)
+}
+
+// failureText is what a failure was, for the operator.
+func failureText(answer *upstream.Response, err error) string {
+	if err == nil {
+		return fmt.Sprintf("answered %d", answer.Status)
+	}
+	if up, ok := errors.AsType[*upstream.Error](err); ok && up.Timeout && up.Op != upstream.OpConnect {
+		return "no answer in time"
+	}
+	text := strings.TrimPrefix(err.Error(), "backend ")
+	return text[:min(len(text), 200)]
 }

@@ -98,9 +98,7 @@ func (r *request) inform(status int, fields []upstream.Field) {
 	}
 }
 
-// tryBackends makes the round trip. One that failed is repeated once, if that
-// cannot do harm and the site's budget has room: on another backend or, if there
-// is none and a kept connection was closed at the wrong moment, on a fresh one.
+// tryBackends makes the round trip. See tryOthers for what fails.
 func (s *Server) tryBackends(r *request, out *upstream.Request) (*upstream.Response, backendAttempt, error) {
 	if r.body.length > 0 && r.body.length <= smallBody {
 		// The round trip reads a small body before it takes a connection: keep it for a second try.
@@ -108,35 +106,18 @@ func (s *Server) tryBackends(r *request, out *upstream.Request) (*upstream.Respo
 			return nil, backendAttempt{}, &upstream.Error{Op: upstream.OpBody, Err: err}
 		}
 	}
-	budget := r.site.budget
-	budget.Count(r.response.asked)
+	r.site.budget.Count(r.response.asked)
 	attempt, ok := r.pickBackend()
 	if !ok {
 		return nil, backendAttempt{}, fail(503, "the site is not available", errNoBackend)
 	}
-	first := attempt.Member()
+	first, doubted := attempt.Member(), attempt.DespiteHealth()
 	out.Fresh = r.cached.repeats // it is the second try, if not its own
 	answer, err := s.ask(r, &attempt, out)
-	if err == nil {
-		return answer, attempt, nil
+	if err != nil {
+		return s.tryOthers(r, out, first, doubted, err)
 	}
-	if r.cached.repeats || !r.body.rewind() {
-		return nil, backendAttempt{}, err
-	}
-	second, ok := r.repeater(first, err)
-	if !ok {
-		return nil, backendAttempt{}, err
-	}
-	if !budget.Take(time.Now()) {
-		second.Done()
-		s.metrics.retries.WithLabelValues("refused").Inc()
-		return nil, backendAttempt{}, err
-	}
-	defer budget.Release()
-	s.metrics.retries.WithLabelValues("taken").Inc()
-	out.Fresh = true
-	answer, err = s.ask(r, &second, out)
-	return answer, second, err
+	return answer, attempt, nil
 }
 
 // ask makes one round trip to one backend, when that has a place for it. Without an answer the attempt is done.
@@ -148,27 +129,12 @@ func (s *Server) ask(r *request, attempt *backendAttempt, out *upstream.Request)
 		return nil, err
 	}
 	answer, err := backend.RoundTrip(context.Background(), out) // ended by its lifeline
-	s.report(r, attempt, backendOutcome(answer, err))
+	s.report(r, attempt, answer, err)
 	if err != nil {
 		r.outbound.leaveBackendPlace()
 		attempt.Done()
 	}
 	return answer, err
-}
-
-// repeater picks who may get a request that failed with err at first.
-func (r *request) repeater(first *backendMember, err error) (backendAttempt, bool) {
-	up, ok := errors.AsType[*upstream.Error](err)
-	if !ok || !up.Repeatable {
-		return backendAttempt{}, false
-	}
-	if other, ok := r.pickOther(first); ok {
-		return other, true
-	}
-	if up.Stale {
-		return r.site.pool.Begin(first), true
-	}
-	return backendAttempt{}, false // it would fail again
 }
 
 // adopt makes the backend's answer the request's response.

@@ -167,6 +167,16 @@ func (s *placeSets) get(key placesKey) *places {
 	return p
 }
 
+// waiting is how many wait for the places of a key.
+func (s *placeSets) waiting(key placesKey) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.of[key].Value(); p != nil {
+		return p.waits.Load()
+	}
+	return 0
+}
+
 func (s *placeSets) forget(key placesKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -167,20 +167,26 @@ func (s *Server) givePlaces(st *site, route *routes.Route, old bool) {
 	}
 }
 
-// pick begins an attempt with a backend that is not one of tried: one with a free place, if there is any that is well.
-func (r *request) pick(tried []*backendMember) (backendAttempt, bool) {
+// pick begins an attempt with a backend that has not failed the request: one with a free place, if there is any that is well. wellOnly: it
+// finds nobody rather than one that is not.
+func (r *request) pick(failed []*backendMember, wellOnly bool) (first backendAttempt, ok bool) {
 	st, hash := r.site, r.backendHash()
-	first, ok := st.pool.Pick(hash, tried)
+	if wellOnly {
+		first, ok = st.pool.PickInstead(hash, failed, nil)
+	} else {
+		first, ok = st.pool.Pick(hash, failed)
+	}
 	if !ok || st.hasRoom(first.Member()) {
 		return first, ok
 	}
-	for full := first.Member(); ; {
-		tried = append(tried[:len(tried):len(tried)], full)
-		next, ok := st.pool.PickInstead(hash, tried)
+	var full []*backendMember
+	for last := first.Member(); ; {
+		full = append(full, last)
+		next, ok := st.pool.PickInstead(hash, failed, full)
 		if !ok {
 			return first, true
 		}
-		if full = next.Member(); st.hasRoom(full) {
+		if last = next.Member(); st.hasRoom(last) {
 			first.Done()
 			return next, true
 		}

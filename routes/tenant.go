@@ -18,7 +18,7 @@ type Tenant struct {
 	Rate Rates `yaml:"rate,omitempty" json:"rate,omitempty"`
 	// Concurrency is how many requests of the tenant may be with backends at a time; the others wait. Default:
 	// the process setting limits.tenant_concurrency.
-	Concurrency int `yaml:"concurrency,omitempty" json:"concurrency,omitempty" zero:"must be at least 1"`
+	Concurrency int `yaml:"concurrency,omitempty" json:"concurrency,omitempty" zero:"must be at least 1 (1000000 is as good as no bound)"`
 	// CacheShare is how much of the cache's memory the tenant's vhosts are certain of when it is short; while
 	// there is room they take more. Default 0: an equal part of what tenants with a share of their own leave.
 	CacheShare Size `yaml:"cache_share,omitempty" json:"cache_share,omitempty" zero:"must be at least 1 byte"`

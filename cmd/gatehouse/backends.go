@@ -44,7 +44,7 @@ func (n *node) listBackends(ctx context.Context, host, url string) (admin.Backen
 		out.Problem = unknownInFlight + err.Error()
 	}
 	for _, b := range n.edge.Backends(host, url) {
-		row := admin.Backend{URL: b.URL, Tenant: b.Tenant, Vhosts: b.Vhosts, Admin: admin.AdminActive, InFlight: b.InFlight}
+		row := admin.Backend{URL: b.URL, Tenant: b.Tenant, Vhosts: b.Vhosts, Admin: admin.AdminActive, InFlight: b.InFlight, Waiting: b.Waiting}
 		if row.Vhosts == nil {
 			row.Vhosts = []string{}
 		}
@@ -79,11 +79,18 @@ func healthText(b *edge.BackendStatus) (state, detail string) {
 	case b.Down != nil:
 		return admin.HealthDown, fmt.Sprintf("%s, for %s since %s", b.Down.Reason, b.Down.Vhost, b.Down.Since.UTC().Format("2006-01-02 15:04:05 UTC"))
 	case b.Ejected > 0:
-		return admin.HealthEjected, fmt.Sprintf("%s, for %v more", b.Why, b.Ejected.Round(time.Second))
+		return admin.HealthEjected, fmt.Sprintf("%s, for %v more", b.Why, b.Ejected.Round(time.Second)) + lastFailure(b)
 	case b.Failures > 0:
-		return admin.HealthFailing, fmt.Sprintf("%d in a row", b.Failures)
+		return admin.HealthFailing, fmt.Sprintf("%d in a row", b.Failures) + lastFailure(b)
 	}
 	return admin.HealthUp, ""
+}
+
+func lastFailure(b *edge.BackendStatus) string {
+	if b.Reason == "" {
+		return ""
+	}
+	return "; the last: " + b.Reason
 }
 
 // drainBackend answers the admin API.

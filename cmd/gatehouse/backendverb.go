@@ -31,8 +31,9 @@ and tenant.
 
 CONFIGURED is which vhosts name it; ADMIN whether it is drained; HEALTH what this node knows
 of it: up, failing (the last answers were failures), ejected (passed over for that, for a
-while) or down (by active checks). IN FLIGHT is requests under way, WebSockets among them: of
-drained ones those of all nodes that share a Redis, else this node's.`,
+while), each with the last failure, or down (by active checks). IN FLIGHT is requests under way
+at it on this node, WebSockets among them; WAITING those that wait since it has as many as its
+concurrency allows. Of drained ones both are in IN FLIGHT, those of all nodes that share a Redis.`,
 		Example: "  gatehouse backend list\n  gatehouse backend list www.shop.test -o json",
 		Args:    cobra.MaximumNArgs(1), ValidArgsFunction: s.completeVhost,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -69,12 +70,12 @@ func (s *session) printBackends(list *admin.BackendList) error {
 		if b.Detail != "" {
 			health += " (" + b.Detail + ")"
 		}
-		rows = append(rows, []string{b.URL, dash(b.Tenant), configured, state, health, strconv.FormatInt(b.InFlight, 10)})
+		rows = append(rows, []string{b.URL, dash(b.Tenant), configured, state, health, strconv.FormatInt(b.InFlight, 10), strconv.FormatInt(b.Waiting, 10)})
 	}
 	if list.Problem != "" {
 		fmt.Fprintf(s.Err, "gatehouse: %s\n", printable(list.Problem))
 	}
-	return s.printTable([]string{"BACKEND", "TENANT", "CONFIGURED", "ADMIN", "HEALTH", "IN FLIGHT"}, rows)
+	return s.printTable([]string{"BACKEND", "TENANT", "CONFIGURED", "ADMIN", "HEALTH", "IN FLIGHT", "WAITING"}, rows)
 }
 
 func newBackendDrain(s *session) *cobra.Command {

@@ -59,11 +59,11 @@ func TestBackendsAreListedInThreeColumns(t *testing.T) {
 	t.Chdir(n.Dir)
 	code, out, errOut := invoke(t, "backend", "list")
 	want(t, "list"+errOut, code, exitOK)
-	contains(t, "list", out, "BACKEND", "CONFIGURED", "ADMIN", "HEALTH", "IN FLIGHT",
+	contains(t, "list", out, "BACKEND", "CONFIGURED", "ADMIN", "HEALTH", "IN FLIGHT", "WAITING",
 		"drained 2026-11-29 10:00 UTC by ops", "ejected (unreachable, for 7s more)", "a.test and 3 more vhosts", "active", "  no  ")
 	code, out, _ = invoke(t, "backend", "list", "www.shop.test", "-o", "json")
 	want(t, "JSON", code, exitOK)
-	contains(t, "JSON", out, `"admin": "drained"`, `"health": "ejected"`, `"in_flight": 0`)
+	contains(t, "JSON", out, `"admin": "drained"`, `"health": "ejected"`, `"in_flight": 0`, `"waiting": 0`)
 	code, _, errOut = invoke(t, "backend", "list", "nobody.test")
 	want(t, "nobody's", code, exitFailed)
 	contains(t, "nobody's", errOut, "no vhost answers for nobody.test")

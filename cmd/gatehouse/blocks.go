@@ -74,6 +74,33 @@ func (b adminBlocks) List() []admin.Block {
 	return out
 }
 
+func (b adminBlocks) Faults() []admin.BlockFault {
+	if b.n.sharedBlocks == nil {
+		return nil
+	}
+	faults := b.n.sharedBlocks.Faults()
+	out := make([]admin.BlockFault, len(faults))
+	for i, f := range faults {
+		out[i] = admin.BlockFault{Key: f.Key, Tenant: f.Tenant, Field: f.Field, Reason: f.Err.Error()}
+	}
+	return out
+}
+
+// shownFaults is how many faults of blocks health names.
+const shownFaults = 3
+
+// warnings are those of blocks in Redis that do not act.
+func (b adminBlocks) warnings() (out []string) {
+	faults := b.Faults()
+	for i := range faults[:min(len(faults), shownFaults)] {
+		out = append(out, "blocks in redis: "+faults[i].String())
+	}
+	if more := len(faults) - shownFaults; more > 0 {
+		out = append(out, fmt.Sprintf("blocks in redis: %d more do not act, see gatehouse block list", more))
+	}
+	return out
+}
+
 var errNotFollowed = errors.New("redis does not answer: what other nodes block is not heard of")
 
 func (b adminBlocks) Problem() error {

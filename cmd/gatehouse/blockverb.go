@@ -157,6 +157,8 @@ func newBlockList(s *session) *cobra.Command {
 	var tenant string
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the blocked networks, with until when, by whom and why",
+		Long: "List the blocked networks, with until when, by whom and why. What stands in Redis and does not act, since somebody has written it by hand, is said on\n" +
+			"standard error; -o json has it as faults.",
 		Example: "  gatehouse block list\n  gatehouse block list --tenant shop -o csv",
 		Args:    cobra.NoArgs, Annotations: map[string]string{takesCSV: "yes"},
 	}
@@ -176,6 +178,11 @@ func newBlockList(s *session) *cobra.Command {
 		}
 		if list.Problem != "" && !s.json() {
 			fmt.Fprintf(s.Err, "gatehouse: %s\n", printable(list.Problem))
+		}
+		for i := range list.Faults {
+			if !s.json() {
+				fmt.Fprintf(s.Err, "gatehouse: %s\n", printable(list.Faults[i].String()))
+			}
 		}
 		switch {
 		case s.json():

@@ -258,7 +258,10 @@ func (n *node) warnings() (out []string) {
 			out = append(out, warning)
 		}
 	}
-	return out
+	for _, err := range n.edge.ProcessAddressProblems() {
+		out = append(out, "addresses: "+err.Error())
+	}
+	return append(out, adminBlocks{n}.warnings()...)
 }
 
 // redactedRoutes is the routes' place without a password.

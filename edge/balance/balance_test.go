@@ -333,12 +333,12 @@ func TestPickInsteadFindsNobodyWhoIsOut(t *testing.T) {
 		m := p.Members()
 		try(p, 2, Unreachable)
 		for hash := range uint64(20) {
-			a, ok := p.PickInstead(hash, m[:1])
+			a, ok := p.PickInstead(hash, nil, m[:1])
 			if !ok || a.Member() != m[1] {
 				t.Fatalf("%q picked %v", policy, a.Member())
 			}
 			a.Done()
-			if a, ok := p.PickInstead(hash, m[:2]); ok {
+			if a, ok := p.PickInstead(hash, nil, m[:2]); ok {
 				t.Fatalf("%q picked %s, which is ejected", policy, a.Member().Backend)
 			}
 			if a, ok = p.Pick(hash, m[:2]); !ok {
@@ -347,7 +347,7 @@ func TestPickInsteadFindsNobodyWhoIsOut(t *testing.T) {
 			a.Done()
 		}
 		try(p, 1, Unreachable) // more than half: that may be our own fault
-		if a, ok := p.PickInstead(1, m[:1]); !ok {
+		if a, ok := p.PickInstead(1, nil, m[:1]); !ok {
 			t.Errorf("%q keeps to a health that is ignored", policy)
 		} else {
 			a.Done()

@@ -14,15 +14,15 @@
 // To start, make a Pool and bracket each attempt:
 //
 //	pool := balance.New(balance.P2C, []balance.Spec[Backend]{{Backend: b, State: balance.NewState(), Name: "http://10.0.0.1"}})
-//	var tried []*balance.Member[Backend]
+//	var failed []*balance.Member[Backend]
 //	for {
-//		a, ok := pool.Pick(hash, tried)
+//		a, ok := pool.Pick(hash, failed)
 //		if !ok { … }              // none left
 //		err := send(a.Member().Backend)
 //		a.Report(outcomeOf(err))  // as soon as it is known
 //		…                         // the answer's body
 //		a.Done()                  // nothing is in flight any more
 //		if err == nil || !mayRepeat(err) { break }
-//		tried = append(tried, a.Member())
+//		failed = append(failed, a.Member())
 //	}
 package balance

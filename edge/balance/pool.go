@@ -80,19 +80,27 @@ type Attempt[B any] struct {
 
 // attempt is what a State has to know of one.
 type attempt struct {
-	turn  uint32
-	trial bool // it tries whether a backend that was ejected is back
+	turn    uint32
+	trial   bool // it tries whether a backend that was ejected is back
+	despite bool // see DespiteHealth
+	back    bool // see BroughtBack
 }
 
 // Member is who gets the request; nil: the attempt is none.
 func (a *Attempt[B]) Member() *Member[B] { return a.member }
+
+// DespiteHealth reports whether the member was out when it was picked, and this is no trial.
+func (a *Attempt[B]) DespiteHealth() bool { return a.despite }
+
+// BroughtBack reports whether the answer that was reported has ended an ejection.
+func (a *Attempt[B]) BroughtBack() bool { return a.back }
 
 // Report says what became of it. It returns for how long that has ejected the backend; 0: not at all. The last backend of
 // a pool that could serve is not ejected.
 func (a *Attempt[B]) Report(o Outcome) (ejected time.Duration) {
 	switch o {
 	case Answered:
-		a.member.state.succeed(a.turn)
+		a.back = a.member.state.succeed(a.turn)
 	case Failed, Unreachable:
 		return a.member.state.fail(a.attempt, o, func() bool { return a.pool.hasOther(a.member) })
 	}
@@ -114,26 +122,31 @@ func (p *Pool[B]) hasOther(than *Member[B]) bool {
 	})
 }
 
-// Pick begins an attempt with a member that is not one of tried; false means that none is left. Policies that hash go by hash.
+// mostDespiteHealth is how many members a request may fail at before only those that are well are left to it: where all of many
+// are away, it does not ask each of them.
+const mostDespiteHealth = 3
+
+// Pick begins an attempt with a member that is not one of failed, where the request was before; false means that none is left. Policies
+// that hash go by hash.
 //
 // Drained members are never picked. Those that are down or ejected are passed over, but for one request at a time that
-// tries whether one whose ejection is over is back. Where more than half are out, health is ignored: it is then more
-// likely that the judgement is wrong than that they all are. And rather than nobody, somebody who is out gets the
-// request: a pool is never empty because of its members' past.
-func (p *Pool[B]) Pick(hash uint64, tried []*Member[B]) (Attempt[B], bool) {
-	return p.pick(hash, tried, false)
+// tries whether one whose ejection is over is back. Where more than half are out, ejections are ignored: it is then more
+// likely that the judgement is wrong than that they all are. What failed once is not spread so again: it goes to who is well, if there
+// is one. And rather than nobody, somebody who is out gets the request, last who is down: a pool is never empty because of its members' past.
+func (p *Pool[B]) Pick(hash uint64, failed []*Member[B]) (Attempt[B], bool) {
+	return p.pick(hash, passed[B]{failed: failed}, len(failed) > mostDespiteHealth)
 }
 
-// PickInstead is Pick for a request that would else wait for one of tried: it finds nobody rather than somebody whose health
+// PickInstead is Pick for a request that would else wait for one of full: it finds nobody rather than somebody whose health
 // speaks against it.
-func (p *Pool[B]) PickInstead(hash uint64, tried []*Member[B]) (Attempt[B], bool) {
-	return p.pick(hash, tried, true)
+func (p *Pool[B]) PickInstead(hash uint64, failed, full []*Member[B]) (Attempt[B], bool) {
+	return p.pick(hash, passed[B]{failed, full}, true)
 }
 
-func (p *Pool[B]) pick(hash uint64, tried []*Member[B], wellOnly bool) (Attempt[B], bool) {
+func (p *Pool[B]) pick(hash uint64, not passed[B], wellOnly bool) (Attempt[B], bool) {
 	var few [32]*Member[B] // pools with more allocate, while not all of them are well
 	for range len(p.members) + 1 {
-		candidates, healthy := p.candidates(few[:0], tried, wellOnly)
+		candidates, healthy := p.candidates(few[:0], not, wellOnly)
 		if len(candidates) == 0 {
 			break
 		}
@@ -151,7 +164,7 @@ func (p *Pool[B]) pick(hash uint64, tried []*Member[B], wellOnly bool) (Attempt[
 // PickMember is Pick of a certain member. It is false where Pick would pass it over.
 func (p *Pool[B]) PickMember(m *Member[B]) (Attempt[B], bool) {
 	var few [32]*Member[B]
-	candidates, healthy := p.candidates(few[:0], nil, false)
+	candidates, healthy := p.candidates(few[:0], passed[B]{}, false)
 	if !slices.Contains(candidates, m) {
 		return Attempt[B]{}, false
 	}
@@ -171,12 +184,19 @@ func (p *Pool[B]) begin(m *Member[B], whateverItsHealth bool) (Attempt[B], bool)
 		return Attempt[B]{}, false
 	}
 	m.state.inFlight.Add(1)
-	return Attempt[B]{attempt{m.state.turn.Load(), trial}, p, m}, true
+	return Attempt[B]{attempt{m.state.turn.Load(), trial, !ok || m.check.Down(), false}, p, m}, true
 }
+
+// How well candidates have to be.
+const (
+	well    = iota // they are not out
+	notDown        // they may be ejected
+	anyhow
+)
 
 // candidates returns who may be picked, in list where that is not everybody. healthy: none of them is out. wellOnly: there may be
 // nobody left then.
-func (p *Pool[B]) candidates(list, tried []*Member[B], wellOnly bool) (candidates []*Member[B], healthy bool) {
+func (p *Pool[B]) candidates(list []*Member[B], not passed[B], wellOnly bool) (candidates []*Member[B], healthy bool) {
 	there, out := 0, 0
 	for _, m := range p.members {
 		if m.state.Drained() {
@@ -187,28 +207,47 @@ func (p *Pool[B]) candidates(list, tried []*Member[B], wellOnly bool) (candidate
 			out++
 		}
 	}
-	if there == len(p.members) && out == 0 && len(tried) == 0 {
+	if there == len(p.members) && out == 0 && len(not.failed)+len(not.full) == 0 {
 		return p.members, true
 	}
-	panics := 2*out > there
-	for _, ignore := range []bool{panics, true} {
+	least := well
+	if 2*out > there && len(not.failed) == 0 {
+		least = notDown
+	}
+	for ; least <= anyhow; least++ {
 		for _, m := range p.members {
-			if !m.state.Drained() && (ignore || !m.out()) && !among(tried, m) {
+			if !m.state.Drained() && m.is(least) && !not.has(m) {
 				list = append(list, m)
 			}
 		}
 		if len(list) > 0 || wellOnly {
-			return list, !ignore
+			return list, least == well
 		}
 	}
 	return nil, false
 }
 
-// among reports whether m's backend was tried, be it as another member: a URL may stand in a list twice.
-func among[B any](tried []*Member[B], m *Member[B]) bool {
-	for _, t := range tried {
-		if t.state == m.state {
-			return true
+// is reports whether the member is as well as that.
+func (m *Member[B]) is(least int) bool {
+	switch least {
+	case well:
+		return !m.out()
+	case notDown:
+		return !m.check.Down()
+	}
+	return true
+}
+
+// passed are the members that a request does not want: it failed there, or would have to wait.
+type passed[B any] struct{ failed, full []*Member[B] }
+
+// has reports whether m's backend is one of them, be it as another member: a URL may stand in a list twice.
+func (p *passed[B]) has(m *Member[B]) bool {
+	for _, list := range [...][]*Member[B]{p.failed, p.full} {
+		for _, one := range list {
+			if one.state == m.state {
+				return true
+			}
 		}
 	}
 	return false

@@ -37,6 +37,7 @@ type State struct {
 	until    atomic.Int64  // when the ejection ends, or a trial after it; 0: a request has succeeded since
 	turn     atomic.Uint32 // counts ejections: an older attempt says nothing about a newer one
 	drained  atomic.Bool
+	reason   atomic.Pointer[string]
 
 	mu    sync.Mutex // for the two below
 	inRow int        // ejections without a success in between
@@ -59,6 +60,17 @@ func (s *State) Drained() bool { return s.drained.Load() }
 
 // Failures is how many failures there were in a row.
 func (s *State) Failures() int64 { return s.failures.Load() }
+
+// Note remembers what the last failure was, in words.
+func (s *State) Note(reason string) { s.reason.Store(&reason) }
+
+// Reason is what was noted last; empty: nothing was.
+func (s *State) Reason() string {
+	if reason := s.reason.Load(); reason != nil {
+		return *reason
+	}
+	return ""
+}
 
 // Ejected returns for how much longer the backend is ejected, and whether that is for being unreachable, or for its answers;
 // 0 and Unknown: it is not.
@@ -93,20 +105,21 @@ func (s *State) claim() (trial, ok bool) {
 	return ok, ok
 }
 
-// succeed notes an answer to an attempt of that turn.
-func (s *State) succeed(turn uint32) {
+// succeed notes an answer to an attempt of that turn, and reports whether it is the one that has ended an ejection.
+func (s *State) succeed(turn uint32) (back bool) {
 	if s.failures.Load() != 0 { // a plain store would bounce the cache line on every request
 		s.failures.Store(0)
 	}
 	if s.until.Load() == 0 {
-		return
+		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if turn == s.turn.Load() { // else it began before the ejection: old connections may outlive a listener
-		s.inRow = 0
-		s.until.Store(0)
+	if turn != s.turn.Load() { // it began before the ejection: old connections may outlive a listener
+		return false
 	}
+	s.inRow = 0
+	return s.until.Swap(0) != 0
 }
 
 // ejecting is held from the look at the others to the ejection. It is one for all pools, since backends may be in several; only

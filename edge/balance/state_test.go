@@ -267,6 +267,93 @@ func TestHealthIsIgnoredWhereMoreThanHalfAreOut(t *testing.T) {
 	}
 }
 
+// Where health is doubted, what failed once goes to who is well all the same, and nobody asks all of many that are away.
+func TestWhatFailedOnceGoesToWhoIsWell(t *testing.T) {
+	for _, policy := range policies {
+		p := pool(policy, "a", "b", "c", "d", "e", "f")
+		m := p.Members()
+		for i := range 5 {
+			try(p, i, Unreachable)
+		}
+		if count := picks(t, p, 100, m[0]); count["f"] != 100 {
+			t.Errorf("%q: after a failure, picked %v", policy, count)
+		}
+		if count := picks(t, p, 400, m[5]); len(count) != 5 && !p.Hashes() {
+			t.Errorf("%q: with no other well, picked %v", policy, count)
+		}
+		if a, ok := p.Pick(1, []*Member[string]{m[5], m[0], m[1], m[2]}); ok {
+			t.Errorf("%q: after four failures, picked %s", policy, a.Member().Backend)
+		}
+		a, _ := p.Pick(1, m[5:])
+		if !a.DespiteHealth() {
+			t.Errorf("%q: it is not known that %s is out", policy, a.Member().Backend)
+		}
+		a.Done()
+		if a, _ = p.Pick(1, m[:1]); a.DespiteHealth() {
+			t.Errorf("%q: %s is said to be out", policy, a.Member().Backend)
+		}
+		a.Done()
+	}
+}
+
+// What active checks have found is no guess: where more than half are out, too, it is passed over while anybody else is left.
+func TestWhatIsKnownToBeDownIsTheLastChoice(t *testing.T) {
+	for _, policy := range policies {
+		checks := [4]Check{}
+		var specs []Spec[string]
+		for i, name := range []string{"a", "b", "c", "d"} {
+			specs = append(specs, Spec[string]{Backend: name, Name: name, Check: &checks[i]})
+		}
+		p := New(policy, specs)
+		for i := range 3 {
+			checks[i].Set(true)
+		}
+		if count := picks(t, p, 200); count["d"] != 200 {
+			t.Errorf("%q: with three of four down, picked %v", policy, count)
+		}
+		try(p, 2, Answered)
+		checks[2].Set(false)
+		try(p, 2, Unreachable) // it may be our own fault, and then d is no better
+		if count := picks(t, p, 400); count["c"] == 0 || count["d"] == 0 || count["c"]+count["d"] != 400 {
+			t.Errorf("%q: with two of four down and one ejected, picked %v", policy, count)
+		}
+		checks[2].Set(true)
+		checks[3].Set(true)
+		if count := picks(t, p, 400); len(count) < 2 {
+			t.Errorf("%q: with all down, picked %v", policy, count)
+		}
+	}
+}
+
+// Of many answers behind an ejection one has ended it.
+func TestOneAnswerBringsABackendBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pool(RoundRobin, "dead", "b")
+		for range 3 {
+			older := p.Begin(p.Members()[0])
+			time.Sleep(try(p, 0, Unreachable))
+			older.Report(Answered)
+			back := older.BroughtBack()
+			older.Done()
+			var flying []Attempt[string]
+			for range 10 {
+				flying = append(flying, p.Begin(p.Members()[0]))
+			}
+			for i := range flying {
+				flying[i].Report(Answered)
+				if back != (i > 0) {
+					t.Errorf("before answer %d it is back: %v", i, back)
+				}
+				back = back || flying[i].BroughtBack()
+				if i > 0 && flying[i].BroughtBack() {
+					t.Errorf("answer %d brings it back once more", i)
+				}
+				flying[i].Done()
+			}
+		}
+	})
+}
+
 // What one pool learns of a backend, another one with the same state knows, and one that replaces it.
 func TestStateOutlivesPools(t *testing.T) {
 	state := NewState()

@@ -185,6 +185,14 @@ func (l *Lists) ownerOf(one *list) string {
 	return ""
 }
 
+// Problems returns what is wrong with the lists of a document; nil: nothing, or nobody has opened it.
+func (l *Lists) Problems(a *routes.Addresses) []error {
+	l.mu.Lock()
+	r := l.rules[a]
+	l.mu.Unlock()
+	return r.Problems()
+}
+
 // held are the lists in use.
 func (l *Lists) held() []*list {
 	l.mu.Lock()

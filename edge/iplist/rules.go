@@ -63,11 +63,13 @@ func (s *side) has(a netip.Addr) bool {
 }
 
 // Problem returns what is wrong with the lists of the document now; nil: nothing. It does not block.
-func (r *Rules) Problem() error {
+func (r *Rules) Problem() error { return errors.Join(r.Problems()...) }
+
+// Problems returns it list by list.
+func (r *Rules) Problems() (all []error) {
 	if r == nil {
 		return nil
 	}
-	var all []error
 	for _, l := range r.lists {
 		err := l.err.Load()
 		switch {
@@ -78,7 +80,7 @@ func (r *Rules) Problem() error {
 			all = append(all, fmt.Errorf("%s: the last good one is in force: %w", l.name, *err))
 		}
 	}
-	return errors.Join(all...)
+	return all
 }
 
 // sideOf sorts entries that routes has checked; listOf returns a list by its name.

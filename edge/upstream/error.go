@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 )
 
 // The phases of a round trip, as Error.Op names them.
@@ -35,6 +36,8 @@ type Error struct {
 	// and its body, if any, small. It is for the caller to have the body once more, and to see to it
 	// that repetitions do not become a load of their own (Budget).
 	Repeatable bool
+	// Refused says that no connection came about, and that nothing was waited for: there was nobody to have the load of it.
+	Refused bool
 	// Stale says that the connection was a kept one: its end tells nothing of the backend, and the
 	// repetition may go to the same.
 	Stale bool
@@ -66,6 +69,19 @@ func isTimeout(err error) bool {
 	}
 	var ne net.Error
 	return errors.As(err, &ne) && ne.Timeout()
+}
+
+// isRefusal reports whether dialling, or looking up a name, ended without a connection, nor a time limit. A TLS handshake is none: that is
+// work for the backend.
+func isRefusal(err error) bool {
+	if isTimeout(err) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return false
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return true
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
 }
 
 // A PanicError is a panic while a request's body was read.

@@ -62,7 +62,7 @@ func (p *Pool) attempt(ctx context.Context, req *Request, out []byte, w *Lifelin
 	c, err := p.connection(ctx, req, w)
 	if err != nil {
 		fault := newError(OpConnect, err, false)
-		fault.Repeatable = true
+		fault.Repeatable, fault.Refused = true, isRefusal(err)
 		return nil, fault
 	}
 	c.open()

@@ -189,7 +189,16 @@ func TestNobodyListening(t *testing.T) {
 	}
 	ln.Close()
 	_, _, err = fetch(t, newPool(t, Options{Address: "http://" + ln.Addr().String()}), get("/"))
-	if e := wantError(t, err, OpConnect); e.Sent || e.Timeout {
+	if e := wantError(t, err, OpConnect); e.Sent || e.Timeout || !e.Refused {
+		t.Errorf("%+v", e)
+	}
+}
+
+// A handshake is work for the backend, whatever comes of it.
+func TestAFailedHandshakeIsNoRefusal(t *testing.T) {
+	b := serve(t, func(s *session) { s.say("HTTP/1.1 400 Bad Request\r\n\r\n") })
+	_, _, err := fetch(t, newPool(t, Options{Address: "https://" + b.Addr().String()}), get("/"))
+	if e := wantError(t, err, OpConnect); e.Sent || e.Refused || !e.Repeatable {
 		t.Errorf("%+v", e)
 	}
 }
@@ -203,7 +212,7 @@ func TestConnectTimeout(t *testing.T) {
 		},
 	})
 	_, _, err := fetch(t, p, get("/"))
-	if e := wantError(t, err, OpConnect); !e.Timeout || e.Sent {
+	if e := wantError(t, err, OpConnect); !e.Timeout || e.Sent || e.Refused {
 		t.Errorf("%+v", e)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"slices"
 	"time"
 
@@ -158,8 +159,7 @@ func (f *follower) alone(ctx context.Context, read func(context.Context) error) 
 	return err
 }
 
-// readAll reads all scopes. A Redis that has no set of them has lost blocks: those that this node knows are written back, if it
-// knows any.
+// readAll reads all scopes. Of those that Redis has lost the blocks that this node knows are written back.
 func (f *follower) readAll(ctx context.Context) error {
 	s := f.store
 	for range 3 {
@@ -167,30 +167,48 @@ func (f *follower) readAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if known := s.blocks.List(); len(scopes) == 0 && len(known) > 0 {
-			if err := s.restore(ctx, known); err != nil {
+		lost := s.lost(scopes)
+		if len(lost) > 0 {
+			done, err := s.restore(ctx, slices.Clone(lost))
+			if err != nil {
 				return err
 			}
-			continue
+			if done {
+				continue
+			}
 		}
 		tenants := []string{""}
-		for _, scope := range scopes {
+		for scope := range scopes {
 			if tenant, ok := s.tenantOf(s.prefix + keyBegin + scope + keyEnd); ok {
 				tenants = append(tenants, tenant)
 			}
 		}
+		for _, b := range lost { // of keys that are spoilt
+			tenants = append(tenants, b.Tenant)
+		}
+		tenants = slices.AppendSeq(tenants, maps.Keys(s.said))
 		slices.Sort(tenants)
-		read, err := f.read(slices.Compact(tenants))
-		if err != nil {
+		if f.known, err = f.read(slices.Compact(tenants)); err != nil {
 			return err
 		}
-		f.known = read
-		if len(scopes) == 0 && len(read[""]) > 0 { // written by hand
-			return s.noteScope(ctx, "")
-		}
-		return nil
+		return f.noteScopes(ctx, scopes)
 	}
 	return fmt.Errorf("redis: %s is gone as soon as it is written", s.prefix+scopesKey)
+}
+
+// noteScopes has the set of scopes, as it was read, fit to what is known: it lacks what was written by hand, and must not have what is spoilt.
+func (f *follower) noteScopes(ctx context.Context, scopes map[string]struct{}) (err error) {
+	s := f.store
+	for tenant, fields := range f.known {
+		_, in := scopes[scopeOf(tenant)]
+		switch {
+		case in && fields == nil && isWrongType(s.said[tenant]):
+			err = errors.Join(err, s.lose(ctx, tenant))
+		case !in && len(fields) > 0:
+			err = errors.Join(err, s.noteScope(ctx, tenant))
+		}
+	}
+	return err
 }
 
 // changed acts on invalidations, and reads all scopes again if they or the caller want it. The scopes that were named are read behind
@@ -227,20 +245,25 @@ func (f *follower) changed(ctx context.Context, pushes []redisconn.Reply, all bo
 }
 
 func (f *follower) readSome(ctx context.Context, tenants []string) error {
+	s := f.store
+	if slices.ContainsFunc(tenants, func(tenant string) bool { return s.said[tenant] != nil }) {
+		return f.readAll(ctx) // it may be mended, and then it is not its blocks that are gone
+	}
 	slices.Sort(tenants)
 	read, err := f.read(slices.Compact(tenants))
 	if err != nil {
 		return err
 	}
 	for tenant, fields := range read {
-		if len(f.known[tenant]) == 0 && len(fields) > 0 { // somebody may have written it by hand, and knows of no other key
-			if err := f.store.noteScope(ctx, tenant); err != nil {
-				return err
-			}
+		switch {
+		case isWrongType(s.said[tenant]):
+			err = errors.Join(err, s.lose(ctx, tenant))
+		case len(f.known[tenant]) == 0 && len(fields) > 0: // somebody may have written it by hand, and knows of no other key
+			err = errors.Join(err, s.noteScope(ctx, tenant))
 		}
 		f.known[tenant] = fields
 	}
-	return nil
+	return err
 }
 
 // apply brings what is known into force, and returns what is over.
@@ -248,11 +271,13 @@ func (f *follower) apply() (over state) {
 	s := f.store
 	var blocks []iplist.Block
 	over, overs := state{}, 0
+	var faults []Fault
 	bad, spelled := map[uint64]bool{}, map[place][]string{}
 	now := time.Now()
 	for tenant, fields := range f.known {
 		if fields == nil { // what is in force stays
 			blocks = append(blocks, s.inForce(tenant)...)
+			faults = append(faults, Fault{Key: s.key(tenant), Tenant: tenant, Err: s.said[tenant]})
 		}
 		for _, one := range fields {
 			b, err := blockOf(tenant, one.network, one.value)
@@ -262,6 +287,7 @@ func (f *follower) apply() (over state) {
 			}
 			switch {
 			case err != nil:
+				faults = append(faults, Fault{s.key(tenant), tenant, one.network, err})
 				id := maphash.Comparable(s.seed, [3]string{tenant, one.network, one.value})
 				if bad[id] = true; !s.bad[id] {
 					s.log.Error("block in redis not usable", "key", s.key(tenant), "field", shorten(one.network), "err", err)
@@ -280,6 +306,10 @@ func (f *follower) apply() (over state) {
 		s.log.Error("redis has too many blocks: the last ones do not act", "redis", s.client.String(), "most", iplist.MaxBlocks, "left", left)
 	}
 	s.surplus = left > 0
+	if s.surplus {
+		faults = append(faults, Fault{Err: fmt.Errorf("there are more than %d blocks: the last %d do not act", iplist.MaxBlocks, left)})
+	}
+	s.setFaults(faults)
 	f.synced = true
 	s.followed.Store(true)
 	return over

@@ -15,7 +15,7 @@ type field struct{ network, value string }
 // A state is what Redis has, by tenant: nil is a key that cannot be read.
 type state map[string][]field
 
-func (f *follower) scopes() ([]string, error) {
+func (f *follower) scopes() (map[string]struct{}, error) {
 	key := f.store.prefix + scopesKey
 	replies, err := f.session.Do([]string{"SMEMBERS", key})
 	if err != nil {
@@ -27,9 +27,9 @@ func (f *follower) scopes() ([]string, error) {
 	if replies[0].TooLarge {
 		return nil, fmt.Errorf("redis: read %s: %w", key, errTooLarge)
 	}
-	var out []string
+	out := map[string]struct{}{}
 	for _, item := range replies[0].Items {
-		out = append(out, item.Text)
+		out[item.Text] = struct{}{}
 	}
 	return out, nil
 }
@@ -102,7 +102,7 @@ func (s *Store) usable(tenant string, r *redisconn.Reply) (bool, error) {
 	case r.TooLarge:
 		s.unusable(tenant, errTooLarge)
 	case isWrongType(err):
-		s.unusable(tenant, err)
+		s.unusable(tenant, spoilt(err))
 	case err != nil:
 		return false, fmt.Errorf("redis: read %s: %w", s.key(tenant), err)
 	default:
@@ -113,8 +113,8 @@ func (s *Store) usable(tenant string, r *redisconn.Reply) (bool, error) {
 
 // unusable says once of a key that it cannot be read.
 func (s *Store) unusable(tenant string, err error) {
-	if !s.said[tenant] {
-		s.said[tenant] = true
+	was := s.said[tenant]
+	if s.said[tenant] = err; was == nil {
 		s.log.Error("blocks in redis not usable", "key", s.key(tenant), "err", err)
 	}
 }

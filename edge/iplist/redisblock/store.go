@@ -24,8 +24,8 @@ import (
 const (
 	keyBegin, keyEnd = "block:{", "}"
 	everybody        = "*" // the scope of blocks without tenant: no tenant can have that name
-	// scopesKey has the scopes that ever had a block. Where it is absent, Redis has lost what it had: nobody may write it before all
-	// that he knows is there again, see restore.
+	// scopesKey has the scopes that ever had a block. What is absent there, Redis has lost: nobody may write it before all
+	// that he knows of it is there again, see lost.
 	scopesKey = "gatehouse:{block}:scopes"
 )
 
@@ -47,13 +47,14 @@ type Store struct {
 	blocks   *iplist.Blocks
 	log      *slog.Logger
 	followed atomic.Bool
+	faults   atomic.Pointer[[]Fault]
 	// pingEvery is the constant, unless a test has no time.
 	pingEvery time.Duration
 
 	// turn has one of those who read Redis and apply it, or write there and change it here, go before the other; see lock.
 	turn chan struct{}
-	// What is logged already, with turn: tenants whose keys cannot be read, fields.
-	said    map[string]bool
+	// What is logged already, with turn: tenants whose keys cannot be read, and why; fields.
+	said    map[string]error
 	bad     map[uint64]bool
 	surplus bool
 	seed    maphash.Seed
@@ -91,7 +92,7 @@ func (s *Store) unlock() { <-s.turn }
 func New(o Options) (*Store, error) {
 	s := &Store{
 		client: o.Client, prefix: o.Client.Prefix(), blocks: o.Blocks, log: o.Logger, pingEvery: pingEvery,
-		turn: make(chan struct{}, 1), said: map[string]bool{}, seed: maphash.MakeSeed(),
+		turn: make(chan struct{}, 1), said: map[string]error{}, seed: maphash.MakeSeed(),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -153,6 +154,8 @@ func (s *Store) Add(ctx context.Context, b iplist.Block) error {
 	}
 	n, err := add.Run(ctx, s.client.Patient(), []string{s.key(b.Tenant)}, args...).Int()
 	switch {
+	case isWrongType(err):
+		return s.spoiltKey(ctx, b.Tenant, err)
 	case err != nil:
 		return fmt.Errorf("redis: %w", err)
 	case n == 0:
@@ -172,6 +175,9 @@ func (s *Store) Remove(ctx context.Context, network netip.Prefix, tenant string)
 	}
 	fields := append([]string{network.String()}, s.otherFields(network, tenant)...)
 	n, err := s.client.Patient().HDel(ctx, s.key(tenant), fields...).Result()
+	if isWrongType(err) {
+		return false, s.spoiltKey(ctx, tenant, err)
+	}
 	if err != nil {
 		return false, fmt.Errorf("redis: %w", err)
 	}
