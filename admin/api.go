@@ -56,6 +56,10 @@ type Options struct {
 	// use; each field is that of one exclusion and below ("[0].rules"). It must not
 	// block. Nil: there are no problems.
 	ExclusionProblems func(list []routes.Exclusion) routes.Problems
+	// VhostProblems returns what a vhost's good document says that its author may not mean, or that this node does
+	// not do, such as a backend that is never dialled. The route has a document. A list asks it of each vhost: it must
+	// not block. Nil: there are no problems.
+	VhostProblems func(route *routes.Route) routes.Problems
 	// RulesRefused returns why the newer rules of the folder that the node follows are not
 	// in force. Nil: there are none.
 	RulesRefused func() error
@@ -123,6 +127,9 @@ func New(opts Options) *API {
 	}
 	if opts.ExclusionProblems == nil {
 		opts.ExclusionProblems = func([]routes.Exclusion) routes.Problems { return nil }
+	}
+	if opts.VhostProblems == nil {
+		opts.VhostProblems = func(*routes.Route) routes.Problems { return nil }
 	}
 	if opts.RulesRefused == nil {
 		opts.RulesRefused = func() error { return nil }
