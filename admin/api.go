@@ -46,9 +46,9 @@ type Options struct {
 	// ClientAuthProblem returns why the authorities that the vhost with that name has for
 	// its clients' certificates are not those in use. It must not block. Nil: there are no problems.
 	ClientAuthProblem func(name string) error
-	// AddressProblem returns what is wrong with the lists of addresses that the vhost with that name, or
+	// AddressProblems returns what is wrong with each of the lists of addresses that the vhost with that name, or
 	// its tenant, names. It must not block. Nil: there are no problems.
-	AddressProblem func(name string) error
+	AddressProblems func(name string) []error
 	// RulesProblem returns what is wrong with a vhost's own rules beside its tenant's.
 	// Nil: there are no problems.
 	RulesProblem func(tenants, vhosts string) error
@@ -119,8 +119,8 @@ func New(opts Options) *API {
 	if opts.ClientAuthProblem == nil {
 		opts.ClientAuthProblem = func(string) error { return nil }
 	}
-	if opts.AddressProblem == nil {
-		opts.AddressProblem = func(string) error { return nil }
+	if opts.AddressProblems == nil {
+		opts.AddressProblems = func(string) []error { return nil }
 	}
 	if opts.RulesProblem == nil {
 		opts.RulesProblem = func(string, string) error { return nil }

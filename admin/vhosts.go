@@ -137,7 +137,7 @@ func (a *API) warningsOf(route *routes.Route) routes.Problems {
 			out = append(out, &routes.Problem{Field: "tls.client_auth.ca", Reason: err.Error()})
 		}
 	}
-	if err := a.opts.AddressProblem(route.Name); err != nil {
+	for _, err := range a.opts.AddressProblems(route.Name) {
 		out = append(out, &routes.Problem{Field: "addresses", Reason: err.Error()})
 	}
 	if v.Respond() != nil {

@@ -1,7 +1,6 @@
 package iplist
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -62,12 +61,11 @@ func (s *side) has(a netip.Addr) bool {
 	return false
 }
 
-// Problem returns what is wrong with the lists of the document now; nil: nothing. It does not block.
-func (r *Rules) Problem() error {
+// Problems returns what is wrong with the lists of the document now, each list's by itself. It does not block.
+func (r *Rules) Problems() (all []error) {
 	if r == nil {
 		return nil
 	}
-	var all []error
 	for _, l := range r.lists {
 		err := l.err.Load()
 		switch {
@@ -78,7 +76,7 @@ func (r *Rules) Problem() error {
 			all = append(all, fmt.Errorf("%s: the last good one is in force: %w", l.name, *err))
 		}
 	}
-	return errors.Join(all...)
+	return all
 }
 
 // sideOf sorts entries that routes has checked; listOf returns a list by its name.
