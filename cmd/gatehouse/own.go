@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
-	"sync"
 	"time"
 
 	"gatehouse/internal/redisconn"
@@ -17,16 +16,11 @@ import (
 // tenants. It is asked when a connection to a backend is opened, not for each
 // request.
 func (n *node) ownAddress(network, address string) bool {
-	return n.isOwn(network, address, net.InterfaceAddrs, lookUp)
+	return n.isOwn(network, address, net.InterfaceAddrs, lookupHost)
 }
 
-// ownAtSight is ownAddress for whoever asks of many addresses: what it knows of this machine may be some seconds old, and a Redis that is
-// called by a name is not found.
-func (n *node) ownAtSight(network, address string) bool {
-	return n.isOwn(network, address, n.interfaces.addresses, atSight)
-}
-
-func (n *node) isOwn(network, address string, interfaces func() ([]net.Addr, error), lookUp func(host string) ([]netip.Addr, error)) bool {
+// isOwn is ownAddress by what interfaces says of this machine, and lookup of a Redis that is called by a name.
+func (n *node) isOwn(network, address string, interfaces func() ([]net.Addr, error), lookup func(host string) ([]netip.Addr, error)) bool {
 	if network == "unix" {
 		return n.ownSocket(address)
 	}
@@ -39,7 +33,7 @@ func (n *node) isOwn(network, address string, interfaces func() ([]net.Addr, err
 			return true
 		}
 	}
-	return n.redisListensAt(ap, lookUp)
+	return n.redisListensAt(ap, lookup)
 }
 
 // ownSocket compares files, not paths: a link or another spelling leads there too.
@@ -79,7 +73,7 @@ func listensAt(listener net.Addr, ap netip.AddrPort, interfaces func() ([]net.Ad
 }
 
 // redisListensAt looks names up only for an address at Redis' own port.
-func (n *node) redisListensAt(ap netip.AddrPort, lookUp func(host string) ([]netip.Addr, error)) bool {
+func (n *node) redisListensAt(ap netip.AddrPort, lookup func(host string) ([]netip.Addr, error)) bool {
 	var servers []string
 	for _, client := range []*redisconn.Client{n.redis, n.shared} {
 		if client != nil { // also those that Sentinels or a Cluster lead to
@@ -91,7 +85,7 @@ func (n *node) redisListensAt(ap netip.AddrPort, lookUp func(host string) ([]net
 		if err != nil || port != strconv.Itoa(int(ap.Port())) {
 			continue
 		}
-		addresses, err := lookUp(host)
+		addresses, err := lookup(host)
 		if err != nil {
 			return true // at Redis' port, and perhaps Redis
 		}
@@ -104,41 +98,8 @@ func (n *node) redisListensAt(ap netip.AddrPort, lookUp func(host string) ([]net
 	return false
 }
 
-func lookUp(host string) ([]netip.Addr, error) {
+func lookupHost(host string) ([]netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-}
-
-// atSight is lookUp that asks nobody: of names it knows localhost alone.
-func atSight(host string) ([]netip.Addr, error) {
-	if host == "localhost" { // RFC 6761 §6.3
-		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, nil
-	}
-	a, err := netip.ParseAddr(host)
-	if err != nil {
-		return nil, nil
-	}
-	return []netip.Addr{a}, nil
-}
-
-// interfaces are the addresses of this machine, for whoever asks often: the kernel is asked once in interfacesAge. The zero value is ready, and safe for
-// concurrent use.
-type interfaces struct {
-	mu   sync.Mutex
-	at   time.Time
-	have []net.Addr
-	err  error
-}
-
-const interfacesAge = 10 * time.Second
-
-func (i *interfaces) addresses() ([]net.Addr, error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.at.IsZero() || time.Since(i.at) > interfacesAge {
-		i.have, i.err = net.InterfaceAddrs()
-		i.at = time.Now()
-	}
-	return i.have, i.err
 }
