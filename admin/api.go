@@ -46,9 +46,9 @@ type Options struct {
 	// ClientAuthProblem returns why the authorities that the vhost with that name has for
 	// its clients' certificates are not those in use. It must not block. Nil: there are no problems.
 	ClientAuthProblem func(name string) error
-	// AddressProblem returns what is wrong with the lists of addresses that the vhost with that name, or
+	// AddressProblems returns what is wrong with each of the lists of addresses that the vhost with that name, or
 	// its tenant, names. It must not block. Nil: there are no problems.
-	AddressProblem func(name string) error
+	AddressProblems func(name string) []error
 	// RulesProblem returns what is wrong with a vhost's own rules beside its tenant's.
 	// Nil: there are no problems.
 	RulesProblem func(tenants, vhosts string) error
@@ -56,6 +56,10 @@ type Options struct {
 	// use; each field is that of one exclusion and below ("[0].rules"). It must not
 	// block. Nil: there are no problems.
 	ExclusionProblems func(list []routes.Exclusion) routes.Problems
+	// VhostProblems returns what a vhost's good document says that its author may not mean, or that this node does
+	// not do, such as a backend that is never dialled. The route has a document. A list asks it of each vhost: it must
+	// not block. Nil: there are no problems.
+	VhostProblems func(route *routes.Route) routes.Problems
 	// RulesRefused returns why the newer rules of the folder that the node follows are not
 	// in force. Nil: there are none.
 	RulesRefused func() error
@@ -117,14 +121,17 @@ func New(opts Options) *API {
 	if opts.ClientAuthProblem == nil {
 		opts.ClientAuthProblem = func(string) error { return nil }
 	}
-	if opts.AddressProblem == nil {
-		opts.AddressProblem = func(string) error { return nil }
+	if opts.AddressProblems == nil {
+		opts.AddressProblems = func(string) []error { return nil }
 	}
 	if opts.RulesProblem == nil {
 		opts.RulesProblem = func(string, string) error { return nil }
 	}
 	if opts.ExclusionProblems == nil {
 		opts.ExclusionProblems = func([]routes.Exclusion) routes.Problems { return nil }
+	}
+	if opts.VhostProblems == nil {
+		opts.VhostProblems = func(*routes.Route) routes.Problems { return nil }
 	}
 	if opts.RulesRefused == nil {
 		opts.RulesRefused = func() error { return nil }

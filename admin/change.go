@@ -50,7 +50,7 @@ func (a *API) store(ctx context.Context, key routes.Key, change edit) (doc route
 		}
 		raw, err := change(present)
 		if err == nil {
-			doc, err = a.checked(key, raw, present.Vhost)
+			doc, err = a.checked(key, raw, &present)
 		}
 		return doc, err
 	})
@@ -65,17 +65,17 @@ func (a *API) store(ctx context.Context, key routes.Key, change edit) (doc route
 	return doc, applied, nil
 }
 
-// checked reads a document and judges it; was is the vhost that it replaces, if any.
-func (a *API) checked(key routes.Key, raw []byte, was *routes.Vhost) (routes.Document, error) {
+// checked reads a document and judges it; was is what it replaces.
+func (a *API) checked(key routes.Key, raw []byte, was *routes.Change) (routes.Document, error) {
 	doc := routes.ParseJSON(key, "", raw)
 	if len(doc.Problems) == 0 && doc.Vhost != nil {
 		doc.Problems = doc.Vhost.Check("")
 	}
 	if len(doc.Problems) > 0 {
-		return doc, refused(key, doc.Problems)
+		return doc, refused(key, doc.Problems, was.Gone())
 	}
 	if doc.Vhost != nil {
-		return doc, taken(a.opts.Table(), doc.Vhost, was)
+		return doc, taken(a.opts.Table(), doc.Vhost, was.Vhost)
 	}
 	return doc, nil
 }
@@ -146,11 +146,15 @@ func readDocument(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return raw, nil
 }
 
-// refused says what is wrong with a document that a client sent. The positions
-// go: the client's text is not what a person wrote.
-func refused(key routes.Key, problems routes.Problems) error {
+// refused says what is wrong with a document that a client sent; anew: there is none in its place. The
+// positions go: the client's text is not what a person wrote.
+func refused(key routes.Key, problems routes.Problems, anew bool) error {
+	left := " is not changed: "
+	if anew {
+		left = " is not added: "
+	}
 	out := unplaced(problems)
-	return &apiError{http.StatusUnprocessableEntity, key.String() + " is not changed: " + out[0].Error(), out}
+	return &apiError{http.StatusUnprocessableEntity, key.String() + left + out[0].Error(), out}
 }
 
 func unplaced(problems routes.Problems) routes.Problems {

@@ -191,15 +191,26 @@ func (a *API) cacheStats(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, out)
 }
 
-// vhostNamed returns the route that answers for a host, or of that name; nil: there is none.
+// vhostNamed returns the route that answers for a host, which may have a port, and a path behind it, or of that name; nil: there is none.
 func (a *API) vhostNamed(host string) *routes.Route {
 	if name, err := routes.CanonicalVhost(host); err == nil {
 		if route := a.opts.Table().Vhost(name); route != nil {
 			return route
 		}
 	}
-	if name, err := routes.CanonicalHost(host); err == nil {
-		return a.opts.Table().Match(name)
+	host, path := routes.SplitName(host)
+	name, err := routes.CanonicalHost(host)
+	if err != nil {
+		return nil
 	}
-	return nil
+	table := a.opts.Table()
+	route := table.Match(name)
+	if route == nil || path == "" {
+		return route
+	}
+	below, err := table.Below(route, path)
+	if err != nil {
+		return nil // programs read it in several ways: nobody answers
+	}
+	return below
 }

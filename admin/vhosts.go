@@ -18,8 +18,8 @@ const (
 	StatusBroken    = "broken"    // the present document is bad; the last good form serves, if there was one
 	StatusConflict  = "conflict"  // some of its aliases belong to another vhost, or it is a path of a host that is not its tenant's
 	StatusHeld      = "held"      // the source has lost it, and the last good form serves
-	StatusWarning   = "warning"   // it is served, but not with the certificate files or WAF exclusions that it names, or its own rules repeat its tenant's, or all its backends are drained
 	StatusSuspended = "suspended" // by its document, its tenant's, or that of its host: it is answered 503
+	StatusWarning   = "warning"   // it is served, but not with what it names (certificate files, WAF exclusions, backends), or its document says what its author may not mean
 )
 
 // A VhostSummary is one line of the list of vhosts.
@@ -94,12 +94,12 @@ func (a *API) summary(table *routes.Table, route *routes.Route, where string) Vh
 		s.Status, s.Reason = StatusConflict, conflicts[0].Reason
 	} else if a.opts.Held(routes.Key{Kind: routes.KindVhost, Name: route.Name}) {
 		s.Status, s.Reason = StatusHeld, heldReason
-	} else if warnings := a.warningsOf(route); len(warnings) > 0 {
-		s.Status, s.Reason = StatusWarning, reasonOf(warnings)
 	} else if route.Vhost != nil && route.Vhost.IsSuspended() {
 		s.Status = StatusSuspended
 	} else if by := suspendedBy(table, route); by != "" {
 		s.Status, s.Reason = StatusSuspended, "by "+by
+	} else if warnings := a.warningsOf(route); len(warnings) > 0 {
+		s.Status, s.Reason = StatusWarning, reasonOf(warnings)
 	}
 	return s
 }
@@ -121,7 +121,7 @@ func modeInForce(w *routes.WAF, ownRules bool) string {
 }
 
 // warningsOf returns what is wrong outside the document: with files that it names,
-// with rules that its exclusions name, and beside its tenant's.
+// with rules that its exclusions name, and beside its tenant's; and what the document may say by mistake.
 func (a *API) warningsOf(route *routes.Route) routes.Problems {
 	v := route.Vhost
 	if v == nil {
@@ -145,7 +145,7 @@ func (a *API) warningsOf(route *routes.Route) routes.Problems {
 			out = append(out, &routes.Problem{Field: "tls.client_auth.ca", Reason: err.Error()})
 		}
 	}
-	if err := a.opts.AddressProblem(route.Name); err != nil {
+	for _, err := range a.opts.AddressProblems(route.Name) {
 		out = append(out, &routes.Problem{Field: "addresses", Reason: err.Error()})
 	}
 	if v.Respond() != nil {
@@ -168,7 +168,7 @@ func (a *API) warningsOf(route *routes.Route) routes.Problems {
 			}
 		}
 	}
-	return append(out, a.exclusionWarnings(v.WAF)...)
+	return slices.Concat(out, a.exclusionWarnings(v.WAF), a.opts.VhostProblems(route))
 }
 
 // exclusionWarnings returns what of a document's exclusions has no effect.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 
 	"gatehouse/edge/iplist"
@@ -110,7 +111,7 @@ type addresses struct {
 func (s *Server) openAddresses() (err error) {
 	s.addresses.wake = make(chan struct{}, 1)
 	s.addresses.lists, err = iplist.NewLists(iplist.Options{
-		Dir: s.opts.AddressLists, Refresh: s.opts.AddressRefresh, Dial: s.dial, TLS: s.opts.BackendTLS,
+		Dir: s.opts.AddressLists, Refresh: s.opts.AddressRefresh, Dial: s.dialForList, TLS: s.opts.BackendTLS,
 		Registerer: s.opts.Registerer, Logger: s.log, Changed: s.addressesChanged,
 	})
 	if err != nil {
@@ -252,9 +253,9 @@ func hasAddresses(route *routes.Route) bool {
 	return route != nil && (route.Vhost != nil && route.Vhost.Addresses() != nil || route.Tenant != nil && route.Tenant.Addresses != nil)
 }
 
-// AddressProblem returns what is wrong with the lists that a vhost or its tenant names; nil: nothing, or nobody has asked for the
-// vhost yet. It does not block.
-func (s *Server) AddressProblem(vhost string) error {
+// AddressProblems returns what is wrong with each of the lists that a vhost or its tenant names; nil: nothing, or nobody has asked for
+// the vhost yet. It does not block.
+func (s *Server) AddressProblems(vhost string) []error {
 	table := s.table.Load()
 	if table == nil {
 		return nil
@@ -267,7 +268,7 @@ func (s *Server) AddressProblem(vhost string) error {
 	if !ok || st.addresses == nil {
 		return nil
 	}
-	return errors.Join(st.addresses.vhost.Problem(), st.addresses.tenant.Problem())
+	return slices.Concat(st.addresses.vhost.Problems(), st.addresses.tenant.Problems())
 }
 
 // ProcessAddressProblems returns what is wrong with the lists that the process settings name; those of their defaults count once somebody has

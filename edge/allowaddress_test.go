@@ -281,8 +281,8 @@ func TestAListOfADocumentIsFollowedAndItsProblemKnown(t *testing.T) {
 	n := start(t, site, proxied, func(o *Options) { o.AddressLists = filepath.Join(t.TempDir(), "lists") })
 	n.followAddresses(t)
 	status := func(client string) int { return n.get(t, "www.shop.test", "/", fromClient(client)).Status }
-	if err := n.AddressProblem("www.shop.test"); err != nil {
-		t.Error(err) // nobody has asked yet
+	if got := n.AddressProblems("www.shop.test"); got != nil {
+		t.Error(got) // nobody has asked yet
 	}
 	if got := [2]int{status("10.1.0.1"), status("10.2.0.1")}; got != [2]int{403, 200} {
 		t.Error(got)
@@ -290,8 +290,8 @@ func TestAListOfADocumentIsFollowedAndItsProblemKnown(t *testing.T) {
 	write("10.2.0.0/16\n10.3.0.0/16\n")
 	edgetest.WaitFor(t, "the new list", func() bool { return status("10.2.0.1") == 403 && status("10.1.0.1") == 200 })
 	write("10.2.0.0/16\noops\n")
-	edgetest.WaitFor(t, "the problem", func() bool { return n.AddressProblem("www.shop.test") != nil })
-	if err := n.AddressProblem("www.shop.test").Error(); !strings.Contains(err, file) || !strings.Contains(err, "line 2") {
+	edgetest.WaitFor(t, "the problem", func() bool { return n.AddressProblems("www.shop.test") != nil })
+	if err := n.AddressProblems("www.shop.test")[0].Error(); !strings.Contains(err, file) || !strings.Contains(err, "line 2") {
 		t.Error(err)
 	}
 	// A vhost that changes goes on with the list that its tenant had: it is not read anew as bad, and so empty.
@@ -299,7 +299,7 @@ func TestAListOfADocumentIsFollowedAndItsProblemKnown(t *testing.T) {
 	if got := status("10.3.0.1"); got != 403 {
 		t.Error(got)
 	}
-	if n.AddressProblem("absent.test") != nil {
+	if n.AddressProblems("absent.test") != nil {
 		t.Error("a problem of nobody")
 	}
 }
@@ -344,9 +344,16 @@ func TestListsAreNotFetchedFromWhatIsOurs(t *testing.T) {
 	if got := n.get(t, "www.shop.test", "/", fromClient("10.1.0.1")); got.Status != 403 {
 		t.Error(got.Status)
 	}
-	err := n.AddressProblem("www.shop.test")
-	if err == nil || strings.Count(err.Error(), "never used as a backend") != 2 {
-		t.Error(err)
+	got := n.AddressProblems("www.shop.test")
+	if len(got) != 2 {
+		t.Fatal(got)
+	}
+	for i, says := range []string{
+		"no list is fetched from 127.0.0.1:1, where no backend may be: ours", "no list is fetched from 169.254.169.254:443, where no backend may be: " + ruleNever,
+	} {
+		if err := got[i].Error(); !strings.HasSuffix(err, says) || strings.ContainsAny(err, "\n") {
+			t.Errorf("%q, want %q", err, says)
+		}
 	}
 }
 

@@ -2,6 +2,8 @@ package edge
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
@@ -37,6 +39,15 @@ func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, e
 	}
 	wire.LimitUnsent(conn)
 	return conn, nil
+}
+
+// dialForList is dial for the server of a list of addresses, which must not be where no backend may be.
+func (s *Server) dialForList(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := s.dial(ctx, network, address)
+	if denied, ok := errors.AsType[*deniedError](err); ok {
+		return nil, fmt.Errorf("no list is fetched from %s, where no backend may be: %s", denied.address, denied.rule)
+	}
+	return conn, err
 }
 
 // deniedBy returns the rule that forbids an address; "": none.

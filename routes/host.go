@@ -2,6 +2,7 @@ package routes
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"unicode/utf8"
@@ -125,6 +126,9 @@ func CanonicalName(name string) (string, error) {
 	if name == "*" {
 		return name, nil
 	}
+	if err := notURL(name); err != nil {
+		return "", err
+	}
 	rest, wildcard := strings.CutPrefix(name, "*.")
 	if strings.Contains(rest, "*") {
 		return "", errors.New(`a wildcard stands alone ("*") or before a whole domain ("*.shop.test")`)
@@ -140,4 +144,12 @@ func CanonicalName(name string) (string, error) {
 		return "*." + host, nil
 	}
 	return host, nil
+}
+
+// notURL refuses a URL where a name is wanted.
+func notURL(name string) error {
+	if _, rest, is := strings.Cut(name, "://"); is {
+		return fmt.Errorf("it is a URL: write %q", or(strings.TrimSuffix(rest, "/"), "www.shop.test"))
+	}
+	return nil
 }

@@ -26,6 +26,9 @@ const (
 // send it, so that there is one way to write it: no escapes, no dot segments, and no
 // characters that programs read in different ways.
 func CanonicalVhost(name string) (string, error) {
+	if err := notURL(name); err != nil { // the path would begin within it
+		return "", err
+	}
 	host, path := SplitName(name)
 	host, err := CanonicalName(host)
 	if err != nil {

@@ -46,30 +46,38 @@ func (c *checker) processAddresses(cfg *Config) {
 	c.listsOf(cfg.Defaults.Addresses, func(reason string) *routes.Problem { return cfg.problem("defaults.addresses", reason, "") })
 }
 
-// addresses reports lists of documents that are bad files, and warns of an allow beside which nobody is denied.
+// addresses reports lists of documents that are bad files.
 func (c *checker) addresses() {
-	denies := false // by process settings
-	for _, cfg := range c.settings {
-		denies = denies || len(cfg.Addresses.Deny) > 0
+	for _, d := range slices.Concat(c.tenants, c.vhosts) {
+		var a *routes.Addresses
+		switch {
+		case d.Tenant != nil:
+			a = d.Tenant.Addresses
+		case d.Vhost != nil:
+			a = d.Vhost.Addresses()
+		}
+		c.listsOf(a, func(reason string) *routes.Problem { return d.entry.problem("addresses", reason) })
 	}
-	const field = "addresses"
-	tenantDenies := map[string]bool{}
+}
+
+// allowAlone warns of vhosts that an allow does not close, with whatever settings.
+func (c *checker) allowAlone() {
+	tenants := map[string]*routes.Tenant{}
 	for _, d := range c.tenants {
-		if d.Tenant != nil {
-			c.listsOf(d.Tenant.Addresses, func(reason string) *routes.Problem { return d.entry.problem(field, reason) })
-			tenantDenies[d.Key.Name] = d.Tenant.Addresses != nil && len(d.Tenant.Addresses.Deny) > 0
-		}
+		tenants[d.Key.Name] = d.Tenant
 	}
-	for _, d := range c.vhosts {
-		if d.Vhost == nil {
-			continue
-		}
-		a := d.Vhost.Addresses()
-		c.listsOf(a, func(reason string) *routes.Problem { return d.entry.problem(field, reason) })
-		if a != nil && len(a.Allow) > 0 && len(a.Deny) == 0 && !denies && !tenantDenies[d.Vhost.Tenant] {
-			c.warnings = append(c.warnings, d.entry.problem(field+".allow", "nobody is denied, so all others are served too; to serve these alone, add deny: [all]"))
-		}
+	settings := c.settings
+	if len(settings) == 0 {
+		settings = []*Config{{}}
 	}
+	c.warnOfVhosts(func(v *routes.Vhost) (out routes.Problems) {
+		for _, cfg := range settings {
+			if out = allowAlone(v, tenants[v.Tenant], cfg); len(out) == 0 {
+				return nil
+			}
+		}
+		return out
+	})
 }
 
 // listsOf reports the lists of a document that are bad files: a bad line where it stands, else the document's field.

@@ -69,6 +69,28 @@ func TestBackendsAreListedInThreeColumns(t *testing.T) {
 	contains(t, "nobody's", errOut, "no vhost answers for nobody.test")
 }
 
+// Whoever has a URL at hand need not know which vhost answers for it.
+func TestBackendsAreListedOfWhoeverAnswersForAHostAndPath(t *testing.T) {
+	t.Parallel()
+	asked := ""
+	n := admintest.Start(t, shopPaths, admin.Options{Backends: admin.Backends{List: func(_ context.Context, host, _ string) (admin.BackendList, error) {
+		asked = host
+		return admin.BackendList{}, nil
+	}}})
+	for host, vhost := range map[string]string{
+		"www.shop.test": "www.shop.test", "WWW.shop.test:8080": "www.shop.test", "www.shop.test/a": "www.shop.test/a", "www.shop.test:8080/a/b": "www.shop.test/a",
+		"www.shop.test/c": "www.shop.test", "www.shop.test/": "www.shop.test", "nobody.test/a": "", "www.shop.test/x/%2e%2e/a": "",
+	} {
+		asked = ""
+		code, _, errOut := invoke(t, atNode(n, "backend", "list", host)...)
+		want(t, host, asked, vhost)
+		if vhost == "" {
+			want(t, host, code, exitFailed)
+			contains(t, host, errOut, "no vhost answers for "+host)
+		}
+	}
+}
+
 func TestBackendDrainSaysWhatIsUnderWay(t *testing.T) {
 	var asked admin.DrainRequest
 	var underWay atomic.Int64

@@ -43,20 +43,25 @@ func (c *checker) between() {
 	}
 }
 
-// backendTLS reports files without which no connection to a backend can be made, and warns of backends that anybody may pretend to be.
+// backendTLS reports files without which no connection to a backend can be made.
 func (c *checker) backendTLS(d placed) {
 	for i, b := range d.Vhost.Backends {
-		if b.TLS == nil {
-			continue
-		}
-		at := "backends[" + itoa(i) + "].tls."
 		if field, err := admin.BackendTLSProblem("", &routes.FileReader{}, b.TLS); err != nil {
 			path := map[string]string{"ca": b.TLS.CA, "client_cert": b.TLS.ClientCert, "client_key": b.TLS.ClientKey}[field]
-			c.add(d.entry.problem(at+field, unreadableFile(path, err)))
-		}
-		if !b.TLS.Verifies() {
-			c.warnings = append(c.warnings, d.entry.problem(at+"verify",
-				"any certificate is taken: whoever is on the way can read and change everything; ca says who vouches for one that the system's roots do not"))
+			c.add(d.entry.problem("backends["+itoa(i)+"].tls."+field, unreadableFile(path, err)))
 		}
 	}
+}
+
+// unverified warns of backends that anybody may pretend to be.
+func unverified(v *routes.Vhost) (out routes.Problems) {
+	for i, b := range v.Backends {
+		if b.TLS != nil && !b.TLS.Verifies() {
+			out = append(out, &routes.Problem{
+				Field:  "backends[" + itoa(i) + "].tls.verify",
+				Reason: "any certificate is taken: whoever is on the way can read and change everything; ca says who vouches for one that the system's roots do not",
+			})
+		}
+	}
+	return out
 }

@@ -106,6 +106,7 @@ func TestCheckWarnsOfHeaderValuesThatLookLikeVariables(t *testing.T) {
 	t.Parallel()
 	for value, warned := range map[string]bool{
 		"$host": true, "https://${host}/": true, "a $remote_addr": true, "{host}": true, "{http.request.host}": true, "%{Host}i": true, "{{ .Host }}": true,
+		"%h": true, "t=%D": true, "%[src]": true, "50%": false, "a%20b": false, "/%af": false, "100%x": false,
 		"prod": false, "5$": false, "$5": false, "Basic c2hvcDo=": false, "pa$word": false, "{}": false,
 		`{"group": "csp", "max_age": 86400, "endpoints": [{"url": "https://a.test/{"}]}`: false,
 	} {
@@ -114,6 +115,17 @@ func TestCheckWarnsOfHeaderValuesThatLookLikeVariables(t *testing.T) {
 			if code != exitOK || strings.Contains(out, "X-A: sent as it stands, "+value+": there are no variables") != warned {
 				t.Errorf("%s%s: exit %d:\n%s", edits, value, code, out)
 			}
+		}
+	}
+}
+
+// Who has come from a server that fills such things in learns it before a visitor does.
+func TestCheckWarnsOfRedirectsThatLookLikeVariables(t *testing.T) {
+	t.Parallel()
+	for to, warned := range map[string]bool{"https://b.test/{path}": true, "https://b.test/$request_uri": true, "https://b.test/a%2fb": false, "https://b.test/5$": false} {
+		_, code, out := checkOf(t, "vhosts:\n  a.test: {redirect: {to: '"+to+"'}}\n")
+		if code != exitOK || strings.Contains(out, "redirect.to: sent as it stands, "+to+": there are no variables") != warned {
+			t.Errorf("%s: exit %d:\n%s", to, code, out)
 		}
 	}
 }

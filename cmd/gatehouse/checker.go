@@ -59,12 +59,13 @@ func (c *checker) report() checkReport {
 	c.twice(c.vhosts)
 	c.claims()
 	c.between()
-	c.headers()
+	c.warnOfVhosts(questionable)
 	c.certificates()
 	c.unordered()
 	c.authorities()
 	c.ech()
 	c.addresses()
+	c.allowAlone()
 	c.exclusions()
 	c.repeatedRules()
 	c.denied()
@@ -78,6 +79,18 @@ func (c *checker) report() checkReport {
 }
 
 func (c *checker) add(p *routes.Problem) { c.problems = append(c.problems, p) }
+
+// warnOfVhosts warns of what judge finds in each vhost that is good.
+func (c *checker) warnOfVhosts(judge func(*routes.Vhost) routes.Problems) {
+	for _, d := range c.vhosts {
+		if d.Vhost == nil {
+			continue
+		}
+		for _, p := range judge(d.Vhost) {
+			c.warnings = append(c.warnings, d.entry.problem(p.Field, p.Reason))
+		}
+	}
+}
 
 // cannot reports a file or folder that the system refuses.
 func (c *checker) cannot(path string, err error, hint string) {

@@ -232,6 +232,21 @@ func TestTenantSetWarnsOfExclusionsWithoutEffect(t *testing.T) {
 	want(t, "no warnings", errOut, "")
 }
 
+// Each list has its own problem: a line that holds two has an escape between them.
+func TestProblemsOfListsAreToldOneByOne(t *testing.T) {
+	n := admintest.Start(t, sites, admin.Options{AddressProblems: func(name string) []error {
+		if name != "blog.test" {
+			return nil
+		}
+		return []error{errors.New("a.txt is not in force"), errors.New("b.txt is not in force")}
+	}})
+	t.Chdir(n.Dir)
+	_, out, _ := invoke(t, "vhost", "list")
+	contains(t, "list", out, "warning: addresses: a.txt is not in force (and 1 more)\n")
+	_, out, _ = invoke(t, "vhost", "show", "blog.test")
+	contains(t, "show", out, "# problem: addresses: a.txt is not in force\n# problem: addresses: b.txt is not in force\n")
+}
+
 func TestBrokenDocumentIsShownAsWhatIsInForce(t *testing.T) {
 	for _, broken := range []bool{false, true} {
 		var out bytes.Buffer

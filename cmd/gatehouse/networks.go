@@ -85,10 +85,17 @@ func (b *BackendsConfig) denies(network string, a netip.Addr) string {
 	return ""
 }
 
+// ruleOwn is the rule against addresses of the node itself.
+const ruleOwn = "it is this node's own listener, socket or Redis"
+
 // denied says by which rule an address must not be a backend; "": it may.
 func (n *node) denied(network, address string) string {
-	if n.ownAddress(network, address) {
-		return "it is this node's own listener, socket or Redis"
+	return n.ruleAgainst(network, address, n.ownAddress)
+}
+
+func (n *node) ruleAgainst(network, address string, isOwn func(network, address string) bool) string {
+	if isOwn(network, address) {
+		return ruleOwn
 	}
 	var ip netip.Addr
 	if network != "unix" {
@@ -98,34 +105,51 @@ func (n *node) denied(network, address string) string {
 		}
 		ip = ap.Addr()
 	}
-	if entry := n.cfg.Backends.denies(network, ip); entry != "" {
-		return "backends.deny has " + entry
-	}
-	return ""
+	return n.cfg.Backends.ruleAgainst(network, ip)
 }
 
-// denied warns of backends that the settings deny. What stands behind names is only known when they are dialled.
+// ruleAgainst is denies, in words.
+func (b *BackendsConfig) ruleAgainst(network string, a netip.Addr) string {
+	entry := b.denies(network, a)
+	if entry == "" {
+		return ""
+	}
+	return "backends.deny has " + entry
+}
+
+// deniedBackends warns of backends that rule says are never dialled. What stands behind names is only known when they are.
+func deniedBackends(v *routes.Vhost, rule func(network, address string) string) (out routes.Problems) {
+	for i, b := range v.Backends {
+		address, err := routes.ParseAddress(b.URL)
+		if err != nil { // reported already
+			continue
+		}
+		network, dialled := address.Network()
+		if _, err := netip.ParseAddr(address.Host); network != "unix" && err != nil {
+			continue
+		}
+		why := rule(network, dialled)
+		switch why {
+		case "":
+			continue
+		case ruleOwn:
+			why += ": requests that come here are answered 502; name another"
+		default:
+			why += ": requests that come here are answered 502; allow it in backends.allow, or name another"
+		}
+		out = append(out, &routes.Problem{Field: "backends[" + itoa(i) + "]", Reason: why})
+	}
+	return out
+}
+
+// denied warns of backends that the settings deny.
 func (c *checker) denied() {
 	for _, cfg := range c.settings {
-		for _, d := range c.vhosts {
-			if d.Vhost == nil {
-				continue
-			}
-			for i, b := range d.Vhost.Backends {
-				address, err := routes.ParseAddress(b.URL)
-				if err != nil { // reported already
-					continue
-				}
-				network, _ := address.Network()
-				ip, err := netip.ParseAddr(address.Host)
-				if network != "unix" && err != nil {
-					continue
-				}
-				if entry := cfg.Backends.denies(network, ip); entry != "" {
-					c.warnings = append(c.warnings, d.entry.problem("backends["+itoa(i)+"]",
-						"backends.deny has "+entry+": requests that come here are answered 502; allow it in backends.allow, or name another"))
-				}
-			}
-		}
+		c.warnOfVhosts(func(v *routes.Vhost) routes.Problems {
+			return deniedBackends(v, func(network, address string) string {
+				ap, _ := netip.ParseAddrPort(address) // none of a socket
+				return cfg.Backends.ruleAgainst(network, ap.Addr())
+			})
+		})
 	}
 }

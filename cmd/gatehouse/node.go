@@ -45,6 +45,7 @@ type node struct {
 
 	http, https, admin net.Listener    // nil: off
 	fixed              map[string]bool // listeners, by name, that the service manager named
+	interfaces         interfaces      // of this machine
 	socket             *admin.Socket   // of the private API
 
 	life   life

@@ -17,6 +17,15 @@ import (
 // tenants. All forms of an address are one. It is asked when a connection to a
 // backend is opened, not for each request.
 func (n *node) ownAddress(network, address string) bool {
+	lookup := n.lookupHost
+	if lookup == nil {
+		lookup = lookupHost
+	}
+	return n.isOwn(network, address, net.InterfaceAddrs, lookup)
+}
+
+// isOwn is ownAddress by what interfaces says of this machine, and lookup of a Redis that is called by a name.
+func (n *node) isOwn(network, address string, interfaces func() ([]net.Addr, error), lookup func(host string) ([]netip.Addr, error)) bool {
 	if network == "unix" {
 		return n.ownSocket(address)
 	}
@@ -26,11 +35,11 @@ func (n *node) ownAddress(network, address string) bool {
 	}
 	ap = netip.AddrPortFrom(routes.PlainAddress(ap.Addr()), ap.Port())
 	for _, ln := range []net.Listener{n.http, n.https, n.admin} {
-		if ln != nil && listensAt(ln.Addr(), ap) {
+		if ln != nil && listensAt(ln.Addr(), ap, interfaces) {
 			return true
 		}
 	}
-	return n.redisListensAt(ap)
+	return n.redisListensAt(ap, interfaces, lookup)
 }
 
 // ownSocket compares files, not paths: a link or another spelling leads there too.
@@ -47,21 +56,21 @@ func (n *node) ownSocket(path string) bool {
 // very one, or any address of this machine if it listens on all. What stands at
 // its port of another address is not ours: a program on loopback behind a
 // listener on the public address.
-func listensAt(listener net.Addr, ap netip.AddrPort) bool {
+func listensAt(listener net.Addr, ap netip.AddrPort, interfaces func() ([]net.Addr, error)) bool {
 	own, ok := listener.(*net.TCPAddr)
 	if !ok || own.Port != int(ap.Port()) {
 		return false
 	}
 	address := own.AddrPort().Addr()
-	return address.IsUnspecified() && onThisMachine(ap.Addr()) || routes.PlainAddress(address) == ap.Addr()
+	return address.IsUnspecified() && onThisMachine(ap.Addr(), interfaces) || routes.PlainAddress(address) == ap.Addr()
 }
 
 // onThisMachine reports whether a plain address leads to this machine.
-func onThisMachine(address netip.Addr) bool {
+func onThisMachine(address netip.Addr, interfaces func() ([]net.Addr, error)) bool {
 	if address.IsLoopback() || address.IsUnspecified() {
 		return true
 	}
-	mine, err := net.InterfaceAddrs()
+	mine, err := interfaces()
 	if err != nil {
 		return true // not knowing is no reason to open a loop
 	}
@@ -76,16 +85,12 @@ func onThisMachine(address netip.Addr) bool {
 // redisListensAt compares with all addresses of a server, and with all of this
 // machine if one of them is: which of them it listens on nobody has told us. It
 // looks names up only for an address at Redis' own port.
-func (n *node) redisListensAt(ap netip.AddrPort) bool {
+func (n *node) redisListensAt(ap netip.AddrPort, interfaces func() ([]net.Addr, error), lookup func(host string) ([]netip.Addr, error)) bool {
 	var servers []string
 	for _, client := range []*redisconn.Client{n.redis, n.shared} {
 		if client != nil { // also those that Sentinels or a Cluster lead to
 			servers = append(servers, client.Servers()...)
 		}
-	}
-	lookup := n.lookupHost
-	if lookup == nil {
-		lookup = lookupHost
 	}
 	for _, server := range servers {
 		host, port, err := net.SplitHostPort(server)
@@ -97,7 +102,7 @@ func (n *node) redisListensAt(ap netip.AddrPort) bool {
 			return true // at Redis' port, and perhaps Redis
 		}
 		for _, a := range addresses {
-			if a = routes.PlainAddress(a); a == ap.Addr() || onThisMachine(a) && onThisMachine(ap.Addr()) {
+			if a = routes.PlainAddress(a); a == ap.Addr() || onThisMachine(a, interfaces) && onThisMachine(ap.Addr(), interfaces) {
 				return true
 			}
 		}

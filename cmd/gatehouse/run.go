@@ -264,7 +264,7 @@ func noneIfZero[T int | routes.Size | routes.Duration](v T) T {
 func (n *node) openAdmin() error {
 	n.api = admin.New(admin.Options{
 		Table: n.table, Status: n.follower.Status, Held: n.follower.Holds, Store: n.store, Defaults: n.cfg.Defaults,
-		Certificates: n.certificates(), CertificateProblem: n.certs.Problem, ClientAuthProblem: n.edge.ClientAuthProblem, AddressProblem: n.edge.AddressProblem, RulesProblem: repeatedRule, ExclusionProblems: exclusionsAgainst(n.rules),
+		Certificates: n.certificates(), CertificateProblem: n.certs.Problem, ClientAuthProblem: n.edge.ClientAuthProblem, AddressProblems: n.edge.AddressProblems, RulesProblem: repeatedRule, ExclusionProblems: exclusionsAgainst(n.rules), VhostProblems: n.vhostProblems,
 		Inspect: func(_ context.Context, r admin.InspectRequest) (admin.InspectResult, error) {
 			return inspect(n.edge, r)
 		},

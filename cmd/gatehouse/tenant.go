@@ -82,7 +82,7 @@ func newTenantSet(s *session) *cobra.Command {
 			if err := s.ask(cmd.Context(), http.MethodPatch, tenantPath(args[0]), patch, &t); err != nil {
 				return err
 			}
-			return errors.Join(s.printChange(t, "tenant "+t.Name+" changed"+restored(t.Restored), t.Where, t.Applied), s.warnOf("tenant "+t.Name, t.Status, t.Problems))
+			return errors.Join(s.printChange(t, "tenant "+t.Name, "changed"+restored(t.Restored), t.Where, t.Applied), s.warnOf("tenant "+t.Name, t.Status, t.Problems))
 		},
 	}
 }

@@ -33,30 +33,6 @@ key, and act within 2 s; the verb waits for that.`,
 	return group(cmd, newVhostList(s), newVhostShow(s), newVhostAdd(s), newVhostSet(s), newVhostRemove(s))
 }
 
-func newVhostList(s *session) *cobra.Command {
-	return &cobra.Command{
-		Use: "list", Short: "List all vhosts", Aliases: []string{"ls"},
-		Example: "  gatehouse vhost list -o json", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var list admin.VhostList
-			if err := s.ask(cmd.Context(), http.MethodGet, "/vhosts", nil, &list); err != nil {
-				return err
-			}
-			if s.json() {
-				return s.printJSON(list)
-			}
-			rows := make([][]string, 0, len(list.Vhosts))
-			for _, v := range list.Vhosts {
-				rows = append(rows, []string{
-					v.Name, dash(strings.Join(v.Aliases, " ")), dash(v.Tenant), dash(cmp.Or(v.Answer, strings.Join(v.Backends, " "))),
-					dash(v.WAF), onOff(v.Cache), statusCell(v.Status, v.Reason),
-				})
-			}
-			return s.printTable([]string{"NAME", "ALIASES", "TENANT", "BACKENDS", "WAF", "CACHE", "STATUS"}, rows)
-		},
-	}
-}
-
 func newVhostShow(s *session) *cobra.Command {
 	var inForce bool
 	cmd := &cobra.Command{
@@ -109,6 +85,9 @@ func newVhostAdd(s *session) *cobra.Command {
 		}
 		document := map[string]any{"backends": args[1:]}
 		if f.Changed("redirect") {
+			if !strings.Contains(redirect, "://") {
+				return usagef("--redirect %q: want a URL, such as https://%s", redirect, cmp.Or(strings.TrimLeft(redirect, "/"), "www.shop.test"))
+			}
 			document = map[string]any{"redirect": map[string]any{"to": redirect}}
 		}
 		if strip {
@@ -132,7 +111,7 @@ func newVhostAdd(s *session) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return errors.Join(s.printChange(v, "vhost "+v.Name+" added", v.Where, v.Applied), s.warnOf("vhost "+v.Name, v.Status, v.Problems))
+		return errors.Join(s.printChange(v, "vhost "+v.Name, "added", v.Where, v.Applied), s.warnOf("vhost "+v.Name, v.Status, v.Problems))
 	}
 	return cmd
 }
@@ -155,7 +134,7 @@ func newVhostSet(s *session) *cobra.Command {
 				return err
 			}
 			_, opens := patch.Set["suspended"]
-			return errors.Join(s.printChange(v, "vhost "+v.Name+" changed"+restored(v.Restored), v.Where, v.Applied), s.warnOf("vhost "+v.Name, v.Status, v.Problems), s.warnOfLeft(v.Name, v.Left),
+			return errors.Join(s.printChange(v, "vhost "+v.Name, "changed"+restored(v.Restored), v.Where, v.Applied), s.warnOf("vhost "+v.Name, v.Status, v.Problems), s.warnOfLeft(v.Name, v.Left),
 				s.warnOfSuspension(v.VhostSummary, opens))
 		},
 	}
@@ -174,7 +153,7 @@ func newVhostRemove(s *session) *cobra.Command {
 			if err := s.ask(cmd.Context(), http.MethodDelete, vhostPath(args[0])+orYes(yes), nil, &r); err != nil {
 				return err
 			}
-			return errors.Join(s.printChange(r, "vhost "+r.Name+" removed", r.Where, &r.Applied), s.warnOfLeft(r.Name, r.Left))
+			return errors.Join(s.printChange(r, "vhost "+r.Name, "removed", r.Where, &r.Applied), s.warnOfLeft(r.Name, r.Left))
 		},
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "also if path vhosts of it are out of service then")
@@ -260,16 +239,17 @@ func (s *session) warnOf(what, status string, problems routes.Problems) error {
 	return nil
 }
 
-// printChange says what was done and whether it acts.
-func (s *session) printChange(answer any, what, where string, applied *bool) error {
+// printChange says what was done to a document, "vhost NAME" or "tenant NAME", and whether it acts.
+func (s *session) printChange(answer any, document, done, where string, applied *bool) error {
 	if s.json() {
 		return s.printJSON(answer)
 	}
+	what := document + " " + done
 	if where != "" {
 		what += " (" + where + ")"
 	}
 	if applied != nil && !*applied {
-		what += "; it is written, but the node has not taken it up yet: see gatehouse health"
+		what += "; it is written, but the node has not taken it up yet: see gatehouse " + strings.Replace(document, " ", " show ", 1)
 	}
 	_, err := fmt.Fprintln(s.Out, what)
 	return err

@@ -140,8 +140,8 @@ func TestAFileIsReadAgainAndABadOneChangesNothing(t *testing.T) {
 	l := newLists(t, o)
 	a := &routes.Addresses{Deny: []string{"file:" + file}}
 	r := l.Open("", a)
-	if judge(r, "192.0.2.1") != Denied || r.Problem() != nil {
-		t.Fatal(r.Problem())
+	if judge(r, "192.0.2.1") != Denied || problemOf(r) != nil {
+		t.Fatal(problemOf(r))
 	}
 	stop := l.run(t)
 
@@ -153,8 +153,8 @@ func TestAFileIsReadAgainAndABadOneChangesNothing(t *testing.T) {
 	edgetest.WaitFor(t, "the change to be told", func() bool { return changes.Load() == 1 })
 
 	write(t, file, "192.0.2.4\nnonsense\n")
-	edgetest.WaitFor(t, "the bad file to be noticed", func() bool { return r.Problem() != nil })
-	if err := r.Problem().Error(); !strings.Contains(err, file+": the last good one is in force: line 2: ") {
+	edgetest.WaitFor(t, "the bad file to be noticed", func() bool { return problemOf(r) != nil })
+	if err := problemOf(r).Error(); !strings.Contains(err, file+": the last good one is in force: line 2: ") {
 		t.Error(err)
 	}
 	if judge(r, "192.0.2.2") != Denied || judge(r, "192.0.2.4") != Unlisted {
@@ -170,12 +170,12 @@ func TestAFileIsReadAgainAndABadOneChangesNothing(t *testing.T) {
 	o.Registerer = nil
 	again := newLists(t, o)
 	r2 := again.Open("", a)
-	if judge(r2, "192.0.2.3") != Denied || r2.Problem() == nil {
-		t.Error("the last good form is lost", r2.Problem())
+	if judge(r2, "192.0.2.3") != Denied || problemOf(r2) == nil {
+		t.Error("the last good form is lost", problemOf(r2))
 	}
 	again.run(t)
 	write(t, file, "192.0.2.5\n")
-	edgetest.WaitFor(t, "the mended file", func() bool { return judge(r2, "192.0.2.5") == Denied && r2.Problem() == nil })
+	edgetest.WaitFor(t, "the mended file", func() bool { return judge(r2, "192.0.2.5") == Denied && problemOf(r2) == nil })
 
 	// Nobody names it any more: nothing is kept.
 	again.Close(r2)
@@ -187,7 +187,7 @@ func TestAListThatNeverWasGoodIsEmptyAndSaysSo(t *testing.T) {
 	l := newLists(t, Options{})
 	file := filepath.Join(t.TempDir(), "absent.txt")
 	r := l.Open("", &routes.Addresses{Deny: []string{"file:" + file, "192.0.2.1"}})
-	if err := r.Problem(); err == nil || !strings.Contains(err.Error(), file+" is not in force, and counts as empty: cannot be read: no such file") {
+	if err := problemOf(r); err == nil || !strings.Contains(err.Error(), file+" is not in force, and counts as empty: cannot be read: no such file") {
 		t.Error(err)
 	}
 	if judge(r, "192.0.2.1") != Denied || judge(r, "192.0.2.2") != Unlisted {
@@ -206,7 +206,7 @@ func TestAURLIsAskedAgainAndKeptOnDisk(t *testing.T) {
 	a := &routes.Addresses{Deny: []string{server.URL + "/drop.txt?key=secret"}}
 	r := l.Open("", a)
 	if judge(r, "192.0.2.1") != Denied {
-		t.Fatal(r.Problem())
+		t.Fatal(problemOf(r))
 	}
 	stop := l.run(t)
 	edgetest.WaitFor(t, "a question whether it has changed", func() bool { return server.matched.Load() > 0 })
@@ -235,8 +235,8 @@ func TestAURLIsAskedAgainAndKeptOnDisk(t *testing.T) {
 		}, "more than 16 MiB"},
 	} {
 		server.do(answer.do)
-		edgetest.WaitFor(t, name, func() bool { err := r.Problem(); return err != nil && strings.Contains(err.Error(), answer.reason) })
-		if err := r.Problem().Error(); strings.Contains(err, "secret") || !strings.Contains(err, "the last good one is in force") {
+		edgetest.WaitFor(t, name, func() bool { err := problemOf(r); return err != nil && strings.Contains(err.Error(), answer.reason) })
+		if err := problemOf(r).Error(); strings.Contains(err, "secret") || !strings.Contains(err, "the last good one is in force") {
 			t.Errorf("%s: %s", name, err)
 		}
 		if judge(r, "192.0.2.2") != Denied || judge(r, "10.0.0.1") != Unlisted {
@@ -253,13 +253,15 @@ func TestAURLIsAskedAgainAndKeptOnDisk(t *testing.T) {
 	}
 }
 
+func problemOf(r *Rules) error { return errors.Join(r.Problems()...) }
+
 func TestTheDialerDecidesWhereAListMayBe(t *testing.T) {
 	t.Parallel()
 	server := newListServer(t, "192.0.2.1\n")
 	refused := errors.New("ours")
 	l := newLists(t, Options{TLS: server.tls(), Dial: func(context.Context, string, string) (net.Conn, error) { return nil, refused }})
 	r := l.Open("", &routes.Addresses{Deny: []string{server.URL}})
-	if err := r.Problem(); !errors.Is(err, refused) || server.asked.Load() != 0 {
+	if err := problemOf(r); !errors.Is(err, refused) || server.asked.Load() != 0 {
 		t.Error(err, server.asked.Load())
 	}
 }

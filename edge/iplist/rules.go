@@ -1,7 +1,6 @@
 package iplist
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -62,10 +61,7 @@ func (s *side) has(a netip.Addr) bool {
 	return false
 }
 
-// Problem returns what is wrong with the lists of the document now; nil: nothing. It does not block.
-func (r *Rules) Problem() error { return errors.Join(r.Problems()...) }
-
-// Problems returns it list by list.
+// Problems returns what is wrong with the lists of the document now, each list's by itself. It does not block.
 func (r *Rules) Problems() (all []error) {
 	if r == nil {
 		return nil

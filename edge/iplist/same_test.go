@@ -44,9 +44,9 @@ func TestTheSameTextAgainIsNoChange(t *testing.T) {
 	l.run(t)
 	again()
 	server.do(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
-	edgetest.WaitFor(t, "the failure", func() bool { return r.Problem() != nil })
+	edgetest.WaitFor(t, "the failure", func() bool { return problemOf(r) != nil })
 	say("192.0.2.1\n")
-	edgetest.WaitFor(t, "the same list", func() bool { return r.Problem() == nil })
+	edgetest.WaitFor(t, "the same list", func() bool { return problemOf(r) == nil })
 	again()
 	if after := kept(); changes.Load() != 0 || !os.SameFile(before, after) {
 		t.Errorf("%d changes told, and what is kept is another file: %v", changes.Load(), !os.SameFile(before, after))

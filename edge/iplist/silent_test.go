@@ -26,7 +26,7 @@ func TestSilentListsAreWaitedForTogether(t *testing.T) {
 		if took := time.Since(begun); took != firstWait {
 			t.Errorf("waited %v, want %v", took, firstWait)
 		}
-		if r.Problem() == nil || judge(r, "192.0.2.1") != Denied {
+		if problemOf(r) == nil || judge(r, "192.0.2.1") != Denied {
 			t.Error("nothing is wrong, or what stands in the document does not act")
 		}
 	})
