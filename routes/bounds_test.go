@@ -87,7 +87,7 @@ func TestDocumentsAreBounded(t *testing.T) {
 		"waf.apps: 21 entries: at most 20":                             longText(20, `{"backends":["http://b"],"waf":{"apps":[`, `"drupal",`, `"drupal"]}}`),
 		"waf.allowed_methods: 51 methods: at most 50":                  longText(50, `{"backends":["http://b"],"waf":{"allowed_methods":[`, `"M%d",`, `"GET"]}}`),
 		"a value is a zero: among more than 10000 values":              longText(maxPlaced, `{"backends":["http://b"],"timeouts":{"connect":"0.5s"},"addresses":{"deny":[`, `"192.0.2.1",`, `"all"]}}`),
-		`unknown field "balanse"`:                                      longText(9999, `{"backends":["http://b"],"balanse":"p2c","addresses":{"deny":[`, `"192.0.2.1",`, `"all"]}}`),
+		`unknown field "weighting"`:                                    longText(9999, `{"backends":["http://b"],"weighting":"p2c","addresses":{"deny":[`, `"192.0.2.1",`, `"all"]}}`),
 		"addresses.deny[3]: bad network \"nonsense\": want an address": longText(9990, `{"backends":["http://b"],"addresses":{"deny":["all","all","all","nonsense",`, `"192.0.2.1",`, `"all"]}}`),
 	} {
 		doc := ParseJSON(Key{KindVhost, "a.test"}, "vhost:a.test", []byte(text))

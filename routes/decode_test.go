@@ -205,7 +205,11 @@ func checkPlaces(t *testing.T, source string, problems Problems) {
 		}
 		_, caret, _ := strings.Cut(p.Excerpt, "\n")
 		_, caret, _ = strings.Cut(caret, "| ")
-		if len([]rune(caret)) != p.Column {
+		want := p.Column
+		if want > 160 {
+			want = 82 // of a long line what is about it
+		}
+		if len([]rune(caret)) != want {
 			t.Errorf("the caret of %v stands at %d:\n%s", p, len([]rune(caret)), p.Excerpt)
 		}
 	}

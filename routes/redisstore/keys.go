@@ -70,7 +70,7 @@ func parseKey(prefix, raw string) (key rawKey, ok bool, err error) {
 	}
 	host, err := hostOf(name)
 	if err != nil {
-		return key, true, fmt.Errorf("%q cannot be a host: %w", name, err)
+		return key, true, fmt.Errorf("%q cannot be a host: %w", shortKey(name), err)
 	}
 	key.doc = routes.Key{Kind: routes.KindVhost, Name: host}
 	return key, true, nil

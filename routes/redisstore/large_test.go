@@ -10,6 +10,7 @@ import (
 	"gatehouse/internal/edgetest"
 	"gatehouse/internal/redisconn"
 	"gatehouse/routes"
+	"gatehouse/routes/routestest"
 )
 
 // Hundreds of values of megabytes, written at once, took as much memory of each node together.
@@ -69,4 +70,25 @@ func TestManyLargeValuesAreReadInTurns(t *testing.T) {
 		t.Errorf("%d of %d documents: %v", len(order), len(docs), order)
 	}
 	t.Logf("%d batches, %d MiB at once", batches, most>>20)
+}
+
+// Each would be told of again with each change of anybody, and be a line of the log.
+func TestKeysThatNameNothingAreBounded(t *testing.T) {
+	t.Parallel()
+	server := edgetest.Redis(t)
+	server.CLI("EVAL", `for i=1,5000 do redis.call("SET", "frontend:not a host "..i, "x") end redis.call("SET", "vhost:"..string.rep("?", 100000), "x")`, "0")
+	w := routestest.Follow(t, open(t, server, ""), "")
+	problems := w.Status().Problems
+	if len(problems) != maxMisnamed+1 || !strings.Contains(problems[maxMisnamed].Reason, "more keys") {
+		t.Errorf("%d problems", len(problems))
+	}
+	for _, p := range problems {
+		if len(p.Error()) > 3*maxKeySaid {
+			t.Errorf("a problem of %d bytes", len(p.Error()))
+		}
+	}
+	server.CLI("RPUSH", "frontend:a.test", "shop", "http://127.0.0.1:9000")
+	w.UntilBackend("a.test", "http://127.0.0.1:9000")
+	server.CLI("EVAL", `for i=1,5000 do redis.call("DEL", "frontend:not a host "..i) end redis.call("DEL", "vhost:"..string.rep("?", 100000))`, "0")
+	w.Until("the reports are gone", func(*routes.Table) bool { return len(w.Status().Problems) == 0 })
 }

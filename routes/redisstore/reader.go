@@ -20,6 +20,9 @@ const (
 	firstBatch = 64
 	// readRoom is how many bytes of a batch are kept: a thousand values of some megabytes each would be more than the node has.
 	readRoom = 16 << 20
+	// maxMisnamed is how many keys are named whose name means nothing: all of them are told of again with each change of anybody.
+	maxMisnamed = 100
+	maxKeySaid  = 300 // bytes
 )
 
 // A reader reads documents in one session.
@@ -28,7 +31,7 @@ type reader struct {
 	session *redisconn.Session
 	odd     *oddKeys
 	batch   int // documents that the next pipeline is for; 0: firstBatch
-	// misnamed are keys of ours whose name cannot be a host or a tenant.
+	// misnamed are keys of ours whose name cannot be a host or a tenant, maxMisnamed at most.
 	misnamed map[string]*routes.Problem
 	// between is called after each step of a long reading; nil: nothing is.
 	between func() error
@@ -170,7 +173,9 @@ func (r *reader) sort(raw string, misnamed map[string]*routes.Problem) (routes.K
 		return routes.Key{}, false
 	}
 	if err != nil {
-		misnamed[raw] = &routes.Problem{File: raw, Reason: err.Error()}
+		if len(misnamed) < maxMisnamed {
+			misnamed[raw] = &routes.Problem{File: shortKey(raw), Reason: err.Error()}
+		}
 		return routes.Key{}, false
 	}
 	if raw != canonical(r.prefix, key.doc, key.part) {
@@ -185,7 +190,18 @@ func (r *reader) problems() routes.Problems {
 		out = append(out, p)
 	}
 	slices.SortFunc(out, func(a, b *routes.Problem) int { return cmp.Compare(a.File, b.File) })
+	if len(out) == maxMisnamed {
+		out = append(out, &routes.Problem{Reason: "there may be more keys whose name cannot be a host or a tenant: delete these first"})
+	}
 	return out
+}
+
+// shortKey keeps a message readable: a key may have megabytes.
+func shortKey(raw string) string {
+	if len(raw) <= maxKeySaid {
+		return raw
+	}
+	return strings.ToValidUTF8(raw[:maxKeySaid], "") + "…"
 }
 
 func compareKeys(a, b routes.Key) int {
