@@ -187,10 +187,11 @@ func (n *node) lastBackend(d health.Drain, vhosts []string, would string) error 
 
 // refusedDrain is lastBackend's error: whose says which tenants the vhosts are of, naming which name the backend.
 func refusedDrain(d health.Drain, vhosts []string, would string, whose map[string]string, naming []string) error {
+	several := slices.ContainsFunc(naming, func(tenant string) bool { return tenant != naming[0] })
 	named, bereft := make([]string, len(vhosts)), map[string]bool{}
 	for i, name := range vhosts {
 		named[i] = name
-		if tenant := whose[name]; tenant != "" && d.Tenant == "" {
+		if tenant := whose[name]; tenant != "" && several {
 			named[i] += " (tenant " + tenant + ")"
 		}
 		bereft[whose[name]] = true

@@ -20,7 +20,7 @@ func TestARefusedDrainTellsWhoseVhostsAreInTheWayAndHowToGoOn(t *testing.T) {
 		want         string
 	}{
 		{"nobody's", "", []string{"x.test"}, wouldBeBare, []string{""}, " of x.test, which would answer 503; --yes drains it all the same"},
-		{"one tenant's", "", []string{"a.test"}, wouldBeBare, []string{"shop"}, " of a.test (tenant shop), which would answer 503; --yes drains it all the same"},
+		{"one tenant's", "", []string{"a.test"}, wouldBeBare, []string{"shop", "shop"}, " of a.test, which would answer 503; --yes drains it all the same"},
 		{
 			"another tenant's", "",
 			[]string{"a.test"},

@@ -34,7 +34,7 @@ vhosts:
 		{Name: "ecdsa.test"},
 		{Name: "one.test", Set: "one.test", RSA: true, Suspended: true},
 		{Name: "www.one.test", Set: "one.test", RSA: true, Suspended: true},
-		{Name: "closed.test", Suspended: true, CertFile: "/etc/gatehouse/conf.d/a.pem", KeyFile: "/a.key"},
+		{Name: "closed.test", Suspended: true, CertFile: "/etc/gatehouse/conf.d/a.pem", KeyFile: "/a.key", Owner: "vhost closed.test"},
 		{Name: "gone.test", Removed: true},
 	} {
 		want(t, c.Name, certificateChange(table, c.Name), c)
