@@ -7,4 +7,4 @@ export GATEHOUSE_FAULTS=full CI=true
 scripts/noskip.sh ./e2e/... -tags "$1" -timeout 45m \
 	-run 'Fault|Upgrade|Kill|Drain'
 scripts/noskip.sh ./routes/redisstore -tags "$1" -timeout 15m -run 'Cluster|Sentinel|Hung|Absent|Empty|Flush|Poll'
-scripts/noskip.sh ./edge -tags "$1" -timeout 15m -run 'DeadOneOfTwo'
+scripts/noskip.sh ./edge -tags "$1" -timeout 15m -run 'DeadOneOfTwo|MoreThanHalfDead'
