@@ -42,6 +42,29 @@ func (p *Patch) apply(doc any) ([]byte, error) {
 	return p.applyJSON(raw, reflect.TypeOf(doc).Elem())
 }
 
+// applyOver is apply to a vhost. What it unsets is as base says, if that is not nil and says so.
+func (p *Patch) applyOver(base, v *routes.Vhost) ([]byte, error) {
+	raw, err := p.apply(v)
+	if err != nil || base == nil {
+		return raw, err
+	}
+	tree := map[string]any{}
+	if err := json.Unmarshal(raw, &tree); err != nil {
+		return nil, fmt.Errorf("present document: %w", err)
+	}
+	unset := func(path string) bool {
+		value, said := p.Set[path]
+		return said && (value == nil || value == "")
+	}
+	if unset("tenant") && base.Tenant != "" {
+		tree["tenant"] = base.Tenant
+	}
+	if unset("backends") && len(base.Backends) > 0 && tree["redirect"] == nil && tree["respond"] == nil {
+		tree["backends"] = base.Backends
+	}
+	return json.Marshal(tree)
+}
+
 // applyJSON is apply to the JSON of a document of type kind, which may be a bad one.
 func (p *Patch) applyJSON(raw []byte, kind reflect.Type) ([]byte, error) {
 	tree := map[string]any{}

@@ -269,7 +269,7 @@ func (a *API) patchVhost(w http.ResponseWriter, r *http.Request) error {
 		if err := a.presentVhost(key, &present); err != nil {
 			return nil, err
 		}
-		return patch.apply(present.Vhost)
+		return patch.applyOver(present.Base, present.Vhost)
 	})
 }
 

@@ -58,6 +58,13 @@ func TestSiteOfAListIsARedirectAndIsMendedByVerbs(t *testing.T) {
 		t.Errorf("a proxy again: %d", got.Status)
 	}
 
+	// What is unset is as the list says again.
+	run(0, "", "vhost", "set", "shop.test", "tenant=other", "backends=http://127.0.0.1:9")
+	run(0, "", "vhost", "set", "shop.test", "tenant=", "backends=", "balance=random")
+	if got := redis.CLI("get", "vhost:shop.test"); got != `{"balance":"random"}` {
+		t.Error("unset:", got)
+	}
+
 	redis.CLI("set", "vhost:shop.test", `{"balanc": "random", "cache": {"ttl": "x"}}`)
 	edgetest.WaitFor(t, "the broken document to be seen", func() bool {
 		out, _ := n.run("vhost", "list")

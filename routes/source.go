@@ -16,6 +16,9 @@ type Change struct {
 	// Draft, where Store.Edit tells of a bad document: the JSON that its store has of it, whatever is wrong with that; empty:
 	// it has none, or it is not an object.
 	Draft string
+	// Base, where Store.Edit tells of a vhost: what stands beside its document, and counts for fields that this leaves out, as a
+	// list of hipache's does; nil: nothing.
+	Base *Vhost
 }
 
 // Gone reports whether the document is there no more.

@@ -91,6 +91,9 @@ func (s *Store) edited(doc routes.Key, target string, values []value, change fun
 	if present.Vhost == nil && present.Tenant == nil {
 		present.Draft = draft(doc, values)
 	}
+	if doc.Kind == routes.KindVhost {
+		present.Base, _ = frontend(doc, values) // one that is bad says nothing, and is told of where it is written over
+	}
 	want, err := change(s.evictions.halved(present, values))
 	if err != nil {
 		return nil, err
