@@ -65,13 +65,16 @@ func onlyNamed(list *admin.VhostList, names []string) error {
 	return nil
 }
 
+// slashless has * stand for slashes, too.
+var slashless = strings.NewReplacer("/", "\x00")
+
 func isNamed(v *admin.VhostSummary, name string) bool {
 	if canonical, err := routes.CanonicalVhost(name); err == nil {
 		name = canonical
 	}
 	host, _ := routes.SplitName(v.Name)
 	return slices.ContainsFunc(slices.Concat(v.Aliases, []string{v.Name, host}), func(own string) bool {
-		matches, err := path.Match(name, own)
+		matches, err := path.Match(slashless.Replace(name), slashless.Replace(own))
 		return own == name || matches && err == nil
 	})
 }

@@ -34,7 +34,7 @@ type Standing struct {
 func (s *Standing) InFlight(d *Drain) map[string]int64 {
 	out := map[string]int64{}
 	for process, report := range s.Reports {
-		out[nodeOf(process)] += report.InFlight[d.Key()]
+		out[nodeOf(process)] += max(0, report.InFlight[d.Key()]) // what somebody wrote there by hand hides nothing
 	}
 	return out
 }

@@ -176,3 +176,27 @@ func TestEvictedHalfOfADocumentLeavesTheWhole(t *testing.T) {
 		t.Errorf("it is %+v, and %d are held", w.Table().Vhost("a.test").Vhost, w.Status().Held)
 	}
 }
+
+// What a verb writes acts, also where a part of the site was evicted that it does not write.
+func TestAChangeByAVerbActsOnASiteThatHasLostAPart(t *testing.T) {
+	t.Parallel()
+	server := edgetest.Redis(t)
+	server.CLI("RPUSH", "frontend:a.test", "shop", "http://127.0.0.1:9000")
+	server.CLI("SET", "vhost:a.test", `{"compress":"on"}`)
+	server.CLI("RPUSH", "frontend:b.test", "shop", "http://127.0.0.1:9000")
+	s := open(t, server, "")
+	w := routestest.Follow(t, s, "")
+	untilLen(w, 2)
+	evicting(t, server, "frontend:a.test")
+	server.CLI("CONFIG", "SET", "maxmemory", "0")
+	server.CLI("DEL", "vhost:a.test") // if it was not evicted, too
+	w.Until("a.test is held", func(*routes.Table) bool { return w.Status().Held > 0 })
+	key := routestest.Vhost("a.test")
+	err := s.Edit(t.Context(), key, func(routes.Change) (routes.Document, error) {
+		return routes.ParseJSON(key, "", []byte(`{"tenant":"shop","backends":["http://127.0.0.1:9002"]}`)), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.UntilBackend("a.test", "http://127.0.0.1:9002")
+}

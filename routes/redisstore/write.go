@@ -76,7 +76,7 @@ func (s *Store) Edit(ctx context.Context, doc routes.Key, change func(routes.Cha
 			return refused
 		}
 		if !errors.Is(err, redis.TxFailedErr) {
-			if err == nil && bare {
+			if err == nil && (bare || s.evictions.lostPart(doc)) { // what was evicted of it counts no more
 				s.removed.add(doc)
 			}
 			return s.failed("write "+target, err)
