@@ -23,7 +23,7 @@ type imports struct {
 	log      *slog.Logger
 
 	mu     sync.Mutex
-	looked map[string]bool // names whose files were looked for before all were loaded
+	looked map[string]*sync.Once // names whose files were looked for before all were loaded
 	loaded atomic.Bool
 }
 
@@ -32,7 +32,7 @@ func newImports(o Options, s *store, replaced func(old, l *leaf)) (*imports, err
 		vault: &vault{
 			dir: filepath.Join(o.Data, "certs", "imported"), source: SourceImported, suffix: ":manual", event: eventManual, shared: o.Shared, keys: o.Keys, log: o.Logger,
 		},
-		store: s, replaced: replaced, removed: func(string) {}, log: o.Logger, looked: make(map[string]bool),
+		store: s, replaced: replaced, removed: func(string) {}, log: o.Logger, looked: make(map[string]*sync.Once),
 	}
 	if err := os.MkdirAll(i.vault.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("acme: folder of imported certificates: %w", err)
@@ -71,12 +71,13 @@ func (i *imports) demand(name string) {
 // readOnce is read, while not all was loaded: what is wrong with a file is said once.
 func (i *imports) readOnce(pattern string) {
 	i.mu.Lock()
-	looked := i.looked[pattern]
-	i.looked[pattern] = true
-	i.mu.Unlock()
-	if !looked {
-		i.read(pattern)
+	once := i.looked[pattern]
+	if once == nil {
+		once = new(sync.Once)
+		i.looked[pattern] = once
 	}
+	i.mu.Unlock()
+	once.Do(func() { i.read(pattern) }) // who comes meanwhile waits: a handshake is to have it
 }
 
 func (i *imports) read(pattern string) {
@@ -109,7 +110,7 @@ func (i *imports) load(ctx context.Context) {
 	}
 	i.loaded.Store(true)
 	i.mu.Lock()
-	i.looked = make(map[string]bool)
+	i.looked = make(map[string]*sync.Once)
 	i.mu.Unlock()
 }
 

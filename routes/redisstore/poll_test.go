@@ -245,3 +245,49 @@ func TestWhatIsInUseIsAskedForOnlyWhilePolling(t *testing.T) {
 		}
 	}
 }
+
+// What a verb removes while everything is being read does not come back with that.
+func TestWhatIsRemovedWhileAllIsReadStaysGone(t *testing.T) {
+	t.Parallel()
+	server := edgetest.Redis(t)
+	fill(server, 300) // several batches
+	s := open(t, server, "")
+	session, err := s.client.Session(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := routestest.Vhost("h0.test")
+	var batches []routes.Batch
+	f := &follower{
+		store: s, session: session, missing: map[routes.Key]time.Time{}, lost: map[routes.Key]parts{},
+		yield: func(b routes.Batch) { batches = append(batches, b) },
+	}
+	steps := 0
+	f.reader = reader{session: session, odd: &s.odd, evictions: &s.evictions, between: func() error {
+		if steps++; steps == 3 { // the names are read, and some of the documents
+			if err := s.Delete(t.Context(), key); err != nil {
+				return err
+			}
+			between := f.reader.between
+			f.reader.between = nil
+			defer func() { f.reader.between = between }()
+			return f.removed()
+		}
+		return nil
+	}}
+	if err := f.full(); err != nil {
+		t.Fatal(err)
+	}
+	if err := session.Close(); err != nil {
+		t.Error(err)
+	}
+	if len(batches) != 2 || !batches[1].Full || len(batches[1].Changes) != 299 {
+		t.Fatalf("%d batches, the last with %d changes", len(batches), len(batches[len(batches)-1].Changes))
+	}
+	if i := slices.IndexFunc(batches[1].Changes, func(c routes.Change) bool { return c.Key == key }); i >= 0 {
+		t.Error("it is served again")
+	}
+	if again := s.removed.take(); len(again) != 1 || again[0] != key {
+		t.Errorf("read once more: %v", again)
+	}
+}

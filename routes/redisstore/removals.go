@@ -59,5 +59,10 @@ func (f *follower) removed() error {
 		return err
 	}
 	f.tell(batch, false)
+	for _, doc := range docs {
+		if f.during != nil {
+			f.during[doc] = struct{}{}
+		}
+	}
 	return nil
 }

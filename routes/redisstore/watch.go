@@ -78,6 +78,8 @@ type follower struct {
 	missing map[routes.Key]time.Time
 	// lost are which parts of documents are known to have gone, until that is judged.
 	lost map[routes.Key]parts
+	// during are the documents that verbs have removed while everything is read: what that has of them is older; nil: it is not being read.
+	during map[routes.Key]struct{}
 }
 
 func (f *follower) follow(ctx context.Context) (err error) {
@@ -174,10 +176,17 @@ func (f *follower) full() error {
 	if accept {
 		f.store.evictions.forget()
 	}
+	f.during = map[routes.Key]struct{}{}
 	batch, err := f.reader.all()
+	during := f.during
+	f.during = nil
 	if err != nil {
 		return err
 	}
+	batch.Changes = slices.DeleteFunc(batch.Changes, func(c routes.Change) bool {
+		_, removed := during[c.Key]
+		return removed
+	})
 	// After the reading: what was evicted until now may be missing in it, or be told of next.
 	if err := f.look(); err != nil {
 		return err
@@ -191,6 +200,9 @@ func (f *follower) full() error {
 	f.synced, f.reader.tell = true, nil
 	f.store.setUp(nil)
 	f.tell(batch, false)
+	for doc := range during {
+		f.store.removed.add(doc) // it may be there again
+	}
 	return nil
 }
 
