@@ -101,6 +101,7 @@ func TestTheLogSaysThatABackendIsBack(t *testing.T) {
 	}
 	n.askAll(t, 4, 100, "GET")
 	log := n.log.String()
+	// With one back half are out, and health counts again: the others may have to wait for the end of their ejections.
 	if back := strings.Count(log, "backend is back"); back < 1 || back > 3 {
 		t.Errorf("%d are said to be back: %s", back, log)
 	}

@@ -1,11 +1,12 @@
 #!/bin/sh
 # bench-added.sh GATEHOUSE: what a node adds to the latency of a request whose rate is planned: RATE (2000) requests a second
 # over CONNECTIONS (100) for SECONDS (5), straight to a backend and through a node in front of it, in turns, ROUNDS (5) times; WAF is the tenant's
-# waf.mode (off). The last lines have the medians of the rounds. Uses the ports PORT (18480) and PORT+1 of loopback.
+# waf.mode (off). Where nginx is installed it takes its turn in the node's place. The last lines have the
+# medians of the rounds. Uses the ports PORT (18480) to PORT+2 of loopback.
 set -eu
 gatehouse=$1
 rate=${RATE:-2000} connections=${CONNECTIONS:-100} seconds=${SECONDS_EACH:-5} rounds=${ROUNDS:-5} waf=${WAF:-off} port=${PORT:-18480}
-backend=127.0.0.1:$port front=127.0.0.1:$((port + 1))
+backend=127.0.0.1:$port front=127.0.0.1:$((port + 1)) peer=
 work=$(mktemp -d)
 pids=
 end() {
@@ -33,7 +34,24 @@ YAML
 pids="$pids $!"
 "$gatehouse" serve -c "$work/gatehouse.yaml" >"$work/node.log" 2>&1 &
 pids="$pids $!"
-for at in "$backend" "$front"; do
+if command -v nginx >/dev/null; then
+	peer=127.0.0.1:$((port + 2))
+	cat >"$work/nginx.conf" <<CONF
+daemon off; worker_processes auto; pid $work/nginx.pid; error_log $work/nginx.log;
+events { worker_connections 1024; }
+http {
+	access_log off; keepalive_requests 1000000; client_body_temp_path $work/body; proxy_temp_path $work/proxy;
+	upstream added { server $backend; keepalive 128; keepalive_requests 1000000; }
+	server { listen $peer; location / {
+		proxy_pass http://added; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host \$host;
+		proxy_set_header X-Forwarded-For \$proxy_add_x_forwarded_for;
+	} }
+}
+CONF
+	nginx -e "$work/nginx.log" -c "$work/nginx.conf" &
+	pids="$pids $!"
+fi
+for at in "$backend" "$front" $peer; do
 	tries=0
 	until curl -sf -o /dev/null -H 'Host: added.test' "http://$at/healthz"; do
 		tries=$((tries + 1))
@@ -54,9 +72,12 @@ round=0
 while [ $round -lt "$rounds" ]; do
 	load straight "$backend"
 	load through "$front"
+	[ -z "$peer" ] || load nginx "$peer"
 	round=$((round + 1))
 done
 middle() { sort -g "$work/$1" | awk '{v[NR] = $1} END {print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2}'; }
-for of in mean p50; do
-	awk -v of="$of" -v a="$(middle "straight.$of")" -v b="$(middle "through.$of")" 'BEGIN {printf "added to the %s: %.3f ms (%.3f straight, %.3f through)\n", of, b - a, a, b}'
+for by in through ${peer:+nginx}; do
+	for of in mean p50; do
+		awk -v by="$by" -v of="$of" -v a="$(middle "straight.$of")" -v b="$(middle "$by.$of")" 'BEGIN {printf "added to the %s: %.3f ms (%.3f straight, %.3f %s)\n", of, b - a, a, b, by}'
+	done
 done
